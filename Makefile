@@ -1,0 +1,94 @@
+# Every target sets up what it needs, so that each works in a fresh clone.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# Two cargo runs at once only wait for each other's lock, and they need twice the memory.
+.NOTPARALLEL:
+
+# Taken before the tools come first in the path, so that they are never installed by their own Python.
+PYTHON := $(or $(PYTHON),$(shell command -v python3))
+VENV ?= $(CURDIR)/.venv
+RUST_TARGET := x86_64-unknown-linux-gnu
+TEMPLATES := template.yaml $(wildcard cfn/*.yaml)
+
+# The target directory may lie outside the checkout.
+TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export CARGO_TARGET_DIR := $(TARGET_DIR)
+# The local AWS reads these two: where MiniStack is installed, and where the packages of the functions are.
+export LOCAL_AWS_PYTHON := $(abspath $(VENV))/bin/python
+export LAMBDA_PACKAGES := $(TARGET_DIR)/lambda
+# cargo finds its subcommand lambda, and that one finds zig, through the path.
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+export SAM_CLI_TELEMETRY := 0
+
+# bare-echo is the yardstick for cold starts in the bench.
+FUNCTIONS := ssm-tag-manager tags-collector bare-echo
+
+# The stamp is named after the contents of the pins, so that a new checkout of the same pins has nothing to do.
+TOOLS := $(VENV)/.installed-$(shell cksum < requirements.txt | cut -d ' ' -f 1)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(TOOLS) ## Install the Python tools into .venv and look for the Rust ones
+	@command -v cargo > /dev/null || { echo "cargo is not installed; get Rust with rustup." >&2; exit 1; }
+	@test -d "$$(rustc --print target-libdir --target $(RUST_TARGET))" \
+		|| { echo "Rust has no standard library for $(RUST_TARGET); run: rustup target add $(RUST_TARGET)" >&2; exit 1; }
+
+$(TOOLS): requirements.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "The tools need Python 3.11 or later; name one with PYTHON=…" >&2; exit 1; }
+	@echo "Installing the Python tools: about two minutes the first time."
+	@"$(PYTHON)" -m venv "$(VENV)"
+	@"$(LOCAL_AWS_PYTHON)" -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@cargo lambda --version
+	@rm -f "$(VENV)"/.installed-*
+	@touch "$@"
+
+.PHONY: build
+build: setup ## Build the packages of the functions
+	@test -d "$(TARGET_DIR)/$(RUST_TARGET)/release" \
+		|| echo "Building the functions as they are released: about 14 minutes the first time, on two cores."
+	@cargo lambda build --locked --release --target $(RUST_TARGET) --output-format zip $(addprefix -p ,$(FUNCTIONS))
+
+.PHONY: check
+check: setup ## Check format, lints, documentation and templates
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	cfn-lint $(TEMPLATES)
+	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+
+.PHONY: test
+test: build programs ## Run all tests, on the local AWS where they need one
+	@if cargo nextest --version > /dev/null 2>&1; then \
+		cargo nextest run --locked --workspace; \
+	else \
+		echo "cargo-nextest is not installed: cargo test does the same, only slower."; \
+		cargo test --locked --workspace --lib --bins --tests; \
+	fi
+	cargo test --locked --workspace --doc
+
+.PHONY: demo
+demo: build programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it running)
+	@"$(TARGET_DIR)/debug/demo" $(if $(KEEP),--keep)
+
+.PHONY: bench
+bench: build programs ## Measure what Tag Hub promises
+	@"$(TARGET_DIR)/debug/bench"
+
+# The demo and the bench are built together with the tests: cargo would compile the AWS SDK anew for each of them
+# alone, because the tests turn on more of its features.
+.PHONY: programs
+programs:
+	@test -d "$(TARGET_DIR)/debug/deps" \
+		|| echo "Building the tests, the demo and the bench: about 8 minutes the first time, on two cores."
+	@cargo build --locked --workspace --bins --tests
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	cargo clean
+	rm -rf "$(VENV)" .aws-sam .local-aws

@@ -1,0 +1,210 @@
+//! The manager's answer: an outcome for every node, a reason for every tag left behind.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+use crate::AccountId;
+
+/// What became of one report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// The agency that the invoked alias names; absent for the central account's own operators.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agency: Option<AccountId>,
+    /// True where nothing was written.
+    pub dry_run: bool,
+    /// Sums over all instances of the report.
+    pub counts: Counts,
+    /// One entry for each instance, without those that were unchanged and lost no tag.
+    pub nodes: Vec<NodeAnswer>,
+}
+
+/// How many instances had which outcome, and how many tags moved.
+///
+/// `received` is the sum of `updated`, `unchanged`, `rejected`, `failed` and `deferred`. In a dry run
+/// `updated` counts the nodes that would be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each field is named for the outcome that it counts")]
+pub struct Counts {
+    pub received: usize,
+    pub updated: usize,
+    pub unchanged: usize,
+    pub rejected: usize,
+    pub failed: usize,
+    pub deferred: usize,
+    pub tags_set: usize,
+    pub tags_removed: usize,
+    pub tags_dropped: usize,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.updated += other.updated;
+        self.unchanged += other.unchanged;
+        self.rejected += other.rejected;
+        self.failed += other.failed;
+        self.deferred += other.deferred;
+        self.tags_set += other.tags_set;
+        self.tags_removed += other.tags_removed;
+        self.tags_dropped += other.tags_dropped;
+    }
+}
+
+/// What became of one instance of a report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeAnswer {
+    /// The node as the report named it.
+    pub instance_id: String,
+    /// The EC2 instance as the report named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ec2_instance_id: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// Tags that were set, or would be. Reserved tags are not listed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub set: BTreeMap<String, String>,
+    /// Keys that were removed, or would be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removed: Vec<String>,
+    /// Tags of the EC2 instance that were left behind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedTag>,
+}
+
+/// The outcome of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The node now carries what the policy asks for.
+    Updated,
+    /// The node would be updated, were this not a dry run.
+    WouldUpdate,
+    /// The node carried it already.
+    Unchanged,
+    /// The report may not, or cannot, change this node. Trying again does not help.
+    Rejected {
+        /// Why.
+        reason: Rejection,
+    },
+    /// AWS refused a call.
+    Failed {
+        /// The error code of AWS.
+        code: String,
+        /// The error message of AWS.
+        message: String,
+        /// True where the same report may succeed later.
+        retryable: bool,
+    },
+    /// The time budget was spent before this node's turn. The next report brings it again.
+    Deferred,
+}
+
+/// Why a report may not change a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rejection {
+    /// The node id is not `mi-` and 17 hexadecimal digits, or the EC2 instance id is none.
+    InvalidId,
+    /// Systems Manager knows no such node.
+    UnknownNode,
+    /// The node belongs to another agency, or to none.
+    NotOwned,
+    /// Another EC2 instance stands behind the node: a cloned image carries its parent's identity.
+    Conflict,
+    /// A later report was applied already.
+    Stale,
+}
+
+/// A tag of the EC2 instance that did not reach the node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DroppedTag {
+    /// The key as the EC2 instance carries it.
+    pub key: String,
+    /// Why it was left behind.
+    pub reason: DropReason,
+}
+
+/// Why a tag was left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropReason {
+    /// The key starts with `tag-hub:` or `aws:`.
+    Reserved,
+    /// A character that Systems Manager does not take.
+    Character,
+    /// A key over 128 or a value over 256 characters.
+    Length,
+    /// More tags than the policy's `maxTags`.
+    Limit,
+    /// The node would carry more than 50 tags with the operator's own.
+    NodeFull,
+    /// Another tag of the same instance takes this key.
+    Collision,
+    /// An operator's tag stands under this key, and the policy says not to overwrite.
+    OperatorOwned,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(outcome: Outcome) -> NodeAnswer {
+        NodeAnswer {
+            instance_id: "mi-0123456789abcdef0".to_owned(),
+            ec2_instance_id: None,
+            outcome,
+            set: BTreeMap::new(),
+            removed: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn outcomes_have_the_documented_form() {
+        for (outcome, expected) in [
+            (Outcome::Updated, json!({"outcome": "updated"})),
+            (Outcome::WouldUpdate, json!({"outcome": "would-update"})),
+            (Outcome::Rejected { reason: Rejection::NotOwned }, json!({"outcome": "rejected", "reason": "not-owned"})),
+            (
+                Outcome::Failed {
+                    code: "ThrottlingException".into(),
+                    message: "Rate exceeded".into(),
+                    retryable: true,
+                },
+                json!({"outcome": "failed", "code": "ThrottlingException", "message": "Rate exceeded", "retryable": true}),
+            ),
+            (Outcome::Deferred, json!({"outcome": "deferred"})),
+        ] {
+            let mut expected = expected;
+            expected["instanceId"] = json!("mi-0123456789abcdef0");
+            let value = serde_json::to_value(node(outcome.clone())).unwrap();
+            assert_eq!(value, expected);
+            assert_eq!(serde_json::from_value::<NodeAnswer>(value).unwrap(), node(outcome));
+        }
+    }
+
+    #[test]
+    fn counts_add_up() {
+        let mut sum = Counts { received: 1, updated: 1, tags_set: 3, ..Counts::default() };
+        sum += Counts { received: 2, unchanged: 1, deferred: 1, tags_dropped: 1, ..Counts::default() };
+        let expected = Counts {
+            received: 3,
+            updated: 1,
+            unchanged: 1,
+            deferred: 1,
+            tags_set: 3,
+            tags_dropped: 1,
+            ..Counts::default()
+        };
+        assert_eq!(sum, expected);
+    }
+}

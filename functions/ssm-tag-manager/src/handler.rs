@@ -1,0 +1,367 @@
+//! One invocation: decode, gather, plan, apply, summarise.
+//!
+//! Only a report that cannot be read, or whose sender is not who it claims to be, fails the invocation; all
+//! else is the outcome of one node. Once the time budget is spent no further node is begun: the rest is
+//! `deferred`, and the next report brings it again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use hub::{
+    AccountId, Answer, AwsError, Counts, FunctionArn, Instance, ManagedInstanceId, NodeAnswer, Outcome, Rejection,
+    Report, Timestamp,
+};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::config::{Config, OwnershipCheck};
+use crate::error::ManagerError;
+use crate::plan::{Decision, Plan, Subject, Tags, reconcile};
+use crate::triage::{Candidate, triage};
+
+/// Nodes that are worked on at the same time. SSM publishes no rate for tagging; the SDK's adaptive retries
+/// slow down from here where it throttles.
+const NODE_CONCURRENCY: usize = 8;
+/// Bulk reads that are under way at the same time. `GetResources` takes 15 calls a second.
+const READ_CONCURRENCY: usize = 2;
+/// `ResourceARNList` takes at most 100 ARNs:
+/// <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>.
+const NODES_PER_READ: usize = 100;
+/// With less time left than this, no further node is begun.
+const BEGIN_MARGIN: Duration = Duration::from_secs(10);
+/// With less time left than this, work under way is cut off so that the answer still gets out.
+const ANSWER_MARGIN: Duration = Duration::from_secs(2);
+/// How far ahead of our clock a report may say it was observed.
+const CLOCK_SKEW_SECONDS: i64 = 300;
+
+/// The calls on managed nodes that an invocation needs.
+#[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]
+pub trait Nodes {
+    /// The tags of many nodes in one call, possibly some seconds old. Nodes that never had a tag are absent.
+    async fn read_many(&self, nodes: &[ManagedInstanceId]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError>;
+    /// The tags of one node as they are now; nothing where there is no such node.
+    async fn read(&self, node: &ManagedInstanceId) -> Result<Option<Tags>, AwsError>;
+    /// Removes tags by key.
+    async fn remove(&self, node: &ManagedInstanceId, keys: &[String]) -> Result<(), AwsError>;
+    /// Adds or overwrites tags.
+    async fn set(&self, node: &ManagedInstanceId, tags: &Tags) -> Result<(), AwsError>;
+}
+
+/// What the runtime knows about an invocation.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The function ARN as the caller spelled it, with its alias.
+    pub arn: FunctionArn,
+    /// The time of the invocation.
+    pub now: Timestamp,
+    /// The time until Lambda ends the invocation.
+    pub budget: Duration,
+}
+
+/// Applies one report.
+///
+/// # Errors
+/// See [`ManagerError`]: a report that is refused, or one without a reader that has to be tried again.
+pub async fn handle(
+    config: &Config,
+    nodes: &impl Nodes,
+    invocation: &Invocation,
+    event: &Value,
+) -> Result<Answer, ManagerError> {
+    let agency = authenticate(config.ownership, &invocation.arn)?;
+    let report = Report::from_event(event)?;
+    if let (Some(claimed), Some(agency)) = (&report.account, &agency)
+        && claimed != agency
+    {
+        return Err(ManagerError::AccountMismatch { claimed: claimed.clone(), agency: agency.clone() });
+    }
+    let answer = Run::new(config, invocation, &report, agency).apply(nodes).await;
+    log(&answer);
+    let retryable_count = answer.nodes.iter().filter(|node| is_worth_another_try(&node.outcome)).count();
+    if !report.reply && retryable_count > 0 {
+        return Err(ManagerError::Incomplete { retryable_count, answer: Box::new(answer) });
+    }
+    Ok(answer)
+}
+
+/// Who calls: the account that the invoked alias names.
+fn authenticate(ownership: OwnershipCheck, arn: &FunctionArn) -> Result<Option<AccountId>, ManagerError> {
+    match (arn.agency(), ownership) {
+        (None, OwnershipCheck::Enforce) => Err(ManagerError::Unauthenticated { invoked_arn: arn.to_string() }),
+        (agency, _) => Ok(agency),
+    }
+}
+
+fn is_worth_another_try(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Deferred | Outcome::Failed { retryable: true, .. })
+}
+
+/// One report on its way through.
+struct Run<'a> {
+    config: &'a Config,
+    report: &'a Report,
+    agency: Option<AccountId>,
+    observed_at: Timestamp,
+    begin_until: Instant,
+    answer_until: Instant,
+}
+
+impl<'a> Run<'a> {
+    fn new(config: &'a Config, invocation: &Invocation, report: &'a Report, agency: Option<AccountId>) -> Self {
+        let latest = invocation.now.unix_seconds() + CLOCK_SKEW_SECONDS;
+        let observed_at = report.observed_at.filter(|time| time.unix_seconds() <= latest).unwrap_or(invocation.now);
+        let start = Instant::now();
+        Self {
+            config,
+            report,
+            agency,
+            observed_at,
+            begin_until: start + invocation.budget.saturating_sub(BEGIN_MARGIN),
+            answer_until: start + invocation.budget.saturating_sub(ANSWER_MARGIN),
+        }
+    }
+
+    async fn apply(&self, nodes: &impl Nodes) -> Answer {
+        let triage = triage(&self.report.instances);
+        let mut answer = Answer {
+            agency: self.agency.clone(),
+            dry_run: self.report.dry_run,
+            counts: Counts { received: triage.repeated_count, unchanged: triage.repeated_count, ..Counts::default() },
+            nodes: Vec::new(),
+        };
+        for (instance, reason) in &triage.rejected {
+            add(&mut answer, finished(instance, Outcome::Rejected { reason: *reason }));
+        }
+        let chunks = triage.candidates.chunks(NODES_PER_READ);
+        let looked_up = stream::iter(chunks)
+            .map(async |chunk| self.look_up(nodes, chunk).await)
+            .buffer_unordered(READ_CONCURRENCY)
+            .flat_map(stream::iter);
+        let mut finished_nodes = std::pin::pin!(
+            looked_up
+                .map(async |(candidate, live)| self.finish(nodes, candidate, live).await)
+                .buffer_unordered(NODE_CONCURRENCY)
+        );
+        while let Some(node) = finished_nodes.next().await {
+            add(&mut answer, node);
+        }
+        answer.nodes.sort_by(|a, b| (&a.instance_id, &a.ec2_instance_id).cmp(&(&b.instance_id, &b.ec2_instance_id)));
+        answer
+    }
+
+    /// The nodes of one bulk read, each with its tags where the read names it.
+    async fn look_up<'c>(
+        &self,
+        nodes: &impl Nodes,
+        chunk: &'c [Candidate<'a>],
+    ) -> Vec<(&'c Candidate<'a>, Result<Option<Tags>, Outcome>)> {
+        let ids: Vec<ManagedInstanceId> = chunk.iter().map(|candidate| candidate.node.clone()).collect();
+        let mut read = match self.before_deadline(nodes.read_many(&ids)).await {
+            Ok(read) => read,
+            Err(outcome) => return chunk.iter().map(|candidate| (candidate, Err(outcome.clone()))).collect(),
+        };
+        chunk.iter().map(|candidate| (candidate, Ok(read.remove(&candidate.node)))).collect()
+    }
+
+    async fn finish(
+        &self,
+        nodes: &impl Nodes,
+        candidate: &Candidate<'_>,
+        live: Result<Option<Tags>, Outcome>,
+    ) -> NodeAnswer {
+        let mut node = finished(candidate.instance, Outcome::Unchanged);
+        let plan = match live {
+            Ok(live) => self.before_deadline(self.confirmed_plan(nodes, candidate, live)).await,
+            Err(outcome) => Err(outcome),
+        };
+        node.outcome = match plan {
+            Ok(Decision::Rejected(reason)) => Outcome::Rejected { reason },
+            Ok(Decision::Planned(plan)) => {
+                node.dropped.clone_from(&plan.dropped);
+                self.carry_out(nodes, &candidate.node, plan, &mut node).await
+            }
+            Err(outcome) => outcome,
+        };
+        node
+    }
+
+    /// Decides on what the bulk read said, and once more on a read of the node itself where a decision on
+    /// old tags could do harm.
+    async fn confirmed_plan(
+        &self,
+        nodes: &impl Nodes,
+        candidate: &Candidate<'_>,
+        seen: Option<Tags>,
+    ) -> Result<Decision, AwsError> {
+        if let Some(seen) = &seen {
+            let decision = self.decide(candidate, seen);
+            if !needs_confirmation(&decision, seen) {
+                return Ok(decision);
+            }
+        }
+        Ok(match nodes.read(&candidate.node).await? {
+            Some(live) => self.decide(candidate, &live),
+            None => Decision::Rejected(Rejection::UnknownNode),
+        })
+    }
+
+    fn decide(&self, candidate: &Candidate<'_>, live: &Tags) -> Decision {
+        let source = self.source(candidate.instance);
+        let subject = Subject {
+            owner: match self.config.ownership {
+                OwnershipCheck::Enforce => self.agency.as_ref(),
+                OwnershipCheck::Off => None,
+            },
+            source: source.as_deref(),
+            observed_at: self.observed_at,
+        };
+        let policy = &self.config.policy;
+        reconcile(policy, policy.desired(&candidate.instance.tags), live, subject)
+    }
+
+    /// `<account>/<region>/<EC2 instance id>`, where the report says all three. The account is the
+    /// authenticated one where there is one.
+    fn source(&self, instance: &Instance) -> Option<String> {
+        let account = self.agency.as_ref().or(self.report.account.as_ref())?;
+        let region = self.report.region.as_ref()?;
+        let ec2_instance_id = instance.ec2_instance_id.as_ref()?;
+        Some(format!("{account}/{region}/{ec2_instance_id}"))
+    }
+
+    async fn carry_out(
+        &self,
+        nodes: &impl Nodes,
+        id: &ManagedInstanceId,
+        plan: Plan,
+        node: &mut NodeAnswer,
+    ) -> Outcome {
+        if plan.is_empty() {
+            return Outcome::Unchanged;
+        }
+        if self.report.dry_run {
+            node.removed = plan.remove;
+            node.set = plan.set;
+            return Outcome::WouldUpdate;
+        }
+        if !plan.remove.is_empty() {
+            if let Err(outcome) = self.before_deadline(nodes.remove(id, &plan.remove)).await {
+                return outcome;
+            }
+            node.removed = plan.remove;
+        }
+        let tags: Tags = plan.set.iter().chain(&plan.stamp).map(|(key, value)| (key.clone(), value.clone())).collect();
+        if let Err(outcome) = self.before_deadline(nodes.set(id, &tags)).await {
+            return outcome;
+        }
+        node.set = plan.set;
+        Outcome::Updated
+    }
+
+    /// Begins a call only while there is time, and turns what goes wrong into an outcome.
+    async fn before_deadline<T>(&self, call: impl Future<Output = Result<T, AwsError>>) -> Result<T, Outcome> {
+        if Instant::now() >= self.begin_until {
+            return Err(Outcome::Deferred);
+        }
+        match timeout_at(self.answer_until, call).await {
+            Ok(Ok(value)) => Ok(value),
+            // The node went away since it was read.
+            Ok(Err(error)) if error.code == "InvalidResourceId" => {
+                Err(Outcome::Rejected { reason: Rejection::UnknownNode })
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    operation = error.operation,
+                    code = error.code,
+                    request_id = error.request_id,
+                    "{error}"
+                );
+                Err(Outcome::Failed { code: error.code, message: error.message, retryable: error.retryable })
+            }
+            Err(_) => Err(Outcome::Deferred),
+        }
+    }
+}
+
+/// True where old tags could lead to harm: a bulk read may be some seconds old.
+///
+/// A node that the hub changed before may have been changed again since, by a later report than ours; a tag
+/// must not be removed on hearsay; and a node that was registered just now may not show its owner yet.
+fn needs_confirmation(decision: &Decision, seen: &Tags) -> bool {
+    match decision {
+        Decision::Rejected(Rejection::NotOwned) => !seen.contains_key(hub::AGENCY_TAG_KEY),
+        Decision::Rejected(_) => false,
+        Decision::Planned(plan) => {
+            !plan.is_empty() && (!plan.remove.is_empty() || seen.contains_key(hub::APPLIED_TAG_KEY))
+        }
+    }
+}
+
+fn finished(instance: &Instance, outcome: Outcome) -> NodeAnswer {
+    NodeAnswer {
+        instance_id: instance.instance_id.clone(),
+        ec2_instance_id: instance.ec2_instance_id.clone(),
+        outcome,
+        set: Tags::new(),
+        removed: Vec::new(),
+        dropped: Vec::new(),
+    }
+}
+
+/// Counts a node, and lists it unless there is nothing to say about it.
+fn add(answer: &mut Answer, node: NodeAnswer) {
+    let counts = &mut answer.counts;
+    counts.received += 1;
+    match node.outcome {
+        Outcome::Updated | Outcome::WouldUpdate => counts.updated += 1,
+        Outcome::Unchanged => counts.unchanged += 1,
+        Outcome::Rejected { .. } => counts.rejected += 1,
+        Outcome::Failed { .. } => counts.failed += 1,
+        Outcome::Deferred => counts.deferred += 1,
+    }
+    counts.tags_set += node.set.len();
+    counts.tags_removed += node.removed.len();
+    counts.tags_dropped += node.dropped.len();
+    if node.outcome != Outcome::Unchanged || !node.dropped.is_empty() {
+        answer.nodes.push(node);
+    }
+}
+
+/// One line for each changed or refused node, one for the whole. Tag values stay out of the log.
+fn log(answer: &Answer) {
+    for node in &answer.nodes {
+        let (node_id, ec2_id) = (&node.instance_id, node.ec2_instance_id.as_deref());
+        match &node.outcome {
+            Outcome::Updated => tracing::info!(
+                node = node_id,
+                ec2_instance = ec2_id,
+                set = node.set.len(),
+                removed = node.removed.len(),
+                dropped = node.dropped.len(),
+                "node updated"
+            ),
+            Outcome::Rejected { reason } => {
+                tracing::warn!(node = node_id, ec2_instance = ec2_id, reason = ?reason, "node rejected");
+            }
+            Outcome::Failed { code, message, .. } => {
+                tracing::warn!(node = node_id, ec2_instance = ec2_id, code, error = message, "node failed");
+            }
+            Outcome::WouldUpdate | Outcome::Unchanged | Outcome::Deferred => {}
+        }
+    }
+    let counts = answer.counts;
+    tracing::info!(
+        agency = answer.agency.as_ref().map(AccountId::as_str),
+        dry_run = answer.dry_run,
+        received = counts.received,
+        updated = counts.updated,
+        unchanged = counts.unchanged,
+        rejected = counts.rejected,
+        failed = counts.failed,
+        deferred = counts.deferred,
+        tags_set = counts.tags_set,
+        tags_removed = counts.tags_removed,
+        tags_dropped = counts.tags_dropped,
+        "report applied"
+    );
+}

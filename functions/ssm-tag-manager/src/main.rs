@@ -1,0 +1,30 @@
+//! The binary: reads the environment and the clock, makes the clients, runs the handler.
+#![expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment and the clock")]
+
+use std::time::SystemTime;
+
+use hub::Timestamp;
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+use ssm_tag_manager::{Config, Invocation, ManagerError, aws, handle};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let config =
+        Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = aws::sdk_config().await;
+    let (ssm, tagging) = (aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk));
+    run(service_fn(async |event: LambdaEvent<Value>| {
+        let arn =
+            event.context.invoked_function_arn.parse().map_err(|_| ManagerError::Unauthenticated {
+                invoked_arn: event.context.invoked_function_arn.clone(),
+            })?;
+        let now = SystemTime::now();
+        let budget = event.context.deadline().duration_since(now).unwrap_or_default();
+        let nodes = aws::ManagedNodes::new(&ssm, &tagging, &arn);
+        let invocation = Invocation { arn, now: Timestamp::from(now), budget };
+        handle(&config, &nodes, &invocation, &event.payload).await.map_err(Diagnostic::from)
+    }))
+    .await
+}

@@ -1,0 +1,260 @@
+//! Reading the policy from JSON, strictly, with every problem at once.
+
+use std::collections::BTreeMap;
+
+use hub::is_reserved;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::charset;
+use super::glob::KeyGlob;
+use super::policy::{Derived, InvalidCharacters, Policy};
+
+const FIELDS: [&str; 9] =
+    ["include", "exclude", "rename", "set", "derive", "invalidCharacters", "maxTags", "removeStale", "overwrite"];
+/// 50 tags on a node without the three that are reserved.
+const MAX_TAGS_LIMIT: u64 = 47;
+const DEFAULT_MAX_TAGS: u64 = 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DerivedJson {
+    key: String,
+    value: String,
+    when: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum InvalidCharactersJson {
+    Drop,
+    Replace,
+}
+
+impl Policy {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// Lists every problem, each with the field that it is in.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let fields = match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(vec!["expected a JSON object".to_owned()]),
+            Err(error) => return Err(vec![format!("expected a JSON object: {error}")]),
+        };
+        let mut reader = Reader { fields, problems: Vec::new() };
+        let policy = reader.policy();
+        if reader.problems.is_empty() { Ok(policy) } else { Err(reader.problems) }
+    }
+}
+
+struct Reader {
+    fields: Map<String, Value>,
+    problems: Vec<String>,
+}
+
+impl Reader {
+    fn policy(&mut self) -> Policy {
+        self.unknown_fields();
+        let include = self.globs("include", &["*"]);
+        let exclude = self.globs("exclude", &[]);
+        let rename = self.rename();
+        let set = self.set();
+        let derive = self.derive(&set);
+        let invalid_characters = match self.field("invalidCharacters").unwrap_or(InvalidCharactersJson::Drop) {
+            InvalidCharactersJson::Drop => InvalidCharacters::Drop,
+            InvalidCharactersJson::Replace => InvalidCharacters::Replace,
+        };
+        let max_tags = self.max_tags();
+        if set.len() > max_tags {
+            self.problem("set", format_args!("holds {} tags, more than maxTags {max_tags}", set.len()));
+        }
+        Policy {
+            include,
+            exclude,
+            rename,
+            set,
+            derive,
+            invalid_characters,
+            max_tags,
+            remove_stale: self.field("removeStale").unwrap_or(true),
+            overwrite: self.field("overwrite").unwrap_or(true),
+        }
+    }
+
+    fn problem(&mut self, path: &str, problem: impl std::fmt::Display) {
+        self.problems.push(format!("{path}: {problem}"));
+    }
+
+    fn unknown_fields(&mut self) {
+        let unknown: Vec<String> =
+            self.fields.keys().filter(|name| !FIELDS.contains(&name.as_str())).cloned().collect();
+        for name in unknown {
+            self.problem(&name, format_args!("unknown field, expected one of {}", FIELDS.join(", ")));
+        }
+    }
+
+    /// A field's value, or nothing where it is absent or (noted as a problem) not of its type.
+    fn field<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let value = self.fields.get(name)?;
+        match serde_path_to_error::deserialize(value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let inner = error.path().to_string();
+                let path = match inner.strip_prefix('.').unwrap_or(&inner) {
+                    "" => name.to_owned(),
+                    index if index.starts_with('[') => format!("{name}{index}"),
+                    key => format!("{name}.{key}"),
+                };
+                self.problem(&path, error.into_inner());
+                None
+            }
+        }
+    }
+
+    fn globs(&mut self, name: &str, default: &[&str]) -> Vec<KeyGlob> {
+        let patterns: Vec<String> =
+            self.field(name).unwrap_or_else(|| default.iter().map(|pattern| (*pattern).to_owned()).collect());
+        let mut globs = Vec::with_capacity(patterns.len());
+        for (index, pattern) in patterns.iter().enumerate() {
+            match KeyGlob::new(pattern) {
+                Ok(glob) => globs.push(glob),
+                Err(error) => self.problem(&format!("{name}[{index}]"), error),
+            }
+        }
+        globs
+    }
+
+    fn rename(&mut self) -> BTreeMap<String, String> {
+        let rename: BTreeMap<String, String> = self.field("rename").unwrap_or_default();
+        for (from, to) in &rename {
+            self.check_tag(&format!("rename.{from}"), to, "");
+        }
+        rename
+    }
+
+    fn set(&mut self) -> BTreeMap<String, String> {
+        let set: BTreeMap<String, String> = self.field("set").unwrap_or_default();
+        for (key, value) in &set {
+            self.check_tag(&format!("set.{key}"), key, value);
+        }
+        set
+    }
+
+    fn derive(&mut self, set: &BTreeMap<String, String>) -> Vec<Derived> {
+        let derive: Vec<DerivedJson> = self.field("derive").unwrap_or_default();
+        let mut derived = Vec::with_capacity(derive.len());
+        for (index, DerivedJson { key, value, when }) in derive.into_iter().enumerate() {
+            let path = format!("derive[{index}]");
+            self.check_tag(&path, &key, &value);
+            if when.is_empty() {
+                self.problem(&path, "when: expected at least one tag; use set for a tag on every node");
+            }
+            if set.contains_key(&key) {
+                self.problem(&path, format_args!("the key {key:?} is in set already"));
+            }
+            derived.push(Derived { key, value, when });
+        }
+        derived
+    }
+
+    fn max_tags(&mut self) -> usize {
+        let max_tags = self.field("maxTags").unwrap_or(DEFAULT_MAX_TAGS);
+        if !(1..=MAX_TAGS_LIMIT).contains(&max_tags) {
+            self.problem("maxTags", format_args!("expected 1 to {MAX_TAGS_LIMIT}, got {max_tags}"));
+        }
+        usize::try_from(max_tags).unwrap_or(usize::MAX)
+    }
+
+    /// Notes what would keep Systems Manager from taking a tag that the policy itself names.
+    fn check_tag(&mut self, path: &str, key: &str, value: &str) {
+        if is_reserved(key) {
+            self.problem(path, format_args!("the key {key:?} is reserved"));
+        }
+        if !charset::fits_characters(key, value) {
+            self.problem(path, "holds a character that Systems Manager does not take in tags");
+        }
+        if !charset::fits_length(key, value) {
+            self.problem(path, "expected a key of 1 to 128 and a value of at most 256 characters");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &[&str]) {
+        let problems = Policy::parse(text).err().unwrap_or_default();
+        assert_eq!(problems.len(), expected.len(), "{text}: {problems:?}");
+        for (problem, expected) in problems.iter().zip(expected) {
+            assert!(problem.contains(expected), "{text}: {problem:?} lacks {expected:?}");
+        }
+    }
+
+    #[test]
+    fn the_documented_policy_is_accepted() {
+        check(
+            r#"{ "include": ["Env", "Patch Group", "app:*", "*"],   "exclude": ["secret*"],
+                 "rename": {"environment": "Env"},                  "set": {"Fleet": "agency"},
+                 "derive": [{"key": "Cohort", "value": "prod-web", "when": {"Env": "PROD", "Role": "web"}}],
+                 "invalidCharacters": "drop",                       "maxTags": 10,
+                 "removeStale": true,                               "overwrite": true }"#,
+            &[],
+        );
+        check(r#"{"maxTags": 1}"#, &[]);
+        check(r#"{"maxTags": 47}"#, &[]);
+    }
+
+    #[test]
+    fn what_is_no_policy_is_refused() {
+        check("", &["expected a JSON object"]);
+        check("[]", &["expected a JSON object"]);
+        check("{", &["expected a JSON object"]);
+    }
+
+    #[test]
+    fn every_field_is_checked() {
+        check(r#"{"maxTags": 0}"#, &["maxTags: expected 1 to 47, got 0"]);
+        check(r#"{"maxTags": 48}"#, &["maxTags: expected 1 to 47, got 48"]);
+        check(r#"{"maxTags": "10"}"#, &["maxTags: invalid type: string"]);
+        check(r#"{"maxTags": 1, "set": {"a": "1", "b": "2"}}"#, &["set: holds 2 tags, more than maxTags 1"]);
+        check(r#"{"include": [1]}"#, &["include[0]: invalid type: integer"]);
+        check(r#"{"exclude": [""]}"#, &["exclude[0]: expected a key or a pattern"]);
+        check(r#"{"rename": {"a": "aws:b"}}"#, &["rename.a: the key \"aws:b\" is reserved"]);
+        check(r#"{"rename": {"a": ""}}"#, &["rename.a: expected a key of 1 to 128"]);
+        check(r#"{"set": {"tag-hub:agency": "1"}}"#, &["set.tag-hub:agency: the key \"tag-hub:agency\" is reserved"]);
+        check(r#"{"set": {"a": "x,y"}}"#, &["set.a: holds a character"]);
+        check(r#"{"set": {"a": 1}}"#, &["set.a: invalid type: integer"]);
+        check(r#"{"derive": [{"key": "a", "value": "b"}]}"#, &["derive[0]: missing field `when`"]);
+        check(
+            r#"{"derive": [{"key": "a", "value": "b", "when": {}}]}"#,
+            &["derive[0]: when: expected at least one tag"],
+        );
+        check(
+            r#"{"set": {"a": "1"}, "derive": [{"key": "a", "value": "b", "when": {"c": "d"}}]}"#,
+            &["derive[0]: the key \"a\" is in set already"],
+        );
+        check(
+            r#"{"invalidCharacters": "keep"}"#,
+            &["invalidCharacters: unknown variant `keep`, expected `drop` or `replace`"],
+        );
+        check(r#"{"removeStale": "yes"}"#, &["removeStale: invalid type: string"]);
+    }
+
+    #[test]
+    fn all_problems_are_listed_at_once() {
+        check(
+            r#"{"maxtags": 3, "maxTags": 0, "overwrite": 1, "derive": [{"key": "aws:a", "value": "x,", "when": {}}]}"#,
+            &[
+                "maxtags: unknown field",
+                "derive[0]: the key",
+                "derive[0]: holds",
+                "derive[0]: when",
+                "maxTags: expected",
+                "overwrite: invalid",
+            ],
+        );
+    }
+}

@@ -1,0 +1,165 @@
+//! The laws of the reconcile core, over generated policies, instances and nodes.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeSet;
+
+use hub::{AccountId, Tag, Timestamp};
+use proptest::prelude::*;
+use ssm_tag_manager::plan::{Decision, MAX_TAGS_PER_NODE, Plan, Policy, Subject, Tags, reconcile};
+
+const AGENCY: &str = "222222222222";
+const SOURCE: &str = "222222222222/us-east-1/i-0abcdef0123456789";
+const NOW: i64 = 1_795_312_800;
+
+/// Few keys and values, so that the source, the node and the policy meet often.
+fn key() -> impl Strategy<Value = String> {
+    "[abcA]|app:[ab]|secret|b#"
+}
+
+fn value() -> impl Strategy<Value = String> {
+    "[xy]?|z,"
+}
+
+fn instance() -> impl Strategy<Value = Vec<Tag>> {
+    prop::collection::btree_map(key(), value(), 0..8)
+        .prop_map(|tags| tags.into_iter().map(|(key, value)| Tag { key, value }).collect())
+}
+
+fn policy() -> impl Strategy<Value = String> {
+    (1..6_usize, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(max_tags, remove_stale, overwrite, replace, rich)| {
+            let characters = if replace { "replace" } else { "drop" };
+            let rich = if rich {
+                r#""include": ["a", "app:*", "*"], "exclude": ["secret"], "rename": {"c": "a"}, "set": {"s": "1"},
+                   "derive": [{"key": "d", "value": "1", "when": {"a": "x"}}],"#
+            } else {
+                ""
+            };
+            format!(
+                r#"{{{rich} "maxTags": {max_tags}, "removeStale": {remove_stale}, "overwrite": {overwrite},
+                    "invalidCharacters": "{characters}"}}"#
+            )
+        },
+    )
+}
+
+/// A node of the agency: an operator's tags, then what earlier runs of the hub left on it.
+fn node() -> impl Strategy<Value = Tags> {
+    let operators = prop_oneof![
+        prop::collection::btree_map("[abcds]|ops", "[xy1]", 0..5),
+        (44..50_usize).prop_map(|count| (0..count).map(|n| (format!("ops-{n}"), "x".to_owned())).collect()),
+    ];
+    (operators, prop::collection::vec((policy(), instance()), 0..3)).prop_map(|(operators, runs)| {
+        let mut live = operators;
+        live.insert("tag-hub:agency".to_owned(), AGENCY.to_owned());
+        for (policy, tags) in runs {
+            apply(&planned(&policy, &tags, &live, NOW - 10), &mut live);
+        }
+        live
+    })
+}
+
+fn decide(policy: &str, tags: &[Tag], live: &Tags, observed_at: i64) -> Decision {
+    let policy = Policy::parse(policy).unwrap();
+    let owner: AccountId = AGENCY.parse().unwrap();
+    let observed_at = Timestamp::from_unix_seconds(observed_at);
+    let subject = Subject { owner: Some(&owner), source: Some(SOURCE), observed_at };
+    reconcile(&policy, policy.desired(tags), live, subject)
+}
+
+fn planned(policy: &str, tags: &[Tag], live: &Tags, observed_at: i64) -> Plan {
+    match decide(policy, tags, live, observed_at) {
+        Decision::Planned(plan) => plan,
+        Decision::Rejected(reason) => panic!("rejected: {reason:?}"),
+    }
+}
+
+fn remove(plan: &Plan, live: &mut Tags) {
+    for key in &plan.remove {
+        assert!(live.remove(key).is_some(), "{key} was not there");
+    }
+}
+
+fn set(plan: &Plan, live: &mut Tags) {
+    live.extend(plan.set.clone());
+    live.extend(plan.stamp.clone());
+    assert!(live.len() <= MAX_TAGS_PER_NODE, "{} tags", live.len());
+}
+
+fn apply(plan: &Plan, live: &mut Tags) {
+    remove(plan, live);
+    set(plan, live);
+}
+
+fn without_times(mut live: Tags) -> Tags {
+    if let Some(applied) = live.get_mut("tag-hub:applied") {
+        *applied = applied.split_once('.').unwrap().1.to_owned();
+    }
+    live
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn planning_again_yields_nothing(policy in policy(), tags in instance(), mut live in node()) {
+        let first = planned(&policy, &tags, &live, NOW);
+        apply(&first, &mut live);
+        let second = planned(&policy, &tags, &live, NOW + 1);
+        prop_assert!(second.is_empty(), "{second:?}");
+        prop_assert_eq!(second.dropped, first.dropped);
+    }
+
+    #[test]
+    fn what_is_neither_ours_nor_the_sources_never_changes(policy in policy(), tags in instance(), history in instance(),
+                                                          operators in prop::collection::btree_map("[abcds]|ops", "[xy1]", 0..6)) {
+        let mut live = Tags::from([("tag-hub:agency".to_owned(), AGENCY.to_owned())]);
+        apply(&planned(&policy, &history, &live, NOW - 1), &mut live);
+        let ours: BTreeSet<String> = live.keys().cloned().collect();
+        live.extend(operators.into_iter().filter(|(key, _)| !ours.contains(key)));
+        let before = live.clone();
+        apply(&planned(&policy, &tags, &live, NOW), &mut live);
+        let wanted = Policy::parse(&policy).unwrap().desired(&tags).tags;
+        for (key, value) in before.iter().filter(|(key, _)| !ours.contains(*key) && wanted.iter().all(|tag| tag.key != **key)) {
+            prop_assert_eq!(live.get(key), Some(value), "{}", key);
+        }
+        prop_assert_eq!(live.get("tag-hub:agency").map(String::as_str), Some(AGENCY));
+    }
+
+    #[test]
+    fn the_order_of_tags_does_not_matter(policy in policy(), tags in instance().prop_shuffle(), live in node()) {
+        let mut sorted = tags.clone();
+        sorted.sort();
+        prop_assert_eq!(decide(&policy, &tags, &live, NOW), decide(&policy, &sorted, &live, NOW));
+    }
+
+    #[test]
+    fn a_node_never_carries_more_than_fifty_tags(policy in policy(), tags in instance(), mut live in node()) {
+        prop_assume!(live.len() <= MAX_TAGS_PER_NODE);
+        apply(&planned(&policy, &tags, &live, NOW), &mut live);
+        prop_assert!(live.len() <= MAX_TAGS_PER_NODE);
+    }
+
+    #[test]
+    fn a_stale_report_changes_nothing(policy in policy(), tags in instance(), late in instance(), mut live in node()) {
+        apply(&planned(&policy, &tags, &live, NOW), &mut live);
+        let applied_at = live.get("tag-hub:applied").and_then(|value| value.split_once('.')?.0.parse::<i64>().ok());
+        prop_assume!(applied_at.is_some());
+        let decision = decide(&policy, &late, &live, applied_at.unwrap() - 1);
+        prop_assert_eq!(decision, Decision::Rejected(hub::Rejection::Stale));
+    }
+
+    #[test]
+    fn an_interrupted_apply_converges(policy in policy(), tags in instance(), live in node()) {
+        let plan = planned(&policy, &tags, &live, NOW);
+        let mut whole = live.clone();
+        apply(&plan, &mut whole);
+        for calls in 0..=2 {
+            let mut part = live.clone();
+            if calls > 0 { remove(&plan, &mut part); }
+            if calls > 1 { set(&plan, &mut part); }
+            apply(&planned(&policy, &tags, &part, NOW + 1), &mut part);
+            prop_assert_eq!(without_times(part), without_times(whole.clone()), "after {} calls", calls);
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! What an invocation may ask for, and what is to be read for it.
+
+use std::collections::HashSet;
+use std::hash::Hash;
+
+use aws_lambda_events::eventbridge::EventBridgeEvent;
+use hub::{AccountId, Ec2InstanceId, Region, WireError, decode};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+const TAG_CHANGE: &str = "Tag Change on Resource";
+const SCHEDULED: &str = "Scheduled Event";
+
+/// An event, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A sweep, on schedule or by hand.
+    Sweep(Selection),
+    /// The tags of these EC2 instances changed.
+    TagChange(Vec<InstanceArn>),
+}
+
+/// What a sweep reads: without any field, all instances in the configured Regions.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Selection {
+    /// Only these instances.
+    #[serde(default, deserialize_with = "at_least_one")]
+    pub instance_ids: Option<Vec<Ec2InstanceId>>,
+    /// These Regions instead of the configured ones.
+    #[serde(default, deserialize_with = "at_least_one")]
+    pub regions: Option<Vec<Region>>,
+    /// Plan and answer, write nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// `arn:PARTITION:ec2:REGION:ACCOUNT:instance/ID`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceArn {
+    /// Where the instance is.
+    pub region: Region,
+    /// Whose it is.
+    pub account: AccountId,
+    /// The instance.
+    pub id: Ec2InstanceId,
+}
+
+/// What is to be read for an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The Regions to read, none twice.
+    pub regions: Vec<Region>,
+    /// The instances to read, none twice; all where it is empty.
+    pub instance_ids: Vec<Ec2InstanceId>,
+    /// The Regions of a tag change that are not to be read.
+    pub ignored_regions: Vec<Region>,
+    /// Plan and answer, write nothing.
+    pub dry_run: bool,
+}
+
+/// The two fields that tell the events of EventBridge apart.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Envelope {
+    source: String,
+    detail_type: Option<String>,
+}
+
+/// The part of a tag change that says what kind of resource it is about.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct TagChangeDetail {
+    service: String,
+    resource_type: String,
+}
+
+impl Event {
+    /// Reads the event of an invocation.
+    ///
+    /// # Errors
+    /// Names the place that does not fit, such as `instanceIds[1]`.
+    pub fn from_json(event: &Value) -> Result<Self, WireError> {
+        if event.get("source").is_none() && event.get("detail-type").is_none() {
+            return Ok(Self::Sweep(decode(event)?));
+        }
+        let Envelope { source, detail_type } = decode(event)?;
+        match (source.as_str(), detail_type.as_deref()) {
+            // What the Scheduler fills in where a schedule has no input of its own.
+            ("aws.scheduler", _) | ("aws.events", Some(SCHEDULED)) => Ok(Self::Sweep(Selection::default())),
+            ("aws.tag", Some(TAG_CHANGE)) => tag_change(event),
+            ("aws.events", other) => Err(unexpected("detail-type", SCHEDULED, other)),
+            ("aws.tag", other) => Err(unexpected("detail-type", TAG_CHANGE, other)),
+            (other, _) => Err(WireError {
+                path: "source".to_owned(),
+                problem: format!("expected aws.events, aws.scheduler or aws.tag, got {other:?}"),
+            }),
+        }
+    }
+
+    /// Decides what to read, for a function in `account` that is set up to sweep `collect_regions`.
+    ///
+    /// # Errors
+    /// Refuses a tag change of another account.
+    pub fn scope(self, account: &AccountId, collect_regions: &[Region]) -> Result<Scope, WireError> {
+        match self {
+            Self::Sweep(Selection { instance_ids, regions, dry_run }) => Ok(Scope {
+                regions: regions.map_or_else(|| collect_regions.to_vec(), unique),
+                instance_ids: instance_ids.map(unique).unwrap_or_default(),
+                ignored_regions: Vec::new(),
+                dry_run,
+            }),
+            Self::TagChange(instances) => {
+                for (index, instance) in instances.iter().enumerate() {
+                    if instance.account != *account {
+                        return Err(WireError {
+                            path: format!("resources[{index}]"),
+                            problem: format!(
+                                "expected an instance of account {account}, got one of {}",
+                                instance.account
+                            ),
+                        });
+                    }
+                }
+                let (read, ignored): (Vec<_>, Vec<_>) =
+                    instances.into_iter().partition(|instance| collect_regions.contains(&instance.region));
+                let (regions, instance_ids) = read.into_iter().map(|arn| (arn.region, arn.id)).unzip();
+                Ok(Scope {
+                    regions: unique(regions),
+                    instance_ids: unique(instance_ids),
+                    ignored_regions: unique(ignored.into_iter().map(|arn| arn.region).collect()),
+                    dry_run: false,
+                })
+            }
+        }
+    }
+}
+
+/// The items in their order, each once.
+pub(crate) fn unique<T: Clone + Eq + Hash>(items: Vec<T>) -> Vec<T> {
+    let mut seen = HashSet::new();
+    items.into_iter().filter(|item| seen.insert(item.clone())).collect()
+}
+
+fn tag_change(event: &Value) -> Result<Event, WireError> {
+    let event: EventBridgeEvent<TagChangeDetail> = decode(event)?;
+    let TagChangeDetail { service, resource_type } = &event.detail;
+    if service != "ec2" {
+        return Err(unexpected("detail.service", "ec2", Some(service)));
+    }
+    if resource_type != "instance" {
+        return Err(unexpected("detail.resource-type", "instance", Some(resource_type)));
+    }
+    let resources = event.resources.unwrap_or_default();
+    if resources.is_empty() {
+        return Err(WireError { path: "resources".to_owned(), problem: "expected at least one, got none".to_owned() });
+    }
+    let instances = resources.iter().enumerate().map(|(index, resource)| {
+        instance_arn(resource).ok_or_else(|| WireError {
+            path: format!("resources[{index}]"),
+            problem: format!("expected arn:PARTITION:ec2:REGION:ACCOUNT:instance/ID, got {resource:?}"),
+        })
+    });
+    Ok(Event::TagChange(instances.collect::<Result<_, _>>()?))
+}
+
+fn instance_arn(value: &str) -> Option<InstanceArn> {
+    let parts: Vec<&str> = value.split(':').collect();
+    let ["arn", _partition, "ec2", region, account, resource] = parts.as_slice() else {
+        return None;
+    };
+    Some(InstanceArn {
+        region: region.parse().ok()?,
+        account: account.parse().ok()?,
+        id: resource.strip_prefix("instance/")?.parse().ok()?,
+    })
+}
+
+fn unexpected(path: &str, expected: &str, got: Option<&str>) -> WireError {
+    let got = got.map_or_else(|| "nothing".to_owned(), |got| format!("{got:?}"));
+    WireError { path: path.to_owned(), problem: format!("expected {expected:?}, got {got}") }
+}
+
+/// A list that is there has items: an empty one is more likely a caller's mistake than a wish for everything.
+fn at_least_one<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let items = Vec::deserialize(deserializer)?;
+    if items.is_empty() {
+        return Err(serde::de::Error::custom("expected at least one, got an empty list"));
+    }
+    Ok(Some(items))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn account() -> AccountId {
+        "222222222222".parse().unwrap()
+    }
+
+    fn regions(names: &[&str]) -> Vec<Region> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    fn ids(ids: &[&str]) -> Vec<Ec2InstanceId> {
+        ids.iter().map(|id| id.parse().unwrap()).collect()
+    }
+
+    fn scope(event: &Value) -> Result<Scope, WireError> {
+        Event::from_json(event)?.scope(&account(), &regions(&["us-east-1", "us-west-2"]))
+    }
+
+    fn everything() -> Scope {
+        Scope {
+            regions: regions(&["us-east-1", "us-west-2"]),
+            instance_ids: Vec::new(),
+            ignored_regions: Vec::new(),
+            dry_run: false,
+        }
+    }
+
+    fn file(name: &str) -> Value {
+        let text = match name {
+            "schedule" => include_str!("../../../events/tags-collector/schedule.json"),
+            "tag-change" => include_str!("../../../events/tags-collector/tag-change.json"),
+            "manual" => include_str!("../../../events/tags-collector/manual.json"),
+            _ => include_str!("../../../events/tags-collector/dry-run.json"),
+        };
+        serde_json::from_str(text).unwrap()
+    }
+
+    /// The tag change of the sample with another value in one place.
+    fn tag_change_with(pointer: &str, value: Value) -> Value {
+        let mut event = file("tag-change");
+        *event.pointer_mut(pointer).unwrap() = value;
+        event
+    }
+
+    #[test]
+    fn the_samples_ask_for_what_they_say() {
+        assert_eq!(scope(&file("schedule")).unwrap(), everything());
+        assert_eq!(scope(&file("dry-run")).unwrap(), Scope { dry_run: true, ..everything() });
+        let manual = Scope {
+            regions: regions(&["us-east-1"]),
+            instance_ids: ids(&["i-0abcdef0123456789", "i-0fedcba9876543210"]),
+            ..everything()
+        };
+        assert_eq!(scope(&file("manual")).unwrap(), manual);
+        let tag_change =
+            Scope { regions: regions(&["us-east-1"]), instance_ids: ids(&["i-0abcdef0123456789"]), ..everything() };
+        assert_eq!(scope(&file("tag-change")).unwrap(), tag_change);
+    }
+
+    #[test]
+    fn every_kind_of_schedule_is_a_sweep() {
+        for event in [
+            json!({}),
+            json!({"version": "0", "id": "53dc4d37", "detail-type": "Scheduled Event", "source": "aws.events",
+                   "account": "222222222222", "time": "2026-11-22T02:00:00Z", "region": "us-east-1",
+                   "resources": ["arn:aws:events:us-east-1:222222222222:rule/sweep"], "detail": {}}),
+            json!({"version": "0", "id": "53dc4d37", "detail-type": "Scheduled Event", "source": "aws.scheduler",
+                   "resources": ["arn:aws:scheduler:us-east-1:222222222222:schedule/default/sweep"], "detail": "{}"}),
+        ] {
+            assert_eq!(scope(&event).unwrap(), everything(), "{event}");
+        }
+    }
+
+    #[test]
+    fn an_operator_may_name_any_region_and_nothing_is_read_twice() {
+        let event = json!({"regions": ["eu-west-1", "us-east-1", "eu-west-1"],
+                           "instanceIds": ["i-01234567", "i-01234567"], "dryRun": true});
+        let expected = Scope {
+            regions: regions(&["eu-west-1", "us-east-1"]),
+            instance_ids: ids(&["i-01234567"]),
+            ignored_regions: Vec::new(),
+            dry_run: true,
+        };
+        assert_eq!(scope(&event).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_tag_change_in_a_region_that_is_not_collected_is_ignored() {
+        let event =
+            tag_change_with("/resources/0", json!("arn:aws:ec2:eu-west-1:222222222222:instance/i-0abcdef0123456789"));
+        let expected = Scope { regions: Vec::new(), ignored_regions: regions(&["eu-west-1"]), ..everything() };
+        assert_eq!(scope(&event).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_tag_change_is_read_in_every_partition() {
+        let arn = "arn:aws-us-gov:ec2:us-gov-west-1:222222222222:instance/i-0abcdef0123456789";
+        let scope = Event::from_json(&tag_change_with("/resources/0", json!(arn)))
+            .unwrap()
+            .scope(&account(), &regions(&["us-gov-west-1"]))
+            .unwrap();
+        assert_eq!(scope.regions, regions(&["us-gov-west-1"]));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_its_place() {
+        for (event, expected) in [
+            (json!(null), "event: expected an object, got null"),
+            (json!([]), "event: expected an object, got a list"),
+            (json!("{}"), "event: expected an object, got a string"),
+            (
+                json!({"dryrun": true}),
+                "dryrun: unknown field `dryrun`, expected one of `instanceIds`, `regions`, `dryRun`",
+            ),
+            (json!({"dryRun": "yes"}), r#"dryRun: invalid type: string "yes", expected a boolean"#),
+            (json!({"regions": []}), "regions: expected at least one, got an empty list"),
+            (json!({"regions": null}), "regions: invalid type: null, expected a sequence"),
+            (json!({"regions": "us-east-1"}), r#"regions: invalid type: string "us-east-1", expected a sequence"#),
+            (
+                json!({"regions": ["us-east-1", "mars"]}),
+                r#"regions[1]: expected a Region code such as us-east-1, got "mars""#,
+            ),
+            (json!({"instanceIds": []}), "instanceIds: expected at least one, got an empty list"),
+            (json!({"instanceIds": [7]}), "instanceIds[0]: invalid type: integer `7`, expected a string"),
+            (
+                json!({"instanceIds": ["i-01234567", "mi-0123456789abcdef0"]}),
+                "instanceIds[1]: expected an EC2 instance id: i- and 8 or 17 lower-case hexadecimal digits, \
+                 got \"mi-0123456789abcdef0\"",
+            ),
+            (json!({"detail-type": "Scheduled Event"}), "event: missing field `source`"),
+            (json!({"source": 7}), "source: invalid type: integer `7`, expected a string"),
+            (
+                json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification"}),
+                r#"source: expected aws.events, aws.scheduler or aws.tag, got "aws.ec2""#,
+            ),
+            (
+                json!({"source": "aws.events", "detail-type": "Other"}),
+                r#"detail-type: expected "Scheduled Event", got "Other""#,
+            ),
+            (json!({"source": "aws.tag"}), r#"detail-type: expected "Tag Change on Resource", got nothing"#),
+            (tag_change_with("/detail/service", json!("rds")), r#"detail.service: expected "ec2", got "rds""#),
+            (
+                tag_change_with("/detail/resource-type", json!("volume")),
+                r#"detail.resource-type: expected "instance", got "volume""#,
+            ),
+            (tag_change_with("/detail", json!({"service": "ec2"})), "detail: missing field `resource-type`"),
+            (tag_change_with("/resources", json!([])), "resources: expected at least one, got none"),
+            (
+                tag_change_with("/resources/0", json!("arn:aws:ec2:us-east-1:222222222222:volume/vol-1")),
+                "resources[0]: expected arn:PARTITION:ec2:REGION:ACCOUNT:instance/ID, \
+                 got \"arn:aws:ec2:us-east-1:222222222222:volume/vol-1\"",
+            ),
+            (
+                tag_change_with("/resources/0", json!("arn:aws:ec2:us-east-1:333333333333:instance/i-01234567")),
+                "resources[0]: expected an instance of account 222222222222, got one of 333333333333",
+            ),
+        ] {
+            assert_eq!(scope(&event).unwrap_err().to_string(), expected, "{event}");
+        }
+    }
+}

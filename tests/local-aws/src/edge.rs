@@ -1,0 +1,313 @@
+//! The edge: names each request, lets the faults have their say, and answers it or passes it on.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::access::{self, Access, Question};
+use crate::aws_error::AwsError;
+use crate::call::Call;
+use crate::calls::Calls;
+use crate::faults::{Effect, Faults, Moment};
+use crate::forward::Forward;
+use crate::invoke::{self, Target};
+use crate::kill::kill_function;
+use crate::model::Models;
+use crate::nodes::{Nodes, node_arn};
+use crate::reply::{self, Protocol, Reply};
+use crate::ssm_tags::Operation;
+use crate::synthetic::Synthetic;
+use crate::{ssm_describe, ssm_tags, tagging, validate};
+
+/// How a failed signature is called. Everything else that `MiniStack` says about an operation of the
+/// edge's is its own idea of that operation.
+const SIGNATURE_ERRORS: [&str; 8] = [
+    "ExpiredTokenException",
+    "IncompleteSignatureException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationTokenException",
+    "RequestExpired",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+
+/// Everything that a request can meet.
+#[derive(Debug)]
+pub(crate) struct Edge {
+    pub(crate) endpoint: String,
+    pub(crate) nodes: Nodes,
+    pub(crate) faults: Faults,
+    pub(crate) calls: Calls,
+    models: Models,
+    upstream: Option<Upstream>,
+    synthetic: Synthetic,
+}
+
+/// `MiniStack`, as the edge uses it.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) forward: Forward,
+    pub(crate) access: Access,
+    authority: String,
+}
+
+impl Upstream {
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn host(&self) -> &str {
+        &self.authority
+    }
+}
+
+/// An operation that the edge performs itself.
+enum Owned {
+    Tags(Operation, Value),
+    Describe(Value),
+    GetResources(Value),
+    Invoke(Target),
+}
+
+impl Edge {
+    pub(crate) fn new(endpoint: String, ministack: Option<String>, data: PathBuf, synthetic: Synthetic) -> Self {
+        let upstream = ministack.map(|authority| {
+            let forward = Forward::new(authority.clone());
+            Upstream { access: Access::new(forward.clone()), forward, authority }
+        });
+        Self {
+            endpoint,
+            nodes: Nodes::default(),
+            faults: Faults::default(),
+            calls: Calls::default(),
+            models: Models::new(data),
+            upstream,
+            synthetic,
+        }
+    }
+
+    pub(crate) async fn answer(&self, request: Request<Bytes>) -> Reply {
+        let mut call = Call::read(&request);
+        self.find_account(&mut call).await;
+        let protocol = Protocol::of(&call.service, request.headers());
+        let verdict = self.faults.judge(&call, |id| names(&request, id), Instant::now());
+        if !verdict.wait.is_zero() {
+            tokio::time::sleep(verdict.wait).await;
+        }
+        self.kill(&verdict.kill, Moment::BeforeTheCall);
+        let reply = match verdict.end {
+            Some(Effect::Throttle) => reply::error(protocol, &reply::throttled(&call.service)),
+            Some(Effect::Error { status, code, message }) => {
+                reply::error(protocol, &AwsError { status, code, message })
+            }
+            _ => self.perform(&call, request, protocol).await,
+        };
+        self.kill(&verdict.kill, Moment::AfterTheCall);
+        self.calls.record(&call.account, &call.name, is_throttled(&reply));
+        reply
+    }
+
+    /// The account of a key that is not an account id. Only `MiniStack` knows.
+    async fn find_account(&self, call: &mut Call) {
+        if call.account.is_empty()
+            && !call.access_key.is_empty()
+            && let Some(upstream) = &self.upstream
+        {
+            call.account = upstream.access.account(&call.access_key).await.unwrap_or_default();
+        }
+    }
+
+    fn kill(&self, functions: &[(String, Moment)], moment: Moment) {
+        for (function, _) in functions.iter().filter(|(_, when)| *when == moment) {
+            let killed = kill_function(function, &self.endpoint);
+            tracing::debug!(%function, killed, "killed by a fault");
+        }
+    }
+
+    async fn perform(&self, call: &Call, request: Request<Bytes>, protocol: Protocol) -> Reply {
+        let result = match self.owned(call, &request) {
+            Ok(Some(owned)) => self.perform_owned(call, request, owned).await,
+            Ok(None) => self.pass_on(call, request).await,
+            Err(error) => Ok(Err(error)),
+        };
+        match result {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => reply::error(protocol, &error),
+            Err(error) => {
+                tracing::error!(operation = %call.name, error = format!("{error:#}"), "the edge failed");
+                reply::error(protocol, &AwsError::new(502, "LocalAwsFailure", format!("{error:#}")))
+            }
+        }
+    }
+
+    async fn pass_on(&self, call: &Call, request: Request<Bytes>) -> anyhow::Result<Result<Reply, AwsError>> {
+        let Some(upstream) = &self.upstream else {
+            return Ok(self.synthetic.answer(call, &request).await);
+        };
+        let reply = upstream.forward.send(request).await?;
+        if may_change_policies(call) {
+            upstream.access.forget();
+        }
+        Ok(Ok(reply))
+    }
+
+    /// What the edge performs itself; `None` for everything else.
+    fn owned(&self, call: &Call, request: &Request<Bytes>) -> Result<Option<Owned>, AwsError> {
+        let body = || serde_json::from_slice::<Value>(request.body()).unwrap_or_default();
+        let owned = match (call.service.as_str(), call.operation()) {
+            ("ssm", "DescribeInstanceInformation") => {
+                let body = body();
+                (!wants_only_ec2(&body)).then_some(Owned::Describe(body))
+            }
+            ("ssm", operation) => Operation::parse(operation).and_then(|operation| {
+                let body = body();
+                ssm_tags::is_about_a_node(&body).then_some(Owned::Tags(operation, body))
+            }),
+            ("tagging", "GetResources") => {
+                let body = body();
+                tagging::is_about_nodes(&body).then_some(Owned::GetResources(body))
+            }
+            ("lambda", "Invoke") if self.upstream.is_some() => {
+                let target = Target::read(request)?;
+                target.filter(|target| target.account != call.account).map(Owned::Invoke)
+            }
+            _ => None,
+        };
+        Ok(owned)
+    }
+
+    async fn perform_owned(
+        &self,
+        call: &Call,
+        request: Request<Bytes>,
+        owned: Owned,
+    ) -> anyhow::Result<Result<Reply, AwsError>> {
+        if let Some(refusal) = self.check_signature(call, &request).await? {
+            return Ok(Ok(refusal));
+        }
+        let (account, region) = (call.account.as_str(), call.region.as_str());
+        let nodes = &self.nodes;
+        match owned {
+            Owned::Invoke(target) => match &self.upstream {
+                Some(upstream) => invoke::perform(upstream, call, &target, &request).await,
+                None => anyhow::bail!("an invocation of another account needs MiniStack"),
+            },
+            Owned::Tags(operation, body) => {
+                let id = ssm_tags::node_id(&body);
+                let tags = nodes.tags(account, region, id).unwrap_or_default();
+                let context = ssm_tags::condition_keys(operation, &body, &tags);
+                let allowed = self.authorize(call, "ssm", &node_arn(account, region, id), context).await?;
+                self.finish(call, allowed, "ssm", &body, || ssm_tags::perform(operation, nodes, account, region, &body))
+            }
+            Owned::Describe(body) => {
+                let allowed = self.authorize(call, "ssm", "*", Map::new()).await?;
+                self.finish(call, allowed, "ssm", &body, || ssm_describe::perform(nodes, account, region, &body))
+            }
+            Owned::GetResources(body) => {
+                let allowed = self.authorize(call, "tag", "*", Map::new()).await?;
+                self.finish(call, allowed, "resourcegroupstaggingapi", &body, || {
+                    tagging::perform(nodes, account, region, &body)
+                })
+            }
+        }
+    }
+
+    /// Checks the body against the service's model and performs the operation.
+    fn finish(
+        &self,
+        call: &Call,
+        allowed: Result<(), AwsError>,
+        model: &str,
+        body: &Value,
+        perform: impl FnOnce() -> Result<Value, AwsError>,
+    ) -> anyhow::Result<Result<Reply, AwsError>> {
+        let model = self.models.get(model)?;
+        let result = allowed
+            .and_then(|()| validate::input(&model, call.operation(), body))
+            .map_err(|error| in_service_words(call, error))
+            .and_then(|()| perform());
+        Ok(result.map(|answer| reply::json_body(&answer)))
+    }
+
+    /// `MiniStack` has the last word on signatures. It takes any secret of an account's root, and what
+    /// it makes of the operation itself touches nothing that the edge shows.
+    async fn check_signature(&self, call: &Call, request: &Request<Bytes>) -> anyhow::Result<Option<Reply>> {
+        let Some(upstream) = self.upstream.as_ref().filter(|_| !call.is_root()) else { return Ok(None) };
+        let reply = upstream.forward.send(request.clone()).await?;
+        let code = error_code(&reply);
+        Ok(code.filter(|code| SIGNATURE_ERRORS.contains(&code.as_str())).map(|_| reply))
+    }
+
+    /// Without `MiniStack` everybody may do everything.
+    async fn authorize(
+        &self,
+        call: &Call,
+        prefix: &str,
+        resource: &str,
+        context: Map<String, Value>,
+    ) -> anyhow::Result<Result<(), AwsError>> {
+        let Some(upstream) = self.upstream.as_ref().filter(|_| !call.is_root()) else { return Ok(Ok(())) };
+        let action = format!("{prefix}:{}", call.operation());
+        let question = Question {
+            access_key: call.access_key.clone(),
+            region: call.region.clone(),
+            action: action.clone(),
+            resource: resource.to_owned(),
+            context,
+            policy: None,
+        };
+        let decision = upstream.access.decide(&question).await?;
+        Ok(match access::denial(&decision, &action, resource) {
+            Some(denial) => Err(AwsError::new(400, "AccessDeniedException", denial)),
+            None => Ok(()),
+        })
+    }
+}
+
+/// The Tagging API has no `ValidationException` among its errors.
+fn in_service_words(call: &Call, mut error: AwsError) -> AwsError {
+    if call.service == "tagging" && error.code == "ValidationException" {
+        "InvalidParameterException".clone_into(&mut error.code);
+    }
+    error
+}
+
+fn wants_only_ec2(body: &Value) -> bool {
+    let filters = body["Filters"].as_array().into_iter().flatten();
+    filters
+        .filter(|filter| filter["Key"] == "ResourceType")
+        .any(|filter| filter["Values"] == serde_json::json!(["EC2Instance"]))
+}
+
+/// A stack deploys in the background, so every look at it may be the first one after a change.
+fn may_change_policies(call: &Call) -> bool {
+    let reads = ["Get", "List", "Describe", "Simulate"];
+    call.service == "cloudformation"
+        || (call.service == "iam" && !reads.iter().any(|read| call.operation().starts_with(read)))
+}
+
+fn names(request: &Request<Bytes>, id: &str) -> bool {
+    let contains = |bytes: &[u8]| bytes.windows(id.len().max(1)).any(|window| window == id.as_bytes());
+    contains(request.uri().path().as_bytes()) || contains(request.body())
+}
+
+/// The code of a JSON error.
+fn error_code(reply: &Reply) -> Option<String> {
+    if !reply.status().is_client_error() {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(reply.body()).ok()?;
+    let kind = body["__type"].as_str()?;
+    Some(kind.rsplit('#').next().unwrap_or(kind).to_owned())
+}
+
+fn is_throttled(reply: &Reply) -> bool {
+    if reply.status() == StatusCode::TOO_MANY_REQUESTS {
+        return true;
+    }
+    let is_error = reply.status().is_client_error() || reply.status() == StatusCode::SERVICE_UNAVAILABLE;
+    let codes = ["ThrottlingException", "ThrottledException", "RequestLimitExceeded", "SlowDown", ">Throttling<"];
+    let says = |code: &&str| reply.body().windows(code.len()).any(|window| window == code.as_bytes());
+    is_error && reply.body().len() < 4096 && codes.iter().any(says)
+}

@@ -1,0 +1,160 @@
+//! The local AWS: `MiniStack`, a real emulator, behind an edge that adds what it lacks.
+//!
+//! [`LocalAws::start`] starts `MiniStack` on a free loopback port and the edge on another. A request
+//! to the edge passes through untouched, except for what the edge owns:
+//!
+//! | operation | why |
+//! |---|---|
+//! | ssm `AddTagsToResource`, `RemoveTagsFromResource`, `ListTagsForResource` on a `ManagedInstance` | `MiniStack` takes any id and any character |
+//! | ssm `DescribeInstanceInformation` | it knows no hybrid nodes |
+//! | tagging `GetResources` for `ssm:managed-instance` | likewise |
+//! | lambda `Invoke` of another account's function | it answers `ResourceNotFoundException` |
+//!
+//! # Who may do what
+//! A request to one of these goes to `MiniStack` first, which checks its signature. The decision is
+//! then taken by `MiniStack`'s own policy evaluator, for the exact resource and with the condition keys
+//! that AWS documents for the action; `MiniStack` itself would evaluate them against `*`.
+//!
+//! # Dials
+//! [`LocalAws::faults`] makes calls fail, wait or kill; [`LocalAws::calls`] counts them;
+//! [`LocalAws::set_lag`] holds `GetResources` back. [`Client`] and [`stacks`] are what a test needs
+//! to act as an account.
+//!
+//! # Without `MiniStack`
+//! With `ministack: false` the same nodes, tags and `GetResources` work without signatures and
+//! policies, together with a made-up EC2 fleet ([`Fleet`]) and functions served by the caller
+//! ([`Functions`]), for measurements on fleets of 100,000 nodes.
+
+mod access;
+mod aws_error;
+mod call;
+mod calls;
+mod client;
+mod clock;
+mod edge;
+mod faults;
+mod forward;
+mod invoke;
+mod kill;
+mod model;
+mod nodes;
+mod process;
+mod reply;
+mod server;
+mod sign;
+mod ssm_describe;
+mod ssm_tags;
+pub mod stacks;
+mod synthetic;
+mod tagging;
+mod validate;
+mod xml;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+pub use aws_error::AwsError;
+pub use calls::{Calls, Count, Snapshot};
+pub use client::{Client, Invocation, InvocationType, RestReply};
+pub use faults::{Effect, Fault, FaultId, Faults, Moment};
+pub use nodes::{NewNode, Node, Nodes};
+pub use synthetic::{Fleet, Functions, Instance, Invoked, Invoker};
+
+/// How to start. No defaults that depend on the machine: the interpreter comes from the caller.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// A Python interpreter that has `ministack` and `botocore` (its service models validate requests).
+    pub python: PathBuf,
+    /// The edge's port on 127.0.0.1; 0 takes any free one.
+    pub port: u16,
+    /// Whether `MiniStack` runs behind the edge.
+    pub ministack: bool,
+    /// Where `MiniStack`'s log stays; `None` drops it with everything else.
+    pub keep_logs: Option<PathBuf>,
+    /// The EC2 fleet that `DescribeInstances` shows. Only without `MiniStack`.
+    pub fleet: Option<Fleet>,
+    /// Who answers lambda `Invoke`. Only without `MiniStack`.
+    pub functions: Option<Functions>,
+}
+
+impl Options {
+    /// `MiniStack` behind an edge on any free port.
+    pub fn new(python: impl Into<PathBuf>) -> Self {
+        Self { python: python.into(), port: 0, ministack: true, keep_logs: None, fleet: None, functions: None }
+    }
+}
+
+/// A running local AWS. Dropping it stops the edge, `MiniStack` and every function process it
+/// started; they also end when this process is killed.
+///
+/// An access key id of 12 digits is the root of that account, with any secret; others are what
+/// `MiniStack`'s IAM and STS have handed out.
+#[derive(Debug)]
+pub struct LocalAws {
+    edge: Arc<edge::Edge>,
+    // The order matters: the edge stops serving before what it forwards to ends.
+    _server: server::Server,
+    _ministack: Option<process::MiniStack>,
+}
+
+impl LocalAws {
+    /// Starts and waits until everything answers, about a second. Callable from inside a runtime:
+    /// the edge has threads of its own.
+    ///
+    /// # Errors
+    /// Where the port is taken, the interpreter lacks a package, or `MiniStack` does not become
+    /// ready within 30 s (the error then carries the end of its log).
+    pub fn start(options: Options) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", options.port))
+            .with_context(|| format!("bind 127.0.0.1:{}", options.port))?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let data = process::botocore_data(&options.python)?;
+        let ministack = if options.ministack {
+            Some(process::MiniStack::start(&options.python, &endpoint, options.keep_logs.as_deref())?)
+        } else {
+            None
+        };
+        let edge = Arc::new(edge::Edge::new(
+            endpoint,
+            ministack.as_ref().map(process::MiniStack::authority),
+            data,
+            synthetic::Synthetic { fleet: options.fleet, functions: options.functions },
+        ));
+        let server = server::Server::start(listener, Arc::clone(&edge))?;
+        Ok(Self { edge, _server: server, _ministack: ministack })
+    }
+
+    /// `http://127.0.0.1:PORT`, for `AWS_ENDPOINT_URL`.
+    pub fn endpoint(&self) -> &str {
+        &self.edge.endpoint
+    }
+
+    /// The managed nodes of every account and Region.
+    pub fn nodes(&self) -> &Nodes {
+        &self.edge.nodes
+    }
+
+    /// The dials that make calls fail.
+    pub fn faults(&self) -> &Faults {
+        &self.edge.faults
+    }
+
+    /// The call counters.
+    pub fn calls(&self) -> &Calls {
+        &self.edge.calls
+    }
+
+    /// From now on `GetResources` shows the state of `lag` ago. Changes made before this call are
+    /// shown at once.
+    pub fn set_lag(&self, lag: Duration) {
+        self.edge.nodes.set_lag(lag);
+    }
+
+    /// A client that acts as the root of `account` in `region`.
+    pub fn client(&self, account: &str, region: &str) -> Client {
+        Client::new(self.endpoint(), account, region)
+    }
+}

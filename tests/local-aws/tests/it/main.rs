@@ -1,0 +1,7 @@
+//! The local AWS as its users see it: one binary, so that it links once.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
+
+mod alone;
+mod ministack;
+mod support;

@@ -1,0 +1,38 @@
+//! Measures what Tag Hub promises, and prints it as Markdown.
+//!
+//! The real packages run against the local AWS without `MiniStack`: the nodes, their tags and `GetResources` as
+//! everywhere else, but no signatures and policies, and a fleet that is made up while it is read. Wall times are
+//! those of this machine and say something only beside each other; call counts hold everywhere.
+
+mod cold_start;
+mod host;
+mod package;
+mod scale;
+mod throughput;
+
+use clap::Parser;
+use tests::Paths;
+
+/// Measures calls, time, memory, cold starts, throughput and package sizes.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Fleet sizes.
+    #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000])]
+    sizes: Vec<usize>,
+    /// Calls a second that the service takes in the throughput run.
+    #[arg(long, default_value_t = 40.0)]
+    rate: f64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let paths = Paths::from_env()?;
+    let folder = tempfile::tempdir()?;
+    let packages = package::unpack(&paths, folder.path())?;
+    package::print(&packages);
+    cold_start::measure(&paths, &packages, folder.path()).await?;
+    scale::measure(&paths, &packages, &arguments.sizes).await?;
+    throughput::measure(&paths, &packages, arguments.rate).await
+}

@@ -1,0 +1,58 @@
+//! The packages: their sizes, and the binaries in them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::ensure;
+use tests::Paths;
+
+const LIMIT_MB: f64 = 6.0;
+
+/// The unpacked packages.
+pub(crate) struct Packages {
+    pub(crate) collector: Package,
+    pub(crate) manager: Package,
+    pub(crate) echo: Package,
+}
+
+/// One unpacked package.
+pub(crate) struct Package {
+    pub(crate) name: &'static str,
+    pub(crate) bootstrap: PathBuf,
+    zipped_bytes: u64,
+    binary_bytes: u64,
+}
+
+pub(crate) fn unpack(paths: &Paths, folder: &Path) -> anyhow::Result<Packages> {
+    let unpack = |name: &'static str| -> anyhow::Result<Package> {
+        let zip = paths.packages.join(name).join("bootstrap.zip");
+        let target = folder.join(name);
+        std::fs::create_dir_all(&target)?;
+        let status = Command::new(&paths.python).args(["-m", "zipfile", "-e"]).args([&zip, &target]).status()?;
+        ensure!(status.success(), "{} cannot be unpacked", zip.display());
+        let bootstrap = target.join("bootstrap");
+        std::fs::set_permissions(&bootstrap, std::fs::Permissions::from_mode(0o755))?;
+        let (zipped_bytes, binary_bytes) = (std::fs::metadata(&zip)?.len(), std::fs::metadata(&bootstrap)?.len());
+        Ok(Package { name, bootstrap, zipped_bytes, binary_bytes })
+    };
+    Ok(Packages {
+        collector: unpack("tags-collector")?,
+        manager: unpack("ssm-tag-manager")?,
+        echo: unpack("bare-echo")?,
+    })
+}
+
+pub(crate) fn print(packages: &Packages) {
+    println!("### Packages\n\n| function | zipped | binary | target |\n|---|---|---|---|");
+    for package in [&packages.collector, &packages.manager, &packages.echo] {
+        let (zipped, binary) = (megabytes(package.zipped_bytes), megabytes(package.binary_bytes));
+        println!("| {} | {zipped:.1} MB | {binary:.1} MB | at most {LIMIT_MB} MB zipped |", package.name);
+    }
+    println!();
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size for people to read")]
+fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1_000_000.0
+}

@@ -1,0 +1,54 @@
+//! The whole of Tag Hub on the local AWS, in a few minutes, checked at every step.
+//!
+//! Deploys the templates in three accounts, launches a dozen instances, lets the schedule fire, and shows what
+//! became of their tags. Ends with an error where anything that it shows is not so.
+
+mod fleet;
+mod show;
+mod story;
+
+use clap::Parser;
+use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths, World};
+
+/// Tag Hub at work on a local AWS.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Leave everything running until Ctrl-C, to look around with the AWS CLI.
+    #[arg(long)]
+    keep: bool,
+    /// The port of the local AWS; 0 takes any free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Where the log of MiniStack stays.
+    #[arg(long)]
+    keep_logs: Option<std::path::PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let world = World::start(Paths::from_env()?, arguments.port, arguments.keep_logs)?;
+    story::tell(&world).await?;
+    if arguments.keep {
+        look_around(&world);
+        tokio::signal::ctrl_c().await?;
+    }
+    Ok(())
+}
+
+fn look_around(world: &World) {
+    let endpoint = world.aws.endpoint();
+    show::step("It stays running until Ctrl-C. To look around, with the AWS CLI of .venv/bin:");
+    let act_as = |account: &str| format!("AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=any");
+    println!("export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={HOME_REGION}");
+    println!("{} aws ssm describe-instance-information", act_as(CENTRAL));
+    println!(
+        "{} aws ssm list-tags-for-resource --resource-type ManagedInstance --resource-id mi-…",
+        act_as(CENTRAL)
+    );
+    println!("{} aws resourcegroupstaggingapi get-resources --resource-type-filters ssm:managed-instance", act_as(CENTRAL));
+    println!("{} aws ec2 describe-instances --filters Name=tag-key,Values=managedinstanceid", act_as(AGENCY_A));
+    println!("{} aws lambda invoke --function-name tags-collector /dev/stdout", act_as(AGENCY_A));
+    println!("{} aws logs tail /aws/lambda/ssm-tag-manager", act_as(CENTRAL));
+}

@@ -1,0 +1,109 @@
+//! What the demo prints.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
+use tests::{Enrolled, World};
+
+/// A line that says what comes next.
+pub(crate) fn step(text: &str) {
+    println!("\n== {text}");
+}
+
+/// A line under a step.
+pub(crate) fn note(text: &str) {
+    println!("   {text}");
+}
+
+/// Waits until something is so, and shows that time goes by.
+pub(crate) async fn wait(
+    world: &World,
+    what: &str,
+    within: Duration,
+    is_so: impl Fn(&World) -> bool,
+) -> anyhow::Result<()> {
+    let progress = async {
+        let mut ticks = tokio::time::interval(Duration::from_secs(5));
+        for seconds in (0_u64..).step_by(5) {
+            ticks.tick().await;
+            if std::io::stdout().is_terminal() {
+                print!("\r   waiting until {what}: {seconds} s");
+                let _ = std::io::stdout().flush();
+            } else {
+                println!("   waiting until {what}: {seconds} s");
+            }
+        }
+    };
+    let result = tokio::select! {
+        result = world.eventually(what, within, is_so) => result,
+        () = progress => Ok(()),
+    };
+    if std::io::stdout().is_terminal() {
+        println!();
+    }
+    result
+}
+
+/// Every node with its agency, source, tags, and what was left behind and why.
+pub(crate) fn nodes(world: &World, fleet: &[Enrolled], answers: &[Value]) {
+    let left_behind = left_behind(answers);
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if !std::io::stdout().is_terminal() {
+        table.set_width(140);
+    }
+    table.set_header(["node", "agency", "source", "tags", "left behind"]);
+    for enrolled in fleet {
+        let tags = world.tags(&enrolled.node);
+        let reserved = |key: &str| tags.get(key).cloned().unwrap_or_default();
+        let plain: Vec<String> =
+            world.plain_tags(&enrolled.node).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let source = reserved(hub::SOURCE_TAG_KEY).replacen(&format!("{}/", enrolled.agency), "", 1);
+        table.add_row([
+            enrolled.node.clone(),
+            reserved(hub::AGENCY_TAG_KEY),
+            source,
+            plain.join("\n"),
+            left_behind.get(&enrolled.instance).cloned().unwrap_or_default(),
+        ]);
+    }
+    println!("{table}");
+    for (instance, reason) in left_behind.iter().filter(|(id, _)| fleet.iter().all(|enrolled| enrolled.instance != **id)) {
+        note(&format!("{instance}: {reason}"));
+    }
+}
+
+/// By EC2 instance: the tags left behind and why, or why the whole was refused.
+fn left_behind(answers: &[Value]) -> BTreeMap<String, String> {
+    let nodes = answers.iter().flat_map(|answer| answer["nodes"].as_array().into_iter().flatten());
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    nodes
+        .filter_map(|node| {
+            let dropped = node["dropped"].as_array().into_iter().flatten();
+            let mut lines: Vec<String> =
+                dropped.map(|tag| format!("{}: {}", text(&tag["key"]), text(&tag["reason"]))).collect();
+            if node["outcome"] == "rejected" {
+                lines.push(format!("{} is refused: {}", text(&node["instanceId"]), text(&node["reason"])));
+            }
+            (!lines.is_empty()).then(|| (text(&node["ec2InstanceId"]), lines.join("\n")))
+        })
+        .collect()
+}
+
+/// What changed between two states of a node's tags.
+pub(crate) fn difference(name: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) {
+    for (key, value) in after.iter().filter(|(key, value)| before.get(*key) != Some(value)) {
+        let old = before.get(key).map_or_else(|| "nothing".to_owned(), |old| format!("{old:?}"));
+        note(&format!("{name}: {key} was {old}, is {value:?}"));
+    }
+    for (key, value) in before.iter().filter(|(key, _)| !after.contains_key(*key)) {
+        note(&format!("{name}: {key} was {value:?}, is gone"));
+    }
+    if before == after {
+        note(&format!("{name}: as before"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The story that the demo tells, step by step.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use local_aws::InvocationType;
+use serde_json::{Value, json};
+use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
+
+use crate::fleet::{self, Fleet};
+use crate::show;
+
+/// The schedule fires every minute here, and the first time up to a minute after it was made.
+const SCHEDULE_WITHIN: Duration = Duration::from_secs(150);
+const WRITES: [&str; 2] = ["ssm:AddTagsToResource", "ssm:RemoveTagsFromResource"];
+
+pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
+    deploy(world).await?;
+    let fleet = launch(world).await?;
+    first_run(world, &fleet).await?;
+    changes(world, &fleet).await?;
+    steady_state(world).await?;
+    trespass(world, &fleet).await?;
+    show::step("Everything shown was so.");
+    Ok(())
+}
+
+async fn deploy(world: &World) -> anyhow::Result<()> {
+    show::step("Deploying: template.yaml in the central account, a grant and cfn/agency.yaml for each of two agencies");
+    let start = Instant::now();
+    world.deploy_central(&[]).await?;
+    show::note(&format!("central account {CENTRAL}: ssm-tag-manager"));
+    for (agency, regions) in [(AGENCY_A, format!("{HOME_REGION},{SECOND_REGION}")), (AGENCY_B, HOME_REGION.to_owned())] {
+        world.grant(agency).await?;
+        let parameters = [("ScheduleExpression", "rate(1 minute)"), ("CollectRegions", regions.as_str())];
+        world.deploy_agency(agency, &parameters).await?;
+        show::note(&format!("agency {agency}: tags-collector, every minute over {regions}"));
+    }
+    show::note(&format!("done in {:.1} s", start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+async fn launch(world: &World) -> anyhow::Result<Fleet> {
+    show::step("Launching instances and registering their nodes");
+    let fleet = fleet::launch(world).await?;
+    show::note(&format!("{} instances, {} managed nodes", fleet.instance_count, fleet.enrolled.len()));
+    Ok(fleet)
+}
+
+async fn first_run(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
+    show::step("The schedule fires, and the tags reach the nodes");
+    let is_tagged = |world: &World| fleet.enrolled.iter().all(|enrolled| !world.plain_tags(&enrolled.node).is_empty());
+    show::wait(world, "every node has its tags", SCHEDULE_WITHIN, is_tagged).await?;
+    let answers = [dry_run(world, AGENCY_A).await?, dry_run(world, AGENCY_B).await?];
+    show::nodes(world, &fleet.enrolled, &answers);
+
+    for enrolled in &fleet.enrolled {
+        let tags = world.tags(&enrolled.node);
+        let source = format!("{}/{}/{}", enrolled.agency, enrolled.region, enrolled.instance);
+        ensure!(tags[hub::SOURCE_TAG_KEY] == source, "{} has the source {source}", enrolled.node);
+        ensure!(tags[hub::AGENCY_TAG_KEY] == enrolled.agency, "{} belongs to {}", enrolled.node, enrolled.agency);
+        ensure!(world.plain_tags(&enrolled.node).len() <= 10, "{} has at most ten tags", enrolled.node);
+    }
+    let left = answers[0]["nodes"].to_string();
+    for reason in ["character", "limit", "not-owned"] {
+        ensure!(left.contains(reason), "something was left behind for the reason {reason}: {left}");
+    }
+    ensure!(world.plain_tags(&fleet.court.node)["Env"] == "PROD", "the other agency's node is untouched");
+    Ok(())
+}
+
+async fn changes(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
+    show::step("On the first agency's instances a tag is changed, one is deleted, and an instance is terminated");
+    let watched = [("web", &fleet.web), ("database", &fleet.database), ("batch", &fleet.batch)];
+    let before: Vec<BTreeMap<String, String>> =
+        watched.iter().map(|(_, enrolled)| world.plain_tags(&enrolled.node)).collect();
+    world.tag(&fleet.web, "Env", "TEST").await?;
+    world.untag(&fleet.database, "Role").await?;
+    world.terminate(&fleet.batch).await?;
+    let is_carried_over = |world: &World| {
+        world.plain_tags(&fleet.web.node).get("Env").is_some_and(|value| value == "TEST")
+            && !world.plain_tags(&fleet.database.node).contains_key("Role")
+    };
+    show::wait(world, "the next run has carried it over", SCHEDULE_WITHIN, is_carried_over).await?;
+    for ((name, enrolled), before) in watched.iter().zip(&before) {
+        show::difference(name, before, &world.plain_tags(&enrolled.node));
+    }
+    show::note("the node of a terminated instance keeps its last tags until it is deregistered");
+    ensure!(world.plain_tags(&fleet.batch.node) == before[2], "the terminated instance's node is as it was");
+    Ok(())
+}
+
+async fn steady_state(world: &World) -> anyhow::Result<()> {
+    show::step("A run where nothing has changed");
+    let before = world.aws.calls().snapshot();
+    for agency in [AGENCY_A, AGENCY_B] {
+        world.sweep_well(agency).await?;
+    }
+    let calls = world.aws.calls().snapshot().since(&before);
+    for operation in ["ec2:DescribeInstances", "tagging:GetResources", "ssm:ListTagsForResource", WRITES[0], WRITES[1]] {
+        show::note(&format!("{operation}: {}", calls.of(operation).total()));
+    }
+    ensure!(WRITES.iter().all(|operation| calls.of(operation).total() == 0), "nothing was written");
+    ensure!(calls.of("tagging:GetResources").total() > 0, "the nodes were read");
+    Ok(())
+}
+
+async fn trespass(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
+    show::step("The first agency names the second one's node");
+    let before = world.tags(&fleet.court.node);
+    let answer = world.sweep_well(AGENCY_A).await?;
+    let nodes = answer["nodes"].as_array().into_iter().flatten();
+    let refused: Vec<&Value> = nodes.filter(|node| node["ec2InstanceId"] == *fleet.thief).collect();
+    ensure!(refused.len() == 1 && refused[0]["reason"] == "not-owned", "the node is refused: {answer}");
+    show::note(&format!("{} for {}: rejected, not-owned", fleet.thief, fleet.court.node));
+
+    let report = json!({"account": AGENCY_B, "instances": [{"instanceId": fleet.court.node, "tags": []}]});
+    let forged = world.report(AGENCY_A, &report).await?;
+    ensure!(forged.function_error.is_some(), "a report in another's name is refused: {}", forged.payload);
+    show::note(&format!("a report in the other's name: {}", forged.payload["errorMessage"].as_str().unwrap_or_default()));
+
+    let client = world.aws.client(AGENCY_A, HOME_REGION);
+    let function = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager");
+    for target in [format!("{function}:agency-{AGENCY_B}"), function] {
+        let Err(refusal) = client.invoke(&target, InvocationType::RequestResponse, &report).await else {
+            anyhow::bail!("{target} could be invoked");
+        };
+        ensure!(refusal.status == 403, "{target}: {refusal}");
+        show::note(&format!("invoking {target}: {}", refusal.code));
+    }
+    ensure!(world.tags(&fleet.court.node) == before, "the node is as it was");
+    Ok(())
+}
+
+/// What a run would do: it names what is left behind without writing anything.
+async fn dry_run(world: &World, agency: &str) -> anyhow::Result<Value> {
+    let answer = world.sweep(agency, &json!({"dryRun": true})).await?;
+    ensure!(answer.function_error.is_none(), "the dry run of {agency} failed: {}", answer.payload);
+    Ok(answer.payload)
+}

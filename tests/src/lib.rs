@@ -1,0 +1,13 @@
+//! What the end-to-end tests, the demo and the bench share.
+//!
+//! [`World`] is a central and two agency accounts on the local AWS, deployed by the templates of this
+//! repository with the packages that `make build` makes. [`Paths`] says where these are.
+
+mod instances;
+mod paths;
+mod template;
+mod world;
+
+pub use instances::Enrolled;
+pub use paths::Paths;
+pub use world::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};

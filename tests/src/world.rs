@@ -1,0 +1,143 @@
+//! A central and two agency accounts, deployed by the real templates.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use local_aws::stacks::{self, Outputs};
+use local_aws::{Client, Invocation, InvocationType, LocalAws, Options};
+use serde_json::Value;
+
+use crate::paths::Paths;
+use crate::template;
+
+/// Central IT's account.
+pub const CENTRAL: &str = "111111111111";
+/// An agency with instances in two Regions.
+pub const AGENCY_A: &str = "222222222222";
+/// An agency with instances in one Region.
+pub const AGENCY_B: &str = "333333333333";
+/// Where the hub runs.
+pub const HOME_REGION: &str = "us-east-1";
+/// Where the first agency runs instances too.
+pub const SECOND_REGION: &str = "us-west-2";
+
+/// The local AWS with Tag Hub on it.
+#[derive(Debug)]
+pub struct World {
+    /// The local AWS itself: nodes, faults, counters.
+    pub aws: LocalAws,
+    paths: Paths,
+}
+
+impl World {
+    /// Starts the local AWS; nothing is deployed yet.
+    pub fn start(paths: Paths, port: u16, keep_logs: Option<PathBuf>) -> anyhow::Result<Self> {
+        let aws = LocalAws::start(Options { port, keep_logs, ..Options::new(&paths.python) })?;
+        Ok(Self { aws, paths })
+    }
+
+    /// Starts and deploys the hub and both agencies, with the templates' defaults but for a schedule that stays out
+    /// of a test's way.
+    pub async fn deployed() -> anyhow::Result<Self> {
+        Self::deployed_with(&[], &[]).await
+    }
+
+    /// The same with parameters for `template.yaml` and for `cfn/agency.yaml`.
+    pub async fn deployed_with(central: &[(&str, &str)], agency: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let world = Self::start(Paths::from_env()?, 0, None)?;
+        world.deploy_central(central).await?;
+        for account in [AGENCY_A, AGENCY_B] {
+            world.grant(account).await?;
+            let mut parameters = vec![("ScheduleExpression", "rate(1 day)")];
+            parameters.extend(agency);
+            world.deploy_agency(account, &parameters).await?;
+        }
+        Ok(world)
+    }
+
+    /// Deploys `template.yaml`.
+    pub async fn deploy_central(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
+        let (text, binaries) = template::packaged(&self.paths.text("template.yaml")?, "tag-hub-code");
+        let client = self.central();
+        for binary in binaries {
+            stacks::upload(&client, "tag-hub-code", &template::key(&binary), self.paths.package(&binary)?).await?;
+        }
+        stacks::deploy(&client, "tag-hub", &text, parameters).await.context("deploy template.yaml")
+    }
+
+    /// Deploys `cfn/agency-grant.yaml` for an agency.
+    pub async fn grant(&self, agency: &str) -> anyhow::Result<Outputs> {
+        let text = self.paths.text("cfn/agency-grant.yaml")?;
+        let stack = format!("tag-hub-agency-{agency}");
+        let parameters = [("AgencyAccountId", agency)];
+        stacks::deploy(&self.central(), &stack, &text, &parameters).await.context("deploy cfn/agency-grant.yaml")
+    }
+
+    /// Deploys `cfn/agency.yaml` in an agency.
+    pub async fn deploy_agency(&self, agency: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
+        let client = self.aws.client(agency, HOME_REGION);
+        let bucket = format!("tag-hub-code-{agency}");
+        stacks::upload(&client, &bucket, "tags-collector.zip", self.paths.package("tags-collector")?).await?;
+        let manager = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager");
+        let mut all = vec![("CodeBucket", bucket.as_str()), ("CodeKey", "tags-collector.zip"), ("ManagerFunctionArn", &manager)];
+        all.extend(parameters);
+        let text = self.paths.text("cfn/agency.yaml")?;
+        stacks::deploy(&client, "tag-hub-agency", &text, &all).await.context("deploy cfn/agency.yaml")
+    }
+
+    /// Central IT.
+    pub fn central(&self) -> Client {
+        self.aws.client(CENTRAL, HOME_REGION)
+    }
+
+    /// Invokes an agency's collector and waits for its answer.
+    pub async fn sweep(&self, agency: &str, event: &Value) -> anyhow::Result<Invocation> {
+        let client = self.aws.client(agency, HOME_REGION);
+        Ok(client.invoke("tags-collector", InvocationType::RequestResponse, event).await?)
+    }
+
+    /// The same, where the sweep has to succeed.
+    pub async fn sweep_well(&self, agency: &str) -> anyhow::Result<Value> {
+        let answer = self.sweep(agency, &Value::Object(serde_json::Map::new())).await?;
+        anyhow::ensure!(answer.function_error.is_none(), "the sweep of {agency} failed: {}", answer.payload);
+        Ok(answer.payload)
+    }
+
+    /// Invokes an agency's alias of the manager as the agency's root would.
+    pub async fn report(&self, agency: &str, report: &Value) -> anyhow::Result<Invocation> {
+        let client = self.aws.client(agency, HOME_REGION);
+        Ok(client.invoke(&manager_arn(agency), InvocationType::RequestResponse, report).await?)
+    }
+
+    /// The tags of a node, none where there is no such node.
+    pub fn tags(&self, node: &str) -> BTreeMap<String, String> {
+        self.aws.nodes().tags(CENTRAL, HOME_REGION, node).unwrap_or_default()
+    }
+
+    /// The tags of a node without the hub's own.
+    pub fn plain_tags(&self, node: &str) -> BTreeMap<String, String> {
+        self.tags(node).into_iter().filter(|(key, _)| !hub::is_reserved(key)).collect()
+    }
+
+    /// Polls until something is so.
+    pub async fn eventually(
+        &self,
+        what: &str,
+        within: Duration,
+        is_so: impl Fn(&Self) -> bool,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + within;
+        while !is_so(self) {
+            anyhow::ensure!(Instant::now() < deadline, "within {} s it did not come to this: {what}", within.as_secs());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+}
+
+/// The ARN that an agency invokes.
+pub(crate) fn manager_arn(agency: &str) -> String {
+    format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager:agency-{agency}")
+}
