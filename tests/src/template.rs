@@ -13,7 +13,8 @@ pub(crate) fn packaged(template: &str, bucket: &str) -> (String, Vec<String>) {
         match (line.strip_suffix("CodeUri: ."), binaries.last()) {
             (Some(indent), Some(binary)) => {
                 text.push_str(indent);
-                text.push_str(&format!("CodeUri: {{ Bucket: {bucket}, Key: {} }}", key(binary)));
+                text.push_str("CodeUri: { Bucket: ");
+                text.extend([bucket, ", Key: ", &key(binary), " }"]);
             }
             _ => text.push_str(line),
         }

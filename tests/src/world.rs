@@ -81,7 +81,8 @@ impl World {
         let bucket = format!("tag-hub-code-{agency}");
         stacks::upload(&client, &bucket, "tags-collector.zip", self.paths.package("tags-collector")?).await?;
         let manager = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager");
-        let mut all = vec![("CodeBucket", bucket.as_str()), ("CodeKey", "tags-collector.zip"), ("ManagerFunctionArn", &manager)];
+        let mut all =
+            vec![("CodeBucket", bucket.as_str()), ("CodeKey", "tags-collector.zip"), ("ManagerFunctionArn", &manager)];
         all.extend(parameters);
         let text = self.paths.text("cfn/agency.yaml")?;
         stacks::deploy(&client, "tag-hub-agency", &text, &all).await.context("deploy cfn/agency.yaml")
@@ -122,12 +123,7 @@ impl World {
     }
 
     /// Polls until something is so.
-    pub async fn eventually(
-        &self,
-        what: &str,
-        within: Duration,
-        is_so: impl Fn(&Self) -> bool,
-    ) -> anyhow::Result<()> {
+    pub async fn eventually(&self, what: &str, within: Duration, is_so: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         while !is_so(self) {
             anyhow::ensure!(Instant::now() < deadline, "within {} s it did not come to this: {what}", within.as_secs());

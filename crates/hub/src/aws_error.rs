@@ -71,7 +71,6 @@ fn is_throttling(code: &str) -> bool {
             | "RequestThrottled"
             | "RequestThrottledException"
             | "TooManyRequestsException"
-            | "TooManyUpdates"
     )
 }
 
@@ -79,7 +78,8 @@ fn is_retryable(code: &str) -> bool {
     is_throttling(code)
         || matches!(
             code,
-            "InternalServerError"
+            "TooManyUpdates"
+                | "InternalServerError"
                 | "InternalServiceException"
                 | "InternalFailure"
                 | "ServiceUnavailable"

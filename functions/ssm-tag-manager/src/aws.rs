@@ -1,5 +1,6 @@
 //! The managed nodes and their tags, over Systems Manager and the Resource Groups Tagging API.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,52 +8,113 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_resourcegroupstagging::Client as TaggingClient;
 use aws_sdk_ssm::Client as SsmClient;
 use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hub::{AwsError, FunctionArn, ManagedInstanceId};
+use tokio::time::Instant;
 
 use crate::handler::Nodes;
+use crate::pace::Pace;
 use crate::plan::Tags;
 
+/// How often one call is tried at most.
 const MAX_ATTEMPTS: u32 = 8;
+/// How long one attempt may take. The whole call is bounded by the invocation's budget.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The wait before the second attempt where the service failed or was busy; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// The configuration of the clients: calls are tried again, slower where the service throttles, and each
-/// attempt is bounded in time. The whole call is bounded by the invocation's budget.
+/// The configuration of the clients. They do not try again by themselves: [`Calls`] does.
 pub async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS))
+        .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
         .load()
         .await
 }
 
+/// The clients, and the pace of each operation as the service has taught it so far. Lives as long as the sandbox.
+#[derive(Debug)]
+pub struct Calls {
+    ssm: SsmClient,
+    tagging: TaggingClient,
+    paces: RefCell<BTreeMap<&'static str, Pace>>,
+}
+
+impl Calls {
+    /// Calls over these clients.
+    pub fn new(ssm: SsmClient, tagging: TaggingClient) -> Self {
+        Self { ssm, tagging, paces: RefCell::default() }
+    }
+
+    /// Makes a call at the operation's pace, and again where that can help.
+    async fn call<T, E>(
+        &self,
+        operation: &'static str,
+        send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<T, AwsError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let mut wait = FIRST_WAIT;
+        let mut attempt = 1;
+        loop {
+            let slot = self.pace(operation, Pace::slot);
+            tokio::time::sleep_until(slot).await;
+            let went_out = Instant::now();
+            let error = match send().await {
+                Ok(output) => {
+                    self.pace(operation, Pace::answered);
+                    return Ok(output);
+                }
+                Err(error) => AwsError::from_sdk(operation, &error),
+            };
+            let is_rate = error.is_throttling();
+            if is_rate {
+                self.pace(operation, |pace, now| pace.throttled(now, went_out));
+            } else {
+                self.pace(operation, Pace::answered);
+            }
+            if !error.retryable || attempt == MAX_ATTEMPTS {
+                return Err(error);
+            }
+            if !is_rate {
+                tokio::time::sleep(wait).await;
+                wait *= 2;
+            }
+            attempt += 1;
+        }
+    }
+
+    fn pace<T>(&self, operation: &'static str, act: impl FnOnce(&mut Pace, Instant) -> T) -> T {
+        let now = Instant::now();
+        act(self.paces.borrow_mut().entry(operation).or_insert_with(|| Pace::new(now)), now)
+    }
+}
+
 /// The managed nodes of one account and Region.
 #[derive(Debug)]
 pub struct ManagedNodes<'a> {
-    ssm: &'a SsmClient,
-    tagging: &'a TaggingClient,
+    calls: &'a Calls,
     arn_prefix: String,
 }
 
 impl<'a> ManagedNodes<'a> {
     /// The nodes of the account and Region that the function runs in.
-    pub fn new(ssm: &'a SsmClient, tagging: &'a TaggingClient, function: &FunctionArn) -> Self {
+    pub fn new(calls: &'a Calls, function: &FunctionArn) -> Self {
         let FunctionArn { partition, region, account, .. } = function;
-        Self { ssm, tagging, arn_prefix: format!("arn:{partition}:ssm:{region}:{account}:managed-instance/") }
+        Self { calls, arn_prefix: format!("arn:{partition}:ssm:{region}:{account}:managed-instance/") }
     }
 }
 
 impl Nodes for ManagedNodes<'_> {
     async fn read_many(&self, nodes: &[ManagedInstanceId]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError> {
-        let arns = nodes.iter().map(|node| format!("{}{node}", self.arn_prefix)).collect();
-        let output = self
-            .tagging
-            .get_resources()
-            .set_resource_arn_list(Some(arns))
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk("tag:GetResources", &error))?;
+        let arns: Vec<String> = nodes.iter().map(|node| format!("{}{node}", self.arn_prefix)).collect();
+        let request = self.calls.tagging.get_resources().set_resource_arn_list(Some(arns));
+        let output = self.calls.call("tag:GetResources", async || request.clone().send().await).await?;
         let mappings = output.resource_tag_mapping_list.unwrap_or_default().into_iter();
         Ok(mappings
             .filter_map(|mapping| {
@@ -64,34 +126,31 @@ impl Nodes for ManagedNodes<'_> {
     }
 
     async fn read(&self, node: &ManagedInstanceId) -> Result<Option<Tags>, AwsError> {
-        let output = self
+        let request = self
+            .calls
             .ssm
             .list_tags_for_resource()
             .resource_type(ResourceTypeForTagging::ManagedInstance)
-            .resource_id(node.as_str())
-            .send()
-            .await;
-        match output {
+            .resource_id(node.as_str());
+        match self.calls.call("ssm:ListTagsForResource", async || request.clone().send().await).await {
             Ok(output) => {
                 let tags = output.tag_list.unwrap_or_default().into_iter();
                 Ok(Some(tags.map(|tag| (tag.key, tag.value)).collect()))
             }
-            Err(error) => match AwsError::from_sdk("ssm:ListTagsForResource", &error) {
-                error if error.code == "InvalidResourceId" => Ok(None),
-                error => Err(error),
-            },
+            Err(error) if error.code == "InvalidResourceId" => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     async fn remove(&self, node: &ManagedInstanceId, keys: &[String]) -> Result<(), AwsError> {
-        self.ssm
+        let request = self
+            .calls
+            .ssm
             .remove_tags_from_resource()
             .resource_type(ResourceTypeForTagging::ManagedInstance)
             .resource_id(node.as_str())
-            .set_tag_keys(Some(keys.to_vec()))
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk("ssm:RemoveTagsFromResource", &error))?;
+            .set_tag_keys(Some(keys.to_vec()));
+        self.calls.call("ssm:RemoveTagsFromResource", async || request.clone().send().await).await?;
         Ok(())
     }
 
@@ -99,14 +158,14 @@ impl Nodes for ManagedNodes<'_> {
         let tags: Result<Vec<Tag>, _> =
             tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
         let tags = tags.map_err(|error| invalid_request(&error))?;
-        self.ssm
+        let request = self
+            .calls
+            .ssm
             .add_tags_to_resource()
             .resource_type(ResourceTypeForTagging::ManagedInstance)
             .resource_id(node.as_str())
-            .set_tags(Some(tags))
-            .send()
-            .await
-            .map_err(|error| AwsError::from_sdk("ssm:AddTagsToResource", &error))?;
+            .set_tags(Some(tags));
+        self.calls.call("ssm:AddTagsToResource", async || request.clone().send().await).await?;
         Ok(())
     }
 }

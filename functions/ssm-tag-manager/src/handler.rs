@@ -20,8 +20,8 @@ use crate::error::ManagerError;
 use crate::plan::{Decision, Plan, Subject, Tags, reconcile};
 use crate::triage::{Candidate, triage};
 
-/// Nodes that are worked on at the same time. SSM publishes no rate for tagging; the SDK's adaptive retries
-/// slow down from here where it throttles.
+/// Nodes that are worked on at the same time. SSM publishes no rate for tagging; calls slow down from here where it
+/// throttles.
 const NODE_CONCURRENCY: usize = 8;
 /// Bulk reads that are under way at the same time. `GetResources` takes 15 calls a second.
 const READ_CONCURRENCY: usize = 2;

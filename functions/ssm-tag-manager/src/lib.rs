@@ -25,6 +25,7 @@ pub mod config;
 pub mod plan;
 
 mod error;
+mod pace;
 mod triage;
 
 pub mod handler;

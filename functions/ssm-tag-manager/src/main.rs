@@ -6,15 +6,16 @@ use std::time::SystemTime;
 use hub::Timestamp;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
-use ssm_tag_manager::{Config, Invocation, ManagerError, aws, handle};
+use ssm_tag_manager::aws::{Calls, ManagedNodes, sdk_config};
+use ssm_tag_manager::{Config, Invocation, ManagerError, handle};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     lambda_runtime::tracing::init_default_subscriber();
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
-    let sdk = aws::sdk_config().await;
-    let (ssm, tagging) = (aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk));
+    let sdk = sdk_config().await;
+    let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk));
     run(service_fn(async |event: LambdaEvent<Value>| {
         let arn =
             event.context.invoked_function_arn.parse().map_err(|_| ManagerError::Unauthenticated {
@@ -22,7 +23,7 @@ async fn main() -> Result<(), Error> {
             })?;
         let now = SystemTime::now();
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
-        let nodes = aws::ManagedNodes::new(&ssm, &tagging, &arn);
+        let nodes = ManagedNodes::new(&calls, &arn);
         let invocation = Invocation { arn, now: Timestamp::from(now), budget };
         handle(&config, &nodes, &invocation, &event.payload).await.map_err(Diagnostic::from)
     }))

@@ -11,7 +11,7 @@ use aws_sdk_ssm::operation::remove_tags_from_resource::RemoveTagsFromResourceOut
 use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use hub::ManagedInstanceId;
-use ssm_tag_manager::aws::ManagedNodes;
+use ssm_tag_manager::aws::{Calls, ManagedNodes};
 use ssm_tag_manager::handler::Nodes as _;
 use ssm_tag_manager::plan::Tags;
 
@@ -50,8 +50,8 @@ async fn bulk_reads_ask_for_arns_of_the_own_partition_account_and_region() {
                 .resource_tag_mapping_list(mapping(&elsewhere))
                 .build()
         });
-    let (ssm, tagging) = (ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
-    let nodes = ManagedNodes::new(&ssm, &tagging, &FUNCTION.parse().unwrap());
+    let calls = Calls::new(ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     let read = nodes.read_many(&[node()]).await.unwrap();
     assert_eq!(read.len(), 1);
     assert_eq!(read[&node()]["Env"], "PROD");
@@ -69,8 +69,8 @@ fn list(output: ListTagsForResourceOutput) -> Rule {
 #[tokio::test]
 async fn one_node_is_read_by_its_id() {
     let tag = Tag::builder().key("Env").value("").build().unwrap();
-    let (ssm, tagging) = (ssm(&list(ListTagsForResourceOutput::builder().tag_list(tag).build())), tagging(&[]));
-    let nodes = ManagedNodes::new(&ssm, &tagging, &FUNCTION.parse().unwrap());
+    let calls = Calls::new(ssm(&list(ListTagsForResourceOutput::builder().tag_list(tag).build())), tagging(&[]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     let tags = nodes.read(&node()).await.unwrap().unwrap();
     assert_eq!(tags, Tags::from([("Env".to_owned(), String::new())]));
 }
@@ -81,8 +81,8 @@ async fn an_unknown_node_is_no_error() {
         .sequence()
         .http_status(400, Some(error_body("InvalidResourceId")))
         .build();
-    let (ssm, tagging) = (ssm(&rule), tagging(&[]));
-    let nodes = ManagedNodes::new(&ssm, &tagging, &FUNCTION.parse().unwrap());
+    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     assert_eq!(nodes.read(&node()).await.unwrap(), None);
 }
 
@@ -98,8 +98,8 @@ async fn a_throttled_call_is_tried_again() {
         .http_status(500, Some(error_body("InternalServerError")))
         .output(|| AddTagsToResourceOutput::builder().build())
         .build();
-    let (ssm, tagging) = (ssm(&rule), tagging(&[]));
-    let nodes = ManagedNodes::new(&ssm, &tagging, &FUNCTION.parse().unwrap());
+    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     nodes.set(&node(), &Tags::from([("Env".to_owned(), "PROD".to_owned())])).await.unwrap();
     assert_eq!(rule.num_calls(), 3);
 }
@@ -110,8 +110,8 @@ async fn a_refusal_keeps_its_code_and_is_not_tried_again() {
         [("AccessDeniedException", false), ("ValidationException", false), ("TooManyTagsError", false)]
     {
         let rule = mock!(SsmClient::add_tags_to_resource).sequence().http_status(400, Some(error_body(code))).build();
-        let (ssm, tagging) = (ssm(&rule), tagging(&[]));
-        let nodes = ManagedNodes::new(&ssm, &tagging, &FUNCTION.parse().unwrap());
+        let calls = Calls::new(ssm(&rule), tagging(&[]));
+        let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
         let error = nodes.set(&node(), &Tags::new()).await.unwrap_err();
         assert_eq!((error.code.as_str(), error.retryable), (code, retryable));
         assert_eq!((error.operation, error.message.as_str()), ("ssm:AddTagsToResource", "in words"));
@@ -124,8 +124,8 @@ async fn tags_are_removed_by_key() {
     let rule = mock!(SsmClient::remove_tags_from_resource)
         .match_requests(|request| request.resource_id() == Some(NODE) && request.tag_keys() == ["Env", "Role"])
         .then_output(|| RemoveTagsFromResourceOutput::builder().build());
-    let (ssm, tagging) = (ssm(&rule), tagging(&[]));
-    let nodes = ManagedNodes::new(&ssm, &tagging, &FUNCTION.parse().unwrap());
+    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     nodes.remove(&node(), &["Env".to_owned(), "Role".to_owned()]).await.unwrap();
     assert_eq!(rule.num_calls(), 1);
 }
@@ -136,8 +136,8 @@ async fn a_bulk_read_that_is_denied_says_so() {
         .sequence()
         .http_status(400, Some(error_body("AccessDeniedException")))
         .build();
-    let (ssm, tagging) = (ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
-    let nodes = ManagedNodes::new(&ssm, &tagging, &FUNCTION.parse().unwrap());
+    let calls = Calls::new(ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     let error = nodes.read_many(&[node()]).await.unwrap_err();
     assert!(error.is_access_denied() && error.operation == "tag:GetResources");
 }

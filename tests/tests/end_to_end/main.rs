@@ -1,4 +1,16 @@
 //! Tag Hub on the local AWS: the real templates, the real packages.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod asynchronous;
+mod budget;
+mod configuration;
+mod hardship;
+mod ownership;
 mod propagation;
+mod reconcile;
+
+use std::collections::BTreeMap;
+
+fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}

@@ -1,7 +1,7 @@
 //! The core: what becomes of a node, computed from values alone.
 //!
 //! [`Policy`] turns the tags of an EC2 instance into the tags that its node should carry ([`Desired`]);
-//! [`reconcile`] compares these with what the node carries and what the hub set before, and yields a
+//! [`reconcile()`] compares these with what the node carries and what the hub set before, and yields a
 //! [`Plan`] or a rejection. No clock, no AWS, no logging in here.
 
 mod applied;

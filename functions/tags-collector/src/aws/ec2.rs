@@ -57,7 +57,7 @@ impl Instances {
             .config_override(Config::builder().region(aws_sdk_ec2::config::Region::new(region.to_string())))
             .send()
             .await
-            .map(page)
+            .map(|output| page(output, instance_ids))
             .map_err(|error| AwsError::from_sdk("ec2:DescribeInstances", &error))
     }
 }
@@ -78,9 +78,14 @@ fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filter {
     Filter::builder().name(name).set_values(Some(values.into_iter().map(str::to_owned).collect())).build()
 }
 
-fn page(output: DescribeInstancesOutput) -> Page {
+/// The instances of one answer. Where ids were asked for, nothing else gets through, whatever the service makes of
+/// the filter: a run for one instance must not touch others.
+fn page(output: DescribeInstancesOutput, asked_for: &[Ec2InstanceId]) -> Page {
+    let is_asked_for = |instance: &aws_sdk_ec2::types::Instance| {
+        asked_for.is_empty() || asked_for.iter().any(|id| instance.instance_id() == Some(id.as_str()))
+    };
     let reservations = output.reservations.unwrap_or_default().into_iter();
-    let instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default());
+    let instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()).filter(is_asked_for);
     Page {
         instances: instances.filter_map(instance).collect(),
         next_token: output.next_token.filter(|token| !token.is_empty()),

@@ -15,7 +15,7 @@ use crate::package::{Package, Packages};
 const ROUNDS: usize = 11;
 const WITHIN: Duration = Duration::from_secs(20);
 
-pub(crate) async fn measure(paths: &Paths, packages: &Packages, folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn measure(paths: &Paths, packages: &Packages, folder: &Path) -> anyhow::Result<()> {
     let emulator = emulator(paths, folder)?;
     let packages = [&packages.echo, &packages.collector, &packages.manager];
     let mut rounds: [Vec<f64>; 3] = Default::default();
@@ -25,7 +25,9 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages, folder: &Path) -
             times.push(init_ms(&emulator, package)?);
         }
     }
-    println!("### Cold start\n\nMedian INIT of {ROUNDS} starts.\n\n| function | INIT | beside the echo | target |\n|---|---|---|---|");
+    println!(
+        "### Cold start\n\nMedian INIT of {ROUNDS} starts.\n\n| function | INIT | beside the echo | target |\n|---|---|---|---|"
+    );
     let echo = median(&mut rounds[0]);
     for (times, package) in rounds.iter_mut().zip(packages) {
         let init = median(times);
@@ -42,7 +44,8 @@ fn median(times: &mut [f64]) -> f64 {
 
 /// The emulator ships with the SAM CLI, without the right to be run.
 fn emulator(paths: &Paths, folder: &Path) -> anyhow::Result<PathBuf> {
-    let find = "import pathlib, samcli; print(pathlib.Path(samcli.__file__).parent / 'local/rapid/aws-lambda-rie-x86_64')";
+    let find =
+        "import pathlib, samcli; print(pathlib.Path(samcli.__file__).parent / 'local/rapid/aws-lambda-rie-x86_64')";
     let found = Command::new(&paths.python).args(["-c", find]).output()?;
     let path = String::from_utf8(found.stdout)?.trim().to_owned();
     let target = folder.join("aws-lambda-rie");
@@ -64,7 +67,10 @@ fn init_ms(emulator: &Path, package: &Package) -> anyhow::Result<f64> {
         .env("AWS_ACCESS_KEY_ID", "222222222222")
         .env("AWS_SECRET_ACCESS_KEY", "any")
         .env("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-        .env("MANAGER_FUNCTION_ARN", "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222")
+        .env(
+            "MANAGER_FUNCTION_ARN",
+            "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222",
+        )
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()?;

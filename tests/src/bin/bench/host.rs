@@ -105,7 +105,8 @@ impl Host {
 
 async fn next(State(queue): State<Arc<Queue>>) -> Response {
     let Some(job) = queue.jobs.lock().await.recv().await else {
-        return plain(410, Body::empty());
+        // The host is gone, and this process is about to be killed.
+        return std::future::pending().await;
     };
     let id = uuid::Uuid::new_v4().to_string();
     queue.open.lock().await.insert(id.clone(), job.answer);

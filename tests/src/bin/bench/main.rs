@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let packages = package::unpack(&paths, folder.path())?;
     package::print(&packages);
-    cold_start::measure(&paths, &packages, folder.path()).await?;
+    cold_start::measure(&paths, &packages, folder.path())?;
     scale::measure(&paths, &packages, &arguments.sizes).await?;
     throughput::measure(&paths, &packages, arguments.rate).await
 }

@@ -13,7 +13,7 @@ use crate::host::{self, Host};
 use crate::package::Packages;
 
 /// The collector sends up to four reports at once, and Lambda gives each a sandbox of its own.
-const MANAGER_PROCESSES: usize = 4;
+pub(crate) const SANDBOXES: usize = 4;
 const MEMORY_TARGET_MB: f64 = 64.0;
 
 /// A hub with a made-up fleet of one agency.
@@ -31,8 +31,14 @@ pub(crate) struct Sweep {
 }
 
 impl Hub {
-    pub(crate) async fn start(paths: &Paths, packages: &Packages, size: usize) -> anyhow::Result<Self> {
-        let (to_manager, mut from_edge) = tokio::sync::mpsc::unbounded_channel::<(Invoked, tokio::sync::oneshot::Sender<_>)>();
+    pub(crate) async fn start(
+        paths: &Paths,
+        packages: &Packages,
+        size: usize,
+        sandboxes: usize,
+    ) -> anyhow::Result<Self> {
+        let (to_manager, mut from_edge) =
+            tokio::sync::mpsc::unbounded_channel::<(Invoked, tokio::sync::oneshot::Sender<_>)>();
         let call: Invoker = Arc::new(move |invoked| {
             let to_manager = to_manager.clone();
             Box::pin(async move {
@@ -42,11 +48,20 @@ impl Hub {
             })
         });
         let fleet = Fleet::new(size, instance);
-        let options = Options { ministack: false, fleet: Some(fleet), functions: Some(Functions::Call(call)), ..Options::new(&paths.python) };
+        let options = Options {
+            ministack: false,
+            fleet: Some(fleet),
+            functions: Some(Functions::Call(call)),
+            ..Options::new(&paths.python)
+        };
         let aws = LocalAws::start(options)?;
         for index in 0..size {
             let tags = BTreeMap::from([(hub::AGENCY_TAG_KEY.to_owned(), AGENCY_A.to_owned())]);
-            aws.nodes().register(CENTRAL, HOME_REGION, NewNode { id: Some(node_id(index)), tags, ..NewNode::default() });
+            aws.nodes().register(
+                CENTRAL,
+                HOME_REGION,
+                NewNode { id: Some(node_id(index)), tags, ..NewNode::default() },
+            );
         }
         let environment = |account: &'static str| {
             vec![
@@ -56,8 +71,8 @@ impl Hub {
                 ("AWS_SECRET_ACCESS_KEY", "any"),
             ]
         };
-        let timeout = Duration::from_secs(300);
-        let manager = Host::start(&packages.manager.bootstrap, MANAGER_PROCESSES, timeout, &environment(CENTRAL)).await?;
+        let timeout = Duration::from_mins(5);
+        let manager = Host::start(&packages.manager.bootstrap, sandboxes, timeout, &environment(CENTRAL)).await?;
         let invoker = manager.invoker();
         tokio::spawn(async move {
             while let Some((invoked, answer)) = from_edge.recv().await {
@@ -68,7 +83,7 @@ impl Hub {
         let manager_arn = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager:agency-{AGENCY_A}");
         let mut collector = environment(AGENCY_A);
         collector.push(("MANAGER_FUNCTION_ARN", &manager_arn));
-        let timeout = Duration::from_secs(900);
+        let timeout = Duration::from_mins(15);
         let collector = Host::start(&packages.collector.bootstrap, 1, timeout, &collector).await?;
         Ok(Self { aws, manager, collector })
     }
@@ -101,7 +116,7 @@ fn instance(index: usize) -> Instance {
             tag("managedinstanceid", node_id(index)),
             tag("Env", ["PROD", "TEST", "DEV"][index % 3].to_owned()),
             tag("Role", ["web", "database", "worker", "cache"][index % 4].to_owned()),
-            tag("OS", if index % 5 == 0 { "Windows" } else { "Linux" }.to_owned()),
+            tag("OS", if index.is_multiple_of(5) { "Windows" } else { "Linux" }.to_owned()),
             tag("Name", format!("server-{index}.agency.example")),
             tag("Patch Group", format!("weekly-{}", index % 7)),
             tag("CostCenter", format!("{}", 4_000 + index % 100)),
@@ -112,11 +127,13 @@ fn instance(index: usize) -> Instance {
 
 pub(crate) async fn measure(paths: &Paths, packages: &Packages, sizes: &[usize]) -> anyhow::Result<()> {
     println!("### Calls and time\n");
-    println!("| instances | run | DescribeInstances | Invoke | GetResources | ListTags | AddTags | RemoveTags | wall time |");
+    println!(
+        "| instances | run | DescribeInstances | Invoke | GetResources | ListTags | AddTags | RemoveTags | wall time |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|");
     let mut memory = Vec::new();
     for size in sizes {
-        let hub = Hub::start(paths, packages, *size).await?;
+        let hub = Hub::start(paths, packages, *size, SANDBOXES).await?;
         for run in ["first", "steady state"] {
             let sweep = hub.sweep().await?;
             let seen = sweep.answer["counts"]["received"].as_u64();

@@ -35,8 +35,10 @@ pub(crate) async fn launch(world: &World) -> anyhow::Result<Fleet> {
     let (a, b, east, west) = (AGENCY_A, AGENCY_B, HOME_REGION, SECOND_REGION);
     let web_tags = [("Env", "PROD"), ("Role", "web"), ("OS", "Linux"), ("Patch Group", "linux-weekly")];
     let web = world.enroll(a, east, &web_tags).await?;
-    let database = world.enroll(a, east, &[("Env", "PROD"), ("Role", "database"), ("env", "lower case is another key")]).await?;
-    let unicode = world.enroll(a, east, &[("Standort", "Köln"), ("所在地", "東京"), ("Name", "Straßenverkehrsamt 1")]).await?;
+    let database =
+        world.enroll(a, east, &[("Env", "PROD"), ("Role", "database"), ("env", "lower case is another key")]).await?;
+    let unicode =
+        world.enroll(a, east, &[("Standort", "Köln"), ("所在地", "東京"), ("Name", "Straßenverkehrsamt 1")]).await?;
     let refused = world.enroll(a, east, &[("Env", "TEST"), ("cost#centre", "4711"), ("Owner", "R&D")]).await?;
     let many = world.enroll(a, east, &MANY_TAGS).await?;
     let batch = world.enroll(a, west, &[("Env", "PROD"), ("Role", "batch")]).await?;

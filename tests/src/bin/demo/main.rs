@@ -43,11 +43,11 @@ fn look_around(world: &World) {
     let act_as = |account: &str| format!("AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=any");
     println!("export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={HOME_REGION}");
     println!("{} aws ssm describe-instance-information", act_as(CENTRAL));
+    println!("{} aws ssm list-tags-for-resource --resource-type ManagedInstance --resource-id mi-…", act_as(CENTRAL));
     println!(
-        "{} aws ssm list-tags-for-resource --resource-type ManagedInstance --resource-id mi-…",
+        "{} aws resourcegroupstaggingapi get-resources --resource-type-filters ssm:managed-instance",
         act_as(CENTRAL)
     );
-    println!("{} aws resourcegroupstaggingapi get-resources --resource-type-filters ssm:managed-instance", act_as(CENTRAL));
     println!("{} aws ec2 describe-instances --filters Name=tag-key,Values=managedinstanceid", act_as(AGENCY_A));
     println!("{} aws lambda invoke --function-name tags-collector /dev/stdout", act_as(AGENCY_A));
     println!("{} aws logs tail /aws/lambda/ssm-tag-manager", act_as(CENTRAL));

@@ -72,7 +72,9 @@ pub(crate) fn nodes(world: &World, fleet: &[Enrolled], answers: &[Value]) {
         ]);
     }
     println!("{table}");
-    for (instance, reason) in left_behind.iter().filter(|(id, _)| fleet.iter().all(|enrolled| enrolled.instance != **id)) {
+    for (instance, reason) in
+        left_behind.iter().filter(|(id, _)| fleet.iter().all(|enrolled| enrolled.instance != **id))
+    {
         note(&format!("{instance}: {reason}"));
     }
 }

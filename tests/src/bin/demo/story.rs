@@ -31,7 +31,8 @@ async fn deploy(world: &World) -> anyhow::Result<()> {
     let start = Instant::now();
     world.deploy_central(&[]).await?;
     show::note(&format!("central account {CENTRAL}: ssm-tag-manager"));
-    for (agency, regions) in [(AGENCY_A, format!("{HOME_REGION},{SECOND_REGION}")), (AGENCY_B, HOME_REGION.to_owned())] {
+    for (agency, regions) in [(AGENCY_A, format!("{HOME_REGION},{SECOND_REGION}")), (AGENCY_B, HOME_REGION.to_owned())]
+    {
         world.grant(agency).await?;
         let parameters = [("ScheduleExpression", "rate(1 minute)"), ("CollectRegions", regions.as_str())];
         world.deploy_agency(agency, &parameters).await?;
@@ -98,7 +99,8 @@ async fn steady_state(world: &World) -> anyhow::Result<()> {
         world.sweep_well(agency).await?;
     }
     let calls = world.aws.calls().snapshot().since(&before);
-    for operation in ["ec2:DescribeInstances", "tagging:GetResources", "ssm:ListTagsForResource", WRITES[0], WRITES[1]] {
+    for operation in ["ec2:DescribeInstances", "tagging:GetResources", "ssm:ListTagsForResource", WRITES[0], WRITES[1]]
+    {
         show::note(&format!("{operation}: {}", calls.of(operation).total()));
     }
     ensure!(WRITES.iter().all(|operation| calls.of(operation).total() == 0), "nothing was written");
@@ -118,7 +120,10 @@ async fn trespass(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
     let report = json!({"account": AGENCY_B, "instances": [{"instanceId": fleet.court.node, "tags": []}]});
     let forged = world.report(AGENCY_A, &report).await?;
     ensure!(forged.function_error.is_some(), "a report in another's name is refused: {}", forged.payload);
-    show::note(&format!("a report in the other's name: {}", forged.payload["errorMessage"].as_str().unwrap_or_default()));
+    show::note(&format!(
+        "a report in the other's name: {}",
+        forged.payload["errorMessage"].as_str().unwrap_or_default()
+    ));
 
     let client = world.aws.client(AGENCY_A, HOME_REGION);
     let function = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager");

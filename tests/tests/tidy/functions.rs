@@ -1,0 +1,155 @@
+//! What every function in a template has: a description, its own role and log group, a place for failures, an alarm.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::function::{FUNCTIONS, crate_folder};
+use crate::template::{Resource, Template, templates};
+
+#[test]
+fn every_function_is_in_exactly_one_template() {
+    let templates = templates();
+    let names: Vec<String> =
+        templates.iter().flat_map(Template::functions).map(|function| function.function_name().to_owned()).collect();
+    assert_eq!(names.iter().cloned().collect::<BTreeSet<_>>(), FUNCTIONS.map(str::to_owned).into());
+    assert_eq!(names.len(), FUNCTIONS.len(), "{names:?}");
+}
+
+#[test]
+fn every_function_is_described_and_bounded() {
+    for template in templates() {
+        for function in template.functions() {
+            let place = function.place();
+            assert!(is_text(&function.properties["Description"]), "{place}: no description");
+            assert!(function.properties["Timeout"].is_u64(), "{place}: no timeout of its own");
+        }
+    }
+}
+
+#[test]
+fn every_function_has_a_role_of_its_own() {
+    let mut roles = BTreeSet::new();
+    for template in templates() {
+        for function in template.functions() {
+            let role = template.referenced(&function.properties["Role"]);
+            let role = role.unwrap_or_else(|| panic!("{}: no explicit role", function.place()));
+            assert_eq!(role.kind, "AWS::IAM::Role", "{}", role.place());
+            assert!(roles.insert(role.place()), "{}: the role of two functions", role.place());
+        }
+    }
+}
+
+#[test]
+fn every_function_has_a_log_group_with_retention() {
+    for template in templates() {
+        for function in template.functions() {
+            let group = template.referenced(&function.properties["LoggingConfig"]["LogGroup"]);
+            let group = group.unwrap_or_else(|| panic!("{}: no log group", function.place()));
+            assert_eq!(group.kind, "AWS::Logs::LogGroup", "{}", group.place());
+            assert!(!group.properties["RetentionInDays"].is_null(), "{}: no retention", group.place());
+            let name = format!("/aws/lambda/{}", function.function_name());
+            assert_eq!(group.properties["LogGroupName"], name.as_str(), "{}", group.place());
+        }
+    }
+}
+
+#[test]
+fn every_function_has_a_place_for_failures() {
+    for template in templates() {
+        for function in template.functions() {
+            let settings = asynchronous_settings(&template, &function);
+            let settings = settings.unwrap_or_else(|| panic!("{}: no asynchronous settings", function.place()));
+            let destination = template.referenced(&settings["DestinationConfig"]["OnFailure"]["Destination"]);
+            let destination = destination.unwrap_or_else(|| panic!("{}: no failure destination", function.place()));
+            assert_eq!(destination.kind, "AWS::SQS::Queue", "{}", destination.place());
+            for limit in ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"] {
+                assert!(settings[limit].is_u64(), "{}: no {limit}", function.place());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_function_has_an_alarm_on_its_errors() {
+    for template in templates() {
+        for function in template.functions() {
+            let is_about_function = |alarm: &Resource<'_>| {
+                let dimensions = alarm.properties["Dimensions"].as_array().unwrap();
+                alarm.properties["Namespace"] == "AWS/Lambda"
+                    && alarm.properties["MetricName"] == "Errors"
+                    && dimensions.iter().any(|dimension| {
+                        dimension["Name"] == "FunctionName" && dimension["Value"]["Ref"] == function.id
+                    })
+            };
+            let alarms = template.of_kind("AWS::CloudWatch::Alarm");
+            let alarm = alarms.iter().find(|alarm| is_about_function(alarm));
+            let alarm = alarm.unwrap_or_else(|| panic!("{}: no alarm on its errors", function.place()));
+            assert!(is_text(&alarm.properties["AlarmDescription"]), "{}: no description", alarm.place());
+            assert!(!alarm.properties["AlarmActions"].is_null(), "{}: tells nobody", alarm.place());
+        }
+    }
+}
+
+/// Lambda keeps asynchronous settings for each alias, so those of the function do not hold for an agency's.
+#[test]
+fn every_alias_repeats_the_asynchronous_settings_of_its_function() {
+    let templates = templates();
+    let central = templates.iter().find(|template| template.file == "template.yaml").unwrap();
+    let manager = central.functions().into_iter().find(|function| function.function_name() == "ssm-tag-manager");
+    let expected = asynchronous_settings(central, &manager.unwrap()).unwrap();
+    for template in &templates {
+        for alias in template.of_kind("AWS::Lambda::Alias") {
+            let all = template.of_kind("AWS::Lambda::EventInvokeConfig");
+            let settings = all.iter().find(|settings| settings.properties["Qualifier"] == alias.properties["Name"]);
+            let settings = settings.unwrap_or_else(|| panic!("{}: no asynchronous settings", alias.place()));
+            for limit in ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"] {
+                assert_eq!(settings.properties[limit], expected[limit], "{}: {limit}", settings.place());
+            }
+            let destination = &settings.properties["DestinationConfig"]["OnFailure"]["Destination"];
+            assert!(!destination.is_null(), "{}: no failure destination", settings.place());
+        }
+    }
+}
+
+#[test]
+fn the_collector_waits_longer_than_the_manager_may_take() {
+    let text = std::fs::read_to_string(crate_folder("tags-collector").join("src/aws/manager.rs")).unwrap();
+    let constant = Regex::new(r"const TIMEOUT: Duration = Duration::from_secs\((\d+)\);").unwrap();
+    let waits: u64 = constant.captures(&text).expect("the constant TIMEOUT in seconds")[1].parse().unwrap();
+    let timeout = |name: &str| {
+        let templates = templates();
+        let mut functions = templates.iter().flat_map(Template::functions);
+        functions.find(|function| function.function_name() == name).unwrap().properties["Timeout"].as_u64().unwrap()
+    };
+    let (manager, collector) = (timeout("ssm-tag-manager"), timeout("tags-collector"));
+    assert!(manager < waits, "the manager may take {manager} s, but the collector gives up after {waits} s");
+    assert!(waits < collector, "a collector with {collector} s cannot wait {waits} s");
+}
+
+#[test]
+fn conditions_are_named_for_a_state() {
+    for template in templates() {
+        for name in template.section("Conditions").keys() {
+            let rest = name.strip_prefix("Has").or_else(|| name.strip_prefix("Is"));
+            let is_good = rest.is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_uppercase()));
+            assert!(is_good, "{}: the condition {name} should be named Has… or Is…", template.file);
+        }
+    }
+}
+
+/// `EventInvokeConfig` of a SAM function, or the resource of that kind that names the function.
+fn asynchronous_settings(template: &Template, function: &Resource<'_>) -> Option<Value> {
+    let own = &function.properties["EventInvokeConfig"];
+    if own.is_object() {
+        return Some(own.clone());
+    }
+    let mut all = template.of_kind("AWS::Lambda::EventInvokeConfig").into_iter();
+    let settings = all.find(|settings| settings.properties["FunctionName"]["Ref"] == function.id)?;
+    Some(settings.properties.clone())
+}
+
+fn is_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| !text.trim().is_empty())
+}

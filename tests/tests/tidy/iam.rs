@@ -1,0 +1,143 @@
+//! Permissions: what a function may do is what it says and what it calls, and no statement is wider than it must be.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::function::{FUNCTIONS, actions_documented, operations_called};
+use crate::template::{Resource, Template, templates};
+
+/// What every function needs beside its own work: to write its log and to keep its failures.
+const INFRASTRUCTURE: [&str; 3] = ["logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
+
+#[test]
+fn what_is_called_is_documented_and_the_other_way_round() {
+    for function in FUNCTIONS {
+        assert_eq!(actions_documented(function), operations_called(function), "{function}: documented, called");
+    }
+}
+
+#[test]
+fn a_role_allows_what_its_function_calls_and_nothing_else() {
+    for template in templates() {
+        for function in template.functions() {
+            let role = template.referenced(&function.properties["Role"]).unwrap();
+            assert!(role.properties["ManagedPolicyArns"].is_null(), "{}: policies of others", role.place());
+            let allowed: BTreeSet<String> = statements(&role.properties["Policies"])
+                .into_iter()
+                .map(|statement| statement["Action"].as_str().unwrap_or_default().to_owned())
+                .collect();
+            let mut expected = operations_called(function.function_name());
+            expected.extend(INFRASTRUCTURE.map(str::to_owned));
+            assert_eq!(allowed, expected, "{}: allowed, called", role.place());
+        }
+    }
+}
+
+#[test]
+fn every_statement_has_a_name_and_one_action() {
+    for template in templates() {
+        for resource in template.resources() {
+            for document in documents(resource.properties) {
+                let mut names = BTreeSet::new();
+                for statement in statements(document) {
+                    let place = format!("{}: {statement}", resource.place());
+                    let name = statement["Sid"].as_str().unwrap_or_else(|| panic!("no Sid, {place}"));
+                    assert!(names.insert(name), "the Sid {name} twice, {place}");
+                    let action = statement["Action"].as_str().unwrap_or_else(|| panic!("not one action, {place}"));
+                    assert!(!action.contains(['*', '?']), "a pattern of actions, {place}");
+                    assert_eq!(statement["Effect"], "Allow", "{place}");
+                    for negation in ["NotAction", "NotResource", "NotPrincipal"] {
+                        assert!(statement[negation].is_null(), "{negation}, {place}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_wildcard_resource_is_explained() {
+    let wildcard = Regex::new(r#"^\s*(- )?(Resource: )?\[?["']?\*["']?\]?\s*$"#).unwrap();
+    let mut found = 0;
+    for template in templates() {
+        let lines: Vec<&str> = template.text.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| wildcard.is_match(line)) {
+            found += 1;
+            let is_explained = lines[at - 1].trim_start().starts_with('#');
+            assert!(is_explained, "{}:{}: {} without a comment above", template.file, at + 1, line.trim());
+        }
+        let in_policies = template.resources().iter().flat_map(|resource| statements(resource.properties)).count();
+        assert!(in_policies > 0 || template.of_kind("AWS::IAM::Role").is_empty(), "{}: no statements", template.file);
+    }
+    assert!(found > 0, "there are wildcards in the templates, but this test sees none");
+}
+
+#[test]
+fn no_partition_or_region_is_written_out() {
+    let region = Regex::new(r"\b[a-z]{2}(-gov|-iso[a-z]?)?-(north|south|east|west|central)[a-z]*-[0-9]\b").unwrap();
+    for template in templates() {
+        for (path, text) in template.texts() {
+            let field = path.rsplit('/').next().unwrap_or_default();
+            if field.ends_with("Description") || field == "AllowedPattern" {
+                continue;
+            }
+            let place = format!("{} {path}: {text}", template.file);
+            for arn in text.match_indices("arn:").map(|(at, _)| &text[at..]) {
+                assert!(arn.starts_with("arn:${AWS::Partition}:"), "a partition written out in {place}");
+            }
+            assert!(!region.is_match(&text), "a Region written out in {place}");
+        }
+    }
+}
+
+/// A role of a service is for that service alone, and a resource that others may use names whom.
+#[test]
+fn nobody_in_general_is_trusted() {
+    for template in templates() {
+        for resource in template.resources() {
+            for statement in statements(resource.properties) {
+                let principal = statement["Principal"].to_string();
+                assert!(!principal.contains('*'), "{}: everybody is trusted: {statement}", resource.place());
+            }
+            if resource.kind == "AWS::Lambda::Permission" {
+                let principal = &resource.properties["Principal"];
+                assert!(*principal != "*" && !principal.is_null(), "{}: everybody may invoke", resource.place());
+                assert_alias(&resource);
+            }
+        }
+    }
+}
+
+/// An agency is known by the alias that it invokes, so no permission may be on anything else.
+fn assert_alias(permission: &Resource<'_>) {
+    let target = permission.template.referenced(&permission.properties["FunctionName"]);
+    let is_alias = target.is_some_and(|target| target.kind == "AWS::Lambda::Alias");
+    let is_service = permission.properties["Principal"].as_str().is_some_and(|name| name.ends_with(".amazonaws.com"));
+    assert!(is_alias || is_service, "{}: a permission for an account has to be on its alias", permission.place());
+}
+
+/// All statements anywhere below a value.
+fn statements(value: &Value) -> Vec<&Value> {
+    documents(value).into_iter().flat_map(|document| document["Statement"].as_array().unwrap()).collect()
+}
+
+/// All policy documents anywhere below a value.
+fn documents(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Object(fields) if fields.get("Statement").is_some_and(Value::is_array) => vec![value],
+        Value::Object(fields) => fields.values().flat_map(documents).collect(),
+        Value::Array(items) => items.iter().flat_map(documents).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_document_is_found() {
+    let templates = templates();
+    let roles = templates.iter().flat_map(|template: &Template| template.of_kind("AWS::IAM::Role")).count();
+    let found: usize =
+        templates.iter().flat_map(Template::resources).map(|resource| documents(resource.properties).len()).sum();
+    assert_eq!(found, 2 * roles, "a role has one trust policy and one policy of its own");
+}

@@ -1,0 +1,290 @@
+//! The parameters of the templates: explained, grouped, bounded, and no stricter or laxer than the code behind them.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use hub::{AccountId, Region};
+use proptest::prelude::*;
+use regex::{Regex, RegexBuilder};
+use serde_json::Value;
+use ssm_tag_manager::plan::Policy;
+
+use crate::template::{Template, templates};
+
+const CONSOLE_INTERFACE: &str = "AWS::CloudFormation::Interface";
+
+/// Good and bad values for every pattern, by the name of the parameter.
+const EXAMPLES: [Examples; 8] = [
+    Examples {
+        parameter: "TagPolicy",
+        good: &["{}", " {\n}\n", r#"{"maxTags": 3, "include": ["Env", "app:*"]}"#, "{\"a\":\n1}"],
+        bad: &["", "[]", "null", r#""{}""#, "{", "{} x", "x {}"],
+    },
+    Examples { parameter: "AlarmTopicArn", good: &[""], bad: &[" ", "alarms"] },
+    Examples {
+        parameter: "AgencyAccountId",
+        good: &["222222222222", "000000000001"],
+        bad: &["", "22222222222", "2222222222222", "22222222222a", " 222222222222", "222222222222\n", "٢٢٢٢٢٢٢٢٢٢٢٢"],
+    },
+    Examples {
+        parameter: "CodeBucket",
+        good: &["abc", "tag-hub-code-222222222222", "a.b-c"],
+        bad: &["", "ab", "Bucket", "-abc", "abc-", "a_b", "s3://abc", "abc/def"],
+    },
+    Examples {
+        parameter: "CodeKey",
+        good: &["tags-collector.zip", "a/b/bootstrap.zip"],
+        bad: &["", "a b.zip", "a.zip\n"],
+    },
+    Examples { parameter: "CodeObjectVersion", good: &["", "3HL4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY"], bad: &[" ", "a b"] },
+    Examples { parameter: "ManagerFunctionArn", good: &[], bad: &["", "ssm-tag-manager"] },
+    Examples {
+        parameter: "CollectRegions",
+        good: &["", "us-east-1", "us-east-1,us-gov-west-1,cn-north-1,eu-central-1,ap-southeast-12,us-isob-east-1"],
+        bad: &["us-east-1, us-west-2", "us-east-1,", ",", "us-east", "US-EAST-1", "us-east-1;us-west-2", "all", "*"],
+    },
+];
+
+struct Examples {
+    parameter: &'static str,
+    good: &'static [&'static str],
+    bad: &'static [&'static str],
+}
+
+/// Each parameter of each template: where it is, its name and its declaration.
+fn parameters() -> Vec<(String, String, Value)> {
+    // A property asks for them hundreds of times.
+    static PARAMETERS: LazyLock<Vec<(String, String, Value)>> = LazyLock::new(|| {
+        let mut all = Vec::new();
+        for template in templates() {
+            for (name, parameter) in template.section("Parameters") {
+                all.push((format!("{} {name}", template.file), name, parameter));
+            }
+        }
+        all
+    });
+    PARAMETERS.clone()
+}
+
+/// A pattern as CloudFormation reads it: the whole value has to match.
+fn pattern(parameter: &Value) -> Option<Regex> {
+    let text = parameter["AllowedPattern"].as_str()?;
+    // A repetition of a whole class of Unicode, 1,024 times, is larger than the default allows.
+    let pattern = RegexBuilder::new(&format!(r"\A(?:{text})\z")).size_limit(100 << 20).build();
+    Some(pattern.unwrap_or_else(|error| panic!("{text}: {error}")))
+}
+
+/// The pattern of a parameter, by its name alone: a name means the same in every template.
+fn pattern_of(name: &str) -> Regex {
+    let all = parameters();
+    let (_, _, parameter) = all.iter().find(|(_, other, _)| other == name).unwrap();
+    pattern(parameter).unwrap()
+}
+
+#[test]
+fn every_parameter_is_explained_and_bounded() {
+    for (place, _, parameter) in parameters() {
+        for field in ["Description", "ConstraintDescription"] {
+            let is_there = parameter[field].as_str().is_some_and(|text| !text.trim().is_empty());
+            assert!(is_there, "{place}: no {field}");
+        }
+        let has_range = parameter["MinValue"].is_number() && parameter["MaxValue"].is_number();
+        let is_bounded = parameter["AllowedPattern"].is_string() || parameter["AllowedValues"].is_array() || has_range;
+        assert!(is_bounded, "{place}: no AllowedPattern, no AllowedValues, no MinValue with MaxValue");
+    }
+}
+
+#[test]
+fn every_parameter_has_a_label_and_one_group() {
+    for template in templates() {
+        let mut grouped: BTreeMap<String, usize> = BTreeMap::new();
+        let interface = template.interface();
+        for group in interface["ParameterGroups"].as_array().into_iter().flatten() {
+            assert!(group["Label"]["default"].is_string(), "{}: a group without a label", template.file);
+            for name in group["Parameters"].as_array().unwrap() {
+                *grouped.entry(name.as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        let once: BTreeMap<String, usize> = names(&template).into_iter().map(|name| (name, 1)).collect();
+        assert_eq!(grouped, once, "{}: in groups, in Parameters", template.file);
+        let labels = interface["ParameterLabels"].as_object().cloned().unwrap_or_default();
+        let labelled: Vec<String> = labels.keys().cloned().collect();
+        assert_eq!(labelled, names(&template), "{}: {CONSOLE_INTERFACE} labels, Parameters", template.file);
+        assert!(labels.values().all(|label| label["default"].is_string()), "{}: an empty label", template.file);
+    }
+}
+
+#[test]
+fn every_default_is_allowed() {
+    for (place, _, parameter) in parameters() {
+        let default = &parameter["Default"];
+        if default.is_null() {
+            continue;
+        }
+        if let Some(pattern) = pattern(&parameter) {
+            assert!(pattern.is_match(default.as_str().unwrap()), "{place}: the default {default} does not match");
+        }
+        if let Some(values) = parameter["AllowedValues"].as_array() {
+            assert!(values.contains(default), "{place}: the default {default} is not among the values");
+        }
+        if let (Some(least), Some(most)) = (parameter["MinValue"].as_i64(), parameter["MaxValue"].as_i64()) {
+            assert!((least..=most).contains(&default.as_i64().unwrap()), "{place}: the default {default} is outside");
+        }
+    }
+}
+
+#[test]
+fn a_parameter_of_several_templates_is_the_same_in_each() {
+    let mut first: BTreeMap<String, (String, Value)> = BTreeMap::new();
+    for (place, name, parameter) in parameters() {
+        let (other, expected) = first.entry(name).or_insert_with(|| (place.clone(), parameter.clone()));
+        assert_eq!(parameter, *expected, "{place} is not as {other}");
+    }
+}
+
+#[test]
+fn every_pattern_takes_the_good_and_refuses_the_bad() {
+    for (place, name, parameter) in parameters() {
+        let Some(pattern) = pattern(&parameter) else { continue };
+        let mut good: Vec<String> = Vec::new();
+        let mut bad: Vec<String> = Vec::new();
+        for examples in EXAMPLES.iter().filter(|examples| examples.parameter == name) {
+            good.extend(examples.good.iter().map(ToString::to_string));
+            bad.extend(examples.bad.iter().map(ToString::to_string));
+        }
+        match name.as_str() {
+            "AlarmTopicArn" => arns("sns", ":tag-hub-alarms", &mut good, &mut bad),
+            "ManagerFunctionArn" => {
+                arns("lambda", ":function:ssm-tag-manager", &mut good, &mut bad);
+                let aliased = good.iter().map(|arn| format!("{arn}:agency-222222222222")).collect::<Vec<_>>();
+                bad.extend(aliased);
+            }
+            "ScheduleExpression" => schedules(&mut good, &mut bad),
+            _ => {}
+        }
+        assert!(!good.is_empty() && !bad.is_empty(), "{place}: no examples in tests/tests/tidy/parameters.rs");
+        for value in good {
+            assert!(pattern.is_match(&value), "{place}: {value:?} should match {pattern}");
+        }
+        for value in bad {
+            assert!(!pattern.is_match(&value), "{place}: {value:?} should not match {pattern}");
+        }
+    }
+}
+
+/// ARNs of a service, in every partition that has customers, and some that only look like it.
+fn arns(service: &str, tail: &str, good: &mut Vec<String>, bad: &mut Vec<String>) {
+    for (partition, region) in [
+        ("aws", "us-east-1"),
+        ("aws", "ap-southeast-4"),
+        ("aws-us-gov", "us-gov-west-1"),
+        ("aws-cn", "cn-northwest-1"),
+        ("aws-iso-b", "us-isob-east-1"),
+        ("aws-eusc", "eusc-de-east-1"),
+    ] {
+        good.push(format!("arn:{partition}:{service}:{region}:111111111111{tail}"));
+    }
+    for head in [
+        "arn:gcp:SERVICE:us-east-1:111111111111",
+        "arn:aws:SERVICE:us-east-1:1111",
+        "arn:aws:SERVICE::111111111111",
+        "arn:aws:SERVICE:US-EAST-1:111111111111",
+        "arn:aws:kms:us-east-1:111111111111",
+        "aws:SERVICE:us-east-1:111111111111",
+        " arn:aws:SERVICE:us-east-1:111111111111",
+    ] {
+        bad.push(format!("{}{tail}", head.replace("SERVICE", service)));
+    }
+    bad.push(format!("arn:aws:{service}:us-east-1:111111111111"));
+    bad.push(format!("arn:aws:{service}:us-east-1:111111111111{tail} "));
+}
+
+/// Expressions of EventBridge Scheduler, without the one-time form: a sweep that happens once is no schedule.
+fn schedules(good: &mut Vec<String>, bad: &mut Vec<String>) {
+    let expressions = ["rate(15 minutes)", "rate(1 minute)", "rate(1 hour)", "rate(2 days)", "cron(0/15 * * * ? *)"];
+    good.extend(expressions.map(str::to_owned));
+    good.push("cron(0 8 ? * MON-FRI *)".to_owned());
+    let mistakes = ["", "rate()", "rate(0 minutes)", "rate(15)", "rate(15 seconds)", "rate(-1 minutes)", "15 minutes"];
+    bad.extend(mistakes.map(str::to_owned));
+    let mistakes = ["cron(0/15 * * * ?)", "cron(* * * * * ? *)", "cron()", "0 8 * * ? *", "at(2026-11-22T02:00:00)"];
+    bad.extend(mistakes.map(str::to_owned));
+}
+
+fn names(template: &Template) -> Vec<String> {
+    template.section("Parameters").keys().cloned().collect()
+}
+
+/// The collector's configuration with these values, as `cfn/agency.yaml` puts them together.
+fn collector(manager: &str, regions: &str, invocation_type: &str) -> Result<(), String> {
+    let arn = format!("{manager}:agency-222222222222");
+    let config = tags_collector::config::Config::from_lookup(|name| match name {
+        "MANAGER_FUNCTION_ARN" => Some(arn.clone()),
+        "COLLECT_REGIONS" if !regions.is_empty() => Some(regions.to_owned()),
+        "INVOCATION_TYPE" => Some(invocation_type.to_owned()),
+        "AWS_REGION" => Some("us-east-1".to_owned()),
+        _ => None,
+    });
+    config.map(drop).map_err(|error| error.to_string())
+}
+
+const MANAGER: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager";
+
+#[test]
+fn the_code_takes_every_allowed_value() {
+    for (place, name, parameter) in parameters() {
+        for value in parameter["AllowedValues"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let taken = match name.as_str() {
+                "InvocationType" => collector(MANAGER, "", value),
+                "OwnershipCheck" => {
+                    let lookup = |name: &str| (name == "OWNERSHIP_CHECK").then(|| value.to_owned());
+                    ssm_tag_manager::Config::from_lookup(lookup).map(drop).map_err(|error| error.to_string())
+                }
+                // The runtime reads the log level, CloudFormation the rest.
+                _ => Ok(()),
+            };
+            assert_eq!(taken, Ok(()), "{place}: {value}");
+        }
+    }
+}
+
+#[test]
+fn the_default_policy_is_one() {
+    let all = parameters();
+    let (place, _, parameter) = all.iter().find(|(_, name, _)| name == "TagPolicy").unwrap();
+    let default = parameter["Default"].as_str().unwrap();
+    assert!(Policy::parse(default).is_ok(), "{place}");
+    // The environment of a function holds 4 KB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    assert!(parameter["MaxLength"].as_u64().unwrap() < 4096, "{place}");
+}
+
+proptest! {
+    #[test]
+    fn an_account_id_is_the_same_to_template_and_code(value in "[0-9]{10,14}|[0-9a]{12}") {
+        prop_assert_eq!(pattern_of("AgencyAccountId").is_match(&value), value.parse::<AccountId>().is_ok());
+    }
+
+    #[test]
+    fn a_region_is_the_same_to_template_and_code(value in "[a-z]{1,5}(-[a-z]{0,4}){0,3}-[0-9]{0,3}|[a-zA-Z0-9-]{1,12}") {
+        prop_assert_eq!(pattern_of("CollectRegions").is_match(&value), value.parse::<Region>().is_ok());
+    }
+
+    #[test]
+    fn the_code_takes_every_list_of_regions_and_every_manager_that_the_template_takes(
+        partition in prop_oneof!["aws", "aws-us-gov", "aws-cn", "aws-iso-[a-z]"],
+        regions in proptest::collection::vec("[a-z]{2,4}(-[a-z]{1,9}){1,2}-[0-9]{1,2}", 1..5),
+        account in "[0-9]{12}",
+    ) {
+        let manager = format!("arn:{partition}:lambda:{}:{account}:function:ssm-tag-manager", regions[0]);
+        prop_assert!(pattern_of("ManagerFunctionArn").is_match(&manager), "{manager}");
+        let list = regions.join(",");
+        prop_assert!(pattern_of("CollectRegions").is_match(&list), "{list}");
+        prop_assert_eq!(collector(&manager, &list, "Event"), Ok(()));
+    }
+
+    #[test]
+    fn the_template_takes_every_policy_that_the_code_takes(limit in 1..48_u64, key in "[A-Za-z*: ]{1,12}", space in "[ \n\t]{0,2}") {
+        let policy = format!("{space}{{{space}\"maxTags\":{limit},{space}\"include\":[\"{key}\"]}}{space}");
+        prop_assert!(Policy::parse(&policy).is_ok(), "{policy}");
+        prop_assert!(pattern_of("TagPolicy").is_match(&policy), "{policy}");
+    }
+}
