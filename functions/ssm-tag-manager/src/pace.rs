@@ -151,8 +151,7 @@ mod tests {
             (0..clients * 8).map(|index| (start, index % clients, false)).collect();
         let (mut answered, mut throttled) = (0.0, 0.0);
         let length = Duration::from_mins(10);
-        loop {
-            let Some(caller) = callers.iter_mut().min_by_key(|(at, ..)| *at) else { break };
+        while let Some(caller) = callers.iter_mut().min_by_key(|(at, ..)| *at) {
             let (now, client, has_slot) = *caller;
             if now > start + length {
                 break;

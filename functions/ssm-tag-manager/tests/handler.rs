@@ -26,7 +26,7 @@ fn config(policy: &str, ownership: &str) -> Config {
 fn invocation(arn: &str) -> Invocation {
     // Two minutes after the sample events were observed.
     let now = Timestamp::from_unix_seconds(1_795_312_920);
-    Invocation { arn: arn.parse().unwrap(), now, budget: Duration::from_secs(300) }
+    Invocation { arn: arn.parse().unwrap(), now, budget: Duration::from_mins(5) }
 }
 
 async fn send(account: &Account, event: &Value) -> Result<Answer, ManagerError> {
@@ -327,7 +327,7 @@ async fn when_time_runs_out_the_rest_is_deferred() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_is_cut_off_in_time_for_the_answer() {
-    let account = account().with_latency(Duration::from_secs(3_600));
+    let account = account().with_latency(Duration::from_hours(1));
     let answer = send(&account, &one(NODE, &[("Env", "PROD")])).await.unwrap();
     assert_eq!(answer.counts.deferred, 1);
 }
