@@ -12,7 +12,9 @@ use tokio::time::Instant;
 /// Calls a second below which we do not go: at this rate a call that is throttled costs nobody anything.
 const SLOWEST: f64 = 0.5;
 /// How much of the answered rate is asked for after throttling.
-const BACK_OFF: f64 = 0.96;
+const BACK_OFF: f64 = 0.97;
+/// How much of the rate is kept at least, once it has been learned.
+const LARGEST_BACK_OFF: f64 = 0.9;
 /// The first step upwards after throttling; each window without doubles it.
 const FIRST_STEP: f64 = 0.005;
 /// Larger steps would run far past the rate on what the service saved up in the meantime.
@@ -31,10 +33,20 @@ pub(crate) struct Pace {
     /// Calls a second; absent until the service throttled for the first time.
     rate: Option<f64>,
     step: f64,
-    /// Until a whole window has told the service's rate for the first time.
-    is_learning: bool,
+    phase: Phase,
     next_slot: Instant,
     window: Window,
+}
+
+/// How well the service's rate is known.
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// No window was throttled yet: the rate is below the service's.
+    Rising,
+    /// No window after that was free of throttling yet: the rate is above.
+    Settling,
+    /// It is about right.
+    Settled,
 }
 
 #[derive(Debug)]
@@ -53,7 +65,7 @@ impl Window {
 impl Pace {
     /// A pace that does not hold back yet.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { rate: None, step: FIRST_STEP, is_learning: true, next_slot: now, window: Window::new(now) }
+        Self { rate: None, step: FIRST_STEP, phase: Phase::Rising, next_slot: now, window: Window::new(now) }
     }
 
     /// When the next call may go. Each slot is given to one call.
@@ -92,19 +104,29 @@ impl Pace {
             }
             return;
         };
-        let length =
-            if self.is_learning { WINDOW } else { WINDOW.max(Duration::from_secs_f64(CALLS_PER_WINDOW / rate)) };
+        let length = if self.phase == Phase::Rising {
+            WINDOW
+        } else {
+            WINDOW.max(Duration::from_secs_f64(CALLS_PER_WINDOW / rate))
+        };
         if elapsed < length {
             return;
         }
         let answered_rate = self.window.answered_count / elapsed.as_secs_f64();
         if self.window.is_throttled {
-            self.is_learning = false;
+            // Once settled, a low count may only mean a pause between two reports: it is not believed at once.
+            let least = if self.phase == Phase::Settled { rate * LARGEST_BACK_OFF } else { SLOWEST };
+            if self.phase == Phase::Rising {
+                self.phase = Phase::Settling;
+            }
             self.step = FIRST_STEP;
-            self.rate = Some((answered_rate * BACK_OFF).min(rate).max(SLOWEST));
+            self.rate = Some((answered_rate.min(rate) * BACK_OFF).max(least).max(SLOWEST));
         } else if answered_rate > rate / 2.0 {
             // Without calls enough, silence says nothing about the service.
-            let step = if self.is_learning { LEARNING_STEP } else { self.step };
+            let step = if self.phase == Phase::Rising { LEARNING_STEP } else { self.step };
+            if self.phase == Phase::Settling {
+                self.phase = Phase::Settled;
+            }
             self.rate = Some(rate * (1.0 + step));
             self.step = (self.step * 2.0).min(LARGEST_STEP);
         }

@@ -23,8 +23,9 @@ pub const DEADLINE_MARGIN: Duration = Duration::from_secs(5);
 /// Regions that are read at the same time.
 const REGIONS_AT_ONCE: usize = 4;
 
-/// Reports on their way to the manager at the same time, over all Regions.
-const REPORTS_AT_ONCE: usize = 4;
+/// Reports on their way to the manager at the same time, over all Regions. One manager works on several nodes at
+/// once and keeps to the pace that Systems Manager allows; a second would only take its share of that from the first.
+const REPORTS_AT_ONCE: usize = 1;
 
 /// How many instance ids one read names.
 const INSTANCE_IDS_MAX: usize = 200;

@@ -12,8 +12,8 @@ use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths};
 use crate::host::{self, Host};
 use crate::package::Packages;
 
-/// The collector sends up to four reports at once, and Lambda gives each a sandbox of its own.
-pub(crate) const SANDBOXES: usize = 4;
+/// The collector sends one report at a time, so one sandbox serves it.
+const SANDBOXES: usize = 1;
 const MEMORY_TARGET_MB: f64 = 64.0;
 
 /// A hub with a made-up fleet of one agency.
@@ -31,12 +31,7 @@ pub(crate) struct Sweep {
 }
 
 impl Hub {
-    pub(crate) async fn start(
-        paths: &Paths,
-        packages: &Packages,
-        size: usize,
-        sandboxes: usize,
-    ) -> anyhow::Result<Self> {
+    pub(crate) async fn start(paths: &Paths, packages: &Packages, size: usize) -> anyhow::Result<Self> {
         let (to_manager, mut from_edge) =
             tokio::sync::mpsc::unbounded_channel::<(Invoked, tokio::sync::oneshot::Sender<_>)>();
         let call: Invoker = Arc::new(move |invoked| {
@@ -72,7 +67,7 @@ impl Hub {
             ]
         };
         let timeout = Duration::from_mins(5);
-        let manager = Host::start(&packages.manager.bootstrap, sandboxes, timeout, &environment(CENTRAL)).await?;
+        let manager = Host::start(&packages.manager.bootstrap, SANDBOXES, timeout, &environment(CENTRAL)).await?;
         let invoker = manager.invoker();
         tokio::spawn(async move {
             while let Some((invoked, answer)) = from_edge.recv().await {
@@ -133,7 +128,7 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages, sizes: &[usize])
     println!("|---|---|---|---|---|---|---|---|---|");
     let mut memory = Vec::new();
     for size in sizes {
-        let hub = Hub::start(paths, packages, *size, SANDBOXES).await?;
+        let hub = Hub::start(paths, packages, *size).await?;
         for run in ["first", "steady state"] {
             let sweep = hub.sweep().await?;
             let seen = sweep.answer["counts"]["received"].as_u64();
