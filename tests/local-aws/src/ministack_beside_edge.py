@@ -69,7 +69,8 @@ def decide(question):
     return answer
 
 
-def context(principal, action, resource, region, **keys):
+def asking(principal, action, resource, region, **keys):
+    """A request by a principal: a role, a service or an account's root."""
     kind = "AssumedRole" if ":role/" in principal else "Service" if principal.endswith(".amazonaws.com") else "Root"
     return evaluator.EvalContext(
         principal_arn=principal,
@@ -83,6 +84,7 @@ def context(principal, action, resource, region, **keys):
 
 
 def find_role(arn):
+    """The role with exactly this ARN, of whatever account."""
     role = iam._roles.get_scoped(arn.split(":")[4], None, arn.rsplit("/", 1)[-1])
     return role if role and role.get("Arn") == arn else None
 
@@ -104,7 +106,7 @@ def service_may_assume(arn, account, region):
         principal = statement.get("Principal")
         services = principal.get("Service", []) if isinstance(principal, dict) else []
         if "ssm.amazonaws.com" in ([services] if isinstance(services, str) else services):
-            asked = context("ssm.amazonaws.com", "sts:AssumeRole", arn, region, **keys)
+            asked = asking("ssm.amazonaws.com", "sts:AssumeRole", arn, region, **keys)
             if evaluator.evaluate_trust_policy({"Statement": [{**statement, "Principal": "*"}]}, "*", asked):
                 return True
     return False
@@ -116,7 +118,7 @@ def may_assume(by, arn, region):
     if role is None:
         return False
     account = by.split(":")[4]
-    asked = context(by, "sts:AssumeRole", arn, region, **{"aws:principalaccount": account})
+    asked = asking(by, "sts:AssumeRole", arn, region, **{"aws:principalaccount": account})
     if ":role/" in by:
         policies = evaluator._gather_role_policies(by.rsplit("/", 1)[-1], account)
         if evaluator.evaluate(asked, policies).decision != "Allow":
@@ -125,6 +127,7 @@ def may_assume(by, arn, region):
 
 
 def automation(question):
+    """What the edge has to know before an automation starts."""
     account, region, by = question["account"], question["region"], question["by"]
     return {
         "document": documents.get((account, region, question["document"])),
@@ -133,6 +136,7 @@ def automation(question):
     }
 
 
+# The handlers of AWS::SSM::Document.
 def create_document(logical_id, properties, stack):
     content = properties["Content"]
     if isinstance(content, str):

@@ -138,7 +138,8 @@ impl Automation {
     }
 
     /// A runbook that every account knows, by its name in any ARN, with the parameters that it takes;
-    /// an empty list takes any. AWS's own are a small list: see `OWNED_BY_AWS`.
+    /// an empty list takes any. A few of AWS's own, such as `AWS-RestartEC2Instance`, are known already, and so is
+    /// what a stack in `MiniStack` declares as `AWS::SSM::Document` in the account and Region of the start.
     pub fn register_document(&self, name: &str, parameters: &[&str]) {
         self.lock().runbooks.register(name, parameters);
     }

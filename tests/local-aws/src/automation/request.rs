@@ -17,7 +17,7 @@ const MAX_TAGS: usize = 5;
 /// # Errors
 /// `ValidationException` for members that exclude or need each other, `InvalidTarget`,
 /// `InvalidAutomationExecutionParametersException` and `AutomationDefinitionVersionNotFoundException`.
-pub(super) fn check(body: &Value, runbook: &Runbook, account: &str) -> Result<String, AwsError> {
+pub(super) fn check(body: &Value, runbook: &Runbook) -> Result<String, AwsError> {
     targets(body)?;
     for location in locations(body) {
         target_location(body, location)?;
@@ -29,7 +29,6 @@ pub(super) fn check(body: &Value, runbook: &Runbook, account: &str) -> Result<St
         return Err(refused("TargetLocationsURL is not supported by the local AWS."));
     }
     parameters(body, runbook)?;
-    assume_role_format(body, account)?;
     documents::version(runbook, body["DocumentVersion"].as_str())
 }
 
@@ -120,7 +119,10 @@ fn parameters(body: &Value, runbook: &Runbook) -> Result<(), AwsError> {
 
 /// UG, automation troubleshooting: an invalid assume role is found at the start. IAM refuses to pass a
 /// role of another account.
-fn assume_role_format(body: &Value, account: &str) -> Result<(), AwsError> {
+///
+/// # Errors
+/// `InvalidAutomationExecutionParametersException` and `AccessDeniedException`.
+pub(super) fn check_assume_role(body: &Value, account: &str) -> Result<(), AwsError> {
     let Some(role) = assume_role(body) else { return Ok(()) };
     let parts: Vec<&str> = role.splitn(6, ':').collect();
     match parts.as_slice() {

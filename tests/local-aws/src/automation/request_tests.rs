@@ -16,7 +16,7 @@ fn check_with(changes: &Value, expected: Result<&str, &str>) {
     });
     body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let runbook = Runbooks::default().find("AWS-RestartEC2Instance").unwrap();
-    let actual = check(&body, &runbook, "111111111111");
+    let actual = check_assume_role(&body, "111111111111").and_then(|()| check(&body, &runbook));
     assert_eq!(actual.as_deref().map_err(|error| error.code.as_str()), expected, "{changes}");
 }
 

@@ -122,6 +122,9 @@ async fn begin(
     executed_by: String,
     id: Id,
 ) -> anyhow::Result<Result<Value, AwsError>> {
+    if let Err(error) = request::check_assume_role(body, &home.account) {
+        return Ok(Err(error));
+    }
     let name = body["DocumentName"].as_str().unwrap_or_default();
     let (known, expansion) = {
         let state = automation.lock();
@@ -133,7 +136,7 @@ async fn begin(
         let message = format!("Document with name {name} does not exist.");
         return Ok(Err(AwsError::new(400, "AutomationDefinitionNotFoundException", message)));
     };
-    let version = match request::check(body, &runbook, &home.account) {
+    let version = match request::check(body, &runbook) {
         Ok(version) => version,
         Err(error) => return Ok(Err(error)),
     };

@@ -167,7 +167,7 @@ pub(super) fn run_steps(execution: &Execution, pair: &Pair<'_>, now: u64) -> Vec
         let mut shown = Map::new();
         put(&mut shown, "StepName", json!(resource));
         put(&mut shown, "Action", json!("aws:executeAutomation"));
-        let id = uuid::Uuid::from_u128(pair_seed(execution, pair) ^ (u128::from(number) << 64));
+        let id = uuid::Uuid::from_u128(pair_seed(execution, pair) ^ (u128::from(number + 1) << 64));
         put(&mut shown, "StepExecutionId", json!(id.to_string()));
         put(&mut shown, "StepStatus", json!(if status == "Failed" && !fails { "Success" } else { status }));
         put(&mut shown, "Inputs", json!({}));

@@ -151,9 +151,14 @@ async fn starting_needs_the_runbook_the_execution_and_the_role_to_pass() {
 #[tokio::test]
 async fn an_assume_role_that_systems_manager_cannot_assume_is_refused() {
     let aws = start();
-    let refused = begin(&aws.client(CENTRAL, REGION), &restart(&[AGENCY])).await.unwrap_err();
+    let central = aws.client(CENTRAL, REGION);
+    let mut body = restart(&[AGENCY]);
+    let refused = begin(&central, &body).await.unwrap_err();
     assert_eq!(refused.code, "InvalidAutomationExecutionParametersException");
     assert_eq!(refused.message, "The defined assume role is unable to be assumed.");
+    body["Parameters"]["AutomationAssumeRole"] = json!(["administration"]);
+    let refused = begin(&central, &body).await.unwrap_err();
+    assert_eq!(refused.message, "The format of the supplied assume role ARN is invalid.");
 }
 
 #[tokio::test]
@@ -191,9 +196,29 @@ async fn inside_an_organization_both_roles_name_it() {
     };
     let trust = document(&aws.client(AGENCY, REGION), "AWS-SystemsManager-AutomationExecutionRole").await;
     assert!(trust.contains("PrincipalOrgID") && trust.contains("o-0123456789"), "{trust}");
-    let policy =
-        [("RoleName", "AWS-SystemsManager-AutomationAdministrationRole"), ("PolicyName", "automation-administration")];
-    let policy = central.query("iam", "GetRolePolicy", &policy).await.unwrap();
-    let policy = policy["PolicyDocument"].as_str().unwrap();
-    assert!(policy.contains("ResourceOrgID") && policy.contains("ListAccountsForParent"), "{policy}");
+    let policies = [("automation-administration", "ResourceOrgID"), ("list-accounts", "ListAccountsForParent")];
+    for (policy, expected) in policies {
+        let of_role = [("RoleName", "AWS-SystemsManager-AutomationAdministrationRole"), ("PolicyName", policy)];
+        let policy = central.query("iam", "GetRolePolicy", &of_role).await.unwrap();
+        assert!(policy["PolicyDocument"].as_str().unwrap().contains(expected), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn an_execution_role_may_do_what_was_chosen() {
+    let aws = start();
+    let policies = async |account: &str| {
+        let role = [("RoleName", "AWS-SystemsManager-AutomationExecutionRole")];
+        let root = aws.client(account, REGION);
+        let inline = root.query("iam", "ListRolePolicies", &role).await.unwrap();
+        let managed = root.query("iam", "ListAttachedRolePolicies", &role).await.unwrap();
+        (inline["PolicyNames"].clone(), managed["AttachedPolicies"].as_array().map_or(0, Vec::len))
+    };
+    deploy_execution(&aws, AGENCY, &[]).await;
+    assert_eq!(policies(AGENCY).await, (json!(["run-automations"]), 0));
+    let managed = ("ManagedPolicyArns", "arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess");
+    deploy_execution(&aws, OTHER, &[("AllowRestart", "Yes"), ("AllowPatching", "Yes"), managed]).await;
+    let (mut inline, attached) = policies(OTHER).await;
+    inline.as_array_mut().unwrap().sort_by_key(ToString::to_string);
+    assert_eq!((inline, attached), (json!(["patch-instances", "restart-instances", "run-automations"]), 1));
 }
