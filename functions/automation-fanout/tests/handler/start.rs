@@ -148,31 +148,31 @@ async fn a_preview_shows_the_plan_and_calls_nothing() {
       ],
       "Requests": [
         {
-          "DocumentName": "arn:aws:ssm:us-east-1:111111111111:document/PatchFleet",
-          "DocumentVersion": "3",
+          "DocumentName": "arn:aws:ssm:us-east-1:111111111111:document/TagHub-PatchByTag",
           "Parameters": {
             "AutomationAssumeRole": [
               "arn:aws:iam::111111111111:role/AWS-SystemsManager-AutomationAdministrationRole"
+            ],
+            "MaxConcurrency": [
+              "10%"
+            ],
+            "MaxErrors": [
+              "5%"
             ],
             "Operation": [
               "Install"
             ],
             "RebootOption": [
               "RebootIfNeeded"
+            ],
+            "TagKey": [
+              "Patch Group"
+            ],
+            "TagValues": [
+              "linux-weekly"
             ]
           },
           "ClientToken": "43dffcac-cd63-5484-bdf9-f7c5ca1ce3e8",
-          "TargetParameterName": "InstanceIds",
-          "Targets": [
-            {
-              "Key": "tag:Patch Group",
-              "Values": [
-                "linux-weekly"
-              ]
-            }
-          ],
-          "MaxConcurrency": "10%",
-          "MaxErrors": "5%",
           "TargetLocations": [
             {
               "Accounts": [

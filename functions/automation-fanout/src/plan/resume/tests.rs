@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::execution::Step;
 
@@ -149,5 +151,40 @@ fn what_cannot_be_resumed_says_why() {
     ] {
         let refusal = resumption(&old, &Terms::default()).unwrap_err();
         assert_eq!((refusal.code(), refusal.to_string().as_str()), (code, words));
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_groups_are_the_pairs_that_are_left_and_no_others(
+        left in proptest::collection::btree_set((0usize..60, 0usize..4), 1..=120),
+        concurrency in 1u32..=300,
+    ) {
+        let accounts: Vec<String> = (0..60).map(|n| format!("{n:012}")).collect();
+        let regions = ["us-east-1", "us-west-2", "eu-west-1", "eu-central-1"];
+        let all = || (0..60).flat_map(|account| (0..4).map(move |region| (account, region)));
+        let status = |pair: &(usize, usize)| if left.contains(pair) { "Failed" } else { "Success" };
+        let steps = all().map(|pair| step(&accounts[pair.0], regions[pair.1], status(&pair))).collect();
+        let mut whole = location(&accounts.iter().map(String::as_str).collect::<Vec<_>>(), &regions);
+        whole.target_location_max_concurrency = Some(Limit::Count(concurrency));
+        let Ok(Resumption { request, .. }) = resumption(&execution(vec![whole], steps), &Terms::default()) else {
+            // More groups than may run at the same time.
+            prop_assert!(concurrency > 1 && left.len() > concurrency as usize);
+            return Ok(());
+        };
+        let mut got = Vec::new();
+        for location in &request.target_locations {
+            prop_assert!(location.accounts.len() <= ACCOUNTS_MAX);
+            for account in &location.accounts {
+                got.extend(location.regions.iter().map(|region| (account.clone(), region.clone())));
+            }
+        }
+        let wanted: BTreeSet<Pair> =
+            left.iter().map(|pair| (accounts[pair.0].clone(), regions[pair.1].to_owned())).collect();
+        prop_assert_eq!(got.len(), wanted.len(), "no pair twice");
+        prop_assert_eq!(got.into_iter().collect::<BTreeSet<_>>(), wanted);
+        let limits: Vec<_> = request.target_locations.iter().map(|l| l.target_location_max_concurrency).collect();
+        let sum: u32 = limits.iter().map(|limit| if let Some(Limit::Count(count)) = limit { *count } else { 0 }).sum();
+        prop_assert!(sum == concurrency || concurrency == 1);
     }
 }
