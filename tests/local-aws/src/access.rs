@@ -98,7 +98,8 @@ impl Access {
         lock(&self.decisions).clear();
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(&self, question: &impl Serialize) -> anyhow::Result<T> {
+    /// Asks `MiniStack`'s own process, and remembers nothing.
+    pub(crate) async fn ask<T: serde::de::DeserializeOwned>(&self, question: &impl Serialize) -> anyhow::Result<T> {
         let request = Request::builder()
             .method("POST")
             .uri("/_local-aws/decide")

@@ -8,6 +8,7 @@ use http::{Request, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::access::{self, Access, Question};
+use crate::automation::{self, Automation};
 use crate::aws_error::AwsError;
 use crate::call::Call;
 use crate::calls::Calls;
@@ -40,6 +41,7 @@ const SIGNATURE_ERRORS: [&str; 8] = [
 pub(crate) struct Edge {
     pub(crate) endpoint: String,
     pub(crate) nodes: Nodes,
+    pub(crate) automation: Automation,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     models: Models,
@@ -66,6 +68,7 @@ impl Upstream {
 enum Owned {
     Tags(Operation, Value),
     Describe(Value),
+    Automation(automation::Operation, Value),
     GetResources(Value),
     Invoke(Target),
 }
@@ -79,6 +82,7 @@ impl Edge {
         Self {
             endpoint,
             nodes: Nodes::default(),
+            automation: Automation::default(),
             faults: Faults::default(),
             calls: Calls::default(),
             models: Models::new(data),
@@ -160,10 +164,13 @@ impl Edge {
                 let body = body();
                 (!wants_only_ec2(&body)).then_some(Owned::Describe(body))
             }
-            ("ssm", operation) => Operation::parse(operation).and_then(|operation| {
-                let body = body();
-                ssm_tags::is_about_a_node(&body).then_some(Owned::Tags(operation, body))
-            }),
+            ("ssm", operation) => match automation::Operation::parse(operation) {
+                Some(operation) => Some(Owned::Automation(operation, body())),
+                None => Operation::parse(operation).and_then(|operation| {
+                    let body = body();
+                    ssm_tags::is_about_a_node(&body).then_some(Owned::Tags(operation, body))
+                }),
+            },
             ("tagging", "GetResources") => {
                 let body = body();
                 tagging::is_about_nodes(&body).then_some(Owned::GetResources(body))
@@ -203,6 +210,10 @@ impl Edge {
             Owned::Describe(body) => {
                 let allowed = self.authorize(call, "ssm", "*", Map::new()).await?;
                 self.finish(call, allowed, "ssm", &body, || ssm_describe::perform(nodes, account, region, &body))
+            }
+            Owned::Automation(operation, body) => {
+                let model = self.models.get("ssm")?;
+                automation::serve(&self.automation, self.upstream.as_ref(), &model, call, operation, &body).await
             }
             Owned::GetResources(body) => {
                 let allowed = self.authorize(call, "tag", "*", Map::new()).await?;

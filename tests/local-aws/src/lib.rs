@@ -7,6 +7,7 @@
 //! |---|---|
 //! | ssm `AddTagsToResource`, `RemoveTagsFromResource`, `ListTagsForResource` on a `ManagedInstance` | `MiniStack` takes any id and any character |
 //! | ssm `DescribeInstanceInformation` | it knows no hybrid nodes |
+//! | ssm `StartAutomationExecution` and the four around it | it has no Automation |
 //! | tagging `GetResources` for `ssm:managed-instance` | likewise |
 //! | lambda `Invoke` of another account's function | it answers `ResourceNotFoundException` |
 //!
@@ -17,7 +18,8 @@
 //!
 //! # Dials
 //! [`LocalAws::faults`] makes calls fail, wait or kill; [`LocalAws::calls`] counts them;
-//! [`LocalAws::set_lag`] holds `GetResources` back. [`Client`] and [`stacks`] are what a test needs
+//! [`LocalAws::set_lag`] holds `GetResources` back; [`LocalAws::automation`] says what becomes of each
+//! account and Region of an automation. [`Client`] and [`stacks`] are what a test needs
 //! to act as an account.
 //!
 //! # Without `MiniStack`
@@ -26,6 +28,7 @@
 //! ([`Functions`]), for measurements on fleets of 100,000 nodes.
 
 mod access;
+mod automation;
 mod aws_error;
 mod call;
 mod calls;
@@ -56,6 +59,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+pub use automation::{Automation, Outcome, Script, Unbegun};
 pub use aws_error::AwsError;
 pub use calls::{Calls, Count, Snapshot};
 pub use client::{Client, Invocation, InvocationType, RestReply};
@@ -135,6 +139,11 @@ impl LocalAws {
     /// The managed nodes of every account and Region.
     pub fn nodes(&self) -> &Nodes {
         &self.edge.nodes
+    }
+
+    /// The automations of every account and Region, and what happens in them.
+    pub fn automation(&self) -> &Automation {
+        &self.edge.automation
     }
 
     /// The dials that make calls fail.

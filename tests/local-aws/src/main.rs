@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use local_aws::{LocalAws, Options};
 
-/// MiniStack, behind an edge that adds hybrid managed nodes and cross-account invocations.
+/// MiniStack, behind an edge that adds hybrid managed nodes, cross-account invocations and Automation.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Port on 127.0.0.1; 0 takes any free one

@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up has failed")]
 
 mod alone;
+mod automation_alone;
+mod automation_ministack;
 mod ministack;
 mod support;

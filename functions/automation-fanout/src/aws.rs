@@ -1,0 +1,124 @@
+//! Automation, over Systems Manager.
+
+mod convert;
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::types::StopType as SdkStopType;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use hub::AwsError;
+
+use crate::event::StopType;
+use crate::execution::Execution;
+use crate::handler::{Automation, StepPage};
+use crate::request::StartRequest;
+
+const MAX_ATTEMPTS: u32 = 8;
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeAutomationStepExecutions.html>.
+const STEPS_PER_PAGE: i32 = 50;
+
+/// The configuration of the client: calls are tried again, slower where the service throttles, and each
+/// attempt is bounded in time. Every attempt of a start carries the same token.
+pub async fn sdk_config() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .retry_config(RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS))
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
+        .load()
+        .await
+}
+
+/// The executions of one account and Region.
+#[derive(Debug, Clone)]
+pub struct Executions {
+    ssm: Client,
+}
+
+impl Executions {
+    /// The executions that this client reaches.
+    pub fn new(ssm: Client) -> Self {
+        Self { ssm }
+    }
+}
+
+impl Automation for Executions {
+    async fn start(&self, request: &StartRequest) -> Result<String, AwsError> {
+        const OPERATION: &str = "ssm:StartAutomationExecution";
+        let input = convert::start_input(request).map_err(|error| unexpected(OPERATION, error.to_string()))?;
+        let output = self
+            .ssm
+            .start_automation_execution()
+            .set_document_name(input.document_name)
+            .set_document_version(input.document_version)
+            .set_parameters(input.parameters)
+            .set_client_token(input.client_token)
+            .set_mode(input.mode)
+            .set_target_parameter_name(input.target_parameter_name)
+            .set_targets(input.targets)
+            .set_target_maps(input.target_maps)
+            .set_max_concurrency(input.max_concurrency)
+            .set_max_errors(input.max_errors)
+            .set_target_locations(input.target_locations)
+            .set_tags(input.tags)
+            .set_alarm_configuration(input.alarm_configuration)
+            .set_target_locations_url(input.target_locations_url)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
+        output.automation_execution_id.ok_or_else(|| unexpected(OPERATION, "the answer has no execution id".to_owned()))
+    }
+
+    async fn execution(&self, id: &str) -> Result<Execution, AwsError> {
+        const OPERATION: &str = "ssm:GetAutomationExecution";
+        let output = self
+            .ssm
+            .get_automation_execution()
+            .automation_execution_id(id)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
+        let execution = output.automation_execution;
+        let execution = execution.ok_or_else(|| unexpected(OPERATION, "the answer has no execution".to_owned()))?;
+        Ok(convert::execution(id, execution))
+    }
+
+    async fn steps(&self, id: &str, page_token: Option<String>) -> Result<StepPage, AwsError> {
+        let output = self
+            .ssm
+            .describe_automation_step_executions()
+            .automation_execution_id(id)
+            .max_results(STEPS_PER_PAGE)
+            .set_next_token(page_token)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("ssm:DescribeAutomationStepExecutions", &error))?;
+        Ok(StepPage {
+            steps: output.step_executions.unwrap_or_default().into_iter().map(convert::step).collect(),
+            // The end may also be an empty token.
+            next_token: output.next_token.filter(|token| !token.is_empty()),
+        })
+    }
+
+    async fn stop(&self, id: &str, stop_type: StopType) -> Result<(), AwsError> {
+        let stop_type = match stop_type {
+            StopType::Cancel => SdkStopType::Cancel,
+            StopType::Complete => SdkStopType::Complete,
+        };
+        self.ssm
+            .stop_automation_execution()
+            .automation_execution_id(id)
+            .r#type(stop_type)
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("ssm:StopAutomationExecution", &error))?;
+        Ok(())
+    }
+}
+
+/// Something that the service or the SDK does not do, in words where it does.
+fn unexpected(operation: &'static str, message: String) -> AwsError {
+    AwsError { operation, code: "UnexpectedAnswer".to_owned(), message, request_id: None, retryable: false }
+}

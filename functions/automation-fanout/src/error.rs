@@ -1,0 +1,77 @@
+//! What ends an invocation in an error.
+
+use std::fmt;
+
+use lambda_runtime::Diagnostic;
+
+use crate::answer::{Failure, StartAnswer, StatusAnswer, StopAnswer};
+use crate::problem::{Problem, listed};
+
+/// An invocation that failed as a whole.
+#[derive(thiserror::Error)]
+pub enum FanoutError {
+    /// The event asks for nothing that can be done. Nothing was called that changes anything.
+    #[error("the request is refused: {}", listed(.0))]
+    InvalidRequest(Vec<Problem>),
+    /// Not one execution was started.
+    #[error("nothing was started: {}", first(&.0.failed))]
+    NothingStarted(Box<StartAnswer>),
+    /// Not one execution was stopped.
+    #[error("nothing was stopped: {}", first(&.0.failed))]
+    NothingStopped(Box<StopAnswer>),
+    /// Not one execution could be read.
+    #[error("nothing could be read: {}", .0.executions.iter().find_map(|execution| execution.error.as_ref())
+        .map_or_else(String::new, |error| format!("{}: {}", error.code, error.message)))]
+    NothingRead(Box<StatusAnswer>),
+}
+
+/// The runtime logs errors in this form.
+impl fmt::Debug for FanoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {self}", self.error_type())
+    }
+}
+
+impl FanoutError {
+    /// The name that alarms and callers see.
+    pub fn error_type(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "InvalidRequest",
+            Self::NothingStarted(_) => "NothingStarted",
+            Self::NothingStopped(_) => "NothingStopped",
+            Self::NothingRead(_) => "NothingRead",
+        }
+    }
+
+    /// The answer of an invocation that did nothing, with an outcome for each part.
+    fn answer(&self) -> Option<String> {
+        let json = match self {
+            Self::InvalidRequest(_) => return None,
+            Self::NothingStarted(answer) => serde_json::to_string(answer),
+            Self::NothingStopped(answer) => serde_json::to_string(answer),
+            Self::NothingRead(answer) => serde_json::to_string(answer),
+        };
+        json.ok()
+    }
+}
+
+impl From<FanoutError> for Diagnostic {
+    fn from(error: FanoutError) -> Self {
+        let error_message = match error.answer() {
+            Some(answer) => format!("{error}; answer: {answer}"),
+            None => error.to_string(),
+        };
+        Self { error_type: error.error_type().to_owned(), error_message }
+    }
+}
+
+fn first(failed: &[Failure]) -> String {
+    let Some(failure) = failed.first() else {
+        return "no reason is known".to_owned();
+    };
+    let others = match failed.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    format!("{}: {}{others}", failure.code, failure.message)
+}

@@ -1,0 +1,57 @@
+//! `Stop`.
+
+use hub::AwsError;
+
+use super::read::unknown_execution;
+use super::{Automation, NOT_FOUND, Run, too_late};
+use crate::answer::{Failure, StopAnswer, StopOutcome, StoppedExecution};
+use crate::error::FanoutError;
+use crate::event::{Asked, StopType};
+
+const STOP: &str = "ssm:StopAutomationExecution";
+/// What the service says of an execution that has ended.
+const HAS_ENDED: &str = "InvalidAutomationStatusUpdateException";
+
+impl<A: Automation> Run<'_, A> {
+    pub(super) async fn stop(&mut self, asked: &[Asked], stop_type: StopType) -> Result<StopAnswer, FanoutError> {
+        let mut answer = StopAnswer {
+            action: "Stop",
+            stop_type: stop_type.as_str(),
+            complete: true,
+            executions: Vec::new(),
+            failed: Vec::new(),
+        };
+        for Asked { id, .. } in asked {
+            match self.stop_one(id, stop_type).await {
+                Ok(outcome) => {
+                    tracing::info!(execution = id, stop_type = stop_type.as_str(), ?outcome, "execution stopped");
+                    answer.executions.push(StoppedExecution { automation_execution_id: id.clone(), outcome });
+                }
+                Err(AwsError { code, message, .. }) => {
+                    tracing::warn!(execution = id, stop_type = stop_type.as_str(), code, "execution not stopped");
+                    let automation_execution_id = Some(id.clone());
+                    answer.failed.push(Failure { automation_execution_id, code, message, ..Failure::default() });
+                }
+            }
+        }
+        answer.complete = answer.failed.is_empty();
+        if !answer.executions.is_empty() {
+            return Ok(answer);
+        }
+        if answer.failed.iter().all(|failure| failure.code == NOT_FOUND) {
+            return Err(FanoutError::InvalidRequest(asked.iter().map(unknown_execution).collect()));
+        }
+        Err(FanoutError::NothingStopped(Box::new(answer)))
+    }
+
+    async fn stop_one(&mut self, id: &str, stop_type: StopType) -> Result<StopOutcome, AwsError> {
+        if !self.stops.turn(self.begin_until).await {
+            return Err(too_late(STOP, "not stopped, because the function's time is up"));
+        }
+        match self.in_time(STOP, self.automation.stop(id, stop_type)).await {
+            Ok(()) => Ok(StopOutcome::StopRequested),
+            Err(error) if error.code == HAS_ENDED => Ok(StopOutcome::AlreadyEnded),
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The binary: reads the environment and the clock, makes the client, runs the handler.
+#![expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment and the clock")]
+
+use std::time::SystemTime;
+
+use automation_fanout::{Config, Invocation, aws, handle};
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    lambda_runtime::tracing::init_default_subscriber();
+    let config =
+        Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
+    let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&aws::sdk_config().await));
+    run(service_fn(async |event: LambdaEvent<Value>| {
+        let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        let invocation = Invocation { request_id: event.context.request_id.clone(), budget };
+        handle(&config, &executions, &invocation, &event.payload).await.map_err(Diagnostic::from)
+    }))
+    .await
+}

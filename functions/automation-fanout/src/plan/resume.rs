@@ -1,0 +1,245 @@
+//! From an execution that did not succeed everywhere to a request for the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hub::Tag;
+
+use super::share::share;
+use super::split::{ACCOUNTS_MAX, REGIONS_MAX, evenly};
+use crate::execution::{Execution, Status};
+use crate::limit::Limit;
+use crate::request::{StartRequest, TargetLocation, is_unit};
+use crate::status::{Cell, matrix};
+
+/// On an execution: the id of the one that it resumes.
+pub const RESUMES_TAG_KEY: &str = "tag-hub:resumes";
+
+/// What a location runs with where its request does not say: the service's own default.
+const DEFAULT_CONCURRENCY: u32 = 1;
+
+/// What a caller may change in a resumption.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Tags of the new execution. The service does not tell those of the old one.
+    pub tags: Vec<Tag>,
+    /// Instead of the limit that each location had.
+    pub max_concurrency: Option<Limit>,
+    /// Instead of the limit that each location had.
+    pub max_errors: Option<Limit>,
+}
+
+/// A request for what did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resumption {
+    /// The old request with the accounts and Regions that are left.
+    pub request: StartRequest,
+    /// How it was made.
+    pub notes: Vec<String>,
+}
+
+/// Why an execution cannot be resumed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unresumable {
+    /// It has not ended.
+    #[error("the execution is still {0}; wait until it has ended, or stop it")]
+    StillRunning(Status),
+    /// It has ended, and some of its children have not.
+    #[error("{0} of its locations have not ended yet; wait until they have")]
+    LocationsRunning(usize),
+    /// It has no accounts and Regions.
+    #[error("the execution tells no accounts and Regions to start again in")]
+    NoLocations,
+    /// It succeeded everywhere.
+    #[error("every location succeeded")]
+    NothingLeft,
+    /// The old limit cannot be kept.
+    #[error(
+        "TargetLocationMaxConcurrency {limit} cannot be shared out over the {parts} groups of accounts and Regions that \
+         are left and that run at the same time; give TargetLocationMaxConcurrency of at least {parts}, or a percentage"
+    )]
+    InvalidLimit {
+        /// The limit of the old location, or the one given.
+        limit: u32,
+        /// How many groups there are.
+        parts: usize,
+    },
+}
+
+impl Unresumable {
+    /// The code in the answer.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::StillRunning(_) | Self::LocationsRunning(_) => "StillRunning",
+            Self::NoLocations | Self::NothingLeft => "NotResumable",
+            Self::InvalidLimit { .. } => "InvalidLimit",
+        }
+    }
+}
+
+type Pair = (String, String);
+
+/// Plans to start again wherever an ended execution did not succeed: where it failed, timed out or was
+/// cancelled, and where it never came because it ended before. What succeeded is left alone.
+///
+/// All of the old request stays: runbook, version, parameters, targets, limits. The same execution makes the
+/// same request every time.
+///
+/// # Errors
+/// See [`Unresumable`].
+pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Unresumable> {
+    if !execution.status.is_terminal() {
+        return Err(Unresumable::StillRunning(execution.status.clone()));
+    }
+    let cells = matrix(execution, true);
+    if cells.iter().all(|cell| cell.pair.is_none()) {
+        return Err(Unresumable::NoLocations);
+    }
+    let running_count = cells.iter().filter(|cell| !cell.status.is_terminal() && !cell.status.is_pending()).count();
+    if running_count > 0 {
+        return Err(Unresumable::LocationsRunning(running_count));
+    }
+    // By the settings that the pairs ran with.
+    let mut groups: Vec<(TargetLocation, BTreeSet<Pair>)> = Vec::new();
+    for cell in cells.iter().filter(|cell| cell.status.is_failure() || cell.status.is_pending()) {
+        let Some(pair) = cell.pair.clone() else { continue };
+        let settings = settings(execution, cell, &pair);
+        match groups.iter_mut().find(|(other, _)| *other == settings) {
+            Some((_, pairs)) => drop(pairs.insert(pair)),
+            None => groups.push((settings, BTreeSet::from([pair]))),
+        }
+    }
+    if groups.is_empty() {
+        return Err(Unresumable::NothingLeft);
+    }
+    let mut notes = Vec::new();
+    let mut target_locations = Vec::new();
+    for (settings, pairs) in &groups {
+        target_locations.extend(locations(settings, pairs, terms, &mut notes)?);
+    }
+    let link = Tag { key: RESUMES_TAG_KEY.to_owned(), value: execution.id.clone() };
+    let request = StartRequest {
+        target_locations,
+        target_locations_url: None,
+        client_token: None,
+        tags: terms.tags.iter().cloned().chain([link]).collect(),
+        ..execution.request.clone()
+    };
+    Ok(Resumption { request, notes })
+}
+
+/// The settings of the location that a pair ran with, without accounts and Regions.
+fn settings(execution: &Execution, cell: &Cell<'_>, (account, region): &Pair) -> TargetLocation {
+    let locations = &execution.request.target_locations;
+    let of_step = cell.step.and_then(|step| step.target_location.as_ref());
+    let has_region = |location: &&TargetLocation| location.regions.contains(region);
+    let names = |location: &&TargetLocation| has_region(location) && location.accounts.contains(account);
+    let may_hold = |location: &&TargetLocation| has_region(location) && location.accounts.iter().any(|a| is_unit(a));
+    // Locations with different targets may share a pair.
+    let has_same_targets = |location: &&TargetLocation| of_step.is_some_and(|step| step.targets == location.targets);
+    let found = cell
+        .location
+        .and_then(|index| locations.get(index))
+        .or_else(|| locations.iter().filter(names).find(has_same_targets))
+        .or_else(|| locations.iter().find(names))
+        .or_else(|| locations.iter().filter(may_hold).find(has_same_targets))
+        .or_else(|| locations.iter().find(may_hold))
+        .or(of_step);
+    // The accounts are named one by one now.
+    TargetLocation {
+        accounts: Vec::new(),
+        regions: Vec::new(),
+        include_child_organization_units: false,
+        exclude_accounts: Vec::new(),
+        ..found.cloned().unwrap_or_default()
+    }
+}
+
+/// Locations that reach these pairs and no others, with the old location's limits kept over all of them.
+fn locations(
+    settings: &TargetLocation,
+    pairs: &BTreeSet<Pair>,
+    terms: &Terms,
+    notes: &mut Vec<String>,
+) -> Result<Vec<TargetLocation>, Unresumable> {
+    let mut parts = Vec::new();
+    for (accounts, regions) in rectangles(pairs) {
+        for accounts in evenly(&accounts, ACCOUNTS_MAX) {
+            for regions in evenly(&regions, REGIONS_MAX) {
+                parts.push(TargetLocation {
+                    accounts: accounts.to_vec(),
+                    regions: regions.to_vec(),
+                    ..settings.clone()
+                });
+            }
+        }
+    }
+    let weights: Vec<usize> = parts.iter().map(|part| part.accounts.len() * part.regions.len()).collect();
+    if let Some(limit) = terms.max_concurrency.or(settings.target_location_max_concurrency) {
+        for (part, limit) in parts.iter_mut().zip(concurrency(limit, &weights, terms, notes)?) {
+            part.target_location_max_concurrency = Some(limit);
+        }
+    }
+    if let Some(limit) = terms.max_errors.or(settings.target_location_max_errors) {
+        let shares = match limit {
+            Limit::Count(total) => {
+                share(total, &weights, 0).unwrap_or_default().into_iter().map(Limit::Count).collect()
+            }
+            percent @ Limit::Percent(_) => vec![percent; parts.len()],
+        };
+        for (part, limit) in parts.iter_mut().zip(shares) {
+            part.target_location_max_errors = Some(limit);
+        }
+    }
+    Ok(parts)
+}
+
+fn concurrency(
+    limit: Limit,
+    weights: &[usize],
+    terms: &Terms,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Limit>, Unresumable> {
+    let Limit::Count(total) = limit else {
+        return Ok(vec![limit; weights.len()]);
+    };
+    match share(total, weights, 1) {
+        Some(shares) => Ok(shares.into_iter().map(Limit::Count).collect()),
+        // The service's default is meant for each location: what was left is no reason to refuse it.
+        None if total == DEFAULT_CONCURRENCY && terms.max_concurrency.is_none() => {
+            notes.push(format!(
+                "what is left makes {} groups of accounts and Regions; each works on 1 account and Region at a time",
+                weights.len()
+            ));
+            Ok(vec![limit; weights.len()])
+        }
+        None => Err(Unresumable::InvalidLimit { limit: total, parts: weights.len() }),
+    }
+}
+
+/// Accounts with the same Regions together, or Regions with the same accounts, whichever makes fewer.
+fn rectangles(pairs: &BTreeSet<Pair>) -> Vec<(Vec<String>, Vec<String>)> {
+    let by_account = grouped(pairs.iter().map(|(account, region)| (account, region)));
+    let by_region = grouped(pairs.iter().map(|(account, region)| (region, account)));
+    if by_account.len() <= by_region.len() {
+        by_account
+    } else {
+        by_region.into_iter().map(|(regions, accounts)| (accounts, regions)).collect()
+    }
+}
+
+/// Those on the left that go with the same ones on the right.
+fn grouped<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> Vec<(Vec<String>, Vec<String>)> {
+    let mut rights: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+    for (left, right) in pairs {
+        rights.entry(left).or_default().insert(right);
+    }
+    let mut lefts: BTreeMap<BTreeSet<&String>, Vec<&String>> = BTreeMap::new();
+    for (left, rights) in rights {
+        lefts.entry(rights).or_default().push(left);
+    }
+    let owned = |items: Vec<&String>| items.into_iter().cloned().collect();
+    lefts.into_iter().map(|(rights, lefts)| (owned(lefts), owned(rights.into_iter().collect()))).collect()
+}
+
+#[cfg(test)]
+mod tests;

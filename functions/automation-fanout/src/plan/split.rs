@@ -1,0 +1,207 @@
+//! Splitting locations to what the API takes, with the caller's limits kept over the parts.
+
+use std::collections::HashSet;
+
+use super::share::share;
+use crate::limit::Limit;
+use crate::problem::{Path, Problem};
+use crate::request::TargetLocation;
+
+/// `Accounts` takes at most 50 items:
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_TargetLocation.html>.
+pub const ACCOUNTS_MAX: usize = 50;
+/// `Regions` takes at most 50 items.
+pub const REGIONS_MAX: usize = 50;
+
+/// The service's own defaults, written out so that what runs is what is seen.
+const DEFAULT_CONCURRENCY: Limit = Limit::Count(1);
+const DEFAULT_ERRORS: Limit = Limit::Count(0);
+
+/// What became of one location.
+#[derive(Debug, Default)]
+pub(super) struct Split {
+    pub(super) parts: Vec<TargetLocation>,
+    pub(super) notes: Vec<String>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Splits one location into as few parts as the API allows, of about the same size.
+pub(super) fn split(location: &TargetLocation, path: &Path<'_>) -> Split {
+    let mut split = Split::default();
+    let accounts = unique(&location.accounts, &path.field("Accounts"), &mut split.notes);
+    let regions = unique(&location.regions, &path.field("Regions"), &mut split.notes);
+    for accounts in evenly(&accounts, ACCOUNTS_MAX) {
+        for regions in evenly(&regions, REGIONS_MAX) {
+            split.parts.push(TargetLocation {
+                accounts: accounts.to_vec(),
+                regions: regions.to_vec(),
+                ..location.clone()
+            });
+        }
+    }
+    if split.parts.len() > 1 {
+        split.notes.push(format!(
+            "{path}: {} accounts or units and {} Regions are split into {} parts that run at the same time",
+            accounts.len(),
+            regions.len(),
+            split.parts.len()
+        ));
+    }
+    limit_concurrency(&mut split, location.target_location_max_concurrency, path);
+    limit_errors(&mut split, location.target_location_max_errors, path);
+    split
+}
+
+/// Keeps a number of the caller's over the parts. Without one, the service's default holds for each part.
+fn limit_concurrency(split: &mut Split, limit: Option<Limit>, path: &Path<'_>) {
+    let part_count = split.parts.len();
+    let limits = match limit {
+        Some(Limit::Count(total)) => share(total, &weights(&split.parts), 1).map_or_else(
+            || {
+                split.problems.push(not_enough(path, total, part_count));
+                vec![DEFAULT_CONCURRENCY; part_count]
+            },
+            |shares| shares.into_iter().map(Limit::Count).collect(),
+        ),
+        Some(percent) => vec![percent; part_count],
+        None => {
+            if part_count > 1 {
+                split.notes.push(format!(
+                    "{path}: no TargetLocationMaxConcurrency is given, so that each of the {part_count} parts works \
+                     on {DEFAULT_CONCURRENCY} account and Region at a time"
+                ));
+            }
+            vec![DEFAULT_CONCURRENCY; part_count]
+        }
+    };
+    if part_count > 1 && matches!(limit, Some(Limit::Count(_))) {
+        split.notes.push(shared_note(path, "TargetLocationMaxConcurrency", &limits));
+    }
+    for (part, limit) in split.parts.iter_mut().zip(limits) {
+        part.target_location_max_concurrency = Some(limit);
+    }
+}
+
+fn not_enough(path: &Path<'_>, total: u32, part_count: usize) -> Problem {
+    let text = format!(
+        "{total} cannot be shared out over the {part_count} parts that the location is split into and that run at the \
+         same time; expected at least {part_count}, a percentage, or at most {ACCOUNTS_MAX} accounts and {REGIONS_MAX} \
+         Regions"
+    );
+    Problem::new(path.field("TargetLocationMaxConcurrency"), text)
+}
+
+/// An absolute number of errors can always be shared out: a part with none stops at its first error.
+fn limit_errors(split: &mut Split, limit: Option<Limit>, path: &Path<'_>) {
+    let part_count = split.parts.len();
+    let limits = match limit {
+        Some(Limit::Count(total)) => match share(total, &weights(&split.parts), 0) {
+            Some(shares) => shares.into_iter().map(Limit::Count).collect(),
+            None => vec![DEFAULT_ERRORS; part_count],
+        },
+        Some(percent) => vec![percent; part_count],
+        None => vec![DEFAULT_ERRORS; part_count],
+    };
+    if part_count > 1 {
+        match limit {
+            Some(Limit::Count(1..)) => {
+                split.notes.push(shared_note(path, "TargetLocationMaxErrors", &limits));
+            }
+            Some(Limit::Percent(_)) => {}
+            _ => split.notes.push(format!(
+                "{path}: TargetLocationMaxErrors is 0, so that each of the {part_count} parts stops at its own first error"
+            )),
+        }
+    }
+    for (part, limit) in split.parts.iter_mut().zip(limits) {
+        part.target_location_max_errors = Some(limit);
+    }
+}
+
+fn shared_note(path: &Path<'_>, member: &str, limits: &[Limit]) -> String {
+    let numbers: Vec<String> = limits.iter().map(Limit::to_string).collect();
+    format!("{path}: {member} is shared out over the parts as {}", numbers.join(", "))
+}
+
+/// How much a part weighs: its accounts and units times its Regions.
+fn weights(parts: &[TargetLocation]) -> Vec<usize> {
+    parts.iter().map(|part| part.accounts.len() * part.regions.len()).collect()
+}
+
+/// The items in their order, each once.
+fn unique(items: &[String], path: &Path<'_>, notes: &mut Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let unique: Vec<String> = items.iter().filter(|item| seen.insert(item.as_str())).cloned().collect();
+    let repeated_count = items.len() - unique.len();
+    if repeated_count > 0 {
+        notes.push(format!("{path}: {repeated_count} repeated entries are left out"));
+    }
+    unique
+}
+
+/// The items in as few chunks as possible, none longer than `max` and none much shorter than another.
+pub(super) fn evenly(items: &[String], max: usize) -> impl Iterator<Item = &[String]> + Clone {
+    let chunk_count = items.len().div_ceil(max);
+    (0..chunk_count).map(move |chunk| {
+        let bound = |chunk: usize| items.len() * chunk / chunk_count;
+        &items[bound(chunk)..bound(chunk + 1)]
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(count: usize) -> Vec<String> {
+        (0..count).map(|n| n.to_string()).collect()
+    }
+
+    #[test]
+    fn chunks_are_few_and_even() {
+        for (count, expected) in
+            [(0, vec![]), (1, vec![1]), (50, vec![50]), (51, vec![25, 26]), (120, vec![40, 40, 40]), (150, vec![50; 3])]
+        {
+            let sizes: Vec<usize> = evenly(&numbered(count), 50).map(<[String]>::len).collect();
+            assert_eq!(sizes, expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn limits_of_a_location_that_fits_stay_as_they_are() {
+        for (limit, expected) in [
+            (None, Limit::Count(1)),
+            (Some(Limit::Count(7)), Limit::Count(7)),
+            (Some(Limit::Percent(10)), Limit::Percent(10)),
+        ] {
+            let location = TargetLocation {
+                accounts: numbered(50),
+                regions: numbered(2),
+                target_location_max_concurrency: limit,
+                ..TargetLocation::default()
+            };
+            let split = split(&location, &Path::Root);
+            assert_eq!(split.parts.len(), 1);
+            assert_eq!(split.parts[0].target_location_max_concurrency, Some(expected));
+            assert_eq!(split.parts[0].target_location_max_errors, Some(Limit::Count(0)));
+            assert!(split.notes.is_empty() && split.problems.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_limit_that_does_not_go_round_is_refused_with_what_would_work() {
+        let location = TargetLocation {
+            accounts: numbered(120),
+            regions: numbered(1),
+            target_location_max_concurrency: Some(Limit::Count(2)),
+            ..TargetLocation::default()
+        };
+        let locations = Path::Root.field("TargetLocations");
+        let split = split(&location, &locations.index(1));
+        assert_eq!(
+            split.problems[0].to_string(),
+            "TargetLocations[1].TargetLocationMaxConcurrency: 2 cannot be shared out over the 3 parts that the \
+             location is split into and that run at the same time; expected at least 3, a percentage, or at most 50 \
+             accounts and 50 Regions"
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! The adapter over a real client whose answers are made up.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use automation_fanout::aws::Executions;
+use automation_fanout::event::StopType;
+use automation_fanout::handler::Automation as _;
+use automation_fanout::limit::Limit;
+use automation_fanout::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomationStepExecutionsOutput;
+use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionOutput;
+use aws_sdk_ssm::operation::start_automation_execution::{
+    StartAutomationExecutionInput, StartAutomationExecutionOutput,
+};
+use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionOutput;
+use aws_sdk_ssm::types;
+use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use hub::Tag;
+
+const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
+const TOKEN: &str = "8f1d6f0a-0000-4000-8000-000000000000";
+
+fn executions(rule: &Rule) -> Executions {
+    Executions::new(mock_client!(aws_sdk_ssm, RuleMode::MatchAny, [rule]))
+}
+
+fn error_body(code: &str) -> String {
+    format!(r#"{{"__type": "{code}", "message": "in words"}}"#)
+}
+
+fn strings(items: &[&str]) -> Vec<String> {
+    items.iter().map(|item| (*item).to_owned()).collect()
+}
+
+fn alarm() -> AlarmConfiguration {
+    AlarmConfiguration { ignore_poll_alarm_failure: true, alarms: vec![Alarm { name: "stop".to_owned() }] }
+}
+
+/// With every member but those that exclude others.
+fn request() -> StartRequest {
+    let target = Target { key: "tag:Env".to_owned(), values: strings(&["PROD"]) };
+    StartRequest {
+        document_name: "Patch".to_owned(),
+        document_version: Some("7".to_owned()),
+        parameters: [("Operation".to_owned(), strings(&["Install"]))].into(),
+        client_token: Some(TOKEN.to_owned()),
+        mode: Some(Mode::Auto),
+        target_parameter_name: Some("InstanceId".to_owned()),
+        targets: vec![target.clone()],
+        target_maps: Vec::new(),
+        max_concurrency: Some(Limit::Percent(10)),
+        max_errors: Some(Limit::Count(0)),
+        target_locations: vec![TargetLocation {
+            accounts: strings(&["111111111111", "ou-1a2b3c-4d5e6c"]),
+            regions: strings(&["us-east-1"]),
+            target_location_max_concurrency: Some(Limit::Count(5)),
+            target_location_max_errors: Some(Limit::Percent(0)),
+            execution_role_name: Some("Execution".to_owned()),
+            target_location_alarm_configuration: Some(alarm()),
+            include_child_organization_units: true,
+            exclude_accounts: strings(&["222222222222"]),
+            targets: vec![target],
+            targets_max_concurrency: Some(Limit::Count(1)),
+            targets_max_errors: Some(Limit::Percent(100)),
+        }],
+        tags: vec![Tag { key: "Campaign".to_owned(), value: String::new() }],
+        alarm_configuration: Some(alarm()),
+        target_locations_url: None,
+    }
+}
+
+fn sdk_alarm() -> types::AlarmConfiguration {
+    let alarm = types::Alarm::builder().name("stop").build().unwrap();
+    types::AlarmConfiguration::builder().ignore_poll_alarm_failure(true).alarms(alarm).build().unwrap()
+}
+
+fn sdk_location() -> types::TargetLocation {
+    types::TargetLocation::builder()
+        .accounts("111111111111")
+        .accounts("ou-1a2b3c-4d5e6c")
+        .regions("us-east-1")
+        .target_location_max_concurrency("5")
+        .target_location_max_errors("0%")
+        .execution_role_name("Execution")
+        .target_location_alarm_configuration(sdk_alarm())
+        .include_child_organization_units(true)
+        .exclude_accounts("222222222222")
+        .targets(sdk_target())
+        .targets_max_concurrency("1")
+        .targets_max_errors("100%")
+        .build()
+}
+
+fn sdk_target() -> types::Target {
+    types::Target::builder().key("tag:Env").values("PROD").build()
+}
+
+fn started() -> StartAutomationExecutionOutput {
+    StartAutomationExecutionOutput::builder().automation_execution_id(ID).build()
+}
+
+#[tokio::test]
+async fn every_member_reaches_the_service() {
+    let expected = StartAutomationExecutionInput::builder()
+        .document_name("Patch")
+        .document_version("7")
+        .parameters("Operation", strings(&["Install"]))
+        .client_token(TOKEN)
+        .mode(types::ExecutionMode::Auto)
+        .target_parameter_name("InstanceId")
+        .targets(sdk_target())
+        .max_concurrency("10%")
+        .max_errors("0")
+        .target_locations(sdk_location())
+        .tags(types::Tag::builder().key("Campaign").value("").build().unwrap())
+        .alarm_configuration(sdk_alarm())
+        .build()
+        .unwrap();
+    let rule = mock!(Client::start_automation_execution)
+        .match_requests(move |request| *request == expected)
+        .then_output(started);
+    assert_eq!(executions(&rule).start(&request()).await.unwrap(), ID);
+}
+
+#[tokio::test]
+async fn what_is_not_given_is_not_sent() {
+    let rule = mock!(Client::start_automation_execution)
+        .match_requests(|request| {
+            let expected = StartAutomationExecutionInput::builder()
+                .document_name("Patch")
+                .target_maps([("InstanceId".to_owned(), strings(&["i-1"]))].into())
+                .target_locations_url("https://bucket.s3.amazonaws.com/x")
+                .build();
+            *request == expected.unwrap()
+        })
+        .then_output(started);
+    let request = StartRequest {
+        document_name: "Patch".to_owned(),
+        target_maps: vec![[("InstanceId".to_owned(), strings(&["i-1"]))].into()],
+        target_locations_url: Some("https://bucket.s3.amazonaws.com/x".to_owned()),
+        ..StartRequest::default()
+    };
+    executions(&rule).start(&request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_throttled_start_is_tried_again_with_the_same_token() {
+    let rule = mock!(Client::start_automation_execution)
+        .match_requests(|request| request.client_token() == Some(TOKEN))
+        .sequence()
+        .http_status(400, Some(error_body("ThrottlingException")))
+        .http_status(500, Some(error_body("InternalServerError")))
+        .output(started)
+        .build();
+    assert_eq!(executions(&rule).start(&request()).await.unwrap(), ID);
+    assert_eq!(rule.num_calls(), 3);
+}
+
+#[tokio::test]
+async fn a_refusal_keeps_its_code_and_is_not_tried_again() {
+    for code in [
+        "AccessDeniedException",
+        "IdempotentParameterMismatch",
+        "AutomationDefinitionNotFoundException",
+        "AutomationExecutionLimitExceededException",
+        "InvalidTarget",
+        "ValidationException",
+    ] {
+        let rule =
+            mock!(Client::start_automation_execution).sequence().http_status(400, Some(error_body(code))).build();
+        let error = executions(&rule).start(&request()).await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.message.as_str()), (code, "in words"));
+        assert_eq!((error.operation, error.retryable), ("ssm:StartAutomationExecution", false));
+        assert_eq!(rule.num_calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_id_is_no_success() {
+    let rule =
+        mock!(Client::start_automation_execution).then_output(|| StartAutomationExecutionOutput::builder().build());
+    let error = executions(&rule).start(&request()).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.message.as_str()), ("UnexpectedAnswer", "the answer has no execution id"));
+}
+
+fn sdk_step(name: &str) -> types::StepExecution {
+    let details = types::FailureDetails::builder().failure_type("Permission").failure_stage("Invocation").build();
+    types::StepExecution::builder()
+        .step_name(name)
+        .action("aws:executeAutomation")
+        .step_status(types::AutomationExecutionStatus::Failed)
+        .inputs("DocumentName", "\"Patch\"")
+        .outputs("ExecutionId", strings(&["child"]))
+        .failure_message("it failed")
+        .failure_details(details)
+        .target_location(sdk_location())
+        .build()
+}
+
+#[tokio::test]
+async fn an_execution_is_read_with_all_that_a_resumption_needs() {
+    let rule = mock!(Client::get_automation_execution)
+        .match_requests(|request| request.automation_execution_id() == Some(ID))
+        .then_output(|| {
+            let execution = types::AutomationExecution::builder()
+                .automation_execution_id(ID)
+                .document_name("Patch")
+                .document_version("7")
+                .automation_execution_status(types::AutomationExecutionStatus::from("SomethingNew"))
+                .parameters("Operation", strings(&["Install"]))
+                .mode(types::ExecutionMode::Auto)
+                .target_parameter_name("InstanceId")
+                .targets(sdk_target())
+                .max_concurrency("10%")
+                .max_errors("0")
+                .target_locations(sdk_location())
+                .alarm_configuration(sdk_alarm())
+                .failure_message("it failed")
+                .step_executions(sdk_step("one"))
+                .step_executions_truncated(true)
+                .build();
+            GetAutomationExecutionOutput::builder().automation_execution(execution).build()
+        });
+    let execution = executions(&rule).execution(ID).await.unwrap();
+    // The service tells neither token nor tags.
+    assert_eq!(execution.request, StartRequest { client_token: None, tags: Vec::new(), ..request() });
+    assert_eq!((execution.id.as_str(), execution.status.as_str()), (ID, "SomethingNew"));
+    assert_eq!(execution.failure_message.as_deref(), Some("it failed"));
+    assert!(execution.steps_truncated);
+    let step = &execution.steps[0];
+    assert_eq!((step.name.as_str(), step.status.as_str()), ("one", "Failed"));
+    assert_eq!((step.inputs["DocumentName"].as_str(), step.outputs["ExecutionId"].len()), ("\"Patch\"", 1));
+    assert_eq!((step.failure_type.as_deref(), step.failure_stage.as_deref()), (Some("Permission"), Some("Invocation")));
+    assert_eq!(step.target_location.as_ref(), request().target_locations.first());
+}
+
+#[tokio::test]
+async fn steps_come_in_pages_until_the_token_is_empty() {
+    let rule = mock!(Client::describe_automation_step_executions)
+        .match_requests(|request| request.automation_execution_id() == Some(ID) && request.max_results() == Some(50))
+        .sequence()
+        .output(|| {
+            let output = DescribeAutomationStepExecutionsOutput::builder();
+            output.step_executions(sdk_step("one")).next_token("page 2").build()
+        })
+        .output(|| {
+            let output = DescribeAutomationStepExecutionsOutput::builder();
+            output.step_executions(sdk_step("two")).next_token("").build()
+        })
+        .build();
+    let executions = executions(&rule);
+    let first = executions.steps(ID, None).await.unwrap();
+    assert_eq!((first.steps[0].name.as_str(), first.next_token.as_deref()), ("one", Some("page 2")));
+    let second = executions.steps(ID, first.next_token).await.unwrap();
+    assert_eq!((second.steps[0].name.as_str(), second.next_token), ("two", None));
+}
+
+#[tokio::test]
+async fn the_page_token_is_sent() {
+    let rule = mock!(Client::describe_automation_step_executions)
+        .match_requests(|request| request.next_token() == Some("page 2"))
+        .then_output(|| DescribeAutomationStepExecutionsOutput::builder().build());
+    executions(&rule).steps(ID, Some("page 2".to_owned())).await.unwrap();
+    assert_eq!(rule.num_calls(), 1);
+}
+
+#[tokio::test]
+async fn an_unknown_execution_is_named_by_the_services_code() {
+    let rule = mock!(Client::get_automation_execution)
+        .sequence()
+        .http_status(400, Some(error_body("AutomationExecutionNotFoundException")))
+        .build();
+    let error = executions(&rule).execution(ID).await.unwrap_err();
+    assert_eq!(
+        (error.code.as_str(), error.operation),
+        ("AutomationExecutionNotFoundException", "ssm:GetAutomationExecution")
+    );
+}
+
+#[tokio::test]
+async fn a_stop_says_how() {
+    for (stop_type, expected) in
+        [(StopType::Cancel, types::StopType::Cancel), (StopType::Complete, types::StopType::Complete)]
+    {
+        let rule = mock!(Client::stop_automation_execution)
+            .match_requests(move |request| {
+                request.automation_execution_id() == Some(ID) && request.r#type() == Some(&expected)
+            })
+            .then_output(|| StopAutomationExecutionOutput::builder().build());
+        executions(&rule).stop(ID, stop_type).await.unwrap();
+    }
+}

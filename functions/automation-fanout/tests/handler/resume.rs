@@ -1,0 +1,151 @@
+//! `Resume`.
+
+use automation_fanout::execution::Execution;
+use serde_json::json;
+
+use crate::account::{Account, step};
+use crate::{A, B, ID, ID_2, NO_ROLE, execution, ids, sample, send, send_with, small};
+
+fn half_failed() -> Execution {
+    let steps = vec![
+        step(A, "us-east-1", "Success", ""),
+        step(A, "us-west-2", "Success", ""),
+        step(B, "us-east-1", "Failed", NO_ROLE),
+        step(B, "us-west-2", "Cancelled", ""),
+    ];
+    execution(ID, "Failed", steps)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumption_starts_only_what_failed() {
+    let account = Account::new().with_execution(half_failed());
+    let answer = send(&account, &sample("resume")).await.unwrap();
+    insta::assert_json_snapshot!(answer, @r###"
+    {
+      "Action": "Resume",
+      "Complete": true,
+      "IdempotencyKey": "after the role was fixed",
+      "Executions": [
+        {
+          "AutomationExecutionId": "00000000-0000-4000-8000-000000000001",
+          "ClientToken": "0bbfc4a0-c539-5244-8641-45a1f100c91d",
+          "TargetLocations": 1,
+          "AccountRegionPairs": 2,
+          "Resumes": "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE"
+        }
+      ],
+      "Failed": []
+    }
+    "###);
+    insta::assert_json_snapshot!(account.started(), @r###"
+    [
+      {
+        "DocumentName": "Patch",
+        "DocumentVersion": "7",
+        "Parameters": {
+          "AutomationAssumeRole": [
+            "arn:aws:iam::111111111111:role/AWS-SystemsManager-AutomationAdministrationRole"
+          ]
+        },
+        "ClientToken": "0bbfc4a0-c539-5244-8641-45a1f100c91d",
+        "TargetLocations": [
+          {
+            "Accounts": [
+              "222222222222"
+            ],
+            "Regions": [
+              "us-east-1",
+              "us-west-2"
+            ],
+            "TargetLocationMaxConcurrency": "1",
+            "TargetLocationMaxErrors": "0",
+            "ExecutionRoleName": "Execution"
+          }
+        ],
+        "Tags": [
+          {
+            "Key": "Campaign",
+            "Value": "2026-11"
+          },
+          {
+            "Key": "tag-hub:resumes",
+            "Value": "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE"
+          }
+        ]
+      }
+    ]
+    "###);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeated_resumption_starts_nothing_twice() {
+    let account = Account::new().with_execution(half_failed());
+    let event = json!({"Action": "Resume", "AutomationExecutionId": ID});
+    let first = send(&account, &event).await.unwrap();
+    let second = send_with(&account, 900, "request-2", &event).await.unwrap();
+    assert_eq!((&first, account.started().len()), (&second, 1), "not even without a key");
+    let mut by_key = event.clone();
+    by_key["IdempotencyKey"] = first["IdempotencyKey"].clone();
+    assert_eq!(ids(&send(&account, &by_key).await.unwrap()), ids(&first));
+    by_key["IdempotencyKey"] = json!("once more");
+    assert_ne!(ids(&send(&account, &by_key).await.unwrap()), ids(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_still_runs_is_not_resumed() {
+    let account = Account::new()
+        .with_execution(execution(ID_2, "InProgress", vec![step(A, "us-east-1", "Failed", NO_ROLE)]))
+        .with_execution(half_failed());
+    let one = json!({"Action": "Resume", "AutomationExecutionId": ID_2});
+    let error = send(&account, &one).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nothing was started: StillRunning: the execution is still InProgress; wait until it has ended, or stop it"
+    );
+    assert_eq!(error.error_type(), "NothingStarted");
+    let both = json!({"Action": "Resume", "AutomationExecutionIds": [ID_2, ID]});
+    let answer = send(&account, &both).await.unwrap();
+    assert_eq!((answer["Complete"].clone(), ids(&answer).len()), (json!(false), 1));
+    assert_eq!(answer["Failed"][0]["AutomationExecutionId"], ID_2);
+    assert_eq!(account.started().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_left_is_no_failure() {
+    let all = [(A, "us-east-1"), (A, "us-west-2"), (B, "us-east-1"), (B, "us-west-2")];
+    let steps = all.map(|(account, region)| step(account, region, "Success", "")).to_vec();
+    let account = Account::new().with_execution(execution(ID, "Success", steps));
+    let answer = send(&account, &json!({"Action": "Resume", "AutomationExecutionId": ID})).await.unwrap();
+    assert_eq!((answer["Complete"].clone(), ids(&answer).len()), (json!(true), 0));
+    assert_eq!(answer["Notes"], json!([format!("{ID}: every location succeeded")]));
+    assert_eq!(account.started().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_in_a_real_run_is_resumed_and_followed() {
+    let account =
+        Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE)).with_end(A, "us-west-2", ("TimedOut", ""));
+    let mut event = small();
+    event["WaitSeconds"] = json!(120);
+    let first = send(&account, &event).await.unwrap();
+    let resume = json!({"Action": "Resume", "AutomationExecutionIds": ids(&first), "WaitSeconds": 120});
+    let second = send(&account, &resume).await.unwrap();
+    assert_eq!(second["Status"]["Executions"][0]["Counts"], json!({"Failed": 1, "TimedOut": 1}));
+    assert_eq!(second["Executions"][0]["Resumes"], ids(&first)[0]);
+    let resumed = account.started().pop().unwrap();
+    let reached: Vec<_> = resumed.target_locations.iter().map(|l| (l.accounts.clone(), l.regions.clone())).collect();
+    let pair = |account: &str, region: &str| (vec![account.to_owned()], vec![region.to_owned()]);
+    assert_eq!(reached, [pair(B, "us-east-1"), pair(A, "us-west-2")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wide_executions_are_resumed_from_all_their_steps() {
+    let account = Account::new().with_end("000000000119", "us-east-1", ("Failed", NO_ROLE));
+    let accounts: Vec<String> = (0..120).map(|n| format!("{n:012}")).collect();
+    let event = json!({"DocumentName": "Patch", "WaitSeconds": 120,
+                       "TargetLocations": [{"Accounts": accounts, "Regions": ["us-east-1"]}]});
+    let first = send(&account, &event).await.unwrap();
+    let answer = send(&account, &json!({"Action": "Resume", "AutomationExecutionIds": ids(&first)})).await.unwrap();
+    assert_eq!(answer["Executions"][0]["AccountRegionPairs"], 1);
+    assert_eq!(account.started().pop().unwrap().target_locations[0].accounts, ["000000000119"]);
+}

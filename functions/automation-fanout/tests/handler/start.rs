@@ -1,0 +1,247 @@
+//! `Start` and `Preview`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::account::{Account, Call};
+use crate::{codes, fleet, ids, sample, send, send_with, small};
+
+#[tokio::test(start_paused = true)]
+async fn a_start_says_what_runs() {
+    let account = Account::new();
+    let mut event = sample("restart-by-tag");
+    event["IdempotencyKey"] = json!("restart-2026-11-22");
+    let answer = send(&account, &event).await.unwrap();
+    insta::assert_json_snapshot!(answer, @r###"
+    {
+      "Action": "Start",
+      "Complete": true,
+      "IdempotencyKey": "restart-2026-11-22",
+      "Executions": [
+        {
+          "AutomationExecutionId": "00000000-0000-4000-8000-000000000001",
+          "ClientToken": "c13175cd-46d1-59d7-905f-cdf3b321e6fe",
+          "TargetLocations": 1,
+          "AccountRegionPairs": 4
+        }
+      ],
+      "Failed": []
+    }
+    "###);
+    assert_eq!(account.started().len(), 1);
+    assert_eq!(account.call_count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_keep_to_the_published_rate() {
+    let account = Account::new().with_latency(Duration::from_millis(300));
+    let answer = send(&account, &fleet(4)).await.unwrap();
+    assert_eq!(answer["Complete"], true);
+    assert_eq!(account.times(&Call::Start), [0, 1_000, 2_000, 3_000]);
+    let sizes: Vec<&Value> =
+        answer["Executions"].as_array().unwrap().iter().map(|e| &e["AccountRegionPairs"]).collect();
+    assert_eq!(sizes, [100, 100, 100, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_start_that_fails_does_not_stop_the_others() {
+    let account = Account::new().with_start_faults(&[None, Some("ThrottlingException"), None]);
+    let answer = send(&account, &fleet(3)).await.unwrap();
+    assert_eq!((answer["Complete"].clone(), ids(&answer).len()), (json!(false), 2));
+    assert_eq!(codes(&answer["Failed"]), ["ThrottlingException"]);
+    let failed_token = answer["Failed"][0]["ClientToken"].clone();
+
+    let again = send_with(&account, 900, "request-2", &fleet(3)).await.unwrap();
+    assert_eq!((again["Complete"].clone(), ids(&again).len()), (json!(true), 3));
+    assert_eq!(again["Executions"][1]["ClientToken"], failed_token);
+    assert_eq!(account.started().len(), 3, "what ran before was not started again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_invocation_again_starts_nothing_new() {
+    let account = Account::new();
+    let first = send(&account, &fleet(2)).await.unwrap();
+    let second = send_with(&account, 900, "request-2", &fleet(2)).await.unwrap();
+    assert_eq!(first, second, "the key decides, not the invocation");
+    assert_eq!(account.started().len(), 2);
+
+    // Lambda tries an asynchronous invocation again under the same id.
+    let first = send(&account, &small()).await.unwrap();
+    let second = send(&account, &small()).await.unwrap();
+    assert_eq!((first["IdempotencyKey"].clone(), &first), (json!("request-1"), &second));
+    let other = send_with(&account, 900, "request-2", &small()).await.unwrap();
+    assert_ne!(ids(&first), ids(&other), "without a key another invocation is another run");
+    // The key in an answer leads back to the same run.
+    let mut by_key = small();
+    by_key["IdempotencyKey"] = first["IdempotencyKey"].clone();
+    assert_eq!(ids(&send_with(&account, 900, "request-3", &by_key).await.unwrap()), ids(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_request_under_the_same_key_starts_nothing() {
+    let account = Account::new();
+    let mut event = fleet(1);
+    send(&account, &event).await.unwrap();
+    event["TargetLocations"][0]["Regions"] = json!(["us-west-2"]);
+    let error = send(&account, &event).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "nothing was started: IdempotentParameterMismatch: another request was started under this token before, and \
+         nothing was started now; give the same request as then, or another IdempotencyKey (on demand)"
+    );
+    assert_eq!(account.started().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_the_deadline_the_rest_is_left_for_the_next_invocation() {
+    let account = Account::new();
+    // Ten seconds are kept, so that starts begin at 0, 1 and 2 seconds.
+    let answer = send_with(&account, 13, "request-1", &fleet(5)).await.unwrap();
+    assert_eq!((ids(&answer).len(), codes(&answer["Failed"])), (3, vec!["DeadlineExceeded", "DeadlineExceeded"]));
+    assert_eq!(
+        answer["Failed"][0]["Message"],
+        "not started, because the function's time is up; invoke it again with the same IdempotencyKey"
+    );
+    let rest = send(&account, &fleet(5)).await.unwrap();
+    assert_eq!((ids(&rest).len(), account.started().len()), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_is_cut_off_in_time_for_the_answer() {
+    let account = Account::new().with_latency(Duration::from_hours(1));
+    let begin = tokio::time::Instant::now();
+    let error = send_with(&account, 30, "request-1", &small()).await.unwrap_err();
+    assert_eq!(begin.elapsed(), Duration::from_secs(28));
+    assert!(error.to_string().contains("it may have started: invoke the function again"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_where_nothing_started_the_invocation_fails() {
+    let account = Account::new().with_start_faults(&[Some("AccessDeniedException"), Some("ThrottlingException")]);
+    let error = send(&account, &fleet(2)).await.unwrap_err();
+    assert_eq!(error.to_string(), "nothing was started: AccessDeniedException: on demand (and 1 more)");
+    let diagnostic = lambda_runtime::Diagnostic::from(error);
+    assert_eq!(diagnostic.error_type, "NothingStarted");
+    let (_, answer) = diagnostic.error_message.split_once("; answer: ").unwrap();
+    let answer: Value = serde_json::from_str(answer).unwrap();
+    assert_eq!(codes(&answer["Failed"]), ["AccessDeniedException", "ThrottlingException"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preview_shows_the_plan_and_calls_nothing() {
+    let account = Account::new();
+    let answer = send(&account, &sample("preview")).await.unwrap();
+    insta::assert_json_snapshot!(answer, @r###"
+    {
+      "Action": "Preview",
+      "Complete": true,
+      "IdempotencyKey": "patch-2026-11",
+      "Executions": [],
+      "Failed": [],
+      "Planned": [
+        {
+          "ClientToken": "43dffcac-cd63-5484-bdf9-f7c5ca1ce3e8",
+          "TargetLocations": 2,
+          "AccountRegionPairs": null
+        }
+      ],
+      "Requests": [
+        {
+          "DocumentName": "arn:aws:ssm:us-east-1:111111111111:document/TagHub-PatchByTag",
+          "Parameters": {
+            "AutomationAssumeRole": [
+              "arn:aws:iam::111111111111:role/AWS-SystemsManager-AutomationAdministrationRole"
+            ],
+            "MaxConcurrency": [
+              "10%"
+            ],
+            "MaxErrors": [
+              "5%"
+            ],
+            "Operation": [
+              "Install"
+            ],
+            "RebootOption": [
+              "RebootIfNeeded"
+            ],
+            "TagKey": [
+              "Patch Group"
+            ],
+            "TagValues": [
+              "linux-weekly"
+            ]
+          },
+          "ClientToken": "43dffcac-cd63-5484-bdf9-f7c5ca1ce3e8",
+          "TargetLocations": [
+            {
+              "Accounts": [
+                "222222222222",
+                "333333333333"
+              ],
+              "Regions": [
+                "us-east-1",
+                "us-west-2"
+              ],
+              "TargetLocationMaxConcurrency": "2",
+              "TargetLocationMaxErrors": "1"
+            },
+            {
+              "Accounts": [
+                "ou-ab12-cdefghij"
+              ],
+              "Regions": [
+                "eu-central-1"
+              ],
+              "TargetLocationMaxConcurrency": "10%",
+              "TargetLocationMaxErrors": "5%",
+              "ExecutionRoleName": "AWS-SystemsManager-AutomationExecutionRole",
+              "IncludeChildOrganizationUnits": true,
+              "ExcludeAccounts": [
+                "444444444444"
+              ]
+            }
+          ],
+          "Tags": [
+            {
+              "Key": "Campaign",
+              "Value": "2026-11"
+            }
+          ],
+          "AlarmConfiguration": {
+            "Alarms": [
+              {
+                "Name": "patching-breaks-things"
+              }
+            ]
+          }
+        }
+      ],
+      "Notes": [
+        "how many accounts are reached is known to the service alone, not before it starts"
+      ]
+    }
+    "###);
+    assert_eq!(account.call_count(), 0);
+    let mut event = sample("preview");
+    event["Action"] = json!("Start");
+    let started = send(&account, &event).await.unwrap();
+    assert_eq!(started["Executions"][0]["ClientToken"], answer["Planned"][0]["ClientToken"]);
+    assert_eq!(serde_json::to_value(&account.started()[0]).unwrap(), answer["Requests"][0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_request_costs_no_call() {
+    let account = Account::new();
+    let event = json!({"Action": "Start", "TargetLocations": [{"Accounts": ["1"], "Regions": []}]});
+    let error = send(&account, &event).await.unwrap_err();
+    let diagnostic = lambda_runtime::Diagnostic::from(error);
+    assert_eq!(diagnostic.error_type, "InvalidRequest");
+    assert_eq!(
+        diagnostic.error_message,
+        "the request is refused: DocumentName: expected the name or the ARN of a runbook, got nothing; \
+         TargetLocations[0].Accounts[0]: expected an account id of 12 digits, an organizational unit ou-… or a root \
+         r-…, got \"1\"; TargetLocations[0].Regions: expected at least one item, got an empty list"
+    );
+    assert_eq!(account.call_count(), 0);
+}

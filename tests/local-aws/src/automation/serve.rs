@@ -1,0 +1,269 @@
+//! The operations, as the edge performs them: who may, is the request right, what comes of it.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::execution::{Home, milliseconds};
+use super::ids::Id;
+use super::start::{Expansion, Start};
+use super::timeline::Stop;
+use super::{Automation, documents, list, request, start, view};
+use crate::access::{self, Question};
+use crate::aws_error::AwsError;
+use crate::call::Call;
+use crate::edge::Upstream;
+use crate::model::Model;
+use crate::reply::{self, Reply};
+use crate::validate;
+
+/// An operation on automations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Start,
+    Get,
+    List,
+    ListSteps,
+    Stop,
+}
+
+impl Operation {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "StartAutomationExecution" => Some(Self::Start),
+            "GetAutomationExecution" => Some(Self::Get),
+            "DescribeAutomationExecutions" => Some(Self::List),
+            "DescribeAutomationStepExecutions" => Some(Self::ListSteps),
+            "StopAutomationExecution" => Some(Self::Stop),
+            _ => None,
+        }
+    }
+}
+
+/// What `MiniStack` is asked before a start.
+#[derive(Debug, Serialize)]
+struct RolesQuestion<'a> {
+    account: &'a str,
+    region: &'a str,
+    /// The runbook, where the edge does not know it.
+    document: Option<&'a str>,
+    /// The role that assumes the execution roles; the caller where none is named.
+    by: &'a str,
+    /// Whether `by` is a role that Systems Manager has to be able to assume itself.
+    #[serde(rename = "byService")]
+    by_service: bool,
+    roles: Vec<String>,
+}
+
+/// Its answer.
+#[derive(Debug, Default, Deserialize)]
+struct Roles {
+    /// Whether Systems Manager can assume `by`.
+    service: bool,
+    /// The content of the runbook.
+    document: Option<Value>,
+    /// Whether `by` can assume each of the roles.
+    assumable: Vec<bool>,
+}
+
+/// Performs an operation whose signature has been checked. Without `MiniStack` everybody may do everything.
+pub(crate) async fn serve(
+    automation: &Automation,
+    upstream: Option<&Upstream>,
+    model: &Model,
+    call: &Call,
+    operation: Operation,
+    body: &Value,
+) -> anyhow::Result<Result<Reply, AwsError>> {
+    let id = Id::fresh();
+    let caller = match caller(upstream, call, operation, body, id).await? {
+        Ok(caller) => caller,
+        Err(denial) => return Ok(Err(denial)),
+    };
+    if let Err(error) = validate::input(model, call.operation(), body) {
+        return Ok(Err(error));
+    }
+    let home = Home { account: call.account.clone(), region: call.region.clone() };
+    let answer = match operation {
+        Operation::Start => begin(automation, upstream, home, body, caller, id).await?,
+        Operation::Get => get(automation, &home, body),
+        Operation::List => list::executions(&automation.lock(), &home, body),
+        Operation::ListSteps => list::steps(&automation.lock(), &home, body),
+        Operation::Stop => stop(automation, &home, body),
+    };
+    Ok(answer.map(|answer| reply::json_body(&answer)))
+}
+
+fn get(automation: &Automation, home: &Home, body: &Value) -> Result<Value, AwsError> {
+    let state = automation.lock();
+    let (execution, part, now) = state.find(home, body)?;
+    Ok(json!({"AutomationExecution": view::execution(execution, part, now)}))
+}
+
+fn stop(automation: &Automation, home: &Home, body: &Value) -> Result<Value, AwsError> {
+    let mut state = automation.lock();
+    let (_, part, at) = state.find(home, body)?;
+    let number = state.number(body)?;
+    let cancel_takes = (body["Type"] != "Complete").then(|| milliseconds(state.takes));
+    let stopped = state.executions.get_mut(&number).is_some_and(|found| found.stop(part, Stop { at, cancel_takes }));
+    if stopped {
+        return Ok(json!({}));
+    }
+    let message = "The specified update status operation isn't valid.";
+    Err(AwsError::new(400, "InvalidAutomationStatusUpdateException", message))
+}
+
+async fn begin(
+    automation: &Automation,
+    upstream: Option<&Upstream>,
+    home: Home,
+    body: &Value,
+    executed_by: String,
+    id: Id,
+) -> anyhow::Result<Result<Value, AwsError>> {
+    if let Err(error) = request::check_assume_role(body, &home.account) {
+        return Ok(Err(error));
+    }
+    let name = body["DocumentName"].as_str().unwrap_or_default();
+    let (known, expansion) = {
+        let state = automation.lock();
+        (state.runbooks.find(name), start::expand(&state, &home, body))
+    };
+    let roles = roles(upstream, &home, body, known.is_none().then_some(name), &executed_by, &expansion).await?;
+    let runbook = known.or_else(|| roles.as_ref()?.document.as_ref().map(documents::Runbook::from_content));
+    let Some(runbook) = runbook else {
+        let message = format!("Document with name {name} does not exist.");
+        return Ok(Err(AwsError::new(400, "AutomationDefinitionNotFoundException", message)));
+    };
+    let version = match request::check(body, &runbook) {
+        Ok(version) => version,
+        Err(error) => return Ok(Err(error)),
+    };
+    if roles.as_ref().is_some_and(|roles| !roles.service) {
+        // UG, automation troubleshooting.
+        return Ok(Err(request::wrong_parameters("The defined assume role is unable to be assumed.")));
+    }
+    let unassumable = roles.map(|roles| unassumable(&expansion, &roles)).unwrap_or_default();
+    let start = Start { id, home, body, version, executed_by };
+    Ok(start::start(&mut automation.lock(), start, expansion, &unassumable))
+}
+
+/// What `MiniStack` knows of the roles and the runbook; `None` without it.
+async fn roles(
+    upstream: Option<&Upstream>,
+    home: &Home,
+    body: &Value,
+    document: Option<&str>,
+    caller: &str,
+    expansion: &Expansion,
+) -> anyhow::Result<Option<Roles>> {
+    let Some(upstream) = upstream else { return Ok(None) };
+    let assume_role = request::assume_role(body);
+    let is_local = request::locations(body).is_empty();
+    let all = expansion.locations.iter().flat_map(|location| {
+        location.accounts.iter().map(|account| format!("arn:aws:iam::{account}:role/{}", location.role))
+    });
+    let question = RolesQuestion {
+        account: &home.account,
+        region: &home.region,
+        document: document.map(documents::short_name),
+        by: assume_role.unwrap_or(caller),
+        by_service: assume_role.is_some(),
+        roles: if is_local { Vec::new() } else { all.collect() },
+    };
+    Ok(Some(upstream.access.ask(&json!({"automation": question})).await?))
+}
+
+fn unassumable(expansion: &Expansion, roles: &Roles) -> HashSet<(usize, String)> {
+    let accounts = expansion.locations.iter().enumerate();
+    let accounts = accounts.flat_map(|(place, location)| location.accounts.iter().map(move |account| (place, account)));
+    let refused = accounts.zip(&roles.assumable).filter(|(_, assumable)| !**assumable);
+    refused.map(|((place, account), _)| (place, account.clone())).collect()
+}
+
+/// The caller's ARN, where its policies allow the operation.
+async fn caller(
+    upstream: Option<&Upstream>,
+    call: &Call,
+    operation: Operation,
+    body: &Value,
+    id: Id,
+) -> anyhow::Result<Result<String, AwsError>> {
+    let root = format!("arn:aws:iam::{}:root", call.account);
+    let Some(upstream) = upstream.filter(|_| !call.is_root()) else { return Ok(Ok(root)) };
+    let mut caller = root;
+    for need in needs(call, operation, body, id) {
+        let mut denial = None;
+        for resource in &need.resources {
+            let question = Question {
+                access_key: call.access_key.clone(),
+                region: call.region.clone(),
+                action: need.action.clone(),
+                resource: resource.clone(),
+                context: need.context.clone(),
+                policy: None,
+            };
+            let decision = upstream.access.decide(&question).await?;
+            let Some(text) = access::denial(&decision, &need.action, resource) else {
+                denial = None;
+                caller = decision.principal;
+                break;
+            };
+            // A denial is told of the first resource.
+            denial.get_or_insert(text);
+        }
+        if let Some(denial) = denial {
+            return Ok(Err(AwsError::new(400, "AccessDeniedException", denial)));
+        }
+    }
+    Ok(Ok(caller))
+}
+
+/// An action that has to be allowed on one of the resources.
+#[derive(Debug)]
+struct Need {
+    action: String,
+    resources: Vec<String>,
+    context: Map<String, Value>,
+}
+
+/// Service authorization reference: `ssm`, and `iam:PassRole` for the role that is handed over.
+fn needs(call: &Call, operation: Operation, body: &Value, id: Id) -> Vec<Need> {
+    let action = format!("ssm:{}", call.operation());
+    let execution = |id: &str| format!("arn:aws:ssm:{}:{}:automation-execution/{id}", call.region, call.account);
+    let on = |resource: String| Need { action: action.clone(), resources: vec![resource], context: Map::new() };
+    match operation {
+        Operation::List => vec![on("*".to_owned())],
+        Operation::Get | Operation::ListSteps | Operation::Stop => {
+            vec![on(execution(body["AutomationExecutionId"].as_str().unwrap_or_default()))]
+        }
+        Operation::Start => {
+            let name = body["DocumentName"].as_str().unwrap_or_default();
+            let version = body["DocumentVersion"].as_str().unwrap_or("$DEFAULT");
+            let runbook = Need {
+                action: action.clone(),
+                resources: documents::arns(&call.account, &call.region, name, version).to_vec(),
+                context: tags(body),
+            };
+            let pass_role = request::assume_role(body).map(|role| Need {
+                action: "iam:PassRole".to_owned(),
+                resources: vec![role.to_owned()],
+                context: Map::from_iter([("iam:PassedToService".to_owned(), json!("ssm.amazonaws.com"))]),
+            });
+            let own = Need { context: tags(body), ..on(execution(&id.to_string())) };
+            [runbook, own].into_iter().chain(pass_role).collect()
+        }
+    }
+}
+
+fn tags(body: &Value) -> Map<String, Value> {
+    let tags = crate::xml::items(&body["Tags"]).iter();
+    let tags: Vec<(&str, &Value)> = tags.filter_map(|tag| Some((tag["Key"].as_str()?, &tag["Value"]))).collect();
+    let mut context: Map<String, Value> =
+        tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), (*value).clone())).collect();
+    if !tags.is_empty() {
+        context.insert("aws:TagKeys".to_owned(), tags.iter().map(|(key, _)| json!(key)).collect());
+    }
+    context
+}
