@@ -23,7 +23,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
 # bare-echo is the yardstick for cold starts in the bench.
-FUNCTIONS := ssm-tag-manager tags-collector bare-echo
+FUNCTIONS := ssm-tag-manager tags-collector automation-fanout bare-echo
 
 # The stamp is named after the contents of the pins, so that a new checkout of the same pins has nothing to do.
 TOOLS := $(VENV)/.installed-$(shell cksum < requirements.txt | cut -d ' ' -f 1)

@@ -67,6 +67,38 @@ impl World {
         stacks::deploy(&client, "tag-hub", &text, parameters).await.context("deploy template.yaml")
     }
 
+    /// Deploys `cfn/automation-administration-role.yaml`, which automation-fanout hands to its runs.
+    pub async fn deploy_administration_role(&self) -> anyhow::Result<Outputs> {
+        let text = self.paths.text("cfn/automation-administration-role.yaml")?;
+        let deployed = stacks::deploy(&self.central(), "tag-hub-automation-administration", &text, &[]).await;
+        deployed.context("deploy cfn/automation-administration-role.yaml")
+    }
+
+    /// Deploys `cfn/automation-execution-role.yaml` in an agency, with the right to restart instances.
+    pub async fn deploy_execution_role(&self, agency: &str) -> anyhow::Result<Outputs> {
+        let text = self.paths.text("cfn/automation-execution-role.yaml")?;
+        let client = self.aws.client(agency, HOME_REGION);
+        let parameters = [("AdminAccountId", CENTRAL), ("AllowRestart", "Yes")];
+        let deployed = stacks::deploy(&client, "tag-hub-automation-execution", &text, &parameters).await;
+        deployed.context("deploy cfn/automation-execution-role.yaml")
+    }
+
+    /// Deploys the central account with both automation roles in place for a fan-out over the agencies.
+    pub async fn deployed_for_fanout(agencies: &[&str]) -> anyhow::Result<Self> {
+        let world = Self::start(Paths::from_env()?, 0, None)?;
+        world.deploy_central(&[]).await?;
+        world.deploy_administration_role().await?;
+        for agency in agencies {
+            world.deploy_execution_role(agency).await?;
+        }
+        Ok(world)
+    }
+
+    /// Invokes automation-fanout as central IT and waits for its answer.
+    pub async fn fan_out(&self, request: &Value) -> anyhow::Result<Invocation> {
+        Ok(self.central().invoke("automation-fanout", InvocationType::RequestResponse, request).await?)
+    }
+
     /// Deploys `cfn/agency-grant.yaml` for an agency.
     pub async fn grant(&self, agency: &str) -> anyhow::Result<Outputs> {
         let text = self.paths.text("cfn/agency-grant.yaml")?;

@@ -43,7 +43,8 @@
 //!
 //! # IAM actions
 //! `ssm:StartAutomationExecution`, `ssm:GetAutomationExecution`, `ssm:DescribeAutomationStepExecutions`,
-//! `ssm:StopAutomationExecution`, and `iam:PassRole` on the administration role.
+//! `ssm:StopAutomationExecution`. A start also needs `iam:PassRole` on the administration role, which it hands
+//! over, and `ssm:AddTagsToResource` where it has tags, as a resumption always does.
 //!
 //! # Failure policy
 //! A request that is refused fails the invocation before anything is changed. From then on a failure is the

@@ -4,6 +4,9 @@
 mod asynchronous;
 mod budget;
 mod configuration;
+mod fanout;
+mod fanout_outcomes;
+mod fanout_refusals;
 mod hardship;
 mod ownership;
 mod propagation;

@@ -1,9 +1,10 @@
 //! The sample events: each is a real payload of its function, and what the repository says about them is true.
 
+use automation_fanout::event::Event as FanoutEvent;
 use hub::Report;
 use regex::Regex;
 use serde_json::Value;
-use tags_collector::event::Event;
+use tags_collector::event::Event as CollectorEvent;
 
 use crate::function::FUNCTIONS;
 use crate::repository::{files, text};
@@ -39,11 +40,18 @@ fn the_managers_samples_are_reports_and_round_trip() {
 #[test]
 fn the_collectors_samples_are_its_events() {
     for (path, event) in samples("tags-collector") {
-        let event = Event::from_json(&event).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let event = CollectorEvent::from_json(&event).unwrap_or_else(|error| panic!("{path}: {error}"));
         let account = "222222222222".parse().unwrap();
         let scope = event.scope(&account, &["us-east-1".parse().unwrap()]);
         let scope = scope.unwrap_or_else(|error| panic!("{path}: {error}"));
         assert!(!scope.regions.is_empty(), "{path} asks for nothing");
+    }
+}
+
+#[test]
+fn the_fanouts_samples_are_its_events() {
+    for (path, event) in samples("automation-fanout") {
+        FanoutEvent::from_json(&event).unwrap_or_else(|problems| panic!("{path}: {problems:#?}"));
     }
 }
 

@@ -14,13 +14,90 @@ use crate::template::{Template, templates};
 const CONSOLE_INTERFACE: &str = "AWS::CloudFormation::Interface";
 
 /// Good and bad values for every pattern, by the name of the parameter.
-const EXAMPLES: [Examples; 8] = [
+const EXAMPLES: [Examples; 18] = [
     Examples {
         parameter: "TagPolicy",
         good: &["{}", " {\n}\n", r#"{"maxTags": 3, "include": ["Env", "app:*"]}"#, "{\"a\":\n1}"],
         bad: &["", "[]", "null", r#""{}""#, "{", "{} x", "x {}"],
     },
     Examples { parameter: "AlarmTopicArn", good: &[""], bad: &[" ", "alarms"] },
+    Examples { parameter: "AutomationTopicArn", good: &[""], bad: &[" ", "automation"] },
+    Examples {
+        parameter: "AwsRunbooks",
+        good: &["", "AWS-*", "AWS-StopEC2Instance,AWSSupport-*", "AWS-A,AWS-B,AWS-C"],
+        bad: &["*", "TagHub-*", "AWS-A, AWS-B", "AWS-A,", ",AWS-A", "AWS-*A", "AWS-A,*", "AWS-A,AWS-B,AWS-C,AWS-D"],
+    },
+    Examples {
+        parameter: "OwnRunbooks",
+        good: &["", "*", "TagHub-*", "TagHub-PatchByTag,Own.run_book", "a,b,c"],
+        bad: &[",", "a,", "a, b", "*x", "a*b", "a**", "document/a", "a,b,c,d"],
+    },
+    Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
+    Examples {
+        parameter: "FanoutScheduleExpression",
+        good: &["", "rate(7 days)", "cron(0 2 ? * SUN *)"],
+        bad: &[" ", "rate(0 days)", "at(2026-01-01T00:00:00)", "cron(0 2 ? * SUN)"],
+    },
+    Examples {
+        parameter: "FanoutScheduleInput",
+        good: &["", r#"{"DocumentName": "AWS-StopEC2Instance"}"#, "{\n  \"DocumentName\": \"A\"\n}"],
+        // The key is added after a member, in place of the brace at the very end.
+        bad: &["{}", "{ }", " {\"DocumentName\": \"A\"}", "{\"DocumentName\": \"A\"}\n", "[]", "null", "{\"a\": 1"],
+    },
+    Examples {
+        parameter: "ExecutionRoleName",
+        good: &["AWS-SystemsManager-AutomationExecutionRole", "r", "Role_1+=,.@-"],
+        bad: &[
+            "",
+            "path/role",
+            "a role",
+            "role\n",
+            "arn:aws:iam::111111111111:role/r",
+            "rôle",
+            "RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR",
+        ],
+    },
+    Examples {
+        parameter: "OrganizationId",
+        good: &["", "o-0123456789", "o-exampleorgid", "o-0123456789abcdefghijklmnopqrstuv"],
+        bad: &[
+            " ",
+            "o-",
+            "o-012345678",
+            "O-0123456789",
+            "o-0123456789A",
+            "r-ab12",
+            "ou-ab12-cdefghij",
+            "o-0123456789\n",
+            "o-0123456789abcdefghijklmnopqrstuvw",
+        ],
+    },
+    Examples {
+        parameter: "AdminAccountId",
+        good: &["111111111111", "000000000001"],
+        bad: &["", "11111111111", "1111111111111", "11111111111a", " 111111111111", "111111111111\n", "١١١١١١١١١١١١"],
+    },
+    Examples {
+        parameter: "ManagedPolicyArns",
+        // The pattern is for each element of the list.
+        good: &[
+            "",
+            "arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess",
+            "arn:aws:iam::aws:policy/service-role/AmazonSSMAutomationRole",
+            "arn:aws-us-gov:iam::222222222222:policy/ops/Snapshots",
+        ],
+        bad: &[
+            " ",
+            "AmazonEC2ReadOnlyAccess",
+            "arn:gcp:iam::aws:policy/A",
+            "arn:aws:iam::2222:policy/A",
+            "arn:aws:iam::222222222222:policy/",
+            "arn:aws:iam::222222222222:role/A",
+            "arn:aws:iam::aws:policy/*",
+            " arn:aws:iam::aws:policy/A",
+            "arn:aws:iam::aws:policy/A,arn:aws:iam::aws:policy/B",
+        ],
+    },
     Examples {
         parameter: "AgencyAccountId",
         good: &["222222222222", "000000000001"],
@@ -153,13 +230,13 @@ fn every_pattern_takes_the_good_and_refuses_the_bad() {
             bad.extend(examples.bad.iter().map(ToString::to_string));
         }
         match name.as_str() {
-            "AlarmTopicArn" => arns("sns", ":tag-hub-alarms", &mut good, &mut bad),
+            "AlarmTopicArn" | "AutomationTopicArn" => arns("sns", ":tag-hub-alarms", &mut good, &mut bad),
             "ManagerFunctionArn" => {
                 arns("lambda", ":function:ssm-tag-manager", &mut good, &mut bad);
                 let aliased = good.iter().map(|arn| format!("{arn}:agency-222222222222")).collect::<Vec<_>>();
                 bad.extend(aliased);
             }
-            "ScheduleExpression" => schedules(&mut good, &mut bad),
+            "ScheduleExpression" | "FanoutScheduleExpression" => schedules(&mut good, &mut bad),
             _ => {}
         }
         assert!(!good.is_empty() && !bad.is_empty(), "{place}: no examples in tests/tests/tidy/parameters.rs");
@@ -199,12 +276,12 @@ fn arns(service: &str, tail: &str, good: &mut Vec<String>, bad: &mut Vec<String>
     bad.push(format!("arn:aws:{service}:us-east-1:111111111111{tail} "));
 }
 
-/// Expressions of EventBridge Scheduler, without the one-time form: a sweep that happens once is no schedule.
+/// Expressions of EventBridge Scheduler, without the one-time form: what happens once is no schedule.
 fn schedules(good: &mut Vec<String>, bad: &mut Vec<String>) {
     let expressions = ["rate(15 minutes)", "rate(1 minute)", "rate(1 hour)", "rate(2 days)", "cron(0/15 * * * ? *)"];
     good.extend(expressions.map(str::to_owned));
     good.push("cron(0 8 ? * MON-FRI *)".to_owned());
-    let mistakes = ["", "rate()", "rate(0 minutes)", "rate(15)", "rate(15 seconds)", "rate(-1 minutes)", "15 minutes"];
+    let mistakes = ["rate()", "rate(0 minutes)", "rate(15)", "rate(15 seconds)", "rate(-1 minutes)", "15 minutes"];
     bad.extend(mistakes.map(str::to_owned));
     let mistakes = ["cron(0/15 * * * ?)", "cron(* * * * * ? *)", "cron()", "0 8 * * ? *", "at(2026-11-22T02:00:00)"];
     bad.extend(mistakes.map(str::to_owned));
@@ -260,7 +337,9 @@ fn the_default_policy_is_one() {
 proptest! {
     #[test]
     fn an_account_id_is_the_same_to_template_and_code(value in "[0-9]{10,14}|[0-9a]{12}") {
-        prop_assert_eq!(pattern_of("AgencyAccountId").is_match(&value), value.parse::<AccountId>().is_ok());
+        for name in ["AgencyAccountId", "AdminAccountId"] {
+            prop_assert_eq!(pattern_of(name).is_match(&value), value.parse::<AccountId>().is_ok(), "{}", name);
+        }
     }
 
     #[test]

@@ -32,8 +32,8 @@ pub(crate) fn measure(paths: &Paths, packages: &Packages, folder: &Path) -> anyh
 }
 
 fn rounds(emulator: &Path, packages: &Packages, what: &str, bundle: Option<&str>) -> anyhow::Result<()> {
-    let packages = [&packages.echo, &packages.collector, &packages.manager];
-    let mut rounds: [Vec<f64>; 3] = Default::default();
+    let packages = [&packages.echo, &packages.collector, &packages.manager, &packages.fanout];
+    let mut rounds: [Vec<f64>; 4] = Default::default();
     // Taking turns keeps a slow moment of the machine from falling on one function alone.
     for _ in 0..ROUNDS {
         for (times, package) in rounds.iter_mut().zip(packages) {
@@ -82,6 +82,10 @@ fn init_ms(emulator: &Path, package: &Package, bundle: Option<&str>) -> anyhow::
         .env(
             "MANAGER_FUNCTION_ARN",
             "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222",
+        )
+        .env(
+            "AUTOMATION_ADMINISTRATION_ROLE_ARN",
+            "arn:aws:iam::111111111111:role/AWS-SystemsManager-AutomationAdministrationRole",
         )
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -5,6 +5,7 @@
 //! those of this machine and say something only beside each other; call counts hold everywhere.
 
 mod cold_start;
+mod fanout;
 mod host;
 mod package;
 mod scale;
@@ -34,5 +35,6 @@ async fn main() -> anyhow::Result<()> {
     package::print(&packages);
     cold_start::measure(&paths, &packages, folder.path())?;
     scale::measure(&paths, &packages, &arguments.sizes).await?;
-    throughput::measure(&paths, &packages, arguments.rate).await
+    throughput::measure(&paths, &packages, arguments.rate).await?;
+    fanout::measure(&paths, &packages).await
 }

@@ -13,6 +13,7 @@ const LIMIT_MB: f64 = 6.0;
 pub(crate) struct Packages {
     pub(crate) collector: Package,
     pub(crate) manager: Package,
+    pub(crate) fanout: Package,
     pub(crate) echo: Package,
 }
 
@@ -39,13 +40,14 @@ pub(crate) fn unpack(paths: &Paths, folder: &Path) -> anyhow::Result<Packages> {
     Ok(Packages {
         collector: unpack("tags-collector")?,
         manager: unpack("ssm-tag-manager")?,
+        fanout: unpack("automation-fanout")?,
         echo: unpack("bare-echo")?,
     })
 }
 
 pub(crate) fn print(packages: &Packages) {
     println!("### Packages\n\n| function | zipped | binary | target |\n|---|---|---|---|");
-    for package in [&packages.collector, &packages.manager, &packages.echo] {
+    for package in [&packages.collector, &packages.manager, &packages.fanout, &packages.echo] {
         let (zipped, binary) = (megabytes(package.zipped_bytes), megabytes(package.binary_bytes));
         println!("| {} | {zipped:.1} MB | {binary:.1} MB | at most {LIMIT_MB} MB zipped |", package.name);
     }

@@ -3,6 +3,7 @@
 //! Deploys the templates in three accounts, launches a dozen instances, lets the schedule fire, and shows what
 //! became of their tags. Ends with an error where anything that it shows is not so.
 
+mod fanout;
 mod fleet;
 mod show;
 mod story;
@@ -30,6 +31,8 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let world = World::start(Paths::from_env()?, arguments.port, arguments.keep_logs)?;
     story::tell(&world).await?;
+    fanout::tell(&world).await?;
+    show::step("Everything shown was so.");
     if arguments.keep {
         look_around(&world);
         tokio::signal::ctrl_c().await?;

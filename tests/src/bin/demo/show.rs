@@ -96,6 +96,26 @@ fn left_behind(answers: &[Value]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// One line for each account and Region of a run, and the summary.
+pub(crate) fn matrix(status: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let locations = status["Executions"].as_array().into_iter().flatten();
+    let locations = locations.flat_map(|execution| execution["Locations"].as_array().into_iter().flatten());
+    let cells: Vec<String> = locations
+        .map(|location| {
+            let cause = location["Cause"].as_str().map(|cause| format!(" ({cause})")).unwrap_or_default();
+            format!(
+                "{} {}: {}{cause}",
+                text(&location["Account"]),
+                text(&location["Region"]),
+                text(&location["Status"])
+            )
+        })
+        .collect();
+    note(&cells.join(" | "));
+    note(&text(&status["Summary"]));
+}
+
 /// What changed between two states of a node's tags.
 pub(crate) fn difference(name: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) {
     for (key, value) in after.iter().filter(|(key, value)| before.get(*key) != Some(value)) {
