@@ -49,7 +49,7 @@ async fn every_cause_of_trouble_is_told() {
         "Accounts": accounts, "Regions": [HOME_REGION],
         "TargetLocationMaxConcurrency": "100%", "TargetLocationMaxErrors": "100%"
     });
-    let id = start(&world, restart(location)).await;
+    let id = start(&world, &restart(&location)).await;
     let execution = final_status(&world, &id).await;
     for (location, (outcome, status, cause, message, has_child)) in
         execution["Locations"].as_array().unwrap().iter().zip(expected)
@@ -70,7 +70,7 @@ async fn a_run_is_stopped_at_once_or_after_what_has_begun() {
     let world = World::deployed_for_fanout(&[]).await.unwrap();
     let accounts = scripted(&world, 3, Script::taking(WELL, HOUR));
     let stopped = async |kind: Value| {
-        let id = start(&world, restart(json!({"Accounts": accounts, "Regions": [HOME_REGION]}))).await;
+        let id = start(&world, &restart(&json!({"Accounts": accounts, "Regions": [HOME_REGION]}))).await;
         let answer = status(&world, &id).await;
         assert_eq!(answer["Terminal"], false, "{answer}");
         assert_eq!(counts(&answer["Executions"][0]), [("InProgress", 1), ("Pending", 2)].into());
@@ -80,10 +80,10 @@ async fn a_run_is_stopped_at_once_or_after_what_has_begun() {
         assert!(message.contains("StillRunning"), "{message}");
 
         let stop = with(json!({"Action": "Stop", "AutomationExecutionId": id}), kind);
-        let answer = fan_out_well(&world, stop.clone()).await;
+        let answer = fan_out_well(&world, &stop).await;
         assert_eq!(answer["Executions"][0]["Outcome"], "stop-requested", "{answer}");
         let execution = final_status(&world, &id).await;
-        let answer = fan_out_well(&world, stop).await;
+        let answer = fan_out_well(&world, &stop).await;
         assert_eq!(answer["Executions"][0]["Outcome"], "already-ended", "{answer}");
         execution
     };
@@ -103,7 +103,7 @@ async fn a_run_of_any_size_and_length_is_shown_in_full() {
     // More accounts than a location takes, and more steps than come with an execution.
     let accounts = scripted(&world, 65, WELL);
     let location = json!({"Accounts": accounts, "Regions": regions, "TargetLocationMaxConcurrency": "20"});
-    let id = start(&world, restart(location)).await;
+    let id = start(&world, &restart(&location)).await;
     let parts = executions(&world)[0]["TargetLocations"].clone();
     let sizes: Vec<usize> =
         parts.as_array().unwrap().iter().map(|part| part["Accounts"].as_array().unwrap().len()).collect();
@@ -119,12 +119,12 @@ async fn a_run_of_any_size_and_length_is_shown_in_full() {
     // A run that outlives the wait, and one that does not.
     world.aws.automation().set_duration(HOUR);
     let agencies = json!({"Accounts": [AGENCY_A, AGENCY_B], "Regions": regions, "TargetLocationMaxConcurrency": "4"});
-    let answer = fan_out_well(&world, with(restart(agencies.clone()), json!({"WaitSeconds": 1}))).await;
+    let answer = fan_out_well(&world, &with(restart(&agencies), json!({"WaitSeconds": 1}))).await;
     assert_eq!(answer["Status"]["Terminal"], false, "{answer}");
     assert_eq!(counts(&answer["Status"]["Executions"][0]), [("InProgress", 4)].into());
     assert_eq!(final_status(&world, &only_id(&answer)).await["Status"], "Success");
     world.aws.automation().set_duration(Duration::from_millis(500));
-    let answer = fan_out_well(&world, with(restart(agencies), json!({"WaitSeconds": 60}))).await;
+    let answer = fan_out_well(&world, &with(restart(&agencies), json!({"WaitSeconds": 60}))).await;
     assert_eq!(answer["Status"]["Terminal"], true, "{answer}");
     assert_eq!(counts(&answer["Status"]["Executions"][0]), [("Success", 4)].into());
 }
@@ -147,14 +147,14 @@ async fn what_a_failed_run_never_came_to_is_shown_and_resumed() {
         for account in &accounts[..2] {
             world.aws.automation().script(account, "*", Outcome::AccessDenied);
         }
-        let id = start(&world, restart(location(&accounts))).await;
+        let id = start(&world, &restart(&location(&accounts))).await;
         let execution = final_status(&world, &id).await;
         assert_eq!(execution["Status"], "Failed", "{unbegun:?}");
         assert_eq!(counts(&execution), [("Failed", 4), ("Success", 6), (word, 50)].into(), "{unbegun:?}");
         assert_eq!(matrix(&execution).len(), 60, "{unbegun:?}");
 
         scripted(&world, 30, WELL);
-        let answer = fan_out_well(&world, json!({"Action": "Resume", "AutomationExecutionId": id})).await;
+        let answer = fan_out_well(&world, &json!({"Action": "Resume", "AutomationExecutionId": id})).await;
         assert_eq!(answer["Executions"][0]["AccountRegionPairs"], 54, "{unbegun:?}: {answer}");
         let resumed = executions(&world).pop().unwrap();
         let left: Vec<&String> = accounts[..2].iter().chain(&accounts[5..]).collect();

@@ -9,7 +9,7 @@ use crate::fanout::{executions, fan_out_well, refusal, restart, start, with};
 const UNKNOWN: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 
 fn here() -> Value {
-    restart(json!({"Accounts": [AGENCY_A], "Regions": [HOME_REGION]}))
+    restart(&json!({"Accounts": [AGENCY_A], "Regions": [HOME_REGION]}))
 }
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn a_preview_calls_nothing_and_a_bad_request_is_refused_in_words() {
     let world = World::deployed_for_fanout(&[AGENCY_A]).await.unwrap();
     let before = world.aws.calls().snapshot();
     let preview = with(here(), json!({"Action": "Preview", "IdempotencyKey": "key"}));
-    let preview = fan_out_well(&world, preview).await;
+    let preview = fan_out_well(&world, &preview).await;
     assert_eq!((&preview["Complete"], &preview["Executions"]), (&json!(true), &json!([])), "{preview}");
 
     let bad = json!({
@@ -64,7 +64,7 @@ async fn a_preview_calls_nothing_and_a_bad_request_is_refused_in_words() {
     assert_eq!(called, ["lambda:Invoke"]);
 
     // A start sends what the preview showed.
-    start(&world, with(here(), json!({"IdempotencyKey": "key"}))).await;
+    start(&world, &with(here(), json!({"IdempotencyKey": "key"}))).await;
     let mut started = executions(&world).remove(0);
     // The SDK writes out a false that the request does not have.
     let written_out = started["TargetLocations"][0].as_object_mut().unwrap().remove("IncludeChildOrganizationUnits");
@@ -102,17 +102,18 @@ async fn what_the_policy_does_not_allow_is_told_and_not_done() {
         assert!(message.contains("is not authorized to perform") && message.contains(denied), "{message}");
     }
     assert_eq!(executions(&world), Vec::<Value>::new());
-    let id = start(&world, runbook("TagHub-Anything")).await;
+    let id = start(&world, &runbook("TagHub-Anything")).await;
 
     for action in ["Status", "Stop", "Resume"] {
         let (kind, message) = refusal(&world, &json!({"Action": action, "AutomationExecutionId": UNKNOWN})).await;
         assert_eq!(kind, "InvalidRequest", "{action}: {message}");
         let told = format!(
-            "AutomationExecutionId: expected an execution that Systems Manager knows in this account and Region, got {UNKNOWN:?}"
+            "AutomationExecutionId: expected an execution that Systems Manager knows in this account and Region, got \
+             {UNKNOWN:?}"
         );
         assert!(message.contains(&told), "{action}: {message}");
     }
-    let both = fan_out_well(&world, json!({"Action": "Status", "AutomationExecutionIds": [UNKNOWN, id]})).await;
+    let both = fan_out_well(&world, &json!({"Action": "Status", "AutomationExecutionIds": [UNKNOWN, id]})).await;
     assert_eq!(both["Executions"][0]["Error"]["Code"], "AutomationExecutionNotFoundException", "{both}");
     assert_eq!(both["Executions"][1]["AutomationExecutionId"], *id, "{both}");
 
@@ -120,8 +121,10 @@ async fn what_the_policy_does_not_allow_is_told_and_not_done() {
     let execution = json!({"AutomationExecutionId": id});
     function.json("ssm", "GetAutomationExecution", &execution).await.unwrap();
     let elsewhere = function.clone().in_region(SECOND_REGION);
-    let command = json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": ["mi-0123456789abcdef0"]});
-    let tag = json!({"ResourceType": "ManagedInstance", "ResourceId": "mi-0123456789abcdef0", "Tags": [{"Key": "a", "Value": "b"}]});
+    let node = "mi-0123456789abcdef0";
+    let command = json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": [node]});
+    let tags = [json!({"Key": "Env", "Value": "PROD"})];
+    let tag = json!({"ResourceType": "ManagedInstance", "ResourceId": node, "Tags": tags});
     is_denied(function.json("ssm", "DescribeAutomationExecutions", &json!({})).await);
     is_denied(function.json("ssm", "SendCommand", &command).await);
     is_denied(function.json("ssm", "AddTagsToResource", &tag).await);

@@ -13,6 +13,7 @@ use crate::show;
 
 /// The schedule fires every minute here, and the first time up to a minute after it was made.
 const SCHEDULE_WITHIN: Duration = Duration::from_secs(150);
+const APPLIED: &str = hub::APPLIED_TAG_KEY;
 const WRITES: [&str; 2] = ["ssm:AddTagsToResource", "ssm:RemoveTagsFromResource"];
 
 pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
@@ -77,8 +78,11 @@ async fn changes(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
     world.tag(&fleet.web, "Env", "TEST").await?;
     world.untag(&fleet.database, "Role").await?;
     world.terminate(&fleet.batch).await?;
+    // The hub's memory is written last, with the removal behind it.
+    let memory = world.tags(&fleet.database.node).remove(APPLIED);
     let is_carried_over = |world: &World| {
-        world.plain_tags(&fleet.web.node).get("Env").is_some_and(|value| value == "TEST")
+        world.tags(&fleet.database.node).get(APPLIED) != memory.as_ref()
+            && world.plain_tags(&fleet.web.node).get("Env").is_some_and(|value| value == "TEST")
             && !world.plain_tags(&fleet.database.node).contains_key("Role")
     };
     show::wait(world, "the next run has carried it over", SCHEDULE_WITHIN, is_carried_over).await?;
