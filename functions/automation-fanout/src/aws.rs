@@ -21,11 +21,12 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeAutomationStepExecutions.html>.
 const STEPS_PER_PAGE: i32 = 50;
 
-/// The configuration of the client: calls are tried again, slower where the service throttles, and each
-/// attempt is bounded in time. Every attempt of a start carries the same token.
+/// The configuration of the client: calls are tried again, and each attempt is bounded in time. Every attempt of a
+/// start carries the same token. The handler keeps to the published rates by itself, so the SDK's adaptive mode would
+/// only slow down what follows a single throttled call.
 pub async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::adaptive().with_max_attempts(MAX_ATTEMPTS))
+        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
         .load()
         .await
