@@ -11,6 +11,13 @@ pub const AGENCY_ALIAS_PREFIX: &str = "agency-";
 const EXPECTED: &str = "a function ARN: arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:ALIAS]";
 
 /// `arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME[:QUALIFIER]`, in any partition.
+///
+/// ```
+/// let arn = "arn:aws-us-gov:lambda:us-gov-west-1:111111111111:function:ssm-tag-manager:agency-222222222222";
+/// let arn: hub::FunctionArn = arn.parse()?;
+/// assert_eq!(arn.agency().as_ref().map(hub::AccountId::as_str), Some("222222222222"));
+/// # Ok::<(), hub::Invalid>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionArn {
     /// `aws`, `aws-us-gov`, `aws-cn` or another that starts with `aws-`.

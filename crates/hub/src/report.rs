@@ -12,6 +12,14 @@ pub const REPORT_VERSION: u64 = 1;
 ///
 /// Only `instances[].instanceId` and `instances[].tags` are required. Everything in it is a claim of the
 /// sender: who the sender is, the manager knows from the alias that was invoked.
+///
+/// ```
+/// let event = serde_json::json!({"instances": [
+///     {"instanceId": "mi-0123456789abcdef0", "tags": [{"Key": "OS", "Value": 7}]}
+/// ]});
+/// let error = hub::Report::from_event(&event).unwrap_err();
+/// assert_eq!(error.path, "instances[0].tags[0].Value");
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Report {

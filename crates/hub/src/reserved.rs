@@ -14,6 +14,11 @@ pub const MANAGED_INSTANCE_ID_TAG_KEY: &str = "managedinstanceid";
 
 /// True for a key that no EC2 tag may carry over: `tag-hub:` and `aws:` in any case, and the join key.
 ///
+/// ```
+/// assert!(hub::is_reserved("AWS:cloudformation:stack-name"));
+/// assert!(!hub::is_reserved("Env"));
+/// ```
+///
 /// AWS reserves `aws:` in any case: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>
 pub fn is_reserved(key: &str) -> bool {
     let starts_with = |prefix: &str| key.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));

@@ -10,6 +10,17 @@ use super::glob::KeyGlob;
 
 /// What central IT decided about the tags that are carried over. Read from the JSON of `TAG_POLICY` by
 /// [`Policy::parse`]; docs/semantics.md describes the fields.
+///
+/// ```
+/// use ssm_tag_manager::plan::Policy;
+///
+/// let policy = Policy::parse(r#"{"include": ["Env"], "rename": {"Env": "Stage"}}"#)?;
+/// let tag = |key: &str| hub::Tag { key: key.to_owned(), value: "PROD".to_owned() };
+/// let desired = policy.desired(&[tag("Env"), tag("Role")]);
+/// assert_eq!(desired.tags.len(), 1);
+/// assert_eq!(desired.tags[0].key, "Stage");
+/// # Ok::<(), Vec<String>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub(super) include: Vec<KeyGlob>,
