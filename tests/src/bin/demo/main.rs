@@ -53,5 +53,5 @@ fn look_around(world: &World) {
     );
     println!("{} aws ec2 describe-instances --filters Name=tag-key,Values=managedinstanceid", act_as(AGENCY_A));
     println!("{} aws lambda invoke --function-name tags-collector /dev/stdout", act_as(AGENCY_A));
-    println!("{} aws logs tail /aws/lambda/ssm-tag-manager", act_as(CENTRAL));
+    println!("{} aws logs filter-log-events --log-group-name /aws/lambda/ssm-tag-manager", act_as(CENTRAL));
 }
