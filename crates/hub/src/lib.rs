@@ -21,4 +21,4 @@ pub use outcome::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, R
 pub use report::{Instance, REPORT_VERSION, Report, Tag};
 pub use reserved::{AGENCY_TAG_KEY, APPLIED_TAG_KEY, MANAGED_INSTANCE_ID_TAG_KEY, SOURCE_TAG_KEY, is_reserved};
 pub use timestamp::Timestamp;
-pub use wire::{WireError, decode};
+pub use wire::{WireError, decode, json_kind};

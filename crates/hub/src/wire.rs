@@ -21,7 +21,7 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, WireError> {
     if !value.is_object() {
         return Err(WireError {
             path: "event".to_owned(),
-            problem: format!("expected an object, got {}", kind(value)),
+            problem: format!("expected an object, got {}", json_kind(value)),
         });
     }
     serde_path_to_error::deserialize(value).map_err(|error| WireError {
@@ -33,7 +33,8 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, WireError> {
     })
 }
 
-fn kind(value: &Value) -> &'static str {
+/// The kind of a JSON value, in words.
+pub fn json_kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

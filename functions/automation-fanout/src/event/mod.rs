@@ -11,9 +11,10 @@ mod suggest;
 
 use std::time::Duration;
 
+use hub::json_kind;
 use serde_json::{Map, Value};
 
-use self::reader::{Expected, Reader, kind, shown};
+use self::reader::{Expected, Reader, shown};
 use self::suggest::did_you_mean;
 use crate::plan::{self, Terms};
 use crate::problem::{Path, Problem};
@@ -150,7 +151,7 @@ impl Event {
     /// All problems, each with its path and what was expected.
     pub fn from_json(event: &Value) -> Result<Self, Vec<Problem>> {
         let Some(fields) = event.as_object() else {
-            return Err(vec![Problem::new(Path::Root, format!("expected an object, got {}", kind(event)))]);
+            return Err(vec![Problem::new(Path::Root, format!("expected an object, got {}", json_kind(event)))]);
         };
         let mut reader = Reader::default();
         let action = action(&mut reader, fields);
@@ -253,7 +254,7 @@ fn wait(reader: &mut Reader, fields: &Map<String, Value>) -> Duration {
     };
     let seconds = value.as_u64().filter(|seconds| *seconds <= WAIT_SECONDS_MAX);
     if seconds.is_none() {
-        let got = if value.is_number() { value.to_string() } else { kind(value).to_owned() };
+        let got = if value.is_number() { value.to_string() } else { json_kind(value).to_owned() };
         let text = format!("expected a whole number from 0 to {WAIT_SECONDS_MAX}, got {got}");
         reader.refuse(&Path::Root.field("WaitSeconds"), text);
     }

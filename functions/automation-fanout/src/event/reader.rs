@@ -1,5 +1,6 @@
 //! Reading JSON while collecting every problem, where serde would stop at the first.
 
+use hub::json_kind;
 use serde_json::{Map, Value};
 
 use super::suggest::did_you_mean;
@@ -123,7 +124,7 @@ impl Reader {
     ) -> Option<T> {
         let typed = read(value);
         if typed.is_none() {
-            self.refuse(path, format!("expected {expected}, got {}", kind(value)));
+            self.refuse(path, format!("expected {expected}, got {}", json_kind(value)));
         }
         typed
     }
@@ -151,17 +152,5 @@ pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN_MAX) {
         Some((end, _)) => format!("{:?} and more", &text[..end]),
         None => format!("{text:?}"),
-    }
-}
-
-/// The kind of a JSON value, in words.
-pub(super) fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
     }
 }
