@@ -16,6 +16,9 @@
 //! # IAM actions
 //! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`.
 //!
+//! # Metrics
+//! One line in the embedded metric format for each invocation: see [`metrics()`].
+//!
 //! # Failure policy
 //! A report that cannot be read or whose sender is not who it claims to be fails the invocation before the
 //! first call. From then on every failure is the outcome of one node. Only a report without a reader
@@ -25,13 +28,16 @@ pub mod config;
 pub mod plan;
 
 mod error;
+mod log;
 mod pace;
 mod triage;
 
 pub mod handler;
+pub mod metrics;
 
 pub mod aws;
 
 pub use config::Config;
 pub use error::ManagerError;
-pub use handler::{Invocation, handle};
+pub use handler::{Handled, Invocation, handle};
+pub use metrics::metrics;

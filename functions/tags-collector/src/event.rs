@@ -8,6 +8,8 @@ use hub::{AccountId, Ec2InstanceId, Region, WireError, decode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::queue::Queue;
+
 const TAG_CHANGE: &str = "Tag Change on Resource";
 const SCHEDULED: &str = "Scheduled Event";
 
@@ -18,6 +20,8 @@ pub enum Event {
     Sweep(Selection),
     /// The tags of these EC2 instances changed.
     TagChange(Vec<InstanceArn>),
+    /// The same through a queue, many at a time.
+    Queue(Queue),
 }
 
 /// What a sweep reads: without any field, all instances in the configured Regions.
@@ -50,13 +54,20 @@ pub struct InstanceArn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// The Regions to read, none twice.
-    pub regions: Vec<Region>,
-    /// The instances to read, none twice; all where it is empty.
-    pub instance_ids: Vec<Ec2InstanceId>,
+    pub regions: Vec<RegionScope>,
     /// The Regions of a tag change that are not to be read.
     pub ignored_regions: Vec<Region>,
     /// Plan and answer, write nothing.
     pub dry_run: bool,
+}
+
+/// What is to be read in a Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionScope {
+    /// The Region.
+    pub region: Region,
+    /// The instances to read, none twice; all where it is empty.
+    pub instance_ids: Vec<Ec2InstanceId>,
 }
 
 /// The two fields that tell the events of EventBridge apart.
@@ -81,59 +92,83 @@ impl Event {
     /// # Errors
     /// Names the place that does not fit, such as `instanceIds[1]`.
     pub fn from_json(event: &Value) -> Result<Self, WireError> {
+        if event.get("Records").is_some() {
+            return Ok(Self::Queue(Queue::from_json(event)?));
+        }
         if event.get("source").is_none() && event.get("detail-type").is_none() {
             return Ok(Self::Sweep(decode(event)?));
         }
-        let Envelope { source, detail_type } = decode(event)?;
-        match (source.as_str(), detail_type.as_deref()) {
-            // What the Scheduler fills in where a schedule has no input of its own.
-            ("aws.scheduler", _) | ("aws.events", Some(SCHEDULED)) => Ok(Self::Sweep(Selection::default())),
-            ("aws.tag", Some(TAG_CHANGE)) => tag_change(event),
-            ("aws.events", other) => Err(unexpected("detail-type", SCHEDULED, other)),
-            ("aws.tag", other) => Err(unexpected("detail-type", TAG_CHANGE, other)),
-            (other, _) => Err(WireError {
-                path: "source".to_owned(),
-                problem: format!("expected aws.events, aws.scheduler or aws.tag, got {other:?}"),
-            }),
-        }
+        event_bridge(event)
     }
 
     /// Decides what to read, for a function in `account` that is set up to sweep `collect_regions`.
     ///
     /// # Errors
-    /// Refuses a tag change of another account.
+    /// Refuses a tag change of another account. In a queue that is the failure of its message alone.
     pub fn scope(self, account: &AccountId, collect_regions: &[Region]) -> Result<Scope, WireError> {
         match self {
-            Self::Sweep(Selection { instance_ids, regions, dry_run }) => Ok(Scope {
-                regions: regions.map_or_else(|| collect_regions.to_vec(), unique),
-                instance_ids: instance_ids.map(unique).unwrap_or_default(),
-                ignored_regions: Vec::new(),
-                dry_run,
-            }),
-            Self::TagChange(instances) => {
-                for (index, instance) in instances.iter().enumerate() {
-                    if instance.account != *account {
-                        return Err(WireError {
-                            path: format!("resources[{index}]"),
-                            problem: format!(
-                                "expected an instance of account {account}, got one of {}",
-                                instance.account
-                            ),
-                        });
-                    }
-                }
-                let (read, ignored): (Vec<_>, Vec<_>) =
-                    instances.into_iter().partition(|instance| collect_regions.contains(&instance.region));
-                let (regions, instance_ids) = read.into_iter().map(|arn| (arn.region, arn.id)).unzip();
-                Ok(Scope {
-                    regions: unique(regions),
-                    instance_ids: unique(instance_ids),
-                    ignored_regions: unique(ignored.into_iter().map(|arn| arn.region).collect()),
-                    dry_run: false,
-                })
+            Self::Sweep(Selection { instance_ids, regions, dry_run }) => {
+                let regions = regions.map_or_else(|| collect_regions.to_vec(), unique);
+                let instance_ids = instance_ids.map(unique).unwrap_or_default();
+                let all = regions
+                    .into_iter()
+                    .map(|region| RegionScope { region, instance_ids: instance_ids.clone() })
+                    .collect();
+                Ok(Scope { regions: all, ignored_regions: Vec::new(), dry_run })
+            }
+            Self::TagChange(instances) => match foreign(&instances, account) {
+                Some(problem) => Err(problem),
+                None => Ok(scope_of(&instances, collect_regions)),
+            },
+            Self::Queue(queue) => Ok(queue.in_account(account).scope(collect_regions)),
+        }
+    }
+
+    /// True for a sweep over all instances in the configured Regions that may write.
+    pub fn is_full_sweep(&self) -> bool {
+        matches!(self, Self::Sweep(selection) if *selection == Selection::default())
+    }
+}
+
+/// Reads an event of EventBridge or its Scheduler.
+pub(crate) fn event_bridge(event: &Value) -> Result<Event, WireError> {
+    let Envelope { source, detail_type } = decode(event)?;
+    match (source.as_str(), detail_type.as_deref()) {
+        // What the Scheduler fills in where a schedule has no input of its own.
+        ("aws.scheduler", _) | ("aws.events", Some(SCHEDULED)) => Ok(Event::Sweep(Selection::default())),
+        ("aws.tag", Some(TAG_CHANGE)) => tag_change(event),
+        ("aws.events", other) => Err(unexpected("detail-type", SCHEDULED, other)),
+        ("aws.tag", other) => Err(unexpected("detail-type", TAG_CHANGE, other)),
+        (other, _) => Err(WireError {
+            path: "source".to_owned(),
+            problem: format!("expected aws.events, aws.scheduler or aws.tag, got {other:?}"),
+        }),
+    }
+}
+
+/// What is to be read for changed instances: each once, in its own Region, where that is one of `collect_regions`.
+pub(crate) fn scope_of<'a>(instances: impl IntoIterator<Item = &'a InstanceArn>, collect_regions: &[Region]) -> Scope {
+    let mut regions: Vec<RegionScope> = Vec::new();
+    let mut ignored_regions = Vec::new();
+    let mut seen = HashSet::new();
+    for InstanceArn { region, id, .. } in instances {
+        if !collect_regions.contains(region) {
+            ignored_regions.push(region.clone());
+        } else if seen.insert((region, id)) {
+            match regions.iter_mut().find(|known| known.region == *region) {
+                Some(known) => known.instance_ids.push(id.clone()),
+                None => regions.push(RegionScope { region: region.clone(), instance_ids: vec![id.clone()] }),
             }
         }
     }
+    Scope { regions, ignored_regions: unique(ignored_regions), dry_run: false }
+}
+
+/// What is wrong with a tag change of another account.
+pub(crate) fn foreign(instances: &[InstanceArn], account: &AccountId) -> Option<WireError> {
+    let (index, instance) = instances.iter().enumerate().find(|(_, instance)| instance.account != *account)?;
+    let problem = format!("expected an instance of account {account}, got one of {}", instance.account);
+    Some(WireError { path: format!("resources[{index}]"), problem })
 }
 
 /// The items in their order, each once.
@@ -217,18 +252,21 @@ mod tests {
     }
 
     fn everything() -> Scope {
-        Scope {
-            regions: regions(&["us-east-1", "us-west-2"]),
-            instance_ids: Vec::new(),
-            ignored_regions: Vec::new(),
-            dry_run: false,
-        }
+        reading(&["us-east-1", "us-west-2"], &[])
+    }
+
+    /// These instances, or all, in each of these Regions.
+    fn reading(names: &[&str], instance_ids: &[&str]) -> Scope {
+        let regions = regions(names).into_iter();
+        let regions = regions.map(|region| RegionScope { region, instance_ids: ids(instance_ids) }).collect();
+        Scope { regions, ignored_regions: Vec::new(), dry_run: false }
     }
 
     fn file(name: &str) -> Value {
         let text = match name {
             "schedule" => include_str!("../../../events/tags-collector/schedule.json"),
             "tag-change" => include_str!("../../../events/tags-collector/tag-change.json"),
+            "tag-changes-queue" => include_str!("../../../events/tags-collector/tag-changes-queue.json"),
             "manual" => include_str!("../../../events/tags-collector/manual.json"),
             _ => include_str!("../../../events/tags-collector/dry-run.json"),
         };
@@ -246,15 +284,11 @@ mod tests {
     fn the_samples_ask_for_what_they_say() {
         assert_eq!(scope(&file("schedule")).unwrap(), everything());
         assert_eq!(scope(&file("dry-run")).unwrap(), Scope { dry_run: true, ..everything() });
-        let manual = Scope {
-            regions: regions(&["us-east-1"]),
-            instance_ids: ids(&["i-0abcdef0123456789", "i-0fedcba9876543210"]),
-            ..everything()
-        };
+        let manual = reading(&["us-east-1"], &["i-0abcdef0123456789", "i-0fedcba9876543210"]);
         assert_eq!(scope(&file("manual")).unwrap(), manual);
-        let tag_change =
-            Scope { regions: regions(&["us-east-1"]), instance_ids: ids(&["i-0abcdef0123456789"]), ..everything() };
-        assert_eq!(scope(&file("tag-change")).unwrap(), tag_change);
+        assert_eq!(scope(&file("tag-change")).unwrap(), reading(&["us-east-1"], &["i-0abcdef0123456789"]));
+        let two = reading(&["us-east-1"], &["i-0abcdef0123456789", "i-0fedcba9876543210"]);
+        assert_eq!(scope(&file("tag-changes-queue")).unwrap(), two);
     }
 
     #[test]
@@ -272,15 +306,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_sweep_of_everything_that_writes_is_a_full_one() {
+        for (event, is_full) in [
+            (json!({}), true),
+            (json!({"source": "aws.scheduler"}), true),
+            (json!({"dryRun": true}), false),
+            (json!({"regions": ["us-east-1"]}), false),
+            (json!({"instanceIds": ["i-01234567"]}), false),
+            (file("tag-change"), false),
+            (file("tag-changes-queue"), false),
+        ] {
+            assert_eq!(Event::from_json(&event).unwrap().is_full_sweep(), is_full, "{event}");
+        }
+    }
+
+    #[test]
     fn an_operator_may_name_any_region_and_nothing_is_read_twice() {
         let event = json!({"regions": ["eu-west-1", "us-east-1", "eu-west-1"],
                            "instanceIds": ["i-01234567", "i-01234567"], "dryRun": true});
-        let expected = Scope {
-            regions: regions(&["eu-west-1", "us-east-1"]),
-            instance_ids: ids(&["i-01234567"]),
-            ignored_regions: Vec::new(),
-            dry_run: true,
-        };
+        let expected = Scope { dry_run: true, ..reading(&["eu-west-1", "us-east-1"], &["i-01234567"]) };
         assert_eq!(scope(&event).unwrap(), expected);
     }
 
@@ -299,7 +343,7 @@ mod tests {
             .unwrap()
             .scope(&account(), &regions(&["us-gov-west-1"]))
             .unwrap();
-        assert_eq!(scope.regions, regions(&["us-gov-west-1"]));
+        assert_eq!(scope, reading(&["us-gov-west-1"], &["i-0abcdef0123456789"]));
     }
 
     #[test]

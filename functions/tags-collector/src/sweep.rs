@@ -3,18 +3,20 @@
 //! Readers, one for each Region, put batches into a channel; senders take them out. The channel holds one
 //! batch, so that readers wait while the senders are busy and memory does not grow with the fleet.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
-use hub::{AccountId, AwsError, Counts, Ec2InstanceId, Instance, Outcome, Region, Timestamp};
+use hub::{AccountId, AwsError, Counts, Ec2InstanceId, Instance, Region, Timestamp};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::answer::{Attention, Failure, RegionAnswer, SweepAnswer};
 use crate::batch::{Batch, Batcher, Head, Limits};
 use crate::config::InvocationType;
-use crate::event::Scope;
+use crate::event::{RegionScope, Scope, unique};
+use crate::log::log_node;
+use crate::queue::Unsettled;
 
 /// Work ends this long before the function is stopped: enough to write the answer, even on a slow core, and
 /// little beside the minutes that a sweep may take.
@@ -69,6 +71,19 @@ pub struct Sweep<'a, A, N> {
     pub invocation_type: InvocationType,
 }
 
+/// What came of a sweep.
+#[derive(Debug)]
+pub struct Swept {
+    /// What the caller is told.
+    pub answer: SweepAnswer,
+    /// Regions that were not read to their end.
+    pub unread_region_count: usize,
+    /// Tags that nodes lost, without the reserved ones.
+    pub tags_dropped: usize,
+    /// What has to be tried again where instances were asked for by id.
+    pub unsettled: Unsettled,
+}
+
 /// What reading a Region brought.
 struct Reading {
     region_index: usize,
@@ -92,7 +107,7 @@ struct Delivery {
 
 impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     /// Reads what `scope` names and reports it. What fails is in the answer.
-    pub async fn run(self, scope: Scope) -> SweepAnswer {
+    pub async fn run(self, scope: Scope) -> Swept {
         let (sender, receiver) = mpsc::channel(1);
         let (readings, deliveries) = join(self.read_all(&scope, sender), self.deliver_all(&scope, receiver)).await;
         self.summarise(scope, readings, deliveries)
@@ -116,8 +131,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             send(queue, Filled { region_index, batch }).await;
         }
         if let Err(error) = &reading.result {
-            let region = &scope.regions[region_index];
-            tracing::warn!(%region, code = error.code, error = error.message, "region not read to its end");
+            let region = scope.regions[region_index].region.as_str();
+            tracing::warn!(region, code = error.code, error = error.message, "region not read to its end");
         }
         reading
     }
@@ -130,8 +145,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         queue: &Sender<Filled>,
     ) -> Result<(), Failure> {
         let region_index = reading.region_index;
-        let region = &scope.regions[region_index];
-        for instance_ids in id_chunks(&scope.instance_ids) {
+        let RegionScope { region, instance_ids: all_ids } = &scope.regions[region_index];
+        for instance_ids in id_chunks(all_ids) {
             let mut page_token = None;
             loop {
                 let observed_at = timestamp((self.now)());
@@ -145,7 +160,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                         send(queue, Filled { region_index, batch }).await;
                     }
                     reading.instance_count += 1;
-                    if !scope.instance_ids.is_empty() {
+                    if !all_ids.is_empty() {
                         reading.found.extend(instance.ec2_instance_id);
                     }
                 }
@@ -166,7 +181,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                 .buffer_unordered(REPORTS_AT_ONCE)
         );
         while let Some(delivery) = delivered.next().await {
-            deliveries.add(scope, delivery);
+            deliveries.add(&self.account, scope, delivery);
         }
         deliveries
     }
@@ -175,7 +190,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         let instance_count = batch.instance_count();
         let head = Head {
             account: self.account.clone(),
-            region: scope.regions[region_index].clone(),
+            region: scope.regions[region_index].region.clone(),
             dry_run: scope.dry_run,
             reply: self.invocation_type == InvocationType::RequestResponse,
         };
@@ -201,19 +216,24 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         tokio::time::timeout(rest, work).await.unwrap_or_else(|_| Err(exceeded()))
     }
 
-    fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> SweepAnswer {
-        let Deliveries { mut regions, counts, attention } = deliveries;
-        let mut not_found = scope.instance_ids;
+    fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> Swept {
+        let Deliveries { mut regions, counts, attention, tags_dropped, retryable } = deliveries;
+        let mut not_found = unique(scope.regions.into_iter().flat_map(|region| region.instance_ids).collect());
+        let mut unread_region_count = 0;
         for reading in readings {
             let region = &mut regions[reading.region_index];
             region.instances = reading.instance_count;
             if let Err(error) = reading.result {
                 region.error = Some(error);
+                unread_region_count += 1;
             }
             not_found.retain(|id| !reading.found.contains(id.as_str()));
         }
+        let incomplete = regions.iter().filter(|region| !region.is_complete());
+        let unsettled =
+            Unsettled { regions: incomplete.map(|region| region.region.clone()).collect(), instance_ids: retryable };
         let (nodes, nodes_omitted) = attention.finish();
-        SweepAnswer {
+        let answer = SweepAnswer {
             account: self.account,
             dry_run: scope.dry_run,
             regions,
@@ -222,7 +242,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             nodes_omitted,
             not_found,
             ignored_regions: scope.ignored_regions,
-        }
+        };
+        Swept { answer, unread_region_count, tags_dropped, unsettled }
     }
 }
 
@@ -231,22 +252,32 @@ struct Deliveries {
     regions: Vec<RegionAnswer>,
     counts: Counts,
     attention: Attention,
+    tags_dropped: usize,
+    retryable: BTreeSet<String>,
 }
 
 impl Deliveries {
     fn new(scope: &Scope) -> Self {
         let regions = scope.regions.iter().map(|region| RegionAnswer {
-            region: region.clone(),
+            region: region.region.clone(),
             instances: 0,
             batches: 0,
             failed_batches: 0,
             failed_instances: 0,
             error: None,
         });
-        Self { regions: regions.collect(), counts: Counts::default(), attention: Attention::default() }
+        Self {
+            regions: regions.collect(),
+            counts: Counts::default(),
+            attention: Attention::default(),
+            tags_dropped: 0,
+            retryable: BTreeSet::new(),
+        }
     }
 
-    fn add(&mut self, scope: &Scope, Delivery { region_index, instance_count, result }: Delivery) {
+    fn add(&mut self, account: &AccountId, scope: &Scope, delivery: Delivery) {
+        let Delivery { region_index, instance_count, result } = delivery;
+        let is_by_id = !scope.regions[region_index].instance_ids.is_empty();
         let region = &mut self.regions[region_index];
         region.batches += 1;
         match result {
@@ -254,13 +285,18 @@ impl Deliveries {
             Ok(Some(answer)) => {
                 self.counts += answer.counts;
                 for node in answer.nodes {
-                    warn_of(&scope.regions[region_index], &node);
+                    log_node(account, &region.region, &node);
+                    self.tags_dropped += node.notable_drops().count();
+                    // Of a whole fleet nobody asks again for single instances: the next sweep does.
+                    if is_by_id && node.outcome.is_retryable() {
+                        self.retryable.extend(node.ec2_instance_id.clone());
+                    }
                     self.attention.push(node);
                 }
             }
             Err(error) => {
                 tracing::warn!(
-                    region = %region.region,
+                    region = region.region.as_str(),
                     instance_count,
                     code = error.code,
                     error = error.message,
@@ -296,20 +332,6 @@ fn check(answer: &hub::Answer, instance_count: usize, dry_run: bool) -> Result<(
         answer.dry_run
     );
     Err(Failure::new("UnexpectedAnswer", message))
-}
-
-/// Says what happened to a node in trouble, without the message: it may quote a tag's value.
-fn warn_of(region: &Region, node: &hub::NodeAnswer) {
-    let (node_id, ec2_instance_id) = (&node.instance_id, node.ec2_instance_id.as_deref());
-    match &node.outcome {
-        Outcome::Rejected { reason } => {
-            tracing::warn!(%region, node_id, ec2_instance_id, ?reason, "node rejected");
-        }
-        Outcome::Failed { code, retryable, .. } => {
-            tracing::warn!(%region, node_id, ec2_instance_id, code, retryable, "node failed");
-        }
-        _ => {}
-    }
 }
 
 fn timestamp(time: SystemTime) -> Timestamp {
