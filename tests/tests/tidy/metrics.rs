@@ -94,3 +94,45 @@ fn every_saved_query_is_of_a_log_group_that_a_function_has() {
         }
     }
 }
+
+/// A section of docs/operations.md, from its heading to the next one of the same or a higher rank.
+fn handbook(heading: &str) -> String {
+    let text = text("docs/operations.md").unwrap();
+    let section = text.split("\n## ").find(|section| section.starts_with(&format!("{heading}\n")));
+    section.unwrap_or_else(|| panic!("docs/operations.md has no section {heading}")).to_owned()
+}
+
+#[test]
+fn the_handbook_has_every_metric() {
+    let row = Regex::new(r"(?m)^\| `[a-z-]+` \| (`.*`) \|$").unwrap();
+    let section = handbook("Metrics");
+    let names = row.captures_iter(&section).flat_map(|found| {
+        let names: Vec<String> = found[1].split(", ").map(|name| name.trim_matches('`').to_owned()).collect();
+        names
+    });
+    let named: BTreeSet<String> = names.collect();
+    let written = metrics_written();
+    let unknown: Vec<&String> = named.difference(&written).collect();
+    assert!(unknown.is_empty(), "in docs/operations.md, but no function writes them: {unknown:?}");
+    let made = Regex::new(r#"Metric::(?:count|duration)\(\s*"([A-Za-z]+)""#).unwrap();
+    for path in files().into_iter().filter(|path| path.starts_with("functions/") && path.contains("/src/metrics")) {
+        for found in made.captures_iter(&text(&path).unwrap()) {
+            assert!(named.contains(&found[1]), "{path} writes {}, which docs/operations.md does not name", &found[1]);
+        }
+    }
+}
+
+#[test]
+fn the_handbook_has_every_saved_query() {
+    let row = Regex::new(r"(?m)^\| ([A-Z][A-Za-z ]+) \| ").unwrap();
+    let section = handbook("Saved queries");
+    let named: BTreeSet<String> = row.captures_iter(&section).map(|found| found[1].to_owned()).collect();
+    let mut saved = BTreeSet::new();
+    for template in templates() {
+        for query in template.of_kind("AWS::Logs::QueryDefinition") {
+            let name = query.properties["Name"].as_str().unwrap();
+            saved.insert(name.strip_prefix("Tag Hub/").unwrap().to_owned());
+        }
+    }
+    assert_eq!(named, saved, "docs/operations.md, templates");
+}
