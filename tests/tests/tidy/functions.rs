@@ -72,22 +72,53 @@ fn every_function_has_a_place_for_failures() {
 }
 
 #[test]
-fn every_function_has_an_alarm_on_its_errors() {
+fn every_function_has_its_alarms() {
     for template in templates() {
         for function in template.functions() {
-            let is_about_function = |alarm: &Resource<'_>| {
-                let dimensions = alarm.properties["Dimensions"].as_array().unwrap();
-                alarm.properties["Namespace"] == "AWS/Lambda"
-                    && alarm.properties["MetricName"] == "Errors"
-                    && dimensions.iter().any(|dimension| {
-                        dimension["Name"] == "FunctionName" && dimension["Value"]["Ref"] == function.id
-                    })
-            };
-            let alarms = template.of_kind("AWS::CloudWatch::Alarm");
-            let alarm = alarms.iter().find(|alarm| is_about_function(alarm));
-            let alarm = alarm.unwrap_or_else(|| panic!("{}: no alarm on its errors", function.place()));
-            assert!(is_text(&alarm.properties["AlarmDescription"]), "{}: no description", alarm.place());
-            assert!(!alarm.properties["AlarmActions"].is_null(), "{}: tells nobody", alarm.place());
+            let settings = asynchronous_settings(&template, &function).unwrap();
+            let failures = template.referenced(&settings["DestinationConfig"]["OnFailure"]["Destination"]).unwrap();
+            let queue = format!("{}.QueueName", failures.id);
+            for (namespace, metric, dimension, value) in [
+                ("AWS/Lambda", "Errors", "FunctionName", serde_json::json!({"Ref": function.id})),
+                ("AWS/Lambda", "Throttles", "FunctionName", serde_json::json!({"Ref": function.id})),
+                (
+                    "AWS/SQS",
+                    "ApproximateNumberOfMessagesVisible",
+                    "QueueName",
+                    serde_json::json!({"Fn::GetAtt": queue}),
+                ),
+            ] {
+                let expected = serde_json::json!([{"Name": dimension, "Value": value}]);
+                let is_it = |alarm: &&Resource<'_>| {
+                    let properties = alarm.properties;
+                    properties["Namespace"] == namespace
+                        && properties["MetricName"] == metric
+                        && properties["Dimensions"] == expected
+                };
+                let alarms = template.of_kind("AWS::CloudWatch::Alarm");
+                assert_eq!(alarms.iter().filter(is_it).count(), 1, "{}: alarms on {metric}", function.place());
+            }
+        }
+    }
+}
+
+/// Lambda waits for the messages in a queue as long as its function may take, six times over:
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html>.
+#[test]
+fn every_queue_that_feeds_a_function_waits_for_it() {
+    for template in templates() {
+        for mapping in template.of_kind("AWS::Lambda::EventSourceMapping") {
+            let function = template.referenced(&mapping.properties["FunctionName"]).unwrap();
+            let queue = template.referenced(&mapping.properties["EventSourceArn"]).unwrap();
+            let waits = queue.properties["VisibilityTimeout"].as_u64().unwrap();
+            assert_eq!(waits, 6 * function.properties["Timeout"].as_u64().unwrap(), "{}", queue.place());
+            let attempts = queue.properties["RedrivePolicy"]["maxReceiveCount"].as_u64().unwrap();
+            let keeps = queue.properties["MessageRetentionPeriod"].as_u64().unwrap();
+            assert!(keeps > attempts * waits, "{}: a message is gone before its last attempt", queue.place());
+            let failures = template.referenced(&queue.properties["RedrivePolicy"]["deadLetterTargetArn"]).unwrap();
+            assert_eq!(failures.kind, "AWS::SQS::Queue", "{}", failures.place());
+            let answers = mapping.properties["FunctionResponseTypes"].to_string();
+            assert!(answers.contains("ReportBatchItemFailures"), "{}: one bad message fails all", mapping.place());
         }
     }
 }
@@ -102,7 +133,10 @@ fn every_alias_repeats_the_asynchronous_settings_of_its_function() {
     for template in &templates {
         for alias in template.of_kind("AWS::Lambda::Alias") {
             let all = template.of_kind("AWS::Lambda::EventInvokeConfig");
-            let settings = all.iter().find(|settings| settings.properties["Qualifier"] == alias.properties["Name"]);
+            // The name itself, or that part of the alias's ARN.
+            let of_arn = serde_json::json!({"Fn::Select": [7, {"Fn::Split": [":", {"Ref": alias.id}]}]});
+            let is_own = |qualifier: &Value| *qualifier == alias.properties["Name"] || *qualifier == of_arn;
+            let settings = all.iter().find(|settings| is_own(&settings.properties["Qualifier"]));
             let settings = settings.unwrap_or_else(|| panic!("{}: no asynchronous settings", alias.place()));
             for limit in ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"] {
                 assert_eq!(settings.properties[limit], expected[limit], "{}: {limit}", settings.place());

@@ -1,48 +1,13 @@
-//! Permissions: what a function may do is what it says and what it calls, and no statement is wider than it must be.
+//! Permissions: what a function needs is what it says and what it calls, and no statement is wider than it must be.
 
 use std::collections::BTreeSet;
 
 use regex::Regex;
-use serde_json::Value;
 
 use crate::function::{FUNCTIONS, actions_documented, operations_called};
+use crate::policy::statements;
+use crate::roles::{NEEDED_WITH_A_CALL, NeededWithACall, actions_needed};
 use crate::template::{Resource, templates};
-
-/// What every function needs beside its own work: to write its log and to keep its failures.
-const INFRASTRUCTURE: [&str; 3] = ["logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
-
-/// What a function needs without calling it, because AWS asks for it in the course of another call.
-const NEEDED_WITH_A_CALL: [NeededWithACall; 2] = [
-    NeededWithACall {
-        function: "automation-fanout",
-        action: "iam:PassRole",
-        call: "ssm:StartAutomationExecution",
-        reason: "a start hands the administration role over to Systems Manager, and whether it may is checked there",
-    },
-    NeededWithACall {
-        function: "automation-fanout",
-        action: "ssm:AddTagsToResource",
-        call: "ssm:StartAutomationExecution",
-        reason: "the tags come with the start, and AWS's examples of policies allow it for that: \
-                 https://docs.aws.amazon.com/systems-manager/latest/userguide/automation-setup-identity-based-policies.html",
-    },
-];
-
-struct NeededWithACall {
-    function: &'static str,
-    action: &'static str,
-    /// The call that makes AWS ask for the action.
-    call: &'static str,
-    reason: &'static str,
-}
-
-/// What a function calls, and what AWS asks for along with these calls.
-fn actions_needed(function: &str) -> BTreeSet<String> {
-    let with_a_call = NEEDED_WITH_A_CALL.iter().filter(|needed| needed.function == function);
-    let mut actions = operations_called(function);
-    actions.extend(with_a_call.map(|needed| needed.action.to_owned()));
-    actions
-}
 
 #[test]
 fn what_is_needed_is_documented_and_the_other_way_round() {
@@ -61,38 +26,24 @@ fn what_is_needed_with_a_call_is_no_call_and_the_call_is_one() {
 }
 
 #[test]
-fn a_role_allows_what_its_function_needs_and_nothing_else() {
-    for template in templates() {
-        for function in template.functions() {
-            let role = template.referenced(&function.properties["Role"]).unwrap();
-            assert!(role.properties["ManagedPolicyArns"].is_null(), "{}: policies of others", role.place());
-            let allowed: BTreeSet<String> = statements(&role.properties["Policies"])
-                .into_iter()
-                .map(|statement| statement["Action"].as_str().unwrap_or_default().to_owned())
-                .collect();
-            let mut expected = actions_needed(function.function_name());
-            expected.extend(INFRASTRUCTURE.map(str::to_owned));
-            assert_eq!(allowed, expected, "{}: allowed, needed", role.place());
-        }
-    }
-}
-
-#[test]
 fn every_statement_has_a_name_and_one_action() {
     for template in templates() {
         for resource in template.resources() {
-            for document in documents(resource.properties) {
-                let mut names = BTreeSet::new();
-                for statement in statements(document) {
-                    let place = format!("{}: {statement}", resource.place());
-                    let name = statement["Sid"].as_str().unwrap_or_else(|| panic!("no Sid, {place}"));
-                    assert!(names.insert(name), "the Sid {name} twice, {place}");
-                    let action = statement["Action"].as_str().unwrap_or_else(|| panic!("not one action, {place}"));
-                    assert!(!action.contains(['*', '?']), "a pattern of actions, {place}");
-                    assert_eq!(statement["Effect"], "Allow", "{place}");
-                    for negation in ["NotAction", "NotResource", "NotPrincipal"] {
-                        assert!(statement[negation].is_null(), "{negation}, {place}");
-                    }
+            let mut names = BTreeSet::new();
+            for statement in statements(&resource) {
+                let place = format!("{} {}", resource.place(), statement.value);
+                // Trust and permissions of a role are two documents.
+                let document = statement.path.split("/Statement/").next().unwrap().to_owned();
+                assert!(!statement.sid().is_empty(), "no Sid, {place}");
+                assert!(names.insert((document, statement.sid().to_owned())), "a Sid twice, {place}");
+                assert!(!statement.action().is_empty(), "not one action, {place}");
+                // What is refused may be refused as a whole.
+                assert!(
+                    statement.is_deny() || !statement.action().contains(['*', '?']),
+                    "a pattern of actions, {place}"
+                );
+                for negation in ["NotAction", "NotResource", "NotPrincipal"] {
+                    assert!(statement.value[negation].is_null(), "{negation}, {place}");
                 }
             }
         }
@@ -110,7 +61,7 @@ fn every_wildcard_resource_is_explained() {
             let is_explained = lines[at - 1].trim_start().starts_with('#');
             assert!(is_explained, "{}:{}: {} without a comment above", template.file, at + 1, line.trim());
         }
-        let in_policies = template.resources().iter().flat_map(|resource| statements(resource.properties)).count();
+        let in_policies = template.resources().iter().flat_map(statements).count();
         assert!(in_policies > 0 || template.of_kind("AWS::IAM::Role").is_empty(), "{}: no statements", template.file);
     }
     assert!(found > 0, "there are wildcards in the templates, but this test sees none");
@@ -139,14 +90,36 @@ fn no_partition_or_region_is_written_out() {
 fn nobody_in_general_is_trusted() {
     for template in templates() {
         for resource in template.resources() {
-            for statement in statements(resource.properties) {
-                let principal = statement["Principal"].to_string();
-                assert!(!principal.contains('*'), "{}: everybody is trusted: {statement}", resource.place());
+            for statement in statements(&resource) {
+                let is_everybody = statement.value["Principal"].to_string().contains('*');
+                // Everybody is nobody in general where the organization is asked for, or where it is refused.
+                let organization = &statement.value["Condition"]["StringEquals"]["aws:PrincipalOrgID"];
+                let is_bounded = statement.is_deny() || organization["Ref"] == "OrganizationId";
+                assert!(!is_everybody || is_bounded, "{}: everybody is trusted: {}", resource.place(), statement.value);
             }
             if resource.kind == "AWS::Lambda::Permission" {
                 let principal = &resource.properties["Principal"];
                 assert!(*principal != "*" && !principal.is_null(), "{}: everybody may invoke", resource.place());
                 assert_alias(&resource);
+            }
+        }
+    }
+}
+
+/// A service that acts for others says for whom: without that, a resource in another account could have it use this one.
+#[test]
+fn a_service_is_trusted_for_this_account_alone() {
+    for template in templates() {
+        for resource in template.resources() {
+            for statement in statements(&resource) {
+                let service = statement.value["Principal"]["Service"].as_str().unwrap_or_default();
+                // Lambda assumes a role only for the function that names it, and who may name it is iam:PassRole's.
+                if service.is_empty() || service == "lambda.amazonaws.com" {
+                    continue;
+                }
+                let conditions = statement.value["Condition"].to_string();
+                let is_bounded = conditions.contains("aws:SourceAccount") || conditions.contains("aws:SourceArn");
+                assert!(is_bounded, "{}: {service} may come from any account", resource.place());
             }
         }
     }
@@ -160,35 +133,19 @@ fn assert_alias(permission: &Resource<'_>) {
     assert!(is_alias || is_service, "{}: a permission for an account has to be on its alias", permission.place());
 }
 
-/// All statements anywhere below a value.
-fn statements(value: &Value) -> Vec<&Value> {
-    documents(value).into_iter().flat_map(|document| document["Statement"].as_array().unwrap()).collect()
-}
-
-/// All policy documents anywhere below a value.
-fn documents(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Object(fields) if fields.get("Statement").is_some_and(Value::is_array) => vec![value],
-        Value::Object(fields) => fields.values().flat_map(documents).collect(),
-        Value::Array(items) => items.iter().flat_map(documents).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// A role has one trust policy and any number of its own, some only under a condition.
+/// A role has one trust policy and any number of its own, a policy of a resource has one document.
 #[test]
 fn every_document_is_found() {
     for template in templates() {
-        let mut of_roles = 0;
-        for role in template.of_kind("AWS::IAM::Role") {
-            let policies = role.properties["Policies"].as_array().cloned().unwrap_or_default();
-            assert!(!policies.is_empty(), "{}: no policy of its own", role.place());
-            for holder in policies.iter().chain([&role.properties["AssumeRolePolicyDocument"]]) {
-                assert_eq!(documents(holder).len(), 1, "{}: not one document: {holder}", role.place());
+        for resource in template.resources() {
+            let in_text = resource.properties.to_string().matches("\"Effect\":").count();
+            let found = statements(&resource);
+            assert_eq!(found.len(), in_text, "{}: found, written", resource.place());
+            if resource.kind == "AWS::IAM::Role" {
+                let has = |property: &str| found.iter().any(|one| one.path.starts_with(&format!("/{property}/")));
+                assert!(has("AssumeRolePolicyDocument"), "{}: no trust", resource.place());
+                assert!(has("Policies"), "{}: no policy of its own", resource.place());
             }
-            of_roles += policies.len() + 1;
         }
-        let found: usize = template.resources().iter().map(|resource| documents(resource.properties).len()).sum();
-        assert_eq!(found, of_roles, "{}: documents, those of roles", template.file);
     }
 }

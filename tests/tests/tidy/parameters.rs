@@ -9,138 +9,20 @@ use regex::{Regex, RegexBuilder};
 use serde_json::Value;
 use ssm_tag_manager::plan::Policy;
 
+use crate::examples::{EXAMPLES, arns, schedules};
 use crate::template::{Template, templates};
 
 const CONSOLE_INTERFACE: &str = "AWS::CloudFormation::Interface";
 
-/// Good and bad values for every pattern, by the name of the parameter.
-const EXAMPLES: [Examples; 18] = [
-    Examples {
-        parameter: "TagPolicy",
-        good: &["{}", " {\n}\n", r#"{"maxTags": 3, "include": ["Env", "app:*"]}"#, "{\"a\":\n1}"],
-        bad: &["", "[]", "null", r#""{}""#, "{", "{} x", "x {}"],
-    },
-    Examples { parameter: "AlarmTopicArn", good: &[""], bad: &[" ", "alarms"] },
-    Examples { parameter: "AutomationTopicArn", good: &[""], bad: &[" ", "automation"] },
-    Examples {
-        parameter: "AwsRunbooks",
-        good: &["", "AWS-*", "AWS-StopEC2Instance,AWSSupport-*", "AWS-A,AWS-B,AWS-C"],
-        bad: &["*", "TagHub-*", "AWS-A, AWS-B", "AWS-A,", ",AWS-A", "AWS-*A", "AWS-A,*", "AWS-A,AWS-B,AWS-C,AWS-D"],
-    },
-    Examples {
-        parameter: "OwnRunbooks",
-        good: &["", "*", "TagHub-*", "TagHub-PatchByTag,Own.run_book", "a,b,c"],
-        bad: &[",", "a,", "a, b", "*x", "a*b", "a**", "document/a", "a,b,c,d"],
-    },
-    Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
-    Examples {
-        parameter: "FanoutScheduleExpression",
-        good: &["", "rate(7 days)", "cron(0 2 ? * SUN *)"],
-        bad: &[" ", "rate(0 days)", "at(2026-01-01T00:00:00)", "cron(0 2 ? * SUN)"],
-    },
-    Examples {
-        parameter: "FanoutScheduleInput",
-        good: &["", r#"{"DocumentName": "AWS-StopEC2Instance"}"#, "{\n  \"DocumentName\": \"A\"\n}"],
-        // The key is added after a member, in place of the brace at the very end.
-        bad: &["{}", "{ }", " {\"DocumentName\": \"A\"}", "{\"DocumentName\": \"A\"}\n", "[]", "null", "{\"a\": 1"],
-    },
-    Examples {
-        parameter: "ExecutionRoleName",
-        good: &["AWS-SystemsManager-AutomationExecutionRole", "r", "Role_1+=,.@-"],
-        bad: &[
-            "",
-            "path/role",
-            "a role",
-            "role\n",
-            "arn:aws:iam::111111111111:role/r",
-            "rôle",
-            "RRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRRR",
-        ],
-    },
-    Examples {
-        parameter: "OrganizationId",
-        good: &["", "o-0123456789", "o-exampleorgid", "o-0123456789abcdefghijklmnopqrstuv"],
-        bad: &[
-            " ",
-            "o-",
-            "o-012345678",
-            "O-0123456789",
-            "o-0123456789A",
-            "r-ab12",
-            "ou-ab12-cdefghij",
-            "o-0123456789\n",
-            "o-0123456789abcdefghijklmnopqrstuvw",
-        ],
-    },
-    Examples {
-        parameter: "AdminAccountId",
-        good: &["111111111111", "000000000001"],
-        bad: &["", "11111111111", "1111111111111", "11111111111a", " 111111111111", "111111111111\n", "١١١١١١١١١١١١"],
-    },
-    Examples {
-        parameter: "ManagedPolicyArns",
-        // The pattern is for each element of the list.
-        good: &[
-            "",
-            "arn:aws:iam::aws:policy/AmazonEC2ReadOnlyAccess",
-            "arn:aws:iam::aws:policy/service-role/AmazonSSMAutomationRole",
-            "arn:aws-us-gov:iam::222222222222:policy/ops/Snapshots",
-        ],
-        bad: &[
-            " ",
-            "AmazonEC2ReadOnlyAccess",
-            "arn:gcp:iam::aws:policy/A",
-            "arn:aws:iam::2222:policy/A",
-            "arn:aws:iam::222222222222:policy/",
-            "arn:aws:iam::222222222222:role/A",
-            "arn:aws:iam::aws:policy/*",
-            " arn:aws:iam::aws:policy/A",
-            "arn:aws:iam::aws:policy/A,arn:aws:iam::aws:policy/B",
-        ],
-    },
-    Examples {
-        parameter: "AgencyAccountId",
-        good: &["222222222222", "000000000001"],
-        bad: &["", "22222222222", "2222222222222", "22222222222a", " 222222222222", "222222222222\n", "٢٢٢٢٢٢٢٢٢٢٢٢"],
-    },
-    Examples {
-        parameter: "CodeBucket",
-        good: &["abc", "tag-hub-code-222222222222", "a.b-c"],
-        bad: &["", "ab", "Bucket", "-abc", "abc-", "a_b", "s3://abc", "abc/def"],
-    },
-    Examples {
-        parameter: "CodeKey",
-        good: &["tags-collector.zip", "a/b/bootstrap.zip"],
-        bad: &["", "a b.zip", "a.zip\n"],
-    },
-    Examples { parameter: "CodeObjectVersion", good: &["", "3HL4kqtJlcpXroDTDmJ+rmSpXd3dIbrHY"], bad: &[" ", "a b"] },
-    Examples { parameter: "ManagerFunctionArn", good: &[], bad: &["", "ssm-tag-manager"] },
-    Examples {
-        parameter: "CollectRegions",
-        good: &["", "us-east-1", "us-east-1,us-gov-west-1,cn-north-1,eu-central-1,ap-southeast-12,us-isob-east-1"],
-        bad: &["us-east-1, us-west-2", "us-east-1,", ",", "us-east", "US-EAST-1", "us-east-1;us-west-2", "all", "*"],
-    },
-];
-
-struct Examples {
-    parameter: &'static str,
-    good: &'static [&'static str],
-    bad: &'static [&'static str],
-}
-
 /// Each parameter of each template: where it is, its name and its declaration.
-fn parameters() -> Vec<(String, String, Value)> {
-    // A property asks for them hundreds of times.
-    static PARAMETERS: LazyLock<Vec<(String, String, Value)>> = LazyLock::new(|| {
-        let mut all = Vec::new();
-        for template in templates() {
-            for (name, parameter) in template.section("Parameters") {
-                all.push((format!("{} {name}", template.file), name, parameter));
-            }
+pub(crate) fn parameters() -> Vec<(String, String, Value)> {
+    let mut all = Vec::new();
+    for template in templates() {
+        for (name, parameter) in template.section("Parameters") {
+            all.push((format!("{} {name}", template.file), name, parameter));
         }
-        all
-    });
-    PARAMETERS.clone()
+    }
+    all
 }
 
 /// A pattern as CloudFormation reads it: the whole value has to match.
@@ -152,10 +34,13 @@ fn pattern(parameter: &Value) -> Option<Regex> {
 }
 
 /// The pattern of a parameter, by its name alone: a name means the same in every template.
-fn pattern_of(name: &str) -> Regex {
-    let all = parameters();
-    let (_, _, parameter) = all.iter().find(|(_, other, _)| other == name).unwrap();
-    pattern(parameter).unwrap()
+pub(crate) fn pattern_of(name: &str) -> Regex {
+    // A property asks for them hundreds of times.
+    static PATTERNS: LazyLock<BTreeMap<String, Regex>> = LazyLock::new(|| {
+        let all = parameters().into_iter();
+        all.filter_map(|(_, name, parameter)| Some((name, pattern(&parameter)?))).collect()
+    });
+    PATTERNS[name].clone()
 }
 
 #[test]
@@ -249,44 +134,6 @@ fn every_pattern_takes_the_good_and_refuses_the_bad() {
     }
 }
 
-/// ARNs of a service, in every partition that has customers, and some that only look like it.
-fn arns(service: &str, tail: &str, good: &mut Vec<String>, bad: &mut Vec<String>) {
-    for (partition, region) in [
-        ("aws", "us-east-1"),
-        ("aws", "ap-southeast-4"),
-        ("aws-us-gov", "us-gov-west-1"),
-        ("aws-cn", "cn-northwest-1"),
-        ("aws-iso-b", "us-isob-east-1"),
-        ("aws-eusc", "eusc-de-east-1"),
-    ] {
-        good.push(format!("arn:{partition}:{service}:{region}:111111111111{tail}"));
-    }
-    for head in [
-        "arn:gcp:SERVICE:us-east-1:111111111111",
-        "arn:aws:SERVICE:us-east-1:1111",
-        "arn:aws:SERVICE::111111111111",
-        "arn:aws:SERVICE:US-EAST-1:111111111111",
-        "arn:aws:kms:us-east-1:111111111111",
-        "aws:SERVICE:us-east-1:111111111111",
-        " arn:aws:SERVICE:us-east-1:111111111111",
-    ] {
-        bad.push(format!("{}{tail}", head.replace("SERVICE", service)));
-    }
-    bad.push(format!("arn:aws:{service}:us-east-1:111111111111"));
-    bad.push(format!("arn:aws:{service}:us-east-1:111111111111{tail} "));
-}
-
-/// Expressions of EventBridge Scheduler, without the one-time form: what happens once is no schedule.
-fn schedules(good: &mut Vec<String>, bad: &mut Vec<String>) {
-    let expressions = ["rate(15 minutes)", "rate(1 minute)", "rate(1 hour)", "rate(2 days)", "cron(0/15 * * * ? *)"];
-    good.extend(expressions.map(str::to_owned));
-    good.push("cron(0 8 ? * MON-FRI *)".to_owned());
-    let mistakes = ["rate()", "rate(0 minutes)", "rate(15)", "rate(15 seconds)", "rate(-1 minutes)", "15 minutes"];
-    bad.extend(mistakes.map(str::to_owned));
-    let mistakes = ["cron(0/15 * * * ?)", "cron(* * * * * ? *)", "cron()", "0 8 * * ? *", "at(2026-11-22T02:00:00)"];
-    bad.extend(mistakes.map(str::to_owned));
-}
-
 fn names(template: &Template) -> Vec<String> {
     template.section("Parameters").keys().cloned().collect()
 }
@@ -337,14 +184,16 @@ fn the_default_policy_is_one() {
 proptest! {
     #[test]
     fn an_account_id_is_the_same_to_template_and_code(value in "[0-9]{10,14}|[0-9a]{12}") {
-        for name in ["AgencyAccountId", "AdminAccountId"] {
+        for name in ["AgencyAccountId", "AdminAccountId", "AgencyAccountIds"] {
             prop_assert_eq!(pattern_of(name).is_match(&value), value.parse::<AccountId>().is_ok(), "{}", name);
         }
     }
 
     #[test]
     fn a_region_is_the_same_to_template_and_code(value in "[a-z]{1,5}(-[a-z]{0,4}){0,3}-[0-9]{0,3}|[a-zA-Z0-9-]{1,12}") {
-        prop_assert_eq!(pattern_of("CollectRegions").is_match(&value), value.parse::<Region>().is_ok());
+        for name in ["CollectRegions", "HomeRegion", "ForwardRegions"] {
+            prop_assert_eq!(pattern_of(name).is_match(&value), value.parse::<Region>().is_ok(), "{}", name);
+        }
     }
 
     #[test]

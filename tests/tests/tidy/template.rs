@@ -1,4 +1,4 @@
-//! The CloudFormation templates, as JSON: a tag such as `!Ref X` becomes `{"Ref": "X"}`.
+//! The CloudFormation templates, as JSON: a tag such as `!Ref X` becomes `{"Ref": "X"}`, and a loop is run once.
 
 use std::path::PathBuf;
 
@@ -9,8 +9,11 @@ pub(crate) fn repository() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
+/// What a loop over the accounts of agencies is run with.
+pub(crate) const SAMPLE_ACCOUNT: &str = "222222222222";
+
 /// One template.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Template {
     /// The path in the repository.
     pub(crate) file: String,
@@ -25,6 +28,8 @@ pub(crate) struct Resource<'a> {
     pub(crate) template: &'a Template,
     pub(crate) id: &'a str,
     pub(crate) kind: &'a str,
+    /// The condition under which it is made.
+    pub(crate) condition: Option<&'a str>,
     pub(crate) properties: &'a Value,
 }
 
@@ -42,7 +47,29 @@ impl Template {
     fn read(file: String) -> Self {
         let text = std::fs::read_to_string(repository().join(&file)).unwrap();
         let body = serde_yaml_ng::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"));
-        Self { body: as_json(body), file, text }
+        let mut body = as_json(body);
+        let resources = body["Resources"].as_object().unwrap();
+        body["Resources"] = Value::Object(resources.iter().flat_map(|(id, value)| unrolled(id, value)).collect());
+        Self { body, file, text }
+    }
+
+    /// The same without what is at a path, as [`Self::texts`] gives it.
+    pub(crate) fn without(&self, path: &str) -> Self {
+        let mut changed = self.clone();
+        let (parent, last) = path.rsplit_once('/').unwrap();
+        match changed.body.pointer_mut(parent).unwrap_or_else(|| panic!("{}: nothing at {parent}", self.file)) {
+            Value::Array(items) => drop(items.remove(last.parse().unwrap())),
+            Value::Object(fields) => drop(fields.remove(last).unwrap()),
+            other => panic!("{}: {other} at {parent}", self.file),
+        }
+        changed
+    }
+
+    /// The same with another value at a path where there is one.
+    pub(crate) fn with(&self, path: &str, value: &Value) -> Self {
+        let mut changed = self.clone();
+        *changed.body.pointer_mut(path).unwrap_or_else(|| panic!("{}: nothing at {path}", self.file)) = value.clone();
+        changed
     }
 
     /// A section such as `Parameters`, empty where there is none.
@@ -63,6 +90,7 @@ impl Template {
                 template: self,
                 id,
                 kind: resource["Type"].as_str().unwrap(),
+                condition: resource["Condition"].as_str(),
                 properties: &resource["Properties"],
             })
             .collect()
@@ -76,13 +104,18 @@ impl Template {
     pub(crate) fn referenced(&self, value: &Value) -> Option<Resource<'_>> {
         let attribute = value["Fn::GetAtt"].as_str().and_then(|path| path.split('.').next());
         let id = value["Ref"].as_str().or(attribute)?;
-        self.resources().into_iter().find(|resource| resource.id == id)
+        self.resource(id)
     }
 
     /// The functions: of SAM or of plain CloudFormation.
     pub(crate) fn functions(&self) -> Vec<Resource<'_>> {
         let kinds = ["AWS::Serverless::Function", "AWS::Lambda::Function"];
         self.resources().into_iter().filter(|resource| kinds.contains(&resource.kind)).collect()
+    }
+
+    /// A resource by its logical id.
+    pub(crate) fn resource(&self, id: &str) -> Option<Resource<'_>> {
+        self.resources().into_iter().find(|resource| resource.id == id)
     }
 
     /// Every text in the template with the path to it, `/`-separated.
@@ -102,6 +135,38 @@ impl Resource<'_> {
     /// The fixed name of a function, which is also the name of its package.
     pub(crate) fn function_name(&self) -> &str {
         self.properties["FunctionName"].as_str().unwrap_or_else(|| panic!("{}: no fixed FunctionName", self.place()))
+    }
+}
+
+/// The members that a member of `Resources` stands for: itself, or those that a loop makes of one account.
+fn unrolled(id: &str, value: &Value) -> Vec<(String, Value)> {
+    if !id.starts_with("Fn::ForEach::") {
+        return vec![(id.to_owned(), value.clone())];
+    }
+    let variable = value[0].as_str().unwrap();
+    let members = value[2].as_object().unwrap();
+    let name = |id: &String| id.replace(&format!("${{{variable}}}"), SAMPLE_ACCOUNT);
+    members.iter().map(|(id, member)| (name(id), with_sample(member, variable))).collect()
+}
+
+/// A part of a loop, with the sample in place of its variable.
+fn with_sample(value: &Value, variable: &str) -> Value {
+    match value {
+        Value::Object(fields) if fields.get("Ref").is_some_and(|name| name == variable) => json!(SAMPLE_ACCOUNT),
+        // A name that is put together, as the transform allows it.
+        Value::Object(fields) if fields.get("Ref").is_some_and(Value::is_object) => {
+            let name = fields["Ref"]["Fn::Sub"].as_str().unwrap();
+            json!({"Ref": name.replace(&format!("${{{variable}}}"), SAMPLE_ACCOUNT)})
+        }
+        Value::Object(fields) if fields.get("Fn::Sub").is_some_and(Value::is_string) => {
+            let text = fields["Fn::Sub"].as_str().unwrap();
+            json!({"Fn::Sub": text.replace(&format!("${{{variable}}}"), SAMPLE_ACCOUNT)})
+        }
+        Value::Object(fields) => {
+            fields.iter().map(|(key, field)| (key.clone(), with_sample(field, variable))).collect()
+        }
+        Value::Array(items) => items.iter().map(|item| with_sample(item, variable)).collect(),
+        plain => plain.clone(),
     }
 }
 
@@ -143,4 +208,17 @@ fn tags_become_the_long_form() {
         "a": {"Ref": "X"}, "b": {"Fn::GetAtt": "X.Arn"}, "c": {"Fn::If": ["HasX", {"Fn::Sub": "arn:${AWS::Partition}"}, 1]}
     });
     assert_eq!(as_json(serde_yaml_ng::from_str(yaml).unwrap()), expected);
+}
+
+#[test]
+fn a_loop_is_run_with_the_sample() {
+    let body = json!(["Account", {"Ref": "Accounts"}, {
+        "Alias${Account}": {"Name": {"Fn::Sub": "agency-${Account}"}},
+        "Permission${Account}": {"Of": {"Ref": {"Fn::Sub": "Alias${Account}"}}, "To": {"Ref": "Account"}},
+    }]);
+    let expected = [
+        ("Alias222222222222", json!({"Name": {"Fn::Sub": "agency-222222222222"}})),
+        ("Permission222222222222", json!({"Of": {"Ref": "Alias222222222222"}, "To": "222222222222"})),
+    ];
+    assert_eq!(unrolled("Fn::ForEach::Agencies", &body), expected.map(|(id, value)| (id.to_owned(), value)));
 }

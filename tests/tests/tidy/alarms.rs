@@ -1,0 +1,93 @@
+//! Alarms: each tells somebody, can be set as it is written, and has a row in docs/operations.md.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+use serde_json::Value;
+
+use crate::repository::text;
+use crate::template::{Resource, SAMPLE_ACCOUNT, Template, templates};
+
+/// The longest time that an alarm may look back over:
+/// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html>.
+const LOOKS_BACK_SECONDS: u64 = 86400;
+
+fn alarms(template: &Template) -> Vec<Resource<'_>> {
+    template.of_kind("AWS::CloudWatch::Alarm")
+}
+
+/// The name of an alarm, with words in place of what differs.
+pub(crate) fn name(alarm: &Resource<'_>) -> String {
+    let name = &alarm.properties["AlarmName"];
+    let name = name.as_str().or(name["Fn::Sub"].as_str()).unwrap_or_else(|| panic!("{}: no name", alarm.place()));
+    name.replace(SAMPLE_ACCOUNT, "<account id>").replace("${AgencyAccountId}", "<account id>")
+}
+
+#[test]
+fn every_alarm_has_a_row_in_the_handbook_and_the_other_way_round() {
+    let handbook = text("docs/operations.md").unwrap();
+    let row = Regex::new(r"(?m)^\| `([a-z0-9 <>-]+)` \|").unwrap();
+    let section = handbook.split("\n## ").find(|section| section.starts_with("Alarms\n")).expect("a section Alarms");
+    let rows: Vec<String> = row.captures_iter(section).map(|found| found[1].to_owned()).collect();
+    let names: BTreeSet<String> =
+        templates().iter().flat_map(|template| alarms(template).iter().map(name).collect::<Vec<_>>()).collect();
+    assert_eq!(rows.iter().cloned().collect::<BTreeSet<_>>(), names, "docs/operations.md, templates");
+    assert_eq!(rows.len(), names.len(), "a row twice: {rows:?}");
+}
+
+#[test]
+fn no_two_alarms_of_an_account_share_a_name() {
+    let mut names = BTreeSet::new();
+    // The grant for one agency and the one for many are for different agencies.
+    for template in templates().iter().filter(|template| template.file != "cfn/agency-grants.yaml") {
+        for alarm in alarms(template) {
+            assert!(names.insert(name(&alarm)), "{}: another alarm has its name", alarm.place());
+        }
+    }
+}
+
+#[test]
+fn every_alarm_tells_somebody_what() {
+    for template in templates() {
+        for alarm in alarms(&template) {
+            let properties = alarm.properties;
+            let description = &properties["AlarmDescription"];
+            let description = description.as_str().or(description["Fn::Sub"].as_str()).unwrap_or_default();
+            assert!(!description.is_empty(), "{}: no description", alarm.place());
+            let topic =
+                serde_json::json!({"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]});
+            for actions in ["AlarmActions", "OKActions"] {
+                assert_eq!(properties[actions], topic, "{}: {actions}", alarm.place());
+            }
+        }
+    }
+}
+
+/// Without data nothing happened, except where that is what the alarm is about.
+#[test]
+fn missing_data_is_taken_for_what_it_is() {
+    for template in templates() {
+        for alarm in alarms(&template) {
+            let is_about_silence = alarm.properties["ComparisonOperator"] == "LessThanThreshold";
+            let expected = if is_about_silence { "breaching" } else { "notBreaching" };
+            assert_eq!(alarm.properties["TreatMissingData"], expected, "{}", alarm.place());
+        }
+    }
+}
+
+#[test]
+fn no_alarm_looks_back_further_than_it_may() {
+    for template in templates() {
+        let parameters = template.section("Parameters");
+        for alarm in alarms(&template) {
+            let most = |value: &Value| match value["Ref"].as_str() {
+                Some(parameter) => parameters[parameter]["MaxValue"].as_u64().unwrap(),
+                None => value.as_u64().unwrap(),
+            };
+            let period = most(&alarm.properties["Period"]);
+            let seconds = period * most(&alarm.properties["EvaluationPeriods"]);
+            assert!(seconds <= LOOKS_BACK_SECONDS, "{}: {seconds} s", alarm.place());
+            assert_eq!(period % 60, 0, "{}: a metric has one value a minute", alarm.place());
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Roles and resource policies: whoever acts is allowed what it needs, and nothing else.
+//!
+//! [`problems`] looks at one template, so that the last test can take a statement away and see whether it notices.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::function::operations_called;
+use crate::policy::{Statement, statements, statements_of};
+use crate::template::{Resource, Template, templates};
+
+/// What every function needs beside its own work: to write its log and to keep its failures; with tracing to send
+/// traces; and with a key of one's own to send to the queue that it encrypts.
+const INFRASTRUCTURE: [(Option<&str>, &str); 7] = [
+    (None, "logs:CreateLogStream"),
+    (None, "logs:PutLogEvents"),
+    (None, "sqs:SendMessage"),
+    (Some("IsTraced"), "xray:PutTraceSegments"),
+    (Some("IsTraced"), "xray:PutTelemetryRecords"),
+    (Some("HasKmsKey"), "kms:GenerateDataKey"),
+    (Some("HasKmsKey"), "kms:Decrypt"),
+];
+
+/// What a function needs where Lambda takes messages out of a queue for it.
+const TO_TAKE_MESSAGES: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
+
+/// What a sender to a queue with a key of one's own needs.
+const TO_ENCRYPT: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
+
+/// What a function needs without calling it, because AWS asks for it in the course of another call.
+pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 2] = [
+    NeededWithACall {
+        function: "automation-fanout",
+        action: "iam:PassRole",
+        call: "ssm:StartAutomationExecution",
+        reason: "a start hands the administration role over to Systems Manager, and whether it may is checked there",
+    },
+    NeededWithACall {
+        function: "automation-fanout",
+        action: "ssm:AddTagsToResource",
+        call: "ssm:StartAutomationExecution",
+        reason: "the tags come with the start, and AWS's examples of policies allow it for that: \
+                 https://docs.aws.amazon.com/systems-manager/latest/userguide/automation-setup-identity-based-policies.html",
+    },
+];
+
+pub(crate) struct NeededWithACall {
+    pub(crate) function: &'static str,
+    pub(crate) action: &'static str,
+    /// The call that makes AWS ask for the action.
+    pub(crate) call: &'static str,
+    pub(crate) reason: &'static str,
+}
+
+/// Actions that AWS authorizes on resources of several types at once:
+/// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html>.
+const ON_SEVERAL_TYPES: [(&str, &[&str]); 1] =
+    [("ssm:StartAutomationExecution", &[":document/", ":automation-definition/", ":automation-execution/"])];
+
+/// Who assumes the roles that no resource of their template names.
+const TRUSTED_BY_NAME: [(&str, &[&str]); 2] = [
+    ("AdministrationRole", &["ssm.amazonaws.com"]),
+    ("ExecutionRole", &["arn:${AWS::Partition}:iam::${AdminAccountId}:root", "ssm.amazonaws.com"]),
+];
+
+/// Roles whose permissions no resource of their template needs. Theirs are for runbooks, and the table in
+/// docs/security.md holds them.
+const OF_RUNBOOKS: [&str; 2] = ["AdministrationRole", "ExecutionRole"];
+
+/// What a function calls, and what AWS asks for along with these calls.
+pub(crate) fn actions_needed(function: &str) -> BTreeSet<String> {
+    let with_a_call = NEEDED_WITH_A_CALL.iter().filter(|needed| needed.function == function);
+    let mut actions = operations_called(function);
+    actions.extend(with_a_call.map(|needed| needed.action.to_owned()));
+    actions
+}
+
+/// Everything in a template that is allowed without need, or needed and not allowed.
+pub(crate) fn problems(template: &Template) -> Vec<String> {
+    let mut problems = Vec::new();
+    for function in template.functions() {
+        problems.extend(problems_of_function(&function));
+    }
+    for schedule in template.of_kind("AWS::Scheduler::Schedule") {
+        problems.extend(problems_of_schedule(&schedule));
+    }
+    for rule in template.of_kind("AWS::Events::Rule") {
+        problems.extend(problems_of_rule(&rule));
+    }
+    for role in template.of_kind("AWS::IAM::Role") {
+        problems.extend(problems_of_trust(&role));
+    }
+    for bucket in template.of_kind("AWS::S3::Bucket") {
+        problems.extend(problems_of_bucket(&bucket));
+    }
+    for alias in template.of_kind("AWS::Lambda::Alias") {
+        let permissions = template.of_kind("AWS::Lambda::Permission");
+        let is_open = permissions.iter().any(|permission| permission.properties["FunctionName"]["Ref"] == alias.id);
+        problems.extend((!is_open).then(|| format!("{}: nobody may invoke it", alias.place())));
+    }
+    problems
+}
+
+fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
+    let template = function.template;
+    let Some(role) = template.referenced(&function.properties["Role"]) else {
+        return vec![format!("{}: no explicit role", function.place())];
+    };
+    let mut needed: BTreeSet<(Option<String>, String)> =
+        actions_needed(function.function_name()).into_iter().map(|action| (None, action)).collect();
+    needed.extend(INFRASTRUCTURE.map(|(condition, action)| (condition.map(str::to_owned), action.to_owned())));
+    for mapping in template.of_kind("AWS::Lambda::EventSourceMapping") {
+        let condition = mapping.condition.map(str::to_owned);
+        if mapping.properties["FunctionName"]["Ref"] == function.id {
+            needed.extend(TO_TAKE_MESSAGES.map(|action| (condition.clone(), action.to_owned())));
+        }
+    }
+    let mut problems = compare(&role, &needed);
+    for (action, kinds) in ON_SEVERAL_TYPES {
+        let granting = statements_of(&role, "Policies");
+        let granting: Vec<_> = granting.iter().filter(|statement| statement.action() == action).collect();
+        for kind in kinds.iter().filter(|_| !granting.is_empty()) {
+            let is_allowed = granting.iter().flat_map(|statement| statement.resources()).any(|on| said_on(on, kind));
+            problems.extend((!is_allowed).then(|| format!("{}: {action} on no {kind}", role.place())));
+        }
+    }
+    problems
+}
+
+fn problems_of_schedule(schedule: &Resource<'_>) -> Vec<String> {
+    let template = schedule.template;
+    let target = &schedule.properties["Target"];
+    let Some(role) = template.referenced(&target["RoleArn"]) else {
+        return vec![format!("{}: no role", schedule.place())];
+    };
+    let condition = role.condition.map(str::to_owned);
+    let mut needed = BTreeSet::from([
+        (condition.clone(), "lambda:InvokeFunction".to_owned()),
+        (condition.clone(), "sqs:SendMessage".to_owned()),
+    ]);
+    needed.extend(TO_ENCRYPT.map(|action| (Some("HasKmsKey".to_owned()), action.to_owned())));
+    let mut problems = compare(&role, &needed);
+    for (action, on) in
+        [("lambda:InvokeFunction", &target["Arn"]), ("sqs:SendMessage", &target["DeadLetterConfig"]["Arn"])]
+    {
+        let is_on =
+            statements_of(&role, "Policies").iter().any(|one| one.action() == action && one.resources() == [on]);
+        problems.extend((!is_on).then(|| format!("{}: {action} is not on what the schedule uses", role.place())));
+    }
+    problems
+}
+
+/// A rule reaches a queue by the policy of the queue, and an event bus of another Region by a role.
+fn problems_of_rule(rule: &Resource<'_>) -> Vec<String> {
+    let template = rule.template;
+    let mut problems = Vec::new();
+    for target in rule.properties["Targets"].as_array().unwrap() {
+        if let Some(role) = template.referenced(&target["RoleArn"]) {
+            let condition = role.condition.map(str::to_owned);
+            problems.extend(compare(&role, &BTreeSet::from([(condition, "events:PutEvents".to_owned())])));
+            let is_on = statements_of(&role, "Policies").iter().all(|one| one.resources() == [&target["Arn"]]);
+            problems.extend((!is_on).then(|| format!("{}: not on the target of the rule alone", role.place())));
+            continue;
+        }
+        let Some(queue) = template.referenced(&target["Arn"]).filter(|target| target.kind == "AWS::SQS::Queue") else {
+            continue;
+        };
+        let policies = template.of_kind("AWS::SQS::QueuePolicy");
+        let own = policies.iter().filter(|policy| policy.properties["Queues"][0]["Ref"] == queue.id);
+        let is_open = own.flat_map(statements).any(|statement| {
+            statement.action() == "sqs:SendMessage"
+                && statement.resources() == [&target["Arn"]]
+                && statement.value["Principal"]["Service"] == "events.amazonaws.com"
+                && statement.value["Condition"]["ArnEquals"]["aws:SourceArn"]["Fn::GetAtt"]
+                    == format!("{}.Arn", rule.id)
+        });
+        problems.extend((!is_open).then(|| format!("{}: {} cannot send to it", queue.place(), rule.id)));
+    }
+    problems
+}
+
+/// A role is for whom its template uses it for, and for nobody else.
+fn problems_of_trust(role: &Resource<'_>) -> Vec<String> {
+    let template = role.template;
+    let is_this = |value: &Value| template.referenced(value).is_some_and(|other| other.id == role.id);
+    let mut expected = BTreeSet::new();
+    for resource in template.resources() {
+        match resource.kind {
+            "AWS::Serverless::Function" | "AWS::Lambda::Function" if is_this(&resource.properties["Role"]) => {
+                expected.insert("lambda.amazonaws.com");
+            }
+            "AWS::Scheduler::Schedule" if is_this(&resource.properties["Target"]["RoleArn"]) => {
+                expected.insert("scheduler.amazonaws.com");
+            }
+            "AWS::Events::Rule" => {
+                let mut targets = resource.properties["Targets"].as_array().unwrap().iter();
+                if targets.any(|target| is_this(&target["RoleArn"])) {
+                    expected.insert("events.amazonaws.com");
+                }
+            }
+            _ => {}
+        }
+    }
+    for (_, principals) in TRUSTED_BY_NAME.iter().filter(|(id, _)| *id == role.id) {
+        expected.extend(principals.iter());
+    }
+    let trust = statements_of(role, "AssumeRolePolicyDocument");
+    let trusted: BTreeSet<&str> = trust.iter().map(|statement| principal(statement)).collect();
+    let is_right = trusted == expected && trust.iter().all(|statement| statement.action() == "sts:AssumeRole");
+    (!is_right).then(|| format!("{}: trusts {trusted:?}, is for {expected:?}", role.place())).into_iter().collect()
+}
+
+fn problems_of_bucket(bucket: &Resource<'_>) -> Vec<String> {
+    let policies = bucket.template.of_kind("AWS::S3::BucketPolicy");
+    let own: Vec<_> = policies.iter().filter(|policy| policy.properties["Bucket"]["Ref"] == bucket.id).collect();
+    let all: Vec<Statement<'_>> = own.into_iter().flat_map(statements).collect();
+    let mut problems = Vec::new();
+    let refuses =
+        |one: &Statement<'_>| one.is_deny() && one.value["Condition"]["Bool"]["aws:SecureTransport"] == "false";
+    problems.extend((!all.iter().any(refuses)).then(|| format!("{}: takes requests without TLS", bucket.place())));
+    for action in ["s3:GetObject", "s3:GetObjectVersion"] {
+        let is_open = all.iter().any(|one| one.action() == action && one.conditions == ["HasOrganization"]);
+        problems.extend((!is_open).then(|| format!("{}: no {action} for the organization", bucket.place())));
+    }
+    problems
+}
+
+/// What a role allows, against what is needed, each with the condition that it is under.
+fn compare(role: &Resource<'_>, needed: &BTreeSet<(Option<String>, String)>) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut allowed = BTreeSet::new();
+    for statement in statements_of(role, "Policies") {
+        // A statement in a part with a condition of its own is under that one; the role's own goes without saying.
+        let condition = statement.conditions.last().cloned();
+        allowed.insert((condition, statement.action().to_owned()));
+    }
+    for (condition, action) in needed.difference(&allowed) {
+        problems.push(format!("{}: {action} is needed and not allowed (condition: {condition:?})", role.place()));
+    }
+    for (condition, action) in allowed.difference(needed) {
+        problems.push(format!("{}: {action} is allowed and not needed (condition: {condition:?})", role.place()));
+    }
+    if !role.properties["ManagedPolicyArns"].is_null() {
+        problems.push(format!("{}: policies of others", role.place()));
+    }
+    problems
+}
+
+fn principal<'a>(statement: &Statement<'a>) -> &'a str {
+    let principal = &statement.value["Principal"];
+    let account = &principal["AWS"]["Fn::Sub"];
+    principal["Service"].as_str().or(account.as_str()).unwrap_or_default()
+}
+
+fn said_on(resource: &Value, kind: &str) -> bool {
+    crate::policy::said(resource).contains(kind)
+}
+
+#[test]
+fn whoever_acts_is_allowed_what_it_needs_and_nothing_else() {
+    let problems: Vec<String> = templates().iter().flat_map(problems).collect();
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn no_statement_can_go_unnoticed() {
+    let mut taken_away = 0;
+    for template in templates() {
+        for resource in template.resources() {
+            for statement in statements(&resource) {
+                let is_of_runbooks = OF_RUNBOOKS.contains(&resource.id) && statement.path.starts_with("/Policies/");
+                if is_of_runbooks {
+                    continue;
+                }
+                let changed = template.without(&format!("/Resources/{}/Properties{}", resource.id, statement.path));
+                let place = format!("{} {}", resource.place(), statement.sid());
+                assert!(!problems(&changed).is_empty(), "without {place} nothing seems to be wrong");
+                taken_away += 1;
+            }
+        }
+        for permission in template.of_kind("AWS::Lambda::Permission") {
+            let changed = template.without(&format!("/Resources/{}", permission.id));
+            assert!(!problems(&changed).is_empty(), "without {} nothing seems to be wrong", permission.place());
+        }
+    }
+    assert!(taken_away > 40, "only {taken_away} statements were found");
+}
+
+#[test]
+fn a_statement_too_many_is_noticed() {
+    for template in templates() {
+        for role in template.of_kind("AWS::IAM::Role").iter().filter(|role| !OF_RUNBOOKS.contains(&role.id)) {
+            let first = statements_of(role, "Policies").remove(0);
+            let path = format!("/Resources/{}/Properties{}/Action", role.id, first.path);
+            let changed = template.with(&path, &Value::from("ec2:TerminateInstances"));
+            assert!(problems(&changed).len() > 1, "{}: terminates instances", role.place());
+        }
+    }
+}
