@@ -5,14 +5,27 @@ use std::collections::BTreeSet;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::function::{FUNCTIONS, actions_documented, operations_called};
+use crate::function::{CALLED_AS_ANOTHER, FUNCTIONS, actions_documented, operations_called};
 use crate::template::{Resource, templates};
 
 /// What every function needs beside its own work: to write its log and to keep its failures.
 const INFRASTRUCTURE: [&str; 3] = ["logs:CreateLogStream", "logs:PutLogEvents", "sqs:SendMessage"];
 
 /// What a function needs without calling it, because AWS asks for it in the course of another call.
-const NEEDED_WITH_A_CALL: [NeededWithACall; 2] = [
+const NEEDED_WITH_A_CALL: [NeededWithACall; 4] = [
+    NeededWithACall {
+        function: "activation-issuer",
+        action: "iam:PassRole",
+        call: "ssm:CreateActivation",
+        reason: "an activation hands the nodes' role over to Systems Manager, and whether it may is checked there",
+    },
+    NeededWithACall {
+        function: "activation-issuer",
+        action: "ssm:AddTagsToResource",
+        call: "ssm:CreateActivation",
+        reason: "an activation is made with its tag, and creating with tags asks for the permission to tag: \
+                 https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateActivation.html",
+    },
     NeededWithACall {
         function: "automation-fanout",
         action: "iam:PassRole",
@@ -74,6 +87,20 @@ fn a_role_allows_what_its_function_needs_and_nothing_else() {
             expected.extend(INFRASTRUCTURE.map(str::to_owned));
             assert_eq!(allowed, expected, "{}: allowed, needed", role.place());
         }
+    }
+}
+
+#[test]
+fn a_role_taken_elsewhere_allows_what_is_called_with_it_and_nothing_else() {
+    let templates = templates();
+    for called in CALLED_AS_ANOTHER {
+        let roles = templates.iter().flat_map(|template| template.of_kind("AWS::IAM::Role"));
+        let named: Vec<_> = roles.filter(|role| role.properties["RoleName"] == called.role).collect();
+        let [role] = named.as_slice() else { panic!("{} templates make the role {}", named.len(), called.role) };
+        let statements = statements(&role.properties["Policies"]);
+        let allowed: BTreeSet<&str> = statements.iter().filter_map(|statement| statement["Action"].as_str()).collect();
+        let with_it = CALLED_AS_ANOTHER.iter().filter(|other| other.role == called.role);
+        assert_eq!(allowed, with_it.map(|other| other.operation).collect(), "{}: allowed, called", role.place());
     }
 }
 
