@@ -126,6 +126,7 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
         let listed = self.hub.activations(None).await.map_err(IssueError::NothingRead)?;
         let granted = self.hub.granted().await.map_err(IssueError::NothingRead)?;
         let listed: BTreeMap<_, _> = listed.into_iter().map(|activation| (activation.id.clone(), activation)).collect();
+        let is_everyone = only.is_none();
         let wanted = match only {
             Some(agency) if granted.contains(&agency) => vec![agency],
             Some(agency) => {
@@ -134,7 +135,6 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             }
             None => granted.iter().cloned().collect(),
         };
-        let is_everyone = wanted.len() == granted.len();
         let mut agencies: Vec<AgencyAnswer> = stream::iter(&wanted)
             .map(async |agency| self.agency(agency, &listed).await)
             .buffer_unordered(AGENCY_CONCURRENCY)

@@ -267,8 +267,8 @@ fn assume_role() -> Rule {
         .then_output(|| {
             let taken = aws_sdk_sts::types::Credentials::builder()
                 .access_key_id("AGENCY")
-                .secret_access_key("secret")
-                .session_token("token")
+                .secret_access_key("HIDE-KEY")
+                .session_token("HIDE-TOKEN")
                 .expiration(DateTime::from_secs(ENDS));
             AssumeRoleOutput::builder().credentials(taken.build().unwrap()).build()
         })
@@ -298,7 +298,7 @@ async fn every_region_is_reached_with_the_agencys_credentials() {
         ]
     );
     // Whatever holds credentials or a code hides them.
-    assert!(!format!("{store:?}").contains("secret"));
+    assert!(!format!("{store:?}").contains("HIDE"));
 }
 
 #[tokio::test]
