@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::world::{Fault, State, World};
-use crate::{A, B, EAST, HOUR, WEST, assert_silent, invoke, run, runtime, told, writes};
+use crate::{A, B, DAY, EAST, HOUR, WEST, assert_silent, invoke, run, runtime, told, writes};
 
 /// Something that others do between two runs.
 #[derive(Debug, Clone)]
@@ -249,26 +249,49 @@ proptest! {
     }
 }
 
-/// Two issuers start on an agency without a parameter, at the same time, in every order of their steps that is a
-/// pattern of up to eight steps.
+/// Two issuers work on the same agency at the same time: from several situations, with a lead of the one over the
+/// other, and then in every order of their steps that is a pattern of five.
 #[test]
-fn two_issuers_at_once_leave_one_live_activation() {
-    for pattern in 0..256_usize {
-        let order = (0..160).map(|step| usize::from(pattern >> (step % 8) & 1 == 1));
-        let world = World::new(&[A]);
-        interleave(&world, order);
-        world.with(|state| {
-            assert_eq!(state.violations, [""; 0]);
-            assert!(!state.calls.iter().any(|call| call.starts_with("(stored")), "{:?}", state.calls);
-            state.now += 2 * HOUR;
-        });
-        run(&world).unwrap();
-        world.with(|state| state.now += 2 * HOUR);
-        run(&world).unwrap();
-        world.with(|state| {
-            assert_served(state);
-            assert_eq!(state.activations.len(), 1, "pattern {pattern:#010b}");
-        });
+fn two_issuers_at_once_do_no_harm() {
+    let situations: [fn(&mut State); 3] = [
+        |_| (),
+        // It is to be renewed.
+        |state| {
+            let id = state.make(A, 5 * DAY, 25 * DAY);
+            [EAST, WEST].map(|region| state.put(A, region, state.stored(&id), 25 * DAY));
+        },
+        // Each Region holds another one, since just more than an hour, and there is an orphan.
+        |state| {
+            for region in [EAST, WEST] {
+                let id = state.make(A, 20 * DAY, 2 * DAY);
+                state.put(A, region, state.stored(&id), HOUR + 1);
+            }
+            state.make(A, 25 * DAY, 2 * DAY);
+        },
+    ];
+    for (number, situation) in situations.iter().enumerate() {
+        for lead in (0..24).step_by(2) {
+            for pattern in 0..32_usize {
+                let world = World::new(&[A]);
+                world.with(situation);
+                let turns = (0..200).map(|step| usize::from(pattern >> (step % 5) & 1 == 1));
+                interleave(&world, std::iter::repeat_n(0, lead).chain(turns));
+                let place = format!("situation {number}, lead {lead}, pattern {pattern:#07b}");
+                world.with(|state| {
+                    assert_eq!(state.violations, [""; 0], "{place}");
+                    let is_late = |call: &String| call.starts_with("(stored");
+                    assert!(!state.calls.iter().any(is_late), "{place}: {:?}", state.calls);
+                    state.now += 2 * HOUR;
+                });
+                run(&world).unwrap();
+                world.with(|state| state.now += 2 * HOUR);
+                run(&world).unwrap();
+                world.with(|state| {
+                    assert_served(state);
+                    assert_eq!(state.activations.len(), 1, "{place}");
+                });
+            }
+        }
     }
 }
 
