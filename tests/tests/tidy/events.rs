@@ -1,5 +1,6 @@
 //! The sample events: each is a real payload of its function, and what the repository says about them is true.
 
+use activation_issuer::event::Request as IssuerRequest;
 use automation_fanout::event::Event as FanoutEvent;
 use hub::Report;
 use regex::Regex;
@@ -52,6 +53,13 @@ fn the_collectors_samples_are_its_events() {
 fn the_fanouts_samples_are_its_events() {
     for (path, event) in samples("automation-fanout") {
         FanoutEvent::from_json(&event).unwrap_or_else(|problems| panic!("{path}: {problems:#?}"));
+    }
+}
+
+#[test]
+fn the_issuers_samples_are_its_events() {
+    for (path, event) in samples("activation-issuer") {
+        IssuerRequest::from_event(&event).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }
 

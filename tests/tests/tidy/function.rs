@@ -9,7 +9,7 @@ use regex::Regex;
 use crate::template::repository;
 
 /// The functions by the name of their package, which is the name that the templates give them.
-pub(crate) const FUNCTIONS: [&str; 3] = ["automation-fanout", "ssm-tag-manager", "tags-collector"];
+pub(crate) const FUNCTIONS: [&str; 4] = ["activation-issuer", "automation-fanout", "ssm-tag-manager", "tags-collector"];
 
 /// The variables that a function asks for, by its own configuration.
 pub(crate) fn variables_read(function: &str) -> BTreeSet<String> {
@@ -19,6 +19,7 @@ pub(crate) fn variables_read(function: &str) -> BTreeSet<String> {
         None
     };
     match function {
+        "activation-issuer" => drop(activation_issuer::Config::from_lookup(lookup)),
         "automation-fanout" => drop(automation_fanout::Config::from_lookup(lookup)),
         "ssm-tag-manager" => drop(ssm_tag_manager::Config::from_lookup(lookup)),
         "tags-collector" => drop(tags_collector::config::Config::from_lookup(lookup)),
@@ -41,8 +42,30 @@ pub(crate) fn actions_documented(function: &str) -> BTreeSet<String> {
     action.captures_iter(&text).map(|found| found[1].to_owned()).collect()
 }
 
-/// The operations that the function's `aws` module calls: each call names its own, such as `"ssm:AddTagsToResource"`.
+/// What a function calls with a role that it takes in another account, so that its own needs no permission for it.
+pub(crate) const CALLED_AS_ANOTHER: [CalledAsAnother; 2] = [
+    CalledAsAnother { function: "activation-issuer", operation: "ssm:GetParameter", role: "TagHubActivationWriter" },
+    CalledAsAnother { function: "activation-issuer", operation: "ssm:PutParameter", role: "TagHubActivationWriter" },
+];
+
+pub(crate) struct CalledAsAnother {
+    pub(crate) function: &'static str,
+    pub(crate) operation: &'static str,
+    /// The name that a template gives the role.
+    pub(crate) role: &'static str,
+}
+
+/// The operations that the function's `aws` module calls with the function's own role.
 pub(crate) fn operations_called(function: &str) -> BTreeSet<String> {
+    let mut operations = operations_named(function);
+    for called in CALLED_AS_ANOTHER.iter().filter(|called| called.function == function) {
+        assert!(operations.remove(called.operation), "{function} does not call {} at all", called.operation);
+    }
+    operations
+}
+
+/// The operations that the function's `aws` module calls: each call names its own, such as `"ssm:AddTagsToResource"`.
+fn operations_named(function: &str) -> BTreeSet<String> {
     let operation = Regex::new(r#""([a-z0-9]+:[A-Z][A-Za-z]+)""#).unwrap();
     let source = crate_folder(function).join("src");
     let mut files = vec![source.join("aws.rs")];

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use regex::Regex;
 
-use crate::function::{FUNCTIONS, actions_documented, operations_called};
-use crate::policy::statements;
+use crate::function::{CALLED_AS_ANOTHER, FUNCTIONS, actions_documented, operations_called};
+use crate::policy::{statements, statements_of};
 use crate::roles::{NEEDED_WITH_A_CALL, NeededWithACall, actions_needed};
 use crate::template::{Resource, templates};
 
@@ -22,6 +22,20 @@ fn what_is_needed_with_a_call_is_no_call_and_the_call_is_one() {
         let called = operations_called(function);
         assert!(!called.contains(action), "{function} calls {action}, so it is no exception: {reason}");
         assert!(called.contains(call), "{function} does not call {call}, so it does not need {action}: {reason}");
+    }
+}
+
+#[test]
+fn a_role_taken_elsewhere_allows_what_is_called_with_it_and_nothing_else() {
+    let templates = templates();
+    for called in CALLED_AS_ANOTHER {
+        let roles = templates.iter().flat_map(|template| template.of_kind("AWS::IAM::Role"));
+        let named: Vec<_> = roles.filter(|role| role.properties["RoleName"] == called.role).collect();
+        let [role] = named.as_slice() else { panic!("{} templates make the role {}", named.len(), called.role) };
+        let statements = statements_of(role, "Policies");
+        let allowed: BTreeSet<&str> = statements.iter().map(|statement| statement.action()).collect();
+        let with_it = CALLED_AS_ANOTHER.iter().filter(|other| other.role == called.role);
+        assert_eq!(allowed, with_it.map(|other| other.operation).collect(), "{}: allowed, called", role.place());
     }
 }
 

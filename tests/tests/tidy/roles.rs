@@ -29,7 +29,20 @@ const TO_TAKE_MESSAGES: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", 
 const TO_ENCRYPT: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
 /// What a function needs without calling it, because AWS asks for it in the course of another call.
-pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 2] = [
+pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 4] = [
+    NeededWithACall {
+        function: "activation-issuer",
+        action: "iam:PassRole",
+        call: "ssm:CreateActivation",
+        reason: "an activation hands the nodes' role over to Systems Manager, and whether it may is checked there",
+    },
+    NeededWithACall {
+        function: "activation-issuer",
+        action: "ssm:AddTagsToResource",
+        call: "ssm:CreateActivation",
+        reason: "an activation is made with its tag, and creating with tags asks for the permission to tag: \
+                 https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateActivation.html",
+    },
     NeededWithACall {
         function: "automation-fanout",
         action: "iam:PassRole",

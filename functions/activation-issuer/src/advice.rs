@@ -1,0 +1,43 @@
+//! What to do about a call that AWS refused, in words.
+
+use hub::{AccountId, AwsError, Region};
+
+use crate::config::Config;
+
+/// What to do about a failed call for an agency, where that is known.
+pub(crate) fn advice(config: &Config, agency: &AccountId, error: &AwsError) -> Option<String> {
+    let Config { writer_role_name, node_role, parameter_name, .. } = config;
+    let is_about_key = error.message.to_ascii_lowercase().contains("kms") || error.code.contains("KMS");
+    match error.operation {
+        "sts:AssumeRole" if error.is_access_denied() => Some(format!(
+            "the role {writer_role_name} in account {agency} is not there or does not trust this function: deploy \
+             cfn/agency.yaml there, with this account as the central one"
+        )),
+        "ssm:GetParameter" | "ssm:PutParameter" if is_about_key || error.code == "InvalidKeyId" => Some(format!(
+            "the key of the parameter {parameter_name} in account {agency} is closed to the role {writer_role_name}: \
+             let the key's policy allow it kms:Decrypt and kms:Encrypt, or delete the parameter, so that it is made \
+             anew with the account's own key"
+        )),
+        "ssm:GetParameter" | "ssm:PutParameter" if error.is_access_denied() => Some(format!(
+            "the role {writer_role_name} in account {agency} may not use the parameter {parameter_name}: deploy \
+             cfn/agency.yaml there anew, and look for a policy of the organization that forbids it"
+        )),
+        "ssm:CreateActivation" if error.code == "ValidationException" || error.code == "InvalidParameters" => {
+            Some(format!(
+                "is there a role {node_role} in the central account that trusts ssm.amazonaws.com? template.yaml makes \
+                 it"
+            ))
+        }
+        "ssm:CreateActivation" if error.is_access_denied() => Some(format!(
+            "this function's role needs ssm:CreateActivation, ssm:AddTagsToResource, and iam:PassRole on {node_role}: \
+             deploy template.yaml anew"
+        )),
+        _ => None,
+    }
+}
+
+/// The same error, with the Region that it came from.
+pub(crate) fn in_region(region: &Region, mut error: AwsError) -> AwsError {
+    error.message = format!("in {region}: {}", error.message);
+    error
+}

@@ -1,0 +1,85 @@
+//! Keeps a live hybrid activation in each agency's Parameter Store, so that its EC2 instances can register as managed
+//! nodes of the central account.
+//!
+//! Runs in the central account, daily and on demand. It looks at what is and not at what happened: whatever broke
+//! since the last run (a crash, a deleted parameter, a used-up activation) is found and repaired by the next one. The
+//! agencies are those that have a grant: the aliases `agency-<account id>` of the manager.
+//!
+//! # Input
+//! | event | what is served |
+//! |---|---|
+//! | `{}` | every agency |
+//! | `{"agency": "222222222222"}` | that one |
+//! | either with `"dryRun": true` | the same, but nothing is written: the answer says what would be |
+//!
+//! # The parameter
+//! A `SecureString` of the standard tier in each of `PARAMETER_REGIONS`, with the account's own key:
+//! `{"ActivationId": "…", "ActivationCode": "…", "Region": "…", "ExpirationDate": "…", "Account": "…"}`
+//! ([`activation::StoredActivation`]). `Region` is the hub's, where nodes register; `Account` is the agency's.
+//!
+//! It is written where it is missing or malformed, where its activation is another's, deleted, expired, about to
+//! expire, nearly used up or for another role, and where Regions differ: see [`plan::Reason`]. One that is good in any
+//! Region is copied to the others before a new one is made.
+//!
+//! # Output
+//! [`answer::Answer`]: for each agency an outcome, and the reason where something had to be done. No code is in it,
+//! in the log, in an error or in the `Debug` form of any value.
+//!
+//! # Configuration
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `MANAGER_FUNCTION_NAME` | the manager, whose aliases are the grants | required |
+//! | `WRITER_ROLE_NAME` | the role in each agency that this function takes | required |
+//! | `NODE_ROLE` | the service role of managed nodes, by name and not by ARN | required |
+//! | `PARAMETER_NAME` | the parameter in each agency | required |
+//! | `PARAMETER_REGIONS` | comma list of Regions that hold the parameter | the function's own |
+//! | `REGISTRATION_LIMIT` | how many nodes an activation registers, 1 to 1000 | 1000 |
+//! | `VALID_DAYS` | how long an activation lives, 2 to 30 days; 30 is an hour less | 30 |
+//! | `RENEW_BEFORE_DAYS` | with less time left it is renewed; less than `VALID_DAYS` | 7 |
+//! | `RENEW_BELOW` | with fewer registrations left it is renewed; at most `REGISTRATION_LIMIT` | 100 |
+//! | `AWS_REGION` | the function's own Region, set by Lambda | |
+//!
+//! A bad configuration ends the start of the function with one line that lists all its problems.
+//!
+//! # IAM actions
+//! `lambda:ListAliases` on the manager; `ssm:DescribeActivations`, `ssm:CreateActivation` and `ssm:DeleteActivation` on
+//! `*` (the API knows no narrower resource); `sts:AssumeRole` on the writer role in any account. Making an activation
+//! also needs `iam:PassRole` on the nodes' role, which it hands over, and `ssm:AddTagsToResource`, because it has a tag.
+//!
+//! # The agency's role
+//! `WRITER_ROLE_NAME` in the agency allows `ssm:GetParameter` and `ssm:PutParameter` on the one parameter. It trusts
+//! this function's role alone, with the agency's account id as the external id.
+//!
+//! # Metrics
+//! One line in the embedded metric format for each invocation: see [`metrics()`].
+//!
+//! # Failure policy
+//! An event that cannot be read (`InvalidEvent`), an agency without a grant (`UnknownAgency`) and a list that cannot be
+//! had (`NothingRead`) fail the invocation before anything is done. From then on every failure is the outcome of one
+//! agency; once all are through, the invocation ends in `PartialIssue`, with the whole answer in its message, where
+//! there was any or where no time was left. What an agency held before stays in force until something better is stored.
+//! How two runs at once, and a run that is cut off anywhere, do no harm is told in `docs/activations.md`.
+
+pub mod event;
+
+pub mod config;
+
+pub mod activation;
+
+pub mod plan;
+
+mod advice;
+pub mod answer;
+mod error;
+mod log;
+
+pub mod handler;
+pub mod metrics;
+
+pub mod aws;
+
+pub use config::Config;
+pub use error::IssueError;
+pub use handler::{Invocation, handle};
+pub use log::init_log;
+pub use metrics::metrics;

@@ -1,0 +1,35 @@
+//! The binary: reads the environment and the clock, makes the clients, runs the handler.
+#![expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment and the clock")]
+
+use std::time::SystemTime;
+
+use activation_issuer::aws::{AgencyParameters, CentralAccount, sdk_config};
+use activation_issuer::{Config, Invocation, IssueError, handle, init_log, metrics};
+use hub::Timestamp;
+use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
+use serde_json::Value;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    init_log(level.as_deref());
+    let config =
+        Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = sdk_config().await;
+    let ssm = aws_sdk_ssm::Client::new(&sdk);
+    let hub = CentralAccount::new(&config, aws_sdk_lambda::Client::new(&sdk), ssm.clone());
+    let agencies = AgencyParameters::new(&config, aws_sdk_sts::Client::new(&sdk), ssm);
+    run(service_fn(async |event: LambdaEvent<Value>| {
+        let now = SystemTime::now();
+        let budget = event.context.deadline().duration_since(now).unwrap_or_default();
+        let invocation = Invocation { now: Timestamp::from(now), budget };
+        let result = match agencies.in_partition_of(&event.context.invoked_function_arn) {
+            Ok(agencies) => handle(&config, &hub, &agencies, &invocation, &event.payload).await,
+            Err(error) => Err(IssueError::InvalidEvent(error)),
+        };
+        // Where there is no standard output there is no log to complain in either.
+        let _ = metrics(&result).write(SystemTime::now(), level.as_deref(), std::io::stdout());
+        result.map_err(Diagnostic::from)
+    }))
+    .await
+}
