@@ -46,14 +46,12 @@ pub(crate) fn refusal(output: &str) -> Refusal {
 
 /// The node that the agent says it was registered as. The last such line counts.
 pub(crate) fn registered_node(output: &str) -> Option<ManagedInstanceId> {
-    let lines = output.lines().rev().filter(|line| line.contains("Successfully registered"));
-    lines.filter_map(node_in).next()
+    output.lines().rev().filter(|line| line.contains("Successfully registered")).find_map(node_in)
 }
 
 /// The first managed instance id in a text.
-pub(crate) fn node_in(text: &str) -> Option<ManagedInstanceId> {
-    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
-    words.filter_map(|word| word.parse().ok()).next()
+fn node_in(text: &str) -> Option<ManagedInstanceId> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).find_map(|word| word.parse().ok())
 }
 
 /// The last lines that say something, on one line and not too long, for an error message.

@@ -77,14 +77,14 @@ mod tests {
         format!("i-{}", digit.to_string().repeat(17)).parse().unwrap()
     }
 
-    fn marker(node_digit: char, instance_digit: char) -> Option<Marker> {
-        Some(Marker {
+    fn marker(node_digit: char, instance_digit: char) -> Marker {
+        Marker {
             managed_instance_id: node(node_digit),
             ec2_instance_id: instance(instance_digit),
             account: "222222222222".parse().unwrap(),
             region: "us-east-1".parse().unwrap(),
             registered_at: "2026-11-22T02:00:00Z".parse().unwrap(),
-        })
+        }
     }
 
     fn check(registered: Option<char>, marker: Option<Marker>, tag: Option<char>, expected: &Decision) {
@@ -101,18 +101,18 @@ mod tests {
         let (right, missing) = (MarkerState::Right, MarkerState::Missing);
         check(None, None, None, &Decision::Register);
         // The image was cleared of its registration, but not of the note and the tag.
-        check(None, marker('a', '2'), Some('a'), &Decision::Register);
-        check(Some('a'), marker('a', '1'), Some('a'), &Decision::Done { node: node('a'), marker: right });
-        check(Some('a'), marker('a', '1'), None, &Decision::RepairTag { node: node('a'), marker: right });
-        check(Some('a'), marker('a', '1'), Some('b'), &Decision::RepairTag { node: node('a'), marker: right });
+        check(None, Some(marker('a', '2')), Some('a'), &Decision::Register);
+        check(Some('a'), Some(marker('a', '1')), Some('a'), &Decision::Done { node: node('a'), marker: right });
+        check(Some('a'), Some(marker('a', '1')), None, &Decision::RepairTag { node: node('a'), marker: right });
+        check(Some('a'), Some(marker('a', '1')), Some('b'), &Decision::RepairTag { node: node('a'), marker: right });
         check(Some('a'), None, None, &Decision::RepairTag { node: node('a'), marker: missing });
         check(Some('a'), None, Some('a'), &Decision::Done { node: node('a'), marker: missing });
         // An operator registered anew, here or on the machine that the image was made from and then here.
-        check(Some('a'), marker('b', '1'), Some('b'), &Decision::RepairTag { node: node('a'), marker: missing });
-        check(Some('a'), marker('b', '2'), None, &Decision::RepairTag { node: node('a'), marker: missing });
+        check(Some('a'), Some(marker('b', '1')), Some('b'), &Decision::RepairTag { node: node('a'), marker: missing });
+        check(Some('a'), Some(marker('b', '2')), None, &Decision::RepairTag { node: node('a'), marker: missing });
         let clone = Decision::Clone { node: node('a'), original: instance('2') };
-        check(Some('a'), marker('a', '2'), None, &clone);
-        check(Some('a'), marker('a', '2'), Some('a'), &clone);
+        check(Some('a'), Some(marker('a', '2')), None, &clone);
+        check(Some('a'), Some(marker('a', '2')), Some('a'), &clone);
     }
 
     fn digit() -> impl Strategy<Value = char> {
@@ -131,7 +131,7 @@ mod tests {
             tag in proptest::option::of(digit().prop_map(|d| node(d).to_string())),
         ) {
             let evidence = Evidence { cli, vault, file };
-            let marker = noted.and_then(|(node_digit, instance_digit)| marker(node_digit, instance_digit));
+            let marker = noted.map(|(node_digit, instance_digit)| marker(node_digit, instance_digit));
             let facts = Facts { evidence: evidence.clone(), marker: marker.clone(), instance: instance('1'), tag };
             match decide(&facts) {
                 Decision::Register => {

@@ -129,10 +129,6 @@ fn packaged_controls(found: &Found) -> Option<(Control, Control)> {
 mod tests {
     use super::*;
 
-    fn at(path: &str) -> Option<PathBuf> {
-        Some(path.into())
-    }
-
     fn check(found: &Found, agent: &str, stop: &str, start: &str) {
         let installation = detect(found).unwrap();
         assert_eq!(
@@ -143,10 +139,14 @@ mod tests {
 
     #[test]
     fn each_kind_of_installation() {
-        let package = Found { agent: at("/usr/bin/amazon-ssm-agent"), cli: at("/usr/bin/ssm-cli"), ..Found::default() };
+        let package = Found {
+            agent: Some(PathBuf::from("/usr/bin/amazon-ssm-agent")),
+            cli: Some(PathBuf::from("/usr/bin/ssm-cli")),
+            ..Found::default()
+        };
         let systemd = Found {
-            systemctl: at("/usr/bin/systemctl"),
-            service: at("/usr/sbin/service"),
+            systemctl: Some(PathBuf::from("/usr/bin/systemctl")),
+            service: Some(PathBuf::from("/usr/sbin/service")),
             packaged_unit: true,
             ..package.clone()
         };
@@ -156,11 +156,19 @@ mod tests {
             "systemctl stop amazon-ssm-agent.service",
             "systemctl start amazon-ssm-agent.service",
         );
-        let upstart = Found { initctl: at("/sbin/initctl"), service: at("/sbin/service"), ..package.clone() };
+        let upstart = Found {
+            initctl: Some(PathBuf::from("/sbin/initctl")),
+            service: Some(PathBuf::from("/sbin/service")),
+            ..package.clone()
+        };
         check(&upstart, "/usr/bin/amazon-ssm-agent", "initctl stop amazon-ssm-agent", "initctl start amazon-ssm-agent");
-        let write_up = Found { stop: at("/sbin/stop"), start: at("/sbin/start"), ..package.clone() };
+        let write_up = Found {
+            stop: Some(PathBuf::from("/sbin/stop")),
+            start: Some(PathBuf::from("/sbin/start")),
+            ..package.clone()
+        };
         check(&write_up, "/usr/bin/amazon-ssm-agent", "stop amazon-ssm-agent", "start amazon-ssm-agent");
-        let scripts = Found { service: at("/sbin/service"), ..package.clone() };
+        let scripts = Found { service: Some(PathBuf::from("/sbin/service")), ..package.clone() };
         check(&scripts, "/usr/bin/amazon-ssm-agent", "service amazon-ssm-agent stop", "service amazon-ssm-agent start");
         assert_eq!(detect(&package), Err(Missing::Control));
     }
@@ -168,9 +176,9 @@ mod tests {
     #[test]
     fn the_snap_has_programs_and_a_unit_of_its_own() {
         let snap = Found {
-            snap_agent: at("/snap/amazon-ssm-agent/current/amazon-ssm-agent"),
-            snap_cli: at("/snap/amazon-ssm-agent/current/ssm-cli"),
-            systemctl: at("/usr/bin/systemctl"),
+            snap_agent: Some(PathBuf::from("/snap/amazon-ssm-agent/current/amazon-ssm-agent")),
+            snap_cli: Some(PathBuf::from("/snap/amazon-ssm-agent/current/ssm-cli")),
+            systemctl: Some(PathBuf::from("/usr/bin/systemctl")),
             ..Found::default()
         };
         let unit = "snap.amazon-ssm-agent.amazon-ssm-agent.service";
@@ -180,15 +188,16 @@ mod tests {
             &format!("systemctl stop {unit}"),
             &format!("systemctl start {unit}"),
         );
-        assert_eq!(detect(&snap).unwrap().cli, at("/snap/amazon-ssm-agent/current/ssm-cli"));
+        assert_eq!(detect(&snap).unwrap().cli, Some(PathBuf::from("/snap/amazon-ssm-agent/current/ssm-cli")));
         assert_eq!(detect(&Found { packaged_unit: true, ..snap.clone() }), Err(Missing::Two));
         assert_eq!(detect(&Found { systemctl: None, ..snap }), Err(Missing::Control));
     }
 
     #[test]
     fn no_agent_says_how_to_get_one() {
-        let message =
-            detect(&Found { systemctl: at("/usr/bin/systemctl"), ..Found::default() }).unwrap_err().to_string();
+        let message = detect(&Found { systemctl: Some(PathBuf::from("/usr/bin/systemctl")), ..Found::default() })
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("yum install -y amazon-ssm-agent"), "{message}");
     }
 }

@@ -1,7 +1,7 @@
 //! `register-instance` runs as root on an agency's EC2 instance and makes it a managed node of the central account.
 //!
 //! # What it does
-//! 1. It asks the instance metadata service (IMDSv2 alone) who it is, and takes the credentials of the instance
+//! 1. It asks the instance metadata service (version 2 alone) who it is, and takes the credentials of the instance
 //!    profile from there. The default chain is never asked: an agent that is registered leaves the *central* account's
 //!    credentials in root's default profile.
 //! 2. It looks whether the machine is registered. If it is, the registration is left alone, and only the EC2 tag

@@ -16,7 +16,7 @@ async fn main() -> std::io::Result<ExitCode> {
     let stop = stop_on_signal_or_after(cli.timeout())?;
     let path = std::env::var_os("PATH");
     let machine = Local::new(cli.root(), path.as_deref(), cli.is_verbose(), SystemTime::now, stop);
-    let result = register_instance::run(&cli.settings(), &machine, &Clients::new()).await;
+    let result = Box::pin(register_instance::run(&cli.settings(), &machine, &Clients::new())).await;
     outcome::print(&result, cli.is_json());
     Ok(ExitCode::from(outcome::exit_code(&result)))
 }

@@ -14,7 +14,7 @@ use crate::decide::{Decision, Facts, MarkerState, decide};
 use crate::detect::{Found, Installation, PACKAGED_UNITS, SNAP_FOLDER, detect};
 use crate::evidence::{Cli, Evidence, REGISTRATION_FILE, Registration, VAULT_FILE, Vault, node_in_file};
 use crate::failure::{Failure, Reason};
-use crate::machine::Machine;
+use crate::machine::{Machine, Output};
 use crate::marker::{MARKER_FILE, Marker};
 use crate::outcome::{Done, Success};
 use crate::register::{self, NotRegistered, Registered};
@@ -226,10 +226,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         let cli = self.installation.cli.as_ref();
         let answer = cli.and_then(|cli| self.machine.run(cli, &["get-instance-information"], CLI_LIMIT).ok());
         Ok(Evidence {
-            cli: answer
-                .filter(|output| output.is_success())
-                .map(|output| Cli::parse(&output.stdout))
-                .unwrap_or_default(),
+            cli: answer.filter(Output::is_success).map(|output| Cli::parse(&output.stdout)).unwrap_or_default(),
             vault: Vault::parse(self.read(VAULT_FILE)?.as_deref()),
             file: self.read(REGISTRATION_FILE)?.as_deref().and_then(node_in_file),
         })

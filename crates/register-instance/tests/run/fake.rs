@@ -12,20 +12,20 @@ use register_instance::machine::{Ended, Machine, Output, Stop};
 use register_instance::outcome::{Success, json};
 use register_instance::{Failure, Settings, Source, run};
 
-pub const CODE: &str = "xUNf+/SecretSecret12";
-pub const RENEWED_CODE: &str = "renewed+/Secret12345";
-pub const INSTANCE: &str = "i-0123456789abcdef0";
-pub const ACCOUNT: &str = "222222222222";
-pub const NODE: &str = "mi-11111111111111111";
-pub const VAULT: &str = "/var/lib/amazon/ssm/Vault/Store/RegistrationKey";
-pub const NOTED: &str = "/var/lib/amazon/ssm/registration";
-pub const MARKER: &str = "/var/lib/tag-hub/registration.json";
-pub const STOPPED: &str = "/run/tag-hub-agent-stopped";
-pub const PARAMETER: &str = "/tag-hub/activation";
+pub(crate) const CODE: &str = "xUNf+/SecretSecret12";
+pub(crate) const RENEWED_CODE: &str = "renewed+/Secret12345";
+pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
+pub(crate) const ACCOUNT: &str = "222222222222";
+pub(crate) const NODE: &str = "mi-11111111111111111";
+pub(crate) const VAULT: &str = "/var/lib/amazon/ssm/Vault/Store/RegistrationKey";
+pub(crate) const NOTED: &str = "/var/lib/amazon/ssm/registration";
+pub(crate) const MARKER: &str = "/var/lib/tag-hub/registration.json";
+pub(crate) const STOPPED: &str = "/run/tag-hub-agent-stopped";
+pub(crate) const PARAMETER: &str = "/tag-hub/activation";
 
 /// What goes wrong at one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It does nothing and fails.
     Fail,
     /// It does its work, and says that it failed.
@@ -38,39 +38,40 @@ pub enum Fault {
 
 /// All that is remembered.
 #[derive(Debug, Clone, Default)]
-pub struct State {
-    pub files: BTreeMap<String, String>,
-    pub is_agent_running: bool,
-    pub tag: Option<String>,
-    pub shows_tags: bool,
-    pub parameters: BTreeMap<String, String>,
+#[expect(clippy::struct_excessive_bools, reason = "each is a circumstance of its own")]
+pub(crate) struct State {
+    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) is_agent_running: bool,
+    pub(crate) tag: Option<String>,
+    pub(crate) shows_tags: bool,
+    pub(crate) parameters: BTreeMap<String, String>,
     /// What the parameter becomes after it was read once.
-    pub renewed: Option<String>,
+    pub(crate) renewed: Option<String>,
     /// What the agent prints when it is to register, instead of registering.
-    pub agent_says: Vec<String>,
+    pub(crate) agent_says: Vec<String>,
     /// Errors of AWS by operation, each used up by one call.
-    pub aws_says: Vec<(&'static str, AwsError)>,
-    pub programs: Vec<&'static str>,
-    pub is_locked: bool,
-    pub is_not_root: bool,
-    pub nodes_made: usize,
-    pub faults: BTreeMap<usize, Fault>,
-    pub operations: usize,
-    pub stop: Option<Stop>,
+    pub(crate) aws_says: Vec<(&'static str, AwsError)>,
+    pub(crate) programs: Vec<&'static str>,
+    pub(crate) is_locked: bool,
+    pub(crate) is_not_root: bool,
+    pub(crate) nodes_made: usize,
+    pub(crate) faults: BTreeMap<usize, Fault>,
+    pub(crate) operations: usize,
+    pub(crate) stop: Option<Stop>,
     /// Everything that was done, in order.
-    pub calls: Vec<String>,
+    pub(crate) calls: Vec<String>,
     /// Everything that was said.
-    pub said: String,
-    pub paused: Duration,
-    pub time_limit: Option<Duration>,
+    pub(crate) said: String,
+    pub(crate) paused: Duration,
+    pub(crate) time_limit: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
-pub struct World(pub RefCell<State>);
+pub(crate) struct World(pub(crate) RefCell<State>);
 
 impl State {
     /// An instance that was just launched, with a working agent and a live activation.
-    pub fn fresh() -> Self {
+    pub(crate) fn fresh() -> Self {
         Self {
             is_agent_running: true,
             parameters: [(PARAMETER.to_owned(), activation(&[]))].into(),
@@ -80,7 +81,7 @@ impl State {
     }
 
     /// An instance that is registered, by whatever means.
-    pub fn registered() -> Self {
+    pub(crate) fn registered() -> Self {
         let mut state = Self::fresh();
         state
             .files
@@ -90,7 +91,7 @@ impl State {
     }
 
     /// The same, with the note of this tool for the instance named.
-    pub fn marked(instance: &str) -> Self {
+    pub(crate) fn marked(instance: &str) -> Self {
         let mut state = Self::registered();
         let marker = format!(
             r#"{{"managedInstanceId":"{NODE}","ec2InstanceId":"{instance}","account":"{ACCOUNT}","region":"us-west-2","registeredAt":"2026-11-01T00:00:00Z"}}"#
@@ -100,24 +101,24 @@ impl State {
     }
 
     /// The id in the vault.
-    pub fn registered_as(&self) -> Option<String> {
+    pub(crate) fn registered_as(&self) -> Option<String> {
         let record: serde_json::Value = serde_json::from_str(self.files.get(VAULT)?).unwrap();
         record["instanceID"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
     }
 
     /// The node and the instance in the note of this tool.
-    pub fn marker(&self) -> Option<(String, String)> {
+    pub(crate) fn marker(&self) -> Option<(String, String)> {
         let marker: serde_json::Value = serde_json::from_str(self.files.get(MARKER)?).ok()?;
         Some((marker["managedInstanceId"].as_str()?.to_owned(), marker["ec2InstanceId"].as_str()?.to_owned()))
     }
 
-    pub fn count(&self, call: &str) -> usize {
+    pub(crate) fn count(&self, call: &str) -> usize {
         self.calls.iter().filter(|made| made.starts_with(call)).count()
     }
 }
 
 /// The parameter of the hub, with some fields changed.
-pub fn activation(changes: &[(&str, &str)]) -> String {
+pub(crate) fn activation(changes: &[(&str, &str)]) -> String {
     let mut fields = serde_json::json!({
         "ActivationId": "bcf6faa8-83fd-419e-9534-96ad14131eb7", "ActivationCode": CODE, "Region": "us-east-1",
         "ExpirationDate": "2026-12-01T00:00:00Z", "Account": ACCOUNT,
@@ -128,7 +129,7 @@ pub fn activation(changes: &[(&str, &str)]) -> String {
     fields.to_string()
 }
 
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         source: Source::Json { parameter: PARAMETER.to_owned() },
         region: None,
@@ -137,17 +138,17 @@ pub fn settings() -> Settings {
     }
 }
 
-pub fn aws_error(code: &str, retryable: bool) -> AwsError {
+pub(crate) fn aws_error(code: &str, retryable: bool) -> AwsError {
     AwsError { operation: "test", code: code.to_owned(), message: "no".to_owned(), request_id: None, retryable }
 }
 
 impl World {
-    pub fn new(state: State) -> Self {
+    pub(crate) fn new(state: State) -> Self {
         Self(RefCell::new(state))
     }
 
     /// Runs, and checks what holds for every run.
-    pub fn run(&self, settings: &Settings) -> Result<Success, Failure> {
+    pub(crate) fn run(&self, settings: &Settings) -> Result<Success, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let result = runtime.block_on(run(settings, self, self));
         let state = self.0.borrow();
@@ -157,7 +158,7 @@ impl World {
         result
     }
 
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> State {
         self.0.borrow().clone()
     }
 

@@ -1,18 +1,16 @@
 //! The real machine, with small programs in place of the agent and systemd.
 
-#[expect(dead_code, reason = "other tests use what this one does not")]
-mod fake;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use fake::{CODE, NODE, State, World, settings};
 use register_instance::machine::{Local, stop_on_signal_or_after};
 use register_instance::outcome::{Done, Success};
 use register_instance::{Failure, Reason, run};
+
+use crate::fake::{CODE, NODE, State, World, settings};
 
 /// Keeps the agent's state in files beside the programs, as the real ones do under `/var/lib/amazon/ssm`.
 const SYSTEMCTL: &str = r#"#!/bin/sh

@@ -1,14 +1,12 @@
 //! What holds whatever goes wrong, at whatever step.
 
-#[expect(dead_code, reason = "other tests use what this one does not")]
-mod fake;
-
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use fake::{Fault, INSTANCE, NODE, STOPPED, State, VAULT, World, settings};
 use proptest::prelude::*;
 use register_instance::Reason;
+
+use crate::fake::{CODE, Fault, INSTANCE, NODE, STOPPED, State, VAULT, World, settings};
 
 /// Machines as a run may find them.
 fn starts() -> Vec<(&'static str, State)> {
@@ -82,7 +80,7 @@ fn check(name: &str, mut start: State, faults: BTreeMap<usize, Fault>) {
     let node = end.registered_as().expect("registered at the end");
     assert_eq!(end.tag.as_deref(), Some(node.as_str()), "{context}");
     assert_eq!(end.marker(), Some((node, INSTANCE.to_owned())), "{context}");
-    assert!(end.files.values().all(|contents| !contents.contains(fake::CODE)), "{context}");
+    assert!(end.files.values().all(|contents| !contents.contains(CODE)), "{context}");
 
     // And once it is registered it stays as it is.
     let files = end.files.clone();

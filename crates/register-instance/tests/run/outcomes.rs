@@ -1,15 +1,13 @@
 //! Whole runs, each with its outcome.
 
-#[expect(dead_code, reason = "other tests use what this one does not")]
-mod fake;
-
 use std::time::Duration;
 
-use fake::{
-    CODE, INSTANCE, MARKER, NODE, NOTED, PARAMETER, RENEWED_CODE, State, VAULT, World, activation, aws_error, settings,
-};
 use register_instance::outcome::Done;
 use register_instance::{Failure, Reason, Settings, Source};
+
+use crate::fake::{
+    CODE, INSTANCE, MARKER, NODE, NOTED, PARAMETER, RENEWED_CODE, State, VAULT, World, activation, aws_error, settings,
+};
 
 const FIRST_NODE: &str = "mi-00000000000000001";
 
