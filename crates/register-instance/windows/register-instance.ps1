@@ -50,6 +50,7 @@ $Service = 'AmazonSSMAgent'
 $NodePattern = 'mi-[0-9a-f]{17}'
 $Imds = 'http://169.254.169.254/latest'
 $RegisterSeconds = 60
+$IsPair = $PSCmdlet.ParameterSetName -eq 'Pair'
 
 function Say([string] $Text) { Write-Host "register-instance: $Text" }
 
@@ -104,7 +105,8 @@ function Get-RegisteredNode {
     $answered = $null
     $isEc2 = $false
     if (Test-Path -LiteralPath $Cli) {
-        $answer = "$(& $Cli get-instance-information 2>$null)"
+        # A line on its standard error would count as an error here.
+        try { $answer = "$(& $Cli get-instance-information 2>$null)" } catch { $answer = '' }
         if ($answer -match "`"instance-id`"\s*:\s*`"($NodePattern)`"") { $answered = $Matches[1] }
         $isEc2 = $answer -match '"instance-id"\s*:\s*"i-'
     }
@@ -137,7 +139,7 @@ function Get-ParameterText($Identity, [string] $Name) {
 }
 
 function Get-Activation($Identity) {
-    if ($PSCmdlet.ParameterSetName -eq 'Pair') {
+    if ($IsPair) {
         $code = (Get-ParameterText $Identity $ActivationCodeParameter).Trim()
         $id = (Get-ParameterText $Identity $ActivationIdParameter).Trim()
         $hub = if ($Region) { $Region } else { $Identity.Region }
@@ -204,8 +206,9 @@ function Register-Node($Activation) {
     if (-not $result.IsSuccess) { return [pscustomobject]@{ Node = $null; Text = $result.Text } }
     $named = @()
     if ($result.Text -match "Successfully registered.*?($NodePattern)") { $named += $Matches[1] }
-    $named += @(Get-Field (Read-Json $Vault) 'instanceID'; Get-NotedNode) | Where-Object { $_ }
-    $named = @($named | Select-Object -Unique)
+    $named += Get-Field (Read-Json $Vault) 'instanceID'
+    $named += Get-NotedNode
+    $named = @($named | Where-Object { $_ } | Select-Object -Unique)
     if ($named.Count -ne 1) { Fail 10 "the agent reports success, but names $($named.Count) nodes: $named. Run this again" }
     return [pscustomobject]@{ Node = $named[0]; Text = $result.Text }
 }
