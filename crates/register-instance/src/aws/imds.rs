@@ -1,0 +1,80 @@
+//! The instance metadata service, version 2 alone.
+
+use aws_config::imds::Client;
+use aws_config::imds::client::error::ImdsError;
+use hub::AwsError;
+use serde::Deserialize;
+
+use super::Identity;
+use crate::retry::IMDS_UNAVAILABLE;
+
+const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
+const OWN_TAG: &str = "/latest/meta-data/tags/instance/managedinstanceid";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Document {
+    account_id: hub::AccountId,
+    region: hub::Region,
+    instance_id: hub::Ec2InstanceId,
+}
+
+/// Reads the identity document.
+pub(super) async fn identity(client: &Client) -> Result<Identity, AwsError> {
+    let document = client.get(DOCUMENT).await.map_err(|error| problem(&error))?;
+    parse(document.as_ref())
+}
+
+/// None where the service does not show tags, and where there is no such tag: it answers 404 to both.
+pub(super) async fn own_tag(client: &Client) -> Option<String> {
+    client.get(OWN_TAG).await.ok().map(|value| value.as_ref().trim().to_owned())
+}
+
+fn parse(document: &str) -> Result<Identity, AwsError> {
+    let Document { account_id, region, instance_id } = serde_json::from_str(document)
+        .map_err(|error| failed("BadDocument", format!("the identity document cannot be read: {error}"), false))?;
+    Ok(Identity { account: account_id, region, instance: instance_id })
+}
+
+/// In words of our own: what the service answers may hold a token.
+fn problem(error: &ImdsError) -> AwsError {
+    match error {
+        ImdsError::ErrorResponse(context) => {
+            let status = context.response().status().as_u16();
+            failed("ImdsRefused", format!("the instance metadata service answers with status {status}"), status >= 500)
+        }
+        ImdsError::FailedToLoadToken(context) if context.is_dispatch_failure() => {
+            failed(IMDS_UNAVAILABLE, "nothing answers at the address of the instance metadata service".to_owned(), true)
+        }
+        ImdsError::FailedToLoadToken(_) => {
+            failed(IMDS_UNAVAILABLE, "the instance metadata service gives no token".to_owned(), true)
+        }
+        _ => failed(IMDS_UNAVAILABLE, "the instance metadata service does not answer".to_owned(), true),
+    }
+}
+
+fn failed(code: &str, message: String, retryable: bool) -> AwsError {
+    AwsError { operation: "imds:GetIdentity", code: code.to_owned(), message, request_id: None, retryable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_names_account_region_and_instance() {
+        let identity = parse(
+            r#"{"accountId":"222222222222","region":"us-west-2","instanceId":"i-0123456789abcdef0","imageId":"ami-1"}"#,
+        )
+        .unwrap();
+        assert_eq!(identity.account.as_str(), "222222222222");
+        assert_eq!((identity.region.as_str(), identity.instance.as_str()), ("us-west-2", "i-0123456789abcdef0"));
+    }
+
+    #[test]
+    fn a_bad_document_says_what_is_wrong() {
+        let error = parse(r#"{"accountId":"2","region":"us-west-2","instanceId":"i-0123456789abcdef0"}"#).unwrap_err();
+        assert!(error.message.contains("expected an account id of 12 digits"), "{error}");
+        assert!(!error.retryable);
+    }
+}
