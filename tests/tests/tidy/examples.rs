@@ -20,6 +20,22 @@ pub(crate) const EXAMPLES: [Examples; 27] = [
         bad: &[",", "a,", "a, b", "*x", "a*b", "a**", "document/a", "a,b,c,d"],
     },
     Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
+    Examples { parameter: "ActivationScheduleExpression", good: &[], bad: &[""] },
+    Examples {
+        parameter: "ActivationKmsKeyArn",
+        good: &["", "arn:aws-us-gov:kms:us-gov-west-1:222222222222:key/mrk-0123456789abcdef0123456789abcdef"],
+        bad: &[" ", "alias/aws/ssm", "arn:aws:kms:us-east-1:222222222222:alias/own"],
+    },
+    Examples {
+        parameter: "ActivationRegions",
+        good: &["", "us-east-1", "us-gov-west-1,us-gov-east-1"],
+        bad: &[" ", "us-east", "us-east-1, us-west-2", "us-east-1,"],
+    },
+    Examples {
+        parameter: "ActivationParameter",
+        good: &["/tag-hub/activation", "/a/b/c"],
+        bad: &["", "tag-hub/activation", "/tag hub", "/a//b", "/a/"],
+    },
     Examples {
         parameter: "FanoutScheduleExpression",
         good: &["", "rate(7 days)", "cron(0 2 ? * SUN *)"],

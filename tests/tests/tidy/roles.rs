@@ -72,9 +72,23 @@ const ON_SEVERAL_TYPES: [(&str, &[&str]); 1] =
     [("ssm:StartAutomationExecution", &[":document/", ":automation-definition/", ":automation-execution/"])];
 
 /// Who assumes the roles that no resource of their template names.
-const TRUSTED_BY_NAME: [(&str, &[&str]); 2] = [
+const TRUSTED_BY_NAME: [(&str, &[&str]); 5] = [
+    ("ActivationWriterRole", &["arn:${AWS::Partition}:iam::${CentralAccountId}:root"]),
+    ("InstanceRole", &["ec2.${AWS::URLSuffix}"]),
+    ("ManagedNodeRole", &["ssm.amazonaws.com"]),
     ("AdministrationRole", &["ssm.amazonaws.com"]),
     ("ExecutionRole", &["arn:${AWS::Partition}:iam::${AdminAccountId}:root", "ssm.amazonaws.com"]),
+];
+
+/// What is done with roles that no resource of their template acts as, and under which condition.
+const OF_OTHERS: [(&str, &[(Option<&str>, &str)]); 2] = [
+    // activation-issuer, from the central account.
+    ("ActivationWriterRole", &[(None, "ssm:GetParameter"), (None, "ssm:PutParameter")]),
+    // register-instance, on an instance.
+    (
+        "InstanceRole",
+        &[(None, "ssm:GetParameter"), (None, "ec2:CreateTags"), (Some("HasActivationKmsKey"), "kms:Decrypt")],
+    ),
 ];
 
 /// Roles whose permissions no resource of their template needs. Theirs are for runbooks, and the table in
@@ -103,6 +117,10 @@ pub(crate) fn problems(template: &Template) -> Vec<String> {
     }
     for role in template.of_kind("AWS::IAM::Role") {
         problems.extend(problems_of_trust(&role));
+        for (_, done) in OF_OTHERS.iter().filter(|(id, _)| *id == role.id) {
+            let done = done.iter().map(|(condition, action)| (condition.map(str::to_owned), (*action).to_owned()));
+            problems.extend(compare(&role, &done.collect()));
+        }
     }
     for bucket in template.of_kind("AWS::S3::Bucket") {
         problems.extend(problems_of_bucket(&bucket));
@@ -262,8 +280,11 @@ fn compare(role: &Resource<'_>, needed: &BTreeSet<(Option<String>, String)>) -> 
 
 fn principal<'a>(statement: &Statement<'a>) -> &'a str {
     let principal = &statement.value["Principal"];
-    let account = &principal["AWS"]["Fn::Sub"];
-    principal["Service"].as_str().or(account.as_str()).unwrap_or_default()
+    let [service, account] = [&principal["Service"], &principal["AWS"]].map(|one| {
+        let text = &one["Fn::Sub"];
+        one.as_str().or(text.as_str()).or(text[0].as_str())
+    });
+    service.or(account).unwrap_or_default()
 }
 
 fn said_on(resource: &Value, kind: &str) -> bool {
@@ -304,7 +325,8 @@ fn no_statement_can_go_unnoticed() {
 fn a_statement_too_many_is_noticed() {
     for template in templates() {
         for role in template.of_kind("AWS::IAM::Role").iter().filter(|role| !OF_RUNBOOKS.contains(&role.id)) {
-            let first = statements_of(role, "Policies").remove(0);
+            // A role with policies of AWS alone has no statement.
+            let Some(first) = statements_of(role, "Policies").into_iter().next() else { continue };
             let path = format!("/Resources/{}/Properties{}/Action", role.id, first.path);
             let changed = template.with(&path, &Value::from("ec2:TerminateInstances"));
             assert!(problems(&changed).len() > 1, "{}: terminates instances", role.place());
