@@ -9,7 +9,9 @@ SHELL := /bin/bash
 # Taken before the tools come first in the path, so that they are never installed by their own Python.
 PYTHON := $(or $(PYTHON),$(shell command -v python3))
 VENV ?= $(CURDIR)/.venv
-RUST_TARGET := x86_64-unknown-linux-gnu
+# Of what is built for Lambda. Everything else is built for this machine.
+ARCHITECTURE ?= x86_64
+RUST_TARGET := $(patsubst arm64,aarch64,$(ARCHITECTURE))-unknown-linux-gnu
 TEMPLATES := template.yaml $(wildcard cfn/*.yaml)
 
 # The target directory may lie outside the checkout.
@@ -17,20 +19,20 @@ TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export CARGO_TARGET_DIR := $(TARGET_DIR)
 # The local AWS reads these two: where MiniStack is installed, and where the packages of the functions are.
 export LOCAL_AWS_PYTHON := $(abspath $(VENV))/bin/python
-export LAMBDA_PACKAGES := $(TARGET_DIR)/lambda
+export LAMBDA_PACKAGES := $(TARGET_DIR)/lambda$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
 # cargo finds its subcommand lambda, and that one finds zig, through the path.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-# bare-echo is the yardstick for cold starts in the bench.
-FUNCTIONS := ssm-tag-manager tags-collector automation-fanout bare-echo
+# What is deployed as it is, without Lambda: the tool that registers instances.
+PROGRAMS := $(addprefix $(TARGET_DIR)/$(RUST_TARGET)/release/,$(notdir $(wildcard crates/register-instance)))
 
 # The stamp is named after the contents of the pins, so that a new checkout of the same pins has nothing to do.
 TOOLS := $(VENV)/.installed-$(shell cksum < requirements.txt | cut -d ' ' -f 1)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(TOOLS) ## Install the Python tools into .venv and look for the Rust ones
@@ -49,10 +51,22 @@ $(TOOLS): requirements.txt
 	@touch "$@"
 
 .PHONY: build
-build: setup ## Build the packages of the functions
+build: setup ## Build the packages of the functions (ARCHITECTURE=arm64 for that processor)
 	@test -d "$(TARGET_DIR)/$(RUST_TARGET)/release" \
 		|| echo "Building the functions as they are released: about 14 minutes the first time, on two cores."
-	@cargo lambda build --locked --release --target $(RUST_TARGET) --output-format zip $(addprefix -p ,$(FUNCTIONS))
+	@cargo lambda build --locked --release --output-format zip --lambda-dir "$(LAMBDA_PACKAGES)" \
+		$(if $(filter arm64,$(ARCHITECTURE)),--target $(RUST_TARGET).2.26)
+
+.PHONY: package
+package: build ## Lay out dist/: packages, templates and sums for a deployment without SAM's build
+	@"$(LOCAL_AWS_PYTHON)" scripts/dist.py "$(LAMBDA_PACKAGES)" dist $(PROGRAMS)
+	@cat dist/SHA256SUMS
+
+# SAM asks cargo lambda for each function by itself. All of them are there from `make build`, so nothing is compiled.
+.PHONY: sam
+sam: package ## Build the functions with SAM, and check that they are those of make package
+	@sam build --beta-features
+	@"$(LOCAL_AWS_PYTHON)" scripts/same.py .aws-sam/build dist
 
 .PHONY: check
 check: setup ## Check format, lints, documentation and templates
@@ -80,6 +94,10 @@ demo: build programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it 
 bench: build programs ## Measure what Tag Hub promises
 	@"$(TARGET_DIR)/debug/bench"
 
+.PHONY: dashboard
+dashboard: build programs ## Draw the dashboard with the figures of a local run, into docs/dashboard.svg
+	@"$(TARGET_DIR)/debug/dashboard"
+
 # The demo and the bench are built together with the tests: cargo would compile the AWS SDK anew for each of them
 # alone, because the tests turn on more of its features.
 .PHONY: programs
@@ -91,4 +109,4 @@ programs:
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf "$(VENV)" .aws-sam .local-aws
+	rm -rf "$(VENV)" .aws-sam .local-aws dist

@@ -2,12 +2,19 @@
 //!
 //! [`World`] is a central and two agency accounts on the local AWS, deployed by the templates of this
 //! repository with the packages that `make build` makes. [`Paths`] says where these are.
+//!
+//! [`document`] and [`Session`] run the commands of a document.
 
+pub mod document;
+mod emulator;
 mod instances;
 mod paths;
+mod session;
 mod template;
 mod world;
 
+pub use emulator::{Emulated, Emulator};
 pub use instances::Enrolled;
 pub use paths::Paths;
+pub use session::{Failure, Session};
 pub use world::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};

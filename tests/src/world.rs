@@ -57,6 +57,11 @@ impl World {
         Ok(world)
     }
 
+    /// Where the repository and the packages are.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+
     /// Deploys `template.yaml`.
     pub async fn deploy_central(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
         let (text, binaries) = template::packaged(&self.paths.text("template.yaml")?, "tag-hub-code");
@@ -107,15 +112,19 @@ impl World {
         stacks::deploy(&self.central(), &stack, &text, &parameters).await.context("deploy cfn/agency-grant.yaml")
     }
 
-    /// Deploys `cfn/agency.yaml` in an agency.
+    /// Deploys `cfn/agency.yaml` in an agency; these parameters go before those that it would have.
     pub async fn deploy_agency(&self, agency: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
         let client = self.aws.client(agency, HOME_REGION);
         let bucket = format!("tag-hub-code-{agency}");
         stacks::upload(&client, &bucket, "tags-collector.zip", self.paths.package("tags-collector")?).await?;
         let manager = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager");
-        let mut all =
-            vec![("CodeBucket", bucket.as_str()), ("CodeKey", "tags-collector.zip"), ("ManagerFunctionArn", &manager)];
-        all.extend(parameters);
+        let mut all = BTreeMap::from([
+            ("CodeBucket", bucket.as_str()),
+            ("CodeKey", "tags-collector.zip"),
+            ("ManagerFunctionArn", manager.as_str()),
+        ]);
+        all.extend(parameters.iter().copied());
+        let all: Vec<(&str, &str)> = all.into_iter().collect();
         let text = self.paths.text("cfn/agency.yaml")?;
         stacks::deploy(&client, "tag-hub-agency", &text, &all).await.context("deploy cfn/agency.yaml")
     }

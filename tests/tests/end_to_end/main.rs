@@ -4,10 +4,15 @@
 mod asynchronous;
 mod budget;
 mod configuration;
+mod documents;
+mod emulator;
 mod fanout;
 mod fanout_outcomes;
 mod fanout_refusals;
 mod hardship;
+mod inventory;
+mod lifecycle;
+mod mutation;
 mod ownership;
 mod propagation;
 mod reconcile;

@@ -12,7 +12,7 @@ mod scale;
 mod throughput;
 
 use clap::Parser;
-use tests::Paths;
+use tests::{Emulator, Paths};
 
 /// Measures calls, time, memory, cold starts, throughput and package sizes.
 #[derive(Parser)]
@@ -31,9 +31,10 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let paths = Paths::from_env()?;
     let folder = tempfile::tempdir()?;
-    let packages = package::unpack(&paths, folder.path())?;
+    let emulator = Emulator::new(&paths, folder.path())?;
+    let packages = package::unpack(&paths, &emulator)?;
     package::print(&packages);
-    cold_start::measure(&paths, &packages, folder.path())?;
+    cold_start::measure(&emulator, &packages)?;
     scale::measure(&paths, &packages, &arguments.sizes).await?;
     throughput::measure(&paths, &packages, arguments.rate).await?;
     fanout::measure(&paths, &packages).await

@@ -1,11 +1,8 @@
 //! The packages: their sizes, and the binaries in them.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::ensure;
-use tests::Paths;
+use tests::{Emulator, Paths};
 
 const LIMIT_MB: f64 = 6.0;
 
@@ -25,15 +22,10 @@ pub(crate) struct Package {
     binary_bytes: u64,
 }
 
-pub(crate) fn unpack(paths: &Paths, folder: &Path) -> anyhow::Result<Packages> {
+pub(crate) fn unpack(paths: &Paths, emulator: &Emulator) -> anyhow::Result<Packages> {
     let unpack = |name: &'static str| -> anyhow::Result<Package> {
         let zip = paths.packages.join(name).join("bootstrap.zip");
-        let target = folder.join(name);
-        std::fs::create_dir_all(&target)?;
-        let status = Command::new(&paths.python).args(["-m", "zipfile", "-e"]).args([&zip, &target]).status()?;
-        ensure!(status.success(), "{} cannot be unpacked", zip.display());
-        let bootstrap = target.join("bootstrap");
-        std::fs::set_permissions(&bootstrap, std::fs::Permissions::from_mode(0o755))?;
+        let bootstrap = emulator.unpack(paths, &zip)?;
         let (zipped_bytes, binary_bytes) = (std::fs::metadata(&zip)?.len(), std::fs::metadata(&bootstrap)?.len());
         Ok(Package { name, bootstrap, zipped_bytes, binary_bytes })
     };

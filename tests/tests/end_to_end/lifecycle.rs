@@ -1,0 +1,237 @@
+//! Stacks come, change and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use http::Method;
+use local_aws::{Client, InvocationType, stacks};
+use serde_json::{Value, json};
+use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, Paths, SECOND_REGION, World};
+
+use crate::inventory::inventory;
+use crate::tags;
+
+const ACCOUNTS: [&str; 3] = [CENTRAL, AGENCY_A, AGENCY_B];
+
+/// How a template is deployed here, beside `template.yaml`.
+enum Step {
+    /// A stack in each of these accounts and Regions, with these parameters.
+    Stack {
+        accounts: &'static [&'static str],
+        region: &'static str,
+        parameters: &'static [(&'static str, &'static str)],
+    },
+    /// The grant of every account, the central one among them.
+    Grants,
+    /// The collector in every account, beside the hub in the central one.
+    Collectors,
+    /// Not here.
+    Not { because: &'static str },
+}
+
+/// The templates in the order in which they are deployed. They are deleted in the other.
+const STEPS: [(&str, Step); 10] = [
+    ("cfn/agency-grant.yaml", Step::Grants),
+    ("cfn/agency.yaml", Step::Collectors),
+    (
+        "cfn/automation-administration-role.yaml",
+        Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] },
+    ),
+    (
+        "cfn/automation-execution-role.yaml",
+        Step::Stack {
+            accounts: &ACCOUNTS,
+            region: HOME_REGION,
+            parameters: &[("AdminAccountId", CENTRAL), ("AllowRestart", "Yes"), ("AllowPatching", "Yes")],
+        },
+    ),
+    ("cfn/patching-runbook.yaml", Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] }),
+    (
+        "cfn/agency-region.yaml",
+        Step::Stack {
+            accounts: &[AGENCY_A, AGENCY_B],
+            region: SECOND_REGION,
+            parameters: &[("HomeRegion", HOME_REGION)],
+        },
+    ),
+    ("cfn/operations.yaml", Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] }),
+    (
+        "cfn/instance-profile.yaml",
+        Step::Stack { accounts: &[AGENCY_A, AGENCY_B], region: HOME_REGION, parameters: &[] },
+    ),
+    (
+        "cfn/agency-grants.yaml",
+        Step::Stack {
+            accounts: &[CENTRAL],
+            region: HOME_REGION,
+            // No account may have a grant twice.
+            parameters: &[("AgencyAccountIds", "444444444444,555555555555")],
+        },
+    ),
+    ("cfn/agencies-stackset.yaml", Step::Not { because: "MiniStack has no stack sets" }),
+];
+
+#[tokio::test]
+async fn every_stack_comes_and_goes_without_a_trace() {
+    let world = World::start(Paths::from_env().unwrap(), 0, None).unwrap();
+    let before = everything(&world).await;
+    world.deploy_central(&[]).await.unwrap();
+    let mut deployed: Vec<(Client, String)> = Vec::new();
+    for (file, step) in steps(&world) {
+        deployed.extend(take(&world, &file, &step).await);
+    }
+    let full = everything(&world).await;
+    for (place, expected) in [
+        (CENTRAL, "function ssm-tag-manager"),
+        (CENTRAL, "function tags-collector"),
+        (AGENCY_B, "schedule tags-collector"),
+    ] {
+        assert!(full[&key(place, HOME_REGION)].contains(expected), "{place} has no {expected}: {full:#?}");
+    }
+
+    for (client, stack) in deployed.iter().rev() {
+        stacks::delete(client, stack).await.unwrap_or_else(|error| panic!("delete {stack}: {error}"));
+    }
+    stacks::delete(&world.central(), "tag-hub").await.unwrap();
+    let after = everything(&world).await;
+    for (place, found) in &after {
+        let left: Vec<_> =
+            found.difference(&before[place]).filter(|name| !name.starts_with("bucket tag-hub-code")).collect();
+        assert!(left.is_empty(), "{place} still has {left:#?}");
+    }
+}
+
+/// The steps of the templates that are there, each with its file.
+fn steps(world: &World) -> Vec<(String, Step)> {
+    let folder = world.paths().repository.join("cfn");
+    let there: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| format!("cfn/{}", entry.unwrap().file_name().into_string().unwrap()))
+        .collect();
+    let known: BTreeSet<String> = STEPS.iter().map(|(file, _)| (*file).to_owned()).collect();
+    let unknown: Vec<_> = there.difference(&known).collect();
+    assert!(unknown.is_empty(), "how are these deployed? {unknown:?}");
+    STEPS.into_iter().map(|(file, step)| (file.to_owned(), step)).filter(|(file, _)| there.contains(file)).collect()
+}
+
+/// Deploys a template wherever it belongs, and says what to delete.
+async fn take(world: &World, file: &str, step: &Step) -> Vec<(Client, String)> {
+    let mut stacks = Vec::new();
+    match step {
+        Step::Grants => {
+            for account in ACCOUNTS {
+                world.grant(account).await.unwrap();
+                stacks.push((world.central(), format!("tag-hub-agency-{account}")));
+            }
+        }
+        Step::Collectors => {
+            for account in ACCOUNTS {
+                world.deploy_agency(account, &[]).await.unwrap();
+                stacks.push((world.aws.client(account, HOME_REGION), "tag-hub-agency".to_owned()));
+                world.sweep_well(account).await.unwrap();
+            }
+        }
+        Step::Stack { accounts, region, parameters } => {
+            let text = world.paths().text(file).unwrap();
+            let stack = file.trim_start_matches("cfn/").trim_end_matches(".yaml");
+            for account in *accounts {
+                let client = world.aws.client(account, region);
+                let deployed = stacks::deploy(&client, stack, &text, parameters).await;
+                deployed.unwrap_or_else(|error| panic!("deploy {file} in {account}: {error}"));
+                stacks.push((client, stack.to_owned()));
+            }
+        }
+        Step::Not { because } => assert!(!because.is_empty(), "{file}"),
+    }
+    stacks
+}
+
+/// What there is in every account, in both Regions.
+async fn everything(world: &World) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found = BTreeMap::new();
+    for account in ACCOUNTS {
+        for region in [HOME_REGION, SECOND_REGION] {
+            found.insert(key(account, region), inventory(&world.aws.client(account, region)).await);
+        }
+    }
+    found
+}
+
+fn key(account: &str, region: &str) -> String {
+    format!("{account} in {region}")
+}
+
+#[tokio::test]
+async fn an_update_brings_new_code_and_new_behaviour_and_goes_back() {
+    let world = World::deployed().await.unwrap();
+    let enrolled = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD"), ("Role", "web")]).await.unwrap();
+    let client = world.aws.client(AGENCY_A, HOME_REGION);
+    let first = code_sum(&client).await;
+
+    // Packed anew the same binary is another package.
+    let folder = tempfile::tempdir().unwrap();
+    let script = world.paths().repository.join("scripts/dist.py");
+    let status = Command::new(&world.paths().python).args([&script, &world.paths().packages, folder.path()]).status();
+    assert!(status.unwrap().success());
+    let package = std::fs::read(folder.path().join("tags-collector.zip")).unwrap();
+    stacks::upload(&client, "tag-hub-code-222222222222", "second.zip", package).await.unwrap();
+    world.deploy_agency(AGENCY_A, &[("CodeKey", "second.zip"), ("ScheduleExpression", "rate(2 hours)")]).await.unwrap();
+    assert_ne!(code_sum(&client).await, first, "the function still has its first package");
+    assert_eq!(schedule(&client).await, "rate(2 hours)");
+    world.deploy_central(&[("TagPolicy", r#"{"include": ["Role"]}"#)]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(world.plain_tags(&enrolled.node), tags(&[("Role", "web")]));
+
+    world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+    assert_eq!((code_sum(&client).await, schedule(&client).await), (first, "rate(1 day)".to_owned()));
+    world.deploy_central(&[("TagPolicy", "{}")]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(world.plain_tags(&enrolled.node), tags(&[("Env", "PROD"), ("Role", "web")]));
+}
+
+async fn code_sum(client: &Client) -> String {
+    let path = "/2015-03-31/functions/tags-collector/configuration";
+    let answer = client.rest("lambda", Method::GET, path, &[], "").await.unwrap().json();
+    answer["CodeSha256"].as_str().unwrap().to_owned()
+}
+
+async fn schedule(client: &Client) -> String {
+    let answer = client.rest("scheduler", Method::GET, "/schedules/tags-collector", &[], "").await.unwrap().json();
+    answer["ScheduleExpression"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_policy_that_the_function_refuses_is_told_by_every_invocation_and_rings_the_alarm() {
+    let world = World::deployed().await.unwrap();
+    world.deploy_central(&[("TagPolicy", r#"{"maxTags": 99}"#)]).await.unwrap();
+    for _ in 0..2 {
+        let report = json!({"instances": []});
+        let answer = world.report(AGENCY_A, &report).await.unwrap();
+        // What is answered with this is what Lambda counts as an error.
+        assert!(answer.function_error.is_some(), "{}", answer.payload);
+        let told = answer.payload["errorMessage"].as_str().unwrap_or_default();
+        assert!(told.contains("maxTags: expected 1 to 47, got 99"), "{}", answer.payload);
+    }
+    let asked = [("StackName", "tag-hub"), ("LogicalResourceId", "SsmTagManagerErrorAlarm")];
+    let found = world.central().query("cloudformation", "DescribeStackResource", &asked).await.unwrap();
+    let alarm = found["StackResourceDetail"]["PhysicalResourceId"].as_str().unwrap();
+    let form = format!("Action=DescribeAlarms&Version=2010-08-01&AlarmNames.member.1={alarm}");
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let alarms = world.central().rest("monitoring", Method::POST, "/", &headers, form).await.unwrap();
+    let alarms = String::from_utf8_lossy(&alarms.body).into_owned();
+    // MiniStack does not tell the dimensions; that they name the function is a tidy test.
+    for part in [alarm, "<MetricName>Errors</MetricName>", "<Namespace>AWS/Lambda</Namespace>"] {
+        assert!(alarms.contains(part), "{part} is not in {alarms}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_policy_at_all_cannot_be_deployed() {
+    let world = World::start(Paths::from_env().unwrap(), 0, None).unwrap();
+    for policy in ["", "[]", "maxTags: 5", r#""{}""#] {
+        let error = world.deploy_central(&[("TagPolicy", policy)]).await.expect_err("the stack was deployed");
+        assert!(format!("{error:#}").contains("TagPolicy"), "{policy}: {error:#}");
+    }
+    let functions = world.central().invoke("ssm-tag-manager", InvocationType::RequestResponse, &Value::Null).await;
+    assert_eq!(functions.unwrap_err().code, "ResourceNotFoundException");
+}
