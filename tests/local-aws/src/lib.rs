@@ -19,9 +19,14 @@
 //! then taken by `MiniStack`'s own policy evaluator, for the exact resource and with the condition keys
 //! that AWS documents for the action; `MiniStack` itself would evaluate them against `*`.
 //!
+//! # A machine
+//! [`machine::Machine`] is an EC2 instance as a program on it sees it: a folder for `/`, with stand-ins for
+//! the agent and the service manager, and a metadata service.
+//!
 //! # Dials
 //! [`LocalAws::faults`] makes calls fail, wait or kill; [`LocalAws::calls`] counts them;
-//! [`LocalAws::set_lag`] holds `GetResources` back; [`LocalAws::automation`] says what becomes of each
+//! [`LocalAws::set_lag`] holds `GetResources` back; [`LocalAws::activations`] and [`LocalAws::commands`]
+//! show what was made and sent; [`LocalAws::automation`] says what becomes of each
 //! account and Region of an automation. [`Client`] and [`stacks`] are what a test needs
 //! to act as an account.
 //!

@@ -37,6 +37,8 @@ impl MiniStack {
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let program = home.path().join("ministack_beside_edge.py");
         std::fs::write(&program, include_str!("ministack_beside_edge.py")).context("write MiniStack's program")?;
+        let mended = home.path().join("ministack_mended.py");
+        std::fs::write(mended, include_str!("ministack_mended.py")).context("write MiniStack's program")?;
         let port = free_port()?;
         let child = Command::new(python)
             .arg(&program)

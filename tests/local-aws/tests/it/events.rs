@@ -47,7 +47,16 @@ async fn tag(client: &Client, operation: &str, id: &str, key: &str, value: &str)
 async fn tags_and_states_that_change_are_told_on_the_default_bus() {
     let aws = start();
     let agency = aws.client(AGENCY, REGION);
-    let (url, arn) = queue(&agency, "changes", json!({})).await;
+    let arn = format!("arn:aws:sqs:{REGION}:{AGENCY}:changes");
+    let source = json!({"ArnLike": {"aws:SourceArn": format!("arn:aws:events:*:{AGENCY}:rule/*")}});
+    let policy = json!({"Statement": [
+        {"Effect": "Deny", "Principal": "*", "Action": "sqs:*", "Resource": arn,
+         "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage",
+         "Resource": arn, "Condition": source}]});
+    let (url, _) = queue(&agency, "changes", json!({"Policy": policy.to_string()})).await;
+    let (closed, closed_arn) = queue(&agency, "closed", json!({})).await;
+    rule(&agency, "closed", "aws.tag", &json!({"Id": "1", "Arn": closed_arn})).await;
     rule(&agency, "tags", "aws.tag", &json!({"Id": "1", "Arn": arn})).await;
     rule(&agency, "states", "aws.ec2", &json!({"Id": "1", "Arn": arn})).await;
     let instance = launch(&agency, None).await.unwrap();
@@ -63,6 +72,8 @@ async fn tags_and_states_that_change_are_told_on_the_default_bus() {
     assert_eq!(told[1]["detail"], expected(2, json!({})));
     assert_eq!(told[0]["resources"], json!([format!("arn:aws:ec2:{REGION}:{AGENCY}:instance/{id}")]));
     assert_eq!((&told[0]["detail-type"], &told[0]["account"]), (&json!("Tag Change on Resource"), &json!(AGENCY)));
+
+    assert_eq!(drain(&agency, &closed).await, [Value::Null; 0], "its policy lets nobody send");
 
     aws.set_tag_events(false).unwrap();
     tag(&agency, "CreateTags", id, "Env", "DEV").await;

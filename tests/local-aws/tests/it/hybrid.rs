@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{AGENCY, CENTRAL, REGION, python, start};
 use local_aws::machine::{Fault, Kind, Machine, launch};
-use local_aws::{Client, Ec2Instance, LocalAws, NewNode, Options};
+use local_aws::{Client, Ec2Instance, ImdsState, LocalAws, NewNode, Options};
 use serde_json::{Value, json};
 
 fn alone() -> LocalAws {
@@ -144,6 +144,10 @@ async fn the_programs_of_a_machine_and_their_faults() {
 
     let unknown = run(&machine, "systemctl", &["list-unit-files", "snap.amazon-ssm-agent*"]).await;
     assert!(unknown.0 == 0 && unknown.1.ends_with("0 unit files listed.\n"), "{unknown:?}");
+    machine.uninstall_agent().unwrap();
+    assert_eq!(run(&machine, "systemctl", &["is-active", "amazon-ssm-agent"]).await.0, 4);
+    let machine = self::machine(&aws, Kind::RedHat);
+    let information = || run(&machine, "ssm-cli", &["get-instance-information"]);
     machine.set_fault("ssm-cli", Fault::Garbage, None).unwrap();
     assert!(serde_json::from_str::<Value>(&information().await.1).is_err());
 }
@@ -176,6 +180,27 @@ async fn a_command_reaches_the_nodes_that_carry_the_tag_when_it_is_sent() {
     bad["MaxConcurrency"] = json!("half");
     assert_eq!(central.json("ssm", "SendCommand", &bad).await.unwrap_err().code, "ValidationException");
     assert_eq!(aws.commands().list(CENTRAL, REGION).len(), 1);
+}
+
+#[tokio::test]
+async fn a_metadata_service_that_is_off_late_or_too_far_away() {
+    let aws = alone();
+    let machine = machine(&aws, Kind::UbuntuDeb);
+    let status = |path: &str| {
+        let (head, _) = ask(machine.imds().endpoint(), path, "x-aws-ec2-metadata-token-ttl-seconds: 60");
+        head.split(' ').nth(1).unwrap().to_owned()
+    };
+    let token = "PUT /latest/api/token";
+    machine.imds().set_state(ImdsState::Starting(2));
+    assert_eq!([status(token), status(token), status(token)], ["503", "503", "200"]);
+    machine.imds().set_state(ImdsState::Off);
+    assert_eq!(status(token), "403");
+    machine.imds().set_state(ImdsState::NoTokens);
+    assert_eq!(status("GET /latest/meta-data/instance-id"), "401");
+    assert_eq!(machine.imds().refused(), 1);
+    machine.imds().set_state(ImdsState::On);
+    let (_, document, credentials) = metadata(machine.imds().endpoint());
+    assert_eq!((&document["region"], &credentials["AccessKeyId"]), (&json!(REGION), &json!(AGENCY)));
 }
 
 async fn role(client: &Client, name: &str, trust: &Value, policy: &Value) {
@@ -275,25 +300,26 @@ async fn an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone() {
 
 /// As an SDK does it: a token, the identity document, the name of the role, its credentials.
 fn metadata(endpoint: &str) -> (String, Value, Value) {
-    let authority = endpoint.trim_start_matches("http://").to_owned();
-    let ask = |line: &str, header: &str| {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(&authority).unwrap();
-        let request = format!(
-            "{line} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: 0\r\n{header}\r\n\r\n"
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").map(|(head, body)| (head.to_owned(), body.to_owned())).unwrap()
-    };
-    let (head, _) = ask("GET /latest/meta-data/instance-id", "x: y");
+    let (head, _) = ask(endpoint, "GET /latest/meta-data/instance-id", "x: y");
     assert!(head.starts_with("HTTP/1.1 401"), "{head}");
-    let (_, token) = ask("PUT /latest/api/token", "x-aws-ec2-metadata-token-ttl-seconds: 60");
+    let (_, token) = ask(endpoint, "PUT /latest/api/token", "x-aws-ec2-metadata-token-ttl-seconds: 60");
     let header = format!("x-aws-ec2-metadata-token: {token}");
-    let (_, document) = ask("GET /latest/dynamic/instance-identity/document", &header);
+    let (_, document) = ask(endpoint, "GET /latest/dynamic/instance-identity/document", &header);
     let roles = "GET /latest/meta-data/iam/security-credentials/";
-    let (_, role) = ask(roles, &header);
-    let (_, credentials) = ask(&format!("{roles}{role}"), &header);
+    let (_, role) = ask(endpoint, roles, &header);
+    let (_, credentials) = ask(endpoint, &format!("{roles}{role}"), &header);
     (token, serde_json::from_str(&document).unwrap(), serde_json::from_str(&credentials).unwrap())
+}
+
+/// Head and body of an answer.
+fn ask(endpoint: &str, line: &str, header: &str) -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let authority = endpoint.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(authority).unwrap();
+    let request =
+        format!("{line} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: 0\r\n{header}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").map(|(head, body)| (head.to_owned(), body.to_owned())).unwrap()
 }
