@@ -59,8 +59,8 @@ impl Commands {
     /// `SendCommand` for a request that the model accepts.
     ///
     /// # Errors
-    /// `InvalidInstanceId` for an id of no node or of one that is not online, `InvalidTarget` for a key
-    /// that is not taken here, `InvalidParameters` where nothing or both ways are named.
+    /// `InvalidInstanceId` for an id of no node or of one that is not online, `DuplicateInstanceId`,
+    /// `InvalidTarget` for a key that is not taken here, `InvalidParameters` where nothing or both ways are named.
     pub(crate) fn send(&self, nodes: &Nodes, account: &str, region: &str, body: &Value) -> Result<Value, AwsError> {
         let all = nodes.list(account, region);
         let reached = reached(&all, body)?;
@@ -221,6 +221,9 @@ fn reached<'a>(all: &'a [Node], body: &Value) -> Result<Vec<&'a Node>, AwsError>
         (false, true) => {
             let online: BTreeSet<&str> =
                 all.iter().filter(|node| node.ping_status == "Online").map(|node| node.instance_id.as_str()).collect();
+            if ids.len() > ids.iter().collect::<BTreeSet<_>>().len() {
+                return Err(AwsError::new(400, "DuplicateInstanceId", ""));
+            }
             if let Some(bad) = ids.iter().find(|id| !online.contains(*id)) {
                 let message = format!("Instances [[{bad}]] not in a valid state for account");
                 return Err(AwsError::new(400, "InvalidInstanceId", message));
@@ -343,6 +346,8 @@ mod tests {
         nodes.set_ping_status(ACCOUNT, REGION, "mi-00000000000000000", "ConnectionLost");
         assert_eq!(send(json!(["mi-00000000000000000"])).unwrap_err().code, "InvalidInstanceId");
         assert_eq!(send(json!(["mi-fffffffffffffffff"])).unwrap_err().code, "InvalidInstanceId");
+        let twice = json!(["mi-00000000000000001", "mi-00000000000000001"]);
+        assert_eq!(send(twice).unwrap_err().code, "DuplicateInstanceId");
     }
 
     #[test]

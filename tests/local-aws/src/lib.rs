@@ -213,7 +213,11 @@ impl LocalAws {
     /// # Errors
     /// Where `MiniStack` is gone.
     pub fn set_organization(&self, id: &str) -> anyhow::Result<()> {
-        self.tell(&serde_json::json!({"organization": id}))
+        self.tell(&serde_json::json!({"organization": id}))?;
+        if let Some(upstream) = self.edge.upstream() {
+            upstream.access.forget();
+        }
+        Ok(())
     }
 
     fn tell(&self, dials: &serde_json::Value) -> anyhow::Result<()> {

@@ -172,11 +172,8 @@ impl Machine {
     /// # Errors
     /// Where the files can not be written.
     pub fn set_registration(&self, node: &str, region: &str) -> anyhow::Result<()> {
-        let registration = Registration { instance_id: node.to_owned(), region: region.to_owned() };
-        let text = serde_json::to_string(&registration)?;
-        Files::write(&self.files.path(Files::REGISTRATION), &text)?;
-        Files::write(&self.files.path(Files::VAULT), &text)?;
-        Ok(())
+        self.files.save_readable(node, region)?;
+        Ok(self.files.save(node, region)?)
     }
 
     /// What the service manager was told, such as `stop amazon-ssm-agent.service`, in order.

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::{AGENT_VERSION, Files, Registration, hang};
+use super::{AGENT_VERSION, Files, hang};
 use crate::clock;
 
 #[derive(Debug, Default, PartialEq)]
@@ -79,7 +79,7 @@ fn register(machine: &Files, endpoint: Option<&str>, flags: &Flags) -> u8 {
         }
     }
     let fault = machine.fault("amazon-ssm-agent", &["fail", "fail-after-write", "hang", "garbage", "no-id"]);
-    if save(machine, "", "").is_err() {
+    if machine.save("", "").is_err() {
         let text =
             "Registration failed due to Unable to save registration information. \nTry running as sudo/administrator.";
         log(machine, "ERROR", text);
@@ -106,7 +106,7 @@ fn register(machine: &Files, endpoint: Option<&str>, flags: &Flags) -> u8 {
         Ok(id) => id,
         Err(cause) => return failed(&cause),
     };
-    if save(machine, &id, &flags.region).is_err() || save_readable(machine, &id, &flags.region).is_err() {
+    if machine.save(&id, &flags.region).is_err() || machine.save_readable(&id, &flags.region).is_err() {
         log(machine, "ERROR", "Registration failed due to error persisting the instance registration information.");
         return 1;
     }
@@ -123,7 +123,7 @@ fn register(machine: &Files, endpoint: Option<&str>, flags: &Flags) -> u8 {
 }
 
 fn clear(machine: &Files) -> u8 {
-    if save(machine, "", "").is_err() {
+    if machine.save("", "").is_err() {
         log(
             machine,
             "ERROR",
@@ -133,17 +133,6 @@ fn clear(machine: &Files) -> u8 {
     }
     log(machine, "INFO", "Registration information has been removed from the instance.");
     0
-}
-
-/// The authoritative copy.
-fn save(machine: &Files, id: &str, region: &str) -> std::io::Result<()> {
-    let text = json!({"instanceID": id, "region": region, "privateKey": "", "privateKeyType": "Rsa"}).to_string();
-    Files::write(&machine.path(Files::VAULT), &text)
-}
-
-fn save_readable(machine: &Files, id: &str, region: &str) -> std::io::Result<()> {
-    let registration = Registration { instance_id: id.to_owned(), region: region.to_owned() };
-    Files::write(&machine.path(Files::REGISTRATION), &json!(registration).to_string())
 }
 
 /// An agent of a managed node writes the credentials of its role, which is central IT's, into root's default

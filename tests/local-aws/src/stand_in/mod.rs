@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// The version that the agent tells.
 pub(crate) const AGENT_VERSION: &str = "3.3.3050.0";
@@ -70,7 +71,7 @@ pub(crate) struct Files {
 }
 
 /// A registration, as the vault and the file beside it have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Registration {
     /// Empty where a registration was begun and not completed.
     #[serde(rename = "ManagedInstanceID", alias = "instanceID")]
@@ -112,6 +113,18 @@ impl Files {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(self.own(name));
         // A test that reads the log will miss the line.
         let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+    }
+
+    /// Writes the authoritative copy, in the agent's form.
+    pub(crate) fn save(&self, id: &str, region: &str) -> std::io::Result<()> {
+        let text = json!({"instanceID": id, "region": region, "privateKey": "", "privateKeyType": "Rsa"}).to_string();
+        Self::write(&self.path(Self::VAULT), &text)
+    }
+
+    /// Writes the readable copy.
+    pub(crate) fn save_readable(&self, id: &str, region: &str) -> std::io::Result<()> {
+        let text = json!({"ManagedInstanceID": id, "Region": region}).to_string();
+        Self::write(&self.path(Self::REGISTRATION), &text)
     }
 
     pub(crate) fn registration(&self, path: &str) -> Option<Registration> {
