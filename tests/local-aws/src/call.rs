@@ -18,7 +18,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn read(request: &Request<bytes::Bytes>) -> Self {
-        let scope = scope(request).unwrap_or_default();
+        let scope = scope(request).or_else(|| agents_scope(request)).unwrap_or_default();
         let operation = operation(&scope.service, request);
         let account = if is_account(&scope.access_key) { scope.access_key.clone() } else { String::new() };
         Self {
@@ -85,6 +85,18 @@ fn scope(request: &Request<bytes::Bytes>) -> Option<Scope> {
     let region = parts.nth(1)?.to_owned();
     let service = parts.next()?.to_owned();
     Some(Scope { access_key, region, service })
+}
+
+/// The agent signs nothing when it registers a node: its Region is in the name of the host, as in
+/// `ssm.us-east-1.amazonaws.com`, and empty where it is not.
+fn agents_scope(request: &Request<bytes::Bytes>) -> Option<Scope> {
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    if text("x-amz-target")? != "AmazonSSM.RegisterManagedInstance" {
+        return None;
+    }
+    let region = text("host").and_then(|host| host.strip_prefix("ssm.")?.split_once(".amazonaws.com"));
+    let region = region.map(|(region, _)| region.to_owned()).unwrap_or_default();
+    Some(Scope { access_key: String::new(), region, service: "ssm".to_owned() })
 }
 
 fn operation(service: &str, request: &Request<bytes::Bytes>) -> String {
@@ -174,9 +186,14 @@ pub(crate) fn query_value(uri: &Uri, name: &str) -> Option<String> {
 
 /// One value of a form body or a query string.
 pub(crate) fn form_value(form: &str, name: &str) -> Option<String> {
-    form.split('&').find_map(|pair| {
+    form_pairs(form).find_map(|(key, value)| (key == name).then_some(value))
+}
+
+/// The names and values of a form body or a query string.
+pub(crate) fn form_pairs(form: &str) -> impl Iterator<Item = (String, String)> {
+    form.split('&').map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (percent_decode(key) == name).then(|| percent_decode(value))
+        (percent_decode(key), percent_decode(value))
     })
 }
 
@@ -252,6 +269,17 @@ mod tests {
     fn a_request_without_a_signature_has_no_caller() {
         let call = Call::read(&Request::builder().uri("/x").body(bytes::Bytes::new()).unwrap());
         assert_eq!((call.service.as_str(), call.account.as_str()), ("unsigned", ""));
+    }
+
+    #[test]
+    fn the_agent_names_its_region_by_the_host() {
+        let register = |host: &str| {
+            let request = Request::post("/").header("x-amz-target", "AmazonSSM.RegisterManagedInstance");
+            Call::read(&request.header("host", host).body(bytes::Bytes::new()).unwrap())
+        };
+        let call = register("ssm.eu-west-1.amazonaws.com");
+        assert_eq!((call.name.as_str(), call.region.as_str()), ("ssm:RegisterManagedInstance", "eu-west-1"));
+        assert_eq!(register("127.0.0.1:4566").region, "");
     }
 
     #[test]

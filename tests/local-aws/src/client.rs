@@ -85,10 +85,26 @@ impl Client {
         self
     }
 
+    pub(crate) fn access_key(&self) -> &str {
+        &self.credentials.access_key
+    }
+
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
     /// This principal in a session of `role_arn`.
     pub async fn assume_role(&self, role_arn: &str, session: &str) -> Result<Self, AwsError> {
-        let params = [("RoleArn", role_arn), ("RoleSessionName", session)];
-        let answer = self.query("sts", "AssumeRole", &params).await?;
+        self.assume(&[("RoleArn", role_arn), ("RoleSessionName", session)]).await
+    }
+
+    /// The same with an external id.
+    pub async fn assume_role_with(&self, role_arn: &str, session: &str, external_id: &str) -> Result<Self, AwsError> {
+        self.assume(&[("RoleArn", role_arn), ("RoleSessionName", session), ("ExternalId", external_id)]).await
+    }
+
+    async fn assume(&self, params: &[(&str, &str)]) -> Result<Self, AwsError> {
+        let answer = self.query("sts", "AssumeRole", params).await?;
         let field = |name: &str| answer["Credentials"][name].as_str().unwrap_or_default().to_owned();
         let token = field("SessionToken");
         Ok(self.clone().with_credentials(&field("AccessKeyId"), &field("SecretAccessKey"), Some(&token)))
@@ -113,7 +129,7 @@ impl Client {
         Ok(self.send(service, request).await?.json())
     }
 
-    /// An operation of a query protocol: `cloudformation`, `iam`, `sts`, `ec2` or `sns`. Answers with
+    /// An operation of a query protocol: `cloudformation`, `iam`, `sts`, `ec2`, `sns` or `monitoring`. Answers with
     /// what is in `<OPERATIONResult>`, where there is one; lists become arrays.
     pub async fn query(&self, service: &str, operation: &str, params: &[(&str, &str)]) -> Result<Value, AwsError> {
         let version = match service {
@@ -122,6 +138,7 @@ impl Client {
             "sts" => "2011-06-15",
             "ec2" => "2016-11-15",
             "sns" => "2010-03-31",
+            "monitoring" => "2010-08-01",
             _ => return Err(unusable(format!("{service} has no query protocol here"))),
         };
         let mut form = format!("Action={operation}&Version={version}");

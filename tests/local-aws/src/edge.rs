@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::calls::Calls;
 use crate::faults::{Effect, Faults, Moment};
 use crate::forward::Forward;
+use crate::hybrid::{self, Hybrid, Need};
 use crate::invoke::{self, Target};
 use crate::kill::kill_function;
 use crate::model::Models;
@@ -21,7 +22,7 @@ use crate::nodes::{Nodes, node_arn};
 use crate::reply::{self, Protocol, Reply};
 use crate::ssm_tags::Operation;
 use crate::synthetic::Synthetic;
-use crate::{ssm_describe, ssm_tags, tagging, validate};
+use crate::{ec2_tags, ssm_describe, ssm_tags, tagging, validate};
 
 /// How a failed signature is called. Everything else that `MiniStack` says about an operation of the
 /// edge's is its own idea of that operation.
@@ -42,6 +43,7 @@ pub(crate) struct Edge {
     pub(crate) endpoint: String,
     pub(crate) nodes: Nodes,
     pub(crate) automation: Automation,
+    pub(crate) hybrid: Hybrid,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     models: Models,
@@ -69,6 +71,9 @@ enum Owned {
     Tags(Operation, Value),
     Describe(Value),
     Automation(automation::Operation, Value),
+    Hybrid(hybrid::Operation, Value),
+    Register(Value),
+    TagInstances(Vec<String>),
     GetResources(Value),
     Invoke(Target),
 }
@@ -83,6 +88,7 @@ impl Edge {
             endpoint,
             nodes: Nodes::default(),
             automation: Automation::default(),
+            hybrid: Hybrid::default(),
             faults: Faults::default(),
             calls: Calls::default(),
             models: Models::new(data),
@@ -91,9 +97,14 @@ impl Edge {
         }
     }
 
+    /// `MiniStack`, where it runs.
+    pub(crate) fn upstream(&self) -> Option<&Upstream> {
+        self.upstream.as_ref()
+    }
+
     pub(crate) async fn answer(&self, request: Request<Bytes>) -> Reply {
         let mut call = Call::read(&request);
-        self.find_account(&mut call).await;
+        self.find_account(&mut call, &request).await;
         let protocol = Protocol::of(&call.service, request.headers());
         let verdict = self.faults.judge(&call, |id| names(&request, id), Instant::now());
         if !verdict.wait.is_zero() {
@@ -112,14 +123,24 @@ impl Edge {
         reply
     }
 
-    /// The account of a key that is not an account id. Only `MiniStack` knows.
-    async fn find_account(&self, call: &mut Call) {
-        if call.account.is_empty()
+    /// The account of a key that is not an account id, which only `MiniStack` knows, or of the activation
+    /// that an agent registers with.
+    async fn find_account(&self, call: &mut Call, request: &Request<Bytes>) {
+        if call.operation() == hybrid::REGISTER
+            && let Some(account) = self.owner(request)
+        {
+            call.account = account;
+        } else if call.account.is_empty()
             && !call.access_key.is_empty()
             && let Some(upstream) = &self.upstream
         {
             call.account = upstream.access.account(&call.access_key).await.unwrap_or_default();
         }
+    }
+
+    fn owner(&self, request: &Request<Bytes>) -> Option<String> {
+        let body: Value = serde_json::from_slice(request.body()).ok()?;
+        self.hybrid.activations.owner(body["ActivationId"].as_str()?).map(|(account, _)| account)
     }
 
     fn kill(&self, functions: &[(String, Moment)], moment: Moment) {
@@ -164,13 +185,22 @@ impl Edge {
                 let body = body();
                 (!wants_only_ec2(&body)).then_some(Owned::Describe(body))
             }
-            ("ssm", operation) => match automation::Operation::parse(operation) {
-                Some(operation) => Some(Owned::Automation(operation, body())),
-                None => Operation::parse(operation).and_then(|operation| {
+            ("ssm", hybrid::REGISTER) => Some(Owned::Register(body())),
+            ("ssm", name) => {
+                let tags = |operation| {
                     let body = body();
                     ssm_tags::is_about_a_node(&body).then_some(Owned::Tags(operation, body))
-                }),
-            },
+                };
+                let hybrid = |operation| Owned::Hybrid(operation, body());
+                automation::Operation::parse(name)
+                    .map(|operation| Owned::Automation(operation, body()))
+                    .or_else(|| hybrid::Operation::parse(name).map(hybrid))
+                    .or_else(|| Operation::parse(name).and_then(tags))
+            }
+            ("ec2", operation) if self.upstream.is_some() && !call.is_root() => {
+                let form = String::from_utf8_lossy(request.body());
+                ec2_tags::instances(operation, &form).map(Owned::TagInstances)
+            }
             ("tagging", "GetResources") => {
                 let body = body();
                 tagging::is_about_nodes(&body).then_some(Owned::GetResources(body))
@@ -190,11 +220,21 @@ impl Edge {
         request: Request<Bytes>,
         owned: Owned,
     ) -> anyhow::Result<Result<Reply, AwsError>> {
+        let nodes = &self.nodes;
+        let owned = match (owned, &self.upstream) {
+            (Owned::Register(body), _) => {
+                let registered = hybrid::register(&self.hybrid.activations, nodes, &call.region, &body)?;
+                return Ok(registered.map(|answer| reply::json_body(&answer)));
+            }
+            (Owned::TagInstances(ids), Some(upstream)) => {
+                return ec2_tags::perform(upstream, call, &ids, request).await;
+            }
+            (owned, _) => owned,
+        };
         if let Some(refusal) = self.check_signature(call, &request).await? {
             return Ok(Ok(refusal));
         }
         let (account, region) = (call.account.as_str(), call.region.as_str());
-        let nodes = &self.nodes;
         match owned {
             Owned::Invoke(target) => match &self.upstream {
                 Some(upstream) => invoke::perform(upstream, call, &target, &request).await,
@@ -204,19 +244,31 @@ impl Edge {
                 let id = ssm_tags::node_id(&body);
                 let tags = nodes.tags(account, region, id).unwrap_or_default();
                 let context = ssm_tags::condition_keys(operation, &body, &tags);
-                let allowed = self.authorize(call, "ssm", &node_arn(account, region, id), context).await?;
+                let action = format!("ssm:{}", call.operation());
+                let allowed = self.authorize(call, &action, &node_arn(account, region, id), context).await?;
                 self.finish(call, allowed, "ssm", &body, || ssm_tags::perform(operation, nodes, account, region, &body))
             }
             Owned::Describe(body) => {
-                let allowed = self.authorize(call, "ssm", "*", Map::new()).await?;
+                let allowed = self.authorize(call, "ssm:DescribeInstanceInformation", "*", Map::new()).await?;
                 self.finish(call, allowed, "ssm", &body, || ssm_describe::perform(nodes, account, region, &body))
             }
             Owned::Automation(operation, body) => {
                 let model = self.models.get("ssm")?;
                 automation::serve(&self.automation, self.upstream.as_ref(), &model, call, operation, &body).await
             }
+            Owned::Hybrid(operation, body) => {
+                for need in hybrid::needs(call, operation, nodes, &body) {
+                    if let Err(denial) = self.decide(call, need).await? {
+                        return Ok(Err(denial));
+                    }
+                }
+                let (model, upstream) = (self.models.get("ssm")?, self.upstream.as_ref());
+                let done = hybrid::perform(&self.hybrid, nodes, upstream, &model, call, operation, &body).await?;
+                Ok(done.map(|answer| reply::json_body(&answer)))
+            }
+            Owned::Register(_) | Owned::TagInstances(_) => anyhow::bail!("answered before the signature is checked"),
             Owned::GetResources(body) => {
-                let allowed = self.authorize(call, "tag", "*", Map::new()).await?;
+                let allowed = self.authorize(call, "tag:GetResources", "*", Map::new()).await?;
                 self.finish(call, allowed, "resourcegroupstaggingapi", &body, || {
                     tagging::perform(nodes, account, region, &body)
                 })
@@ -250,26 +302,29 @@ impl Edge {
         Ok(code.filter(|code| SIGNATURE_ERRORS.contains(&code.as_str())).map(|_| reply))
     }
 
+    async fn decide(&self, call: &Call, need: Need) -> anyhow::Result<Result<(), AwsError>> {
+        self.authorize(call, need.action, &need.resource, need.context).await
+    }
+
     /// Without `MiniStack` everybody may do everything.
     async fn authorize(
         &self,
         call: &Call,
-        prefix: &str,
+        action: &str,
         resource: &str,
         context: Map<String, Value>,
     ) -> anyhow::Result<Result<(), AwsError>> {
         let Some(upstream) = self.upstream.as_ref().filter(|_| !call.is_root()) else { return Ok(Ok(())) };
-        let action = format!("{prefix}:{}", call.operation());
         let question = Question {
             access_key: call.access_key.clone(),
             region: call.region.clone(),
-            action: action.clone(),
+            action: action.to_owned(),
             resource: resource.to_owned(),
             context,
             policy: None,
         };
         let decision = upstream.access.decide(&question).await?;
-        Ok(match access::denial(&decision, &action, resource) {
+        Ok(match access::denial(&decision, action, resource) {
             Some(denial) => Err(AwsError::new(400, "AccessDeniedException", denial)),
             None => Ok(()),
         })

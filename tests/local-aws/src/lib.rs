@@ -7,6 +7,9 @@
 //! |---|---|
 //! | ssm `AddTagsToResource`, `RemoveTagsFromResource`, `ListTagsForResource` on a `ManagedInstance` | `MiniStack` takes any id and any character |
 //! | ssm `DescribeInstanceInformation` | it knows no hybrid nodes |
+//! | ssm `CreateActivation` and the two around it, `RegisterManagedInstance`, `DeregisterManagedInstance` | it has no activations |
+//! | ssm `SendCommand` and the three that read commands | it knows EC2 instances only |
+//! | ec2 `CreateTags` and `DeleteTags` on instances | it evaluates them against `*` |
 //! | ssm `StartAutomationExecution` and the four around it | it has no Automation |
 //! | tagging `GetResources` for `ssm:managed-instance` | likewise |
 //! | lambda `Invoke` of another account's function | it answers `ResourceNotFoundException` |
@@ -16,9 +19,14 @@
 //! then taken by `MiniStack`'s own policy evaluator, for the exact resource and with the condition keys
 //! that AWS documents for the action; `MiniStack` itself would evaluate them against `*`.
 //!
+//! # A machine
+//! [`machine::Machine`] is an EC2 instance as a program on it sees it: a folder for `/`, with stand-ins for
+//! the agent and the service manager, and a metadata service.
+//!
 //! # Dials
 //! [`LocalAws::faults`] makes calls fail, wait or kill; [`LocalAws::calls`] counts them;
-//! [`LocalAws::set_lag`] holds `GetResources` back; [`LocalAws::automation`] says what becomes of each
+//! [`LocalAws::set_lag`] holds `GetResources` back; [`LocalAws::activations`] and [`LocalAws::commands`]
+//! show what was made and sent; [`LocalAws::automation`] says what becomes of each
 //! account and Region of an automation. [`Client`] and [`stacks`] are what a test needs
 //! to act as an account.
 //!
@@ -28,17 +36,24 @@
 //! ([`Functions`]), for measurements on fleets of 100,000 nodes.
 
 mod access;
+mod activations;
 mod automation;
 mod aws_error;
 mod call;
 mod calls;
 mod client;
 mod clock;
+mod commands;
+mod ec2_tags;
 mod edge;
 mod faults;
 mod forward;
+mod hybrid;
+mod imds;
+mod inventory;
 mod invoke;
 mod kill;
+pub mod machine;
 mod model;
 mod nodes;
 mod process;
@@ -48,6 +63,7 @@ mod sign;
 mod ssm_describe;
 mod ssm_tags;
 pub mod stacks;
+pub mod stand_in;
 mod synthetic;
 mod tagging;
 mod validate;
@@ -59,11 +75,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+pub use activations::{Activation, Activations};
 pub use automation::{Automation, Outcome, Script, Unbegun};
 pub use aws_error::AwsError;
 pub use calls::{Calls, Count, Snapshot};
 pub use client::{Client, Invocation, InvocationType, RestReply};
+pub use commands::{Command, Commands};
 pub use faults::{Effect, Fault, FaultId, Faults, Moment};
+pub use imds::{Ec2Instance, Imds, ImdsState};
 pub use nodes::{NewNode, Node, Nodes};
 pub use synthetic::{Fleet, Functions, Instance, Invoked, Invoker};
 
@@ -101,7 +120,7 @@ pub struct LocalAws {
     edge: Arc<edge::Edge>,
     // The order matters: the edge stops serving before what it forwards to ends.
     _server: server::Server,
-    _ministack: Option<process::MiniStack>,
+    ministack: Option<process::MiniStack>,
 }
 
 impl LocalAws {
@@ -127,8 +146,8 @@ impl LocalAws {
             data,
             synthetic::Synthetic { fleet: options.fleet, functions: options.functions },
         ));
-        let server = server::Server::start(listener, Arc::clone(&edge))?;
-        Ok(Self { edge, _server: server, _ministack: ministack })
+        let server = server::Server::start(listener, server::edge(Arc::clone(&edge)), 2)?;
+        Ok(Self { edge, _server: server, ministack })
     }
 
     /// `http://127.0.0.1:PORT`, for `AWS_ENDPOINT_URL`.
@@ -139,6 +158,16 @@ impl LocalAws {
     /// The managed nodes of every account and Region.
     pub fn nodes(&self) -> &Nodes {
         &self.edge.nodes
+    }
+
+    /// The hybrid activations of every account and Region.
+    pub fn activations(&self) -> &Activations {
+        &self.edge.hybrid.activations
+    }
+
+    /// The commands of every account and Region, with the nodes that they reached.
+    pub fn commands(&self) -> &Commands {
+        &self.edge.hybrid.commands
     }
 
     /// The automations of every account and Region, and what happens in them.
@@ -160,6 +189,39 @@ impl LocalAws {
     /// shown at once.
     pub fn set_lag(&self, lag: Duration) {
         self.edge.nodes.set_lag(lag);
+    }
+
+    /// A metadata service for one EC2 instance, which is there until it is dropped.
+    ///
+    /// # Errors
+    /// Where no port is free.
+    pub fn imds(&self, instance: Ec2Instance) -> anyhow::Result<Imds> {
+        Imds::start(Arc::clone(&self.edge), instance)
+    }
+
+    /// Whether tags of EC2 instances that change put `Tag Change on Resource` events on the default bus;
+    /// at first they do.
+    ///
+    /// # Errors
+    /// Where `MiniStack` is gone.
+    pub fn set_tag_events(&self, on: bool) -> anyhow::Result<()> {
+        self.tell(&serde_json::json!({"tagEvents": on}))
+    }
+
+    /// The organization that every account belongs to, for `aws:PrincipalOrgID`; at first none.
+    ///
+    /// # Errors
+    /// Where `MiniStack` is gone.
+    pub fn set_organization(&self, id: &str) -> anyhow::Result<()> {
+        self.tell(&serde_json::json!({"organization": id}))?;
+        if let Some(upstream) = self.edge.upstream() {
+            upstream.access.forget();
+        }
+        Ok(())
+    }
+
+    fn tell(&self, dials: &serde_json::Value) -> anyhow::Result<()> {
+        self.ministack.as_ref().map_or(Ok(()), |ministack| ministack.tell(dials))
     }
 
     /// A client that acts as the root of `account` in `region`.

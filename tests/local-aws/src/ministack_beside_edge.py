@@ -1,11 +1,11 @@
-"""MiniStack as it runs behind the edge: itself, and what only its own process can do.
+"""MiniStack as it runs behind the edge: itself, mended, and what only its own process can do.
 
 It answers which principal an access key belongs to and what that principal's policies decide, with
 MiniStack's own evaluator and with any condition keys; iam:SimulatePrincipalPolicy there ignores
 ContextEntries, permissions boundaries and session policies. It ends, with every function process it
-started, when the process that started it is gone. Schedules fire within a second of their time.
-CloudFormation takes AWS::SSM::Document, for runbooks, and the edge may ask which roles Systems Manager
-could assume for an automation.
+started, when the process that started it is gone. CloudFormation takes AWS::SSM::Document, for runbooks,
+and the edge may ask which roles Systems Manager could assume for an automation or a managed node. An
+instance gets the credentials of its profile.
 """
 
 import json
@@ -13,12 +13,15 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from ministack import app as ministack
 from ministack.core import iam_evaluator as evaluator
 from ministack.core.responses import get_account_id, get_region, set_request_account_id, set_request_region
-from ministack.services import eventbridge, iam, scheduler
+from ministack.services import ec2, iam, sts
 from ministack.services.cloudformation import provisioners
+
+from ministack_mended import allows_service, dials, mend, role_of
 
 PATH = "/_local-aws/decide"
 
@@ -43,12 +46,8 @@ def decide(question):
     answer = {"account": principal.account, "principal": principal.arn}
     if "action" not in question:
         return answer
-    # aws:PrincipalArn of a role session is the role, and so are principals in resource policies.
-    arn = principal.arn
-    if principal.type == "AssumedRole":
-        name = evaluator._role_name_from_assumed_arn(principal.arn)
-        role = iam._roles.get_scoped(principal.account, None, name)
-        arn = (role or {}).get("Arn") or f"arn:aws:iam::{principal.account}:role/{name}"
+    # Principals in resource policies are roles, not their sessions.
+    arn = role_of(principal.arn)
     context = {"aws:tagkeys": None, **{name.lower(): value for name, value in question["context"].items()}}
     request = evaluator.EvalContext(
         principal_arn=arn,
@@ -89,27 +88,18 @@ def find_role(arn):
     return role if role and role.get("Arn") == arn else None
 
 
-def service_may_assume(arn, account, region):
-    """Whether Systems Manager can assume a role for an automation of this account and Region."""
+AN_AUTOMATION = "automation-execution/00000000-0000-4000-8000-000000000000"
+A_NODE = "managed-instance/mi-00000000000000000"
+
+
+def service_may_assume(arn, account, region, source=AN_AUTOMATION):
+    """Whether Systems Manager can assume a role for something of this account and Region."""
     role = find_role(arn)
     if role is None:
         return False
-    keys = {
-        "aws:sourceaccount": account,
-        "aws:sourcearn": f"arn:aws:ssm:{region}:{account}:automation-execution/00000000-0000-4000-8000-000000000000",
-    }
+    keys = {"aws:sourceaccount": account, "aws:sourcearn": f"arn:aws:ssm:{region}:{account}:{source}"}
     document = role.get("AssumeRolePolicyDocument", "{}")
-    document = json.loads(document) if isinstance(document, str) else document
-    # The evaluator knows services as principals for MiniStack's own calls only.
-    statements = document.get("Statement", [])
-    for statement in statements if isinstance(statements, list) else [statements]:
-        principal = statement.get("Principal")
-        services = principal.get("Service", []) if isinstance(principal, dict) else []
-        if "ssm.amazonaws.com" in ([services] if isinstance(services, str) else services):
-            asked = asking("ssm.amazonaws.com", "sts:AssumeRole", arn, region, **keys)
-            if evaluator.evaluate_trust_policy({"Statement": [{**statement, "Principal": "*"}]}, "*", asked):
-                return True
-    return False
+    return allows_service(document, "ssm.amazonaws.com", "sts:AssumeRole", arn, **keys)
 
 
 def may_assume(by, arn, region):
@@ -136,6 +126,48 @@ def automation(question):
     }
 
 
+def instance_credentials(question):
+    """What the metadata service of an instance hands out, from the role of its profile."""
+    account, region, name = question["account"], question["region"], question["instance"]
+    set_request_account_id(account)
+    set_request_region(region)
+    instance = ec2._instances.get(name)
+    if instance is None or instance["State"]["Name"] == "terminated":
+        return {"exists": False}
+    answer = {"exists": True, "address": instance.get("PrivateIpAddress") or "", "type": instance.get("InstanceType")}
+    profile = (instance.get("IamInstanceProfile") or {}).get("Arn")
+    profile = profile and iam._lookup_instance_profile(arn=profile)
+    roles = (profile or {}).get("Roles") or []
+    if not roles:
+        return answer
+    role = roles[0] if isinstance(roles[0], str) else roles[0]["RoleName"]
+    role = iam._roles.get(role)
+    if role is None or not question["credentials"]:
+        return {**answer, "profile": profile["Arn"], "role": role and role["RoleName"]}
+    key, secret, token = iam._gen_session_access_key(), iam._gen_secret(), iam._gen_session_token()
+    lifetime = 6 * 3600
+    sts.register_session(key, {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/{name}",
+        "UserId": f"{role['RoleId']}:{name}",
+        "SecretAccessKey": secret,
+        "SessionToken": token,
+        "Expiration": time.time() + lifetime,
+        "AccountId": account,
+        "PrincipalType": "AssumedRole",
+        "SourceInstance": f"arn:aws:ec2:{region}:{account}:instance/{name}",
+    })
+    credentials = {
+        "Code": "Success",
+        "LastUpdated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "Type": "AWS-HMAC",
+        "AccessKeyId": key,
+        "SecretAccessKey": secret,
+        "Token": token,
+        "Expiration": iam._future(lifetime),
+    }
+    return {**answer, "profile": profile["Arn"], "role": role["RoleName"], "credentials": credentials}
+
+
 # The handlers of AWS::SSM::Document.
 def create_document(logical_id, properties, stack):
     content = properties["Content"]
@@ -158,6 +190,20 @@ def delete_document(name, properties):
     documents.pop((get_account_id(), get_region(), name), None)
 
 
+def answered(question):
+    if "automation" in question:
+        return automation(question["automation"])
+    if "node" in question:
+        node = question["node"]
+        return {"assumable": service_may_assume(node["role"], node["account"], node["region"], A_NODE)}
+    if "instance" in question:
+        return instance_credentials(question)
+    if "dials" in question:
+        dials.update(question["dials"])
+        return dials
+    return decide(question)
+
+
 inner = ministack.app
 
 
@@ -170,9 +216,7 @@ async def app(scope, receive, send):
         body += message.get("body", b"")
         if not message.get("more_body"):
             break
-    question = json.loads(body)
-    answer = automation(question["automation"]) if "automation" in question else decide(question)
-    answer = json.dumps(answer).encode()
+    answer = json.dumps(answered(json.loads(body))).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
     await send({"type": "http.response.body", "body": answer})
 
@@ -182,8 +226,7 @@ provisioners._RESOURCE_HANDLERS["AWS::SSM::Document"] = {
     "update": update_document,
     "delete": delete_document,
 }
-eventbridge._SCHEDULER_TICK_INTERVAL = 1
-scheduler._SCHEDULE_TICK_INTERVAL = 1
+mend()
 threading.Thread(target=end_with_parent, daemon=True).start()
 ministack.app = app
 ministack.main()

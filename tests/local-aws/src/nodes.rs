@@ -25,6 +25,8 @@ pub struct NewNode {
     pub ip_address: String,
     /// `Linux`, `Windows` or `MacOS`.
     pub platform_type: String,
+    /// Such as `Amazon Linux`.
+    pub platform_name: String,
     pub agent_version: String,
     /// `CreateActivation.Tags`, put on the node at registration.
     pub tags: BTreeMap<String, String>,
@@ -40,6 +42,7 @@ impl Default for NewNode {
             computer_name: "node.internal".to_owned(),
             ip_address: "10.0.0.1".to_owned(),
             platform_type: "Linux".to_owned(),
+            platform_name: "Amazon Linux".to_owned(),
             agent_version: "3.3.3050.0".to_owned(),
             tags: BTreeMap::new(),
         }
@@ -56,6 +59,7 @@ pub struct Node {
     pub registration_date: SystemTime,
     pub agent_version: String,
     pub platform_type: String,
+    pub platform_name: String,
     pub activation_id: String,
     pub iam_role: String,
     pub name: Option<String>,
@@ -125,6 +129,7 @@ impl Nodes {
             registration_date: now,
             agent_version: node.agent_version,
             platform_type: node.platform_type,
+            platform_name: node.platform_name,
             activation_id: node.activation_id,
             iam_role: node.iam_role,
             name: node.name,
@@ -164,12 +169,23 @@ impl Nodes {
 
     /// The status that the node reports from now on, such as `ConnectionLost`; whether there is such a node.
     pub fn set_ping_status(&self, account: &str, region: &str, id: &str, status: &str) -> bool {
+        self.update(account, region, id, |node| status.clone_into(&mut node.ping_status))
+    }
+
+    /// The status, and how long ago the node was last heard of; whether there is such a node.
+    pub fn set_ping(&self, account: &str, region: &str, id: &str, status: &str, ago: Duration) -> bool {
+        self.update(account, region, id, |node| {
+            status.clone_into(&mut node.ping_status);
+            let now = clock::now();
+            node.last_ping = now.checked_sub(ago).unwrap_or(now);
+        })
+    }
+
+    /// Changes what the node tells of itself, its platform or its name for example; whether there is such a node.
+    pub fn update(&self, account: &str, region: &str, id: &str, change: impl FnOnce(&mut Node)) -> bool {
         let mut homes = self.write();
         let node = homes.get_mut(&home_key(account, region)).and_then(|home| home.get_mut(id));
-        node.is_some_and(|node| {
-            status.clone_into(&mut node.ping_status);
-            true
-        })
+        node.map(change).is_some()
     }
 
     /// All nodes of an account in a Region, by id.

@@ -37,6 +37,8 @@ impl MiniStack {
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let program = home.path().join("ministack_beside_edge.py");
         std::fs::write(&program, include_str!("ministack_beside_edge.py")).context("write MiniStack's program")?;
+        let mended = home.path().join("ministack_mended.py");
+        std::fs::write(mended, include_str!("ministack_mended.py")).context("write MiniStack's program")?;
         let port = free_port()?;
         let child = Command::new(python)
             .arg(&program)
@@ -67,6 +69,19 @@ impl MiniStack {
     /// `127.0.0.1:PORT`.
     pub(crate) fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Tells `MiniStack`'s own process how a dial stands.
+    pub(crate) fn tell(&self, dials: &serde_json::Value) -> anyhow::Result<()> {
+        let body = serde_json::json!({"dials": dials}).to_string();
+        let request = format!(
+            "POST /_local-aws/decide HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        match ask(self.port, &request).context("set a dial of MiniStack")? {
+            Some(200) => Ok(()),
+            status => bail!("MiniStack answered {status:?} to a dial"),
+        }
     }
 
     fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -114,15 +129,18 @@ fn free_port() -> anyhow::Result<u16> {
 }
 
 fn is_ready(port: u16) -> bool {
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /_ministack/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
-    };
-    ask().is_ok_and(|answer| answer.split_ascii_whitespace().nth(1) == Some("200"))
+    let request = "GET /_ministack/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    matches!(ask(port, request), Ok(Some(200)))
+}
+
+/// Sends a request; the status of its answer.
+fn ask(port: u16, request: &str) -> std::io::Result<Option<u16>> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.split_ascii_whitespace().nth(1).and_then(|status| status.parse().ok()))
 }
 
 fn last_lines(log: &Path) -> String {

@@ -1,4 +1,4 @@
-//! The edge's listener, on threads of its own.
+//! Listeners on threads of their own: the edge's, and those of metadata services.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -21,13 +21,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(listener: TcpListener, edge: Arc<Edge>) -> anyhow::Result<Self> {
+    pub(crate) fn start(listener: TcpListener, app: Router, threads: usize) -> anyhow::Result<Self> {
         listener.set_nonblocking(true).context("prepare the listener")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name("local-aws".to_owned()).spawn(move || {
             runtime.block_on(async move {
-                let app = Router::new().fallback(serve).with_state(edge);
                 let serving = async {
                     let listener = tokio::net::TcpListener::from_std(listener)?;
                     axum::serve(listener, app).await
@@ -53,6 +52,11 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// What the edge answers.
+pub(crate) fn edge(edge: Arc<Edge>) -> Router {
+    Router::new().fallback(serve).with_state(edge)
 }
 
 async fn serve(State(edge): State<Arc<Edge>>, request: Request<Body>) -> Response<Body> {

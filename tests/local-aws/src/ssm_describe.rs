@@ -132,6 +132,7 @@ fn information(node: &Node) -> Value {
         "LastPingDateTime": clock::epoch_seconds(node.last_ping),
         "AgentVersion": node.agent_version,
         "PlatformType": node.platform_type,
+        "PlatformName": node.platform_name,
         "ActivationId": node.activation_id,
         "IamRole": node.iam_role,
         "RegistrationDate": clock::epoch_seconds(node.registration_date),

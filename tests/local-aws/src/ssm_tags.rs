@@ -119,7 +119,8 @@ pub(crate) fn tag_list(tags: &Tags) -> Value {
     tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect()
 }
 
-fn requested(body: &Value) -> Vec<(&str, &str)> {
+/// The tags of a request.
+pub(crate) fn requested(body: &Value) -> Vec<(&str, &str)> {
     let tags = body["Tags"].as_array().into_iter().flatten();
     tags.filter_map(|tag| Some((tag["Key"].as_str()?, tag["Value"].as_str()?))).collect()
 }

@@ -9,6 +9,8 @@ use crate::aws_error::AwsError;
 use crate::client::Client;
 use crate::xml;
 
+pub use crate::inventory::inventory;
+
 const DONE_WITHIN: Duration = Duration::from_mins(2);
 const POLL_EVERY: Duration = Duration::from_millis(50);
 

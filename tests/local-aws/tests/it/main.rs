@@ -5,5 +5,7 @@
 mod alone;
 mod automation_alone;
 mod automation_ministack;
+mod events;
+mod hybrid;
 mod ministack;
 mod support;

@@ -35,7 +35,12 @@ while True:
         event = json.load(invocation)
         request = invocation.headers["Lambda-Runtime-Aws-Request-Id"]
         arn = invocation.headers["Lambda-Runtime-Invoked-Function-Arn"]
-    if "service" in event:
+    if "Records" in event and os.environ.get("SEEN"):
+        call({"service": "sqs", "operation": "SendMessage",
+              "input": {"QueueUrl": os.environ["SEEN"], "MessageBody": str(len(event["Records"]))}})
+        failed = [record["messageId"] for record in event["Records"] if json.loads(record["body"]).get("fail")]
+        answer = {"batchItemFailures": [{"itemIdentifier": name} for name in failed]}
+    elif "service" in event:
         answer = call(event)
     elif event.get("fail"):
         print("failing as asked", flush=True)

@@ -1,0 +1,14 @@
+//! Stands in for `amazon-ssm-agent`, `ssm-cli` and `systemctl`, by the name that it is called with.
+
+use std::process::ExitCode;
+
+use local_aws::stand_in::{Setting, run};
+
+fn main() -> ExitCode {
+    let setting = Setting {
+        root: std::env::var_os("SSM_AGENT_ROOT").map(Into::into),
+        endpoint: std::env::var_os("AWS_ENDPOINT_URL").and_then(|url| url.into_string().ok()),
+    };
+    let arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    ExitCode::from(run(arguments, &setting))
+}

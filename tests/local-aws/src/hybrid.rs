@@ -1,0 +1,237 @@
+//! What Systems Manager does with hybrid nodes: activations, registration and its end, Run Command.
+//!
+//! Each operation says what has to be allowed, as in the service authorization reference; then it is
+//! checked against the model and performed.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::activations::{self, Activations};
+use crate::aws_error::AwsError;
+use crate::call::Call;
+use crate::commands::{Commands, document_name};
+use crate::edge::Upstream;
+use crate::model::Model;
+use crate::nodes::{Nodes, node_arn};
+use crate::ssm_tags::{self, requested};
+use crate::validate;
+
+/// An operation that a principal signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    CreateActivation,
+    DescribeActivations,
+    DeleteActivation,
+    Deregister,
+    SendCommand,
+    ListCommands,
+    ListInvocations,
+    GetInvocation,
+}
+
+impl Operation {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        match name {
+            "CreateActivation" => Some(Self::CreateActivation),
+            "DescribeActivations" => Some(Self::DescribeActivations),
+            "DeleteActivation" => Some(Self::DeleteActivation),
+            "DeregisterManagedInstance" => Some(Self::Deregister),
+            "SendCommand" => Some(Self::SendCommand),
+            "ListCommands" => Some(Self::ListCommands),
+            "ListCommandInvocations" => Some(Self::ListInvocations),
+            "GetCommandInvocation" => Some(Self::GetInvocation),
+            _ => None,
+        }
+    }
+}
+
+/// The operation of the agent, which nobody signs.
+pub(crate) const REGISTER: &str = "RegisterManagedInstance";
+
+/// What the operations work on.
+#[derive(Debug, Default)]
+pub(crate) struct Hybrid {
+    pub(crate) activations: Activations,
+    pub(crate) commands: Commands,
+}
+
+/// An action that has to be allowed on a resource.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Need {
+    pub(crate) action: &'static str,
+    pub(crate) resource: String,
+    pub(crate) context: Map<String, Value>,
+}
+
+/// What has to be allowed, all of it. With tags as targets, `ssm:SendCommand` is asked for on
+/// `managed-instance/*`.
+pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Value) -> Vec<Need> {
+    let (account, region) = (call.account.as_str(), call.region.as_str());
+    let on = |action, resource: String| Need { action, resource, context: Map::new() };
+    let everything = |action| vec![on(action, "*".to_owned())];
+    match operation {
+        Operation::CreateActivation => {
+            let pairs = requested(body);
+            let mut context: Map<String, Value> =
+                pairs.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), json!(value))).collect();
+            if !pairs.is_empty() {
+                context.insert("aws:TagKeys".to_owned(), pairs.iter().map(|(key, _)| json!(key)).collect());
+            }
+            let create = Need { action: "ssm:CreateActivation", resource: "*".to_owned(), context };
+            let service = Map::from_iter([("iam:PassedToService".to_owned(), json!("ssm.amazonaws.com"))]);
+            vec![create, Need { action: "iam:PassRole", resource: role_arn(account, body), context: service }]
+        }
+        Operation::DescribeActivations => everything("ssm:DescribeActivations"),
+        Operation::DeleteActivation => everything("ssm:DeleteActivation"),
+        Operation::Deregister => {
+            let id = body["InstanceId"].as_str().unwrap_or_default();
+            let tags = nodes.tags(account, region, id).unwrap_or_default();
+            let mut context = ssm_tags::condition_keys(ssm_tags::Operation::List, body, &tags);
+            context.extend(tags.iter().map(|(key, value)| (format!("ssm:resourceTag/{key}"), json!(value))));
+            vec![Need { action: "ssm:DeregisterManagedInstance", resource: node_arn(account, region, id), context }]
+        }
+        Operation::SendCommand => {
+            let name = document_name(body);
+            let owner = if name.starts_with("AWS-") { "" } else { account };
+            let document = on("ssm:SendCommand", format!("arn:aws:ssm:{region}:{owner}:document/{name}"));
+            let ids: Vec<&str> = match crate::xml::items(&body["InstanceIds"]) {
+                [] => vec!["*"],
+                ids => ids.iter().filter_map(Value::as_str).collect(),
+            };
+            let nodes = ids.into_iter().map(|id| on("ssm:SendCommand", node_arn(account, region, id)));
+            [document].into_iter().chain(nodes).collect()
+        }
+        Operation::ListCommands => everything("ssm:ListCommands"),
+        Operation::ListInvocations => everything("ssm:ListCommandInvocations"),
+        Operation::GetInvocation => everything("ssm:GetCommandInvocation"),
+    }
+}
+
+/// Performs a request that is allowed.
+pub(crate) async fn perform(
+    hybrid: &Hybrid,
+    nodes: &Nodes,
+    upstream: Option<&Upstream>,
+    model: &Model,
+    call: &Call,
+    operation: Operation,
+    body: &Value,
+) -> anyhow::Result<Result<Value, AwsError>> {
+    if let Err(error) = validate::input(model, call.operation(), body) {
+        return Ok(Err(error));
+    }
+    let (account, region) = (call.account.as_str(), call.region.as_str());
+    let Hybrid { activations, commands } = hybrid;
+    Ok(match operation {
+        Operation::CreateActivation => match check_role(upstream, account, region, body).await? {
+            Ok(()) => activations.create(account, region, body),
+            Err(error) => Err(error),
+        },
+        Operation::DescribeActivations => activations.describe(account, region, body),
+        Operation::DeleteActivation => activations.delete(account, region, body),
+        Operation::Deregister => deregister(nodes, account, region, body),
+        Operation::SendCommand => commands.send(nodes, account, region, body),
+        Operation::ListCommands => commands.commands(account, region, body),
+        Operation::ListInvocations => commands.invocations(account, region, body),
+        Operation::GetInvocation => commands.invocation(account, region, body),
+    })
+}
+
+/// `RegisterManagedInstance`, for which the activation is all that is asked.
+pub(crate) fn register(
+    activations: &Activations,
+    nodes: &Nodes,
+    region: &str,
+    body: &Value,
+) -> anyhow::Result<Result<Value, AwsError>> {
+    let model: Model = serde_json::from_value(activations::agent_model())?;
+    let region = Some(region).filter(|region| !region.is_empty());
+    Ok(validate::input(&model, REGISTER, body).and_then(|()| activations.register(nodes, region, body)))
+}
+
+fn deregister(nodes: &Nodes, account: &str, region: &str, body: &Value) -> Result<Value, AwsError> {
+    if nodes.deregister(account, region, body["InstanceId"].as_str().unwrap_or_default()) {
+        return Ok(json!({}));
+    }
+    Err(AwsError::new(400, "InvalidInstanceId", ""))
+}
+
+fn role_arn(account: &str, body: &Value) -> String {
+    format!("arn:aws:iam::{account}:role/{}", body["IamRole"].as_str().unwrap_or_default())
+}
+
+#[derive(Debug, Serialize)]
+struct RoleQuestion<'a> {
+    account: &'a str,
+    region: &'a str,
+    role: &'a str,
+}
+
+#[derive(Debug, Deserialize)]
+struct RoleAnswer {
+    assumable: bool,
+}
+
+/// The role has to be there and to trust Systems Manager for nodes of this account and Region. Without
+/// `MiniStack` every role will do.
+async fn check_role(
+    upstream: Option<&Upstream>,
+    account: &str,
+    region: &str,
+    body: &Value,
+) -> anyhow::Result<Result<(), AwsError>> {
+    let Some(upstream) = upstream else { return Ok(Ok(())) };
+    let role = role_arn(account, body);
+    let question = json!({"node": RoleQuestion { account, region, role: &role }});
+    let answer: RoleAnswer = upstream.access.ask(&question).await?;
+    if answer.assumable {
+        return Ok(Ok(()));
+    }
+    let message = format!("Nonexistent role or missing ssm service principal in trust policy: {role}");
+    Ok(Err(AwsError::new(400, "ValidationException", message)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nodes::NewNode;
+
+    const NODE: &str = "mi-0123456789abcdef0";
+
+    fn needed(operation: Operation, body: &Value) -> Vec<(&'static str, String, Value)> {
+        let nodes = Nodes::default();
+        let tags = [("Env".to_owned(), "PROD".to_owned())].into();
+        nodes.register("111111111111", "us-east-1", NewNode { id: Some(NODE.to_owned()), tags, ..NewNode::default() });
+        let call = Call::named("ssm", "Any", "111111111111", "us-east-1");
+        let needs = needs(&call, operation, &nodes, body).into_iter();
+        needs.map(|need| (need.action, need.resource, Value::Object(need.context))).collect()
+    }
+
+    #[test]
+    fn an_activation_passes_its_role_on() {
+        let body = json!({"IamRole": "service-role/node", "Tags": [{"Key": "a", "Value": "1"}]});
+        let expected = vec![
+            ("ssm:CreateActivation", "*".to_owned(), json!({"aws:RequestTag/a": "1", "aws:TagKeys": ["a"]})),
+            (
+                "iam:PassRole",
+                "arn:aws:iam::111111111111:role/service-role/node".to_owned(),
+                json!({"iam:PassedToService": "ssm.amazonaws.com"}),
+            ),
+        ];
+        assert_eq!(needed(Operation::CreateActivation, &body), expected);
+    }
+
+    #[test]
+    fn a_command_needs_its_document_and_its_nodes() {
+        let body = json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": [NODE]});
+        let resources: Vec<String> = needed(Operation::SendCommand, &body).into_iter().map(|need| need.1).collect();
+        let node = format!("arn:aws:ssm:us-east-1:111111111111:managed-instance/{NODE}");
+        assert_eq!(resources, ["arn:aws:ssm:us-east-1::document/AWS-RunShellScript".to_owned(), node]);
+    }
+
+    #[test]
+    fn deregistration_knows_the_tags_of_the_node() {
+        let needs = needed(Operation::Deregister, &json!({"InstanceId": NODE}));
+        assert_eq!(needs[0].2, json!({"aws:ResourceTag/Env": "PROD", "ssm:resourceTag/Env": "PROD"}));
+    }
+}

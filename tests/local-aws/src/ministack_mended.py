@@ -1,0 +1,266 @@
+"""What MiniStack does otherwise than AWS, mended from inside its process; `mend` puts all of it in place.
+
+Schedules fire within a second of their time. Tags of instances that change, and instances that change
+their state, put their events on the default bus; an event may go to the bus of another Region, and to a
+queue whose policy lets it. Event source mappings of queues keep their batching window and their batch
+size. Policies have variables, sessions are the roles that they are of, accounts may be in one
+organization, and every request counts as one over TLS.
+"""
+
+import contextvars
+import dataclasses
+import json
+import logging
+import re
+import time
+
+from ministack.core import iam_evaluator as evaluator
+from ministack.core import responses
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import ec2, eventbridge, iam, lambda_svc, scheduler, sqs, sts
+
+logger = logging.getLogger("local-aws")
+
+# What the dials of the local AWS say.
+dials = {"tagEvents": True, "organization": None}
+
+# How often the tags of an instance have changed, by ARN.
+versions = {}
+
+# On the way to an instance and from it.
+TRANSITIONS = {"terminated": "shutting-down", "stopped": "stopping", "running": "pending"}
+
+
+def role_of(arn):
+    """The role of a session's ARN; any other ARN as it is."""
+    if ":assumed-role/" not in arn:
+        return arn
+    account, name = arn.split(":")[4], evaluator._role_name_from_assumed_arn(arn)
+    role = iam._roles.get_scoped(account, None, name)
+    return (role or {}).get("Arn") or f"arn:aws:iam::{account}:role/{name}"
+
+
+def emit(source, kind, arn, detail):
+    """An event of AWS's own on the default bus of the request's account and Region."""
+    entry = {"Source": source, "DetailType": kind, "Detail": json.dumps(detail), "Resources": [arn]}
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def instance_arn(name):
+    return f"arn:aws:ec2:{get_region()}:{get_account_id()}:instance/{name}"
+
+
+def tags_of(name):
+    return {tag["Key"]: tag.get("Value", "") for tag in ec2._tags.get(name) or []}
+
+
+def with_tag_events(change):
+    """CreateTags or DeleteTags with its Tag Change on Resource events."""
+    def changing(request):
+        names = [name for name in ec2._parse_member_list(request, "ResourceId") if name in ec2._instances]
+        before = {name: tags_of(name) for name in names}
+        answer = change(request)
+        for name in names if dials["tagEvents"] else []:
+            after = tags_of(name)
+            changed = [key for key in {**before[name], **after} if before[name].get(key) != after.get(key)]
+            if not changed:
+                continue
+            arn = instance_arn(name)
+            versions[arn] = versions.get(arn, 0) + 1
+            emit("aws.tag", "Tag Change on Resource", arn, {
+                "changed-tag-keys": sorted(changed),
+                "service": "ec2",
+                "resource-type": "instance",
+                "version": versions[arn],
+                "tags": after,
+            })
+        return answer
+    return changing
+
+
+def with_state_events(change):
+    """An operation on instances with its EC2 Instance State-change Notification events."""
+    def changing(request):
+        names = [name for name in ec2._parse_member_list(request, "InstanceId") if name in ec2._instances]
+        state = lambda name: ec2._instances.get(name, {}).get("State", {}).get("Name")
+        before = {name: state(name) for name in names}
+        answer = change(request)
+        for name in names:
+            now = state(name)
+            for reached in [TRANSITIONS[now], now] if now in TRANSITIONS and now != before[name] else []:
+                detail = {"instance-id": name, "state": reached}
+                emit("aws.ec2", "EC2 Instance State-change Notification", instance_arn(name), detail)
+        return answer
+    return changing
+
+
+def to_other_region(deliver):
+    """Delivery to a bus of the same account in another Region, which MiniStack leaves out. One Region away."""
+    def delivering(bus, event, *rest):
+        if bus.service != "events" or bus.account_id != get_account_id() or bus.region == get_region():
+            return deliver(bus, event, *rest)
+        name = bus.resource.split("/", 1)[1]
+        forwarded = {key: value for key, value in event.items() if key != "_DispatchPath"}
+
+        def there():
+            responses._request_region.set(bus.region)
+            if name == "default" or name in eventbridge._event_buses:
+                eventbridge._dispatch_event({**forwarded, "EventBusName": name, "_Forwarded": True})
+        if "_Forwarded" not in event:
+            contextvars.copy_context().run(there)
+    return delivering
+
+
+def with_window(receive):
+    """Messages for an event source mapping: as many as a batch takes, once the window is over."""
+    def receiving(queue_url, batch):
+        queue = sqs._queues.get(queue_url)
+        arn = queue["attributes"]["QueueArn"]
+        mapping = next((mapping for mapping in lambda_svc._esms.values() if mapping["EventSourceArn"] == arn), {})
+        window = float(mapping.get("MaximumBatchingWindowInSeconds") or 0)
+        if window and not queue.get("is_fifo"):
+            now = time.time()
+            waiting = [message for message in list(queue["messages"]) if message["visible_at"] <= now]
+            oldest = min((max(message["sent_at"], message["visible_at"]) for message in waiting), default=now)
+            if len(waiting) < int(batch) and now - oldest < window:
+                return []
+        messages = receive(queue_url, batch)
+        while 0 < len(messages) < int(batch):
+            more = receive(queue_url, int(batch) - len(messages))
+            if not more:
+                break
+            messages += more
+        return messages
+    return receiving
+
+
+def session_keys(keys):
+    """The keys that describe a caller, with the instance that its credentials were given to."""
+    def described(credential):
+        session = sts._sessions.get(credential.access_key_id) or {}
+        known = keys(credential)
+        return {**known, "ec2:sourceinstancearn": session["SourceInstance"]} if "SourceInstance" in session else known
+    return described
+
+
+def condition_key(resolve):
+    """aws:PrincipalArn of a session is its role, also where it assumes another role. All is over TLS."""
+    def resolving(key, context):
+        if key.lower() == "aws:securetransport":
+            return "true"
+        if key.lower() == "aws:principalarn":
+            return role_of(context.principal_arn)
+        return resolve(key, context)
+    return resolving
+
+
+VARIABLE = re.compile(r"\$\{([^}*?$]+)\}")
+
+
+def filled(value, context):
+    """A policy's text with its variables; a key that is not there gives None."""
+    if isinstance(value, list):
+        texts = [filled(text, context) for text in value]
+        return [text for text in texts if text is not None]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    found = {key: evaluator._resolve_condition_key(key.split(",")[0].strip(), context) for key in VARIABLE.findall(value)}
+    if not all(isinstance(text, str) for text in found.values()):
+        return None
+    return VARIABLE.sub(lambda match: found[match.group(1)], value)
+
+
+def with_variables(first_match):
+    """Statements with their policy variables filled in, which MiniStack's evaluator leaves as they are."""
+    def matching(context, statements, effect):
+        ready = []
+        for statement in statements:
+            if "${" in json.dumps([statement.resources, statement.not_resources, statement.conditions]):
+                conditions = {
+                    operator: {key: filled([value] if isinstance(value, str) else value, context)
+                               for key, value in keys.items()}
+                    for operator, keys in statement.conditions.items()
+                }
+                resources = filled(statement.resources, context)
+                if statement.resources and not resources:
+                    continue
+                statement = dataclasses.replace(statement, resources=resources, conditions=conditions,
+                                                not_resources=filled(statement.not_resources, context))
+            ready.append(statement)
+        return first_match(context, ready, effect)
+    return matching
+
+
+def in_organization(find):
+    return lambda account: dials["organization"] or find(account)
+
+
+def allows_service(document, service, action, resource, **keys):
+    """Whether a resource's policy, or a role's trust policy, lets a service do something on behalf of an account.
+
+    The evaluator knows services as principals for MiniStack's own calls only.
+    """
+    document = json.loads(document) if isinstance(document, str) else document
+    asked = evaluator.EvalContext(
+        principal_arn=service,
+        principal_type="Service",
+        principal_account="",
+        action=action,
+        resource_arn=resource,
+        region=get_region(),
+        service_context=keys,
+    )
+    statements = document.get("Statement", [])
+    meant = []
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal")
+        services = principal.get("Service", []) if isinstance(principal, dict) else []
+        everybody = principal == "*" or isinstance(principal, dict) and principal.get("AWS") == "*"
+        if everybody or service in ([services] if isinstance(services, str) else services):
+            resources = statement.get("Resource", "*")
+            resources = [resources] if isinstance(resources, str) else resources
+            if any(evaluator.fnmatch_iam_cs(resource, pattern) for pattern in resources):
+                meant.append({**statement, "Principal": "*"})
+    return evaluator.evaluate_trust_policy({"Statement": meant}, "*", asked)
+
+
+def to_allowed_queue(invoke):
+    """Events for a queue whose policy does not let the rule send are dropped, as by AWS."""
+    def invoking(target, event, rule, *rest):
+        queue = sqs._queue_by_arn(target["Arn"]) if ":sqs:" in target.get("Arn", "") else None
+        if queue is not None:
+            policy = queue["attributes"].get("Policy") or "{}"
+            keys = {"aws:sourcearn": rule.get("Arn"), "aws:sourceaccount": get_account_id()}
+            if not allows_service(policy, "events.amazonaws.com", "sqs:SendMessage", target["Arn"], **keys):
+                logger.warning("the policy of %s does not let %s send", target["Arn"], rule.get("Arn"))
+                return None
+        return invoke(target, event, rule, *rest)
+    return invoking
+
+
+def concurrency(limit):
+    """The limit of a mapping, which a template may have given as a text."""
+    def limiting(mapping, *rest):
+        scaling = mapping.get("ScalingConfig") or {}
+        if "MaximumConcurrency" in scaling:
+            mapping["ScalingConfig"] = {**scaling, "MaximumConcurrency": int(scaling["MaximumConcurrency"])}
+        return limit(mapping, *rest)
+    return limiting
+
+
+def mend():
+    """Puts everything in its place. Called once, before MiniStack serves."""
+    for operation in ("CreateTags", "DeleteTags"):
+        ec2._ACTION_MAP[operation] = with_tag_events(ec2._ACTION_MAP[operation])
+    for operation in ("TerminateInstances", "StopInstances", "StartInstances"):
+        ec2._ACTION_MAP[operation] = with_state_events(ec2._ACTION_MAP[operation])
+    evaluator._principal_org_id = in_organization(evaluator._principal_org_id)
+    evaluator._principal_keys = session_keys(evaluator._principal_keys)
+    evaluator._resolve_condition_key = condition_key(evaluator._resolve_condition_key)
+    evaluator._first_match = with_variables(evaluator._first_match)
+    eventbridge._dispatch_to_event_bus = to_other_region(eventbridge._dispatch_to_event_bus)
+    eventbridge._invoke_target = to_allowed_queue(eventbridge._invoke_target)
+    lambda_svc._sqs_esm_concurrency = concurrency(lambda_svc._sqs_esm_concurrency)
+    sqs._receive_messages_for_esm = with_window(sqs._receive_messages_for_esm)
+    eventbridge._SCHEDULER_TICK_INTERVAL = 1
+    scheduler._SCHEDULE_TICK_INTERVAL = 1

@@ -1,0 +1,162 @@
+//! The programs of a made-up machine: `amazon-ssm-agent`, `ssm-cli` and `systemctl`.
+//!
+//! One executable is all three, by the name that it is called with. Everything that they read and write is
+//! under the root that `SSM_AGENT_ROOT` names, so no test needs to be root. [`crate::machine::Machine`]
+//! lays such a root out.
+//!
+//! # Faults
+//! `.stand-in/faults` under the root has a line for each program that is to fail: its name and a word.
+//! `amazon-ssm-agent` and `ssm-cli` know `fail`, `hang` and `garbage`; the agent also `fail-after-write`
+//! and `no-id`; `systemctl` knows `fail-stop` and `fail-start`. See [`crate::machine::Fault`].
+
+mod agent;
+mod cli;
+mod service;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+/// The version that the agent tells.
+pub(crate) const AGENT_VERSION: &str = "3.3.3050.0";
+
+/// What the programs take from their environment.
+#[derive(Debug, Clone)]
+pub struct Setting {
+    /// `SSM_AGENT_ROOT`: stands for `/`.
+    pub root: Option<PathBuf>,
+    /// `AWS_ENDPOINT_URL`.
+    pub endpoint: Option<String>,
+}
+
+/// The EC2 instance that a machine is, for the programs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) account: String,
+    pub(crate) region: String,
+    pub(crate) instance_id: String,
+    /// Whether `list-unit-files` without a match is an error, as in newer versions of systemd.
+    pub(crate) strict_systemd: bool,
+}
+
+/// Runs the program that the first argument names; its exit code.
+pub fn run(arguments: Vec<String>, setting: &Setting) -> u8 {
+    let Some(root) = &setting.root else {
+        eprintln!("SSM_AGENT_ROOT has to name a folder that stands for /");
+        return 1;
+    };
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let arguments: Vec<String> = arguments.collect();
+    let machine = Files { root: root.clone() };
+    machine.append("calls.log", &format!("{program} {}", arguments.join(" ")));
+    match program.as_str() {
+        "systemctl" => service::run(&machine, &arguments),
+        "ssm-cli" | "amazon-ssm-agent.ssm-cli" => cli::run(&machine, &arguments),
+        "amazon-ssm-agent" => agent::run(&machine, setting.endpoint.as_deref(), &arguments),
+        other => {
+            eprintln!("{other} is no program of a made-up machine");
+            1
+        }
+    }
+}
+
+/// The files of a machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    pub(crate) root: PathBuf,
+}
+
+/// A registration, as the vault and the file beside it have it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Registration {
+    /// Empty where a registration was begun and not completed.
+    #[serde(rename = "ManagedInstanceID", alias = "instanceID")]
+    pub instance_id: String,
+    #[serde(rename = "Region", alias = "region")]
+    pub region: String,
+}
+
+impl Files {
+    /// The agent's authoritative copy.
+    pub(crate) const VAULT: &str = "var/lib/amazon/ssm/Vault/Store/RegistrationKey";
+    /// The readable copy.
+    pub(crate) const REGISTRATION: &str = "var/lib/amazon/ssm/registration";
+    pub(crate) const AGENT_LOG: &str = "var/log/amazon/ssm/amazon-ssm-agent.log";
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    pub(crate) fn own(&self, name: &str) -> PathBuf {
+        self.root.join(".stand-in").join(name)
+    }
+
+    pub(crate) fn read(path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Writes a file and the folders above it.
+    pub(crate) fn write(path: &Path, text: &str) -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        std::fs::write(path, text)
+    }
+
+    /// Adds a line to a log of the stand-in's own.
+    pub(crate) fn append(&self, name: &str, line: &str) {
+        use std::io::Write as _;
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(self.own(name));
+        // A test that reads the log will miss the line.
+        let _ = file.and_then(|mut file| writeln!(file, "{line}"));
+    }
+
+    /// Writes the authoritative copy, in the agent's form.
+    pub(crate) fn save(&self, id: &str, region: &str) -> std::io::Result<()> {
+        let text = json!({"instanceID": id, "region": region, "privateKey": "", "privateKeyType": "Rsa"}).to_string();
+        Self::write(&self.path(Self::VAULT), &text)
+    }
+
+    /// Writes the readable copy.
+    pub(crate) fn save_readable(&self, id: &str, region: &str) -> std::io::Result<()> {
+        let text = json!({"ManagedInstanceID": id, "Region": region}).to_string();
+        Self::write(&self.path(Self::REGISTRATION), &text)
+    }
+
+    pub(crate) fn registration(&self, path: &str) -> Option<Registration> {
+        serde_json::from_str(&Self::read(&self.path(path))).ok()
+    }
+
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        serde_json::from_str(&Self::read(&self.own("identity"))).ok()
+    }
+
+    /// The fault of a program, where it is one of these. One with a number fires that often.
+    pub(crate) fn fault(&self, program: &str, among: &[&str]) -> Option<String> {
+        let path = self.own("faults");
+        let text = Self::read(&path);
+        let line = text.lines().find(|line| {
+            let mut words = line.split(' ');
+            words.next() == Some(program) && words.next().is_some_and(|word| among.contains(&word))
+        })?;
+        let mut words = line.split(' ').skip(1);
+        let fault = words.next()?.to_owned();
+        if let Some(times) = words.next().and_then(|times| times.parse::<u32>().ok()) {
+            let rest = text.lines().filter(|other| *other != line).map(str::to_owned);
+            let again = (times > 1).then(|| format!("{program} {fault} {}", times - 1));
+            let lines: String = rest.chain(again).map(|line| line + "\n").collect();
+            let _ = Self::write(&path, &lines);
+        }
+        Some(fault)
+    }
+}
+
+/// Does nothing until the caller gives up, or is gone.
+pub(crate) fn hang() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    std::thread::sleep(Duration::from_mins(10));
+}

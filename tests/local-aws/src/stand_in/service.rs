@@ -1,0 +1,91 @@
+//! `systemctl`: `start`, `stop`, `restart`, `is-active`, `is-enabled`, `status` and `list-unit-files` for the
+//! units that the machine has.
+
+use super::Files;
+
+/// Each unit is a file that says `active` or `inactive`.
+pub(crate) fn run(machine: &Files, arguments: &[String]) -> u8 {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
+    let Some((verb, names)) = words.split_first() else {
+        eprintln!("systemctl: the stand-in needs a command");
+        return 1;
+    };
+    if *verb == "list-unit-files" {
+        return list(machine, names);
+    }
+    let mut code = 0;
+    for name in names {
+        code = code.max(one(machine, verb, &unit(name)));
+    }
+    code
+}
+
+fn one(machine: &Files, verb: &str, unit: &str) -> u8 {
+    let path = machine.own("units").join(unit);
+    let state = path.exists().then(|| Files::read(&path));
+    match (verb, state.as_deref()) {
+        ("is-active", state) => {
+            println!("{}", state.unwrap_or("inactive"));
+            match state {
+                Some("active") => 0,
+                Some(_) => 3,
+                None => 4,
+            }
+        }
+        ("is-enabled", Some(_)) => {
+            println!("enabled");
+            0
+        }
+        ("is-enabled", None) => {
+            eprintln!("Failed to get unit file state for {unit}: No such file or directory");
+            1
+        }
+        ("status", Some(state)) => {
+            println!("● {unit}\n   Active: {state}");
+            if state == "active" { 0 } else { 3 }
+        }
+        ("start" | "stop" | "restart", Some(_)) => change(machine, verb, unit),
+        (verb, _) => {
+            eprintln!("Failed to {verb} {unit}: Unit {unit} not found.");
+            if verb == "status" { 4 } else { 5 }
+        }
+    }
+}
+
+fn change(machine: &Files, verb: &str, unit: &str) -> u8 {
+    let failing = machine.fault("systemctl", &[&format!("fail-{verb}")]).is_some();
+    machine.append("service.log", &format!("{verb} {unit}{}", if failing { " (failed)" } else { "" }));
+    if failing {
+        eprintln!("Job for {unit} failed because the control process exited with error code.");
+        return 1;
+    }
+    let state = if verb == "stop" { "inactive" } else { "active" };
+    u8::from(Files::write(&machine.own("units").join(unit), state).is_err())
+}
+
+fn list(machine: &Files, patterns: &[&str]) -> u8 {
+    let entries = std::fs::read_dir(machine.own("units")).into_iter().flatten().filter_map(Result::ok);
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut found: Vec<String> = names.filter(|name| matches(patterns, name)).collect();
+    found.sort();
+    println!("UNIT FILE                                          STATE   VENDOR PRESET");
+    for name in &found {
+        println!("{name:<50} enabled enabled");
+    }
+    println!("\n{} unit files listed.", found.len());
+    let strict = machine.identity().is_some_and(|identity| identity.strict_systemd);
+    u8::from(found.is_empty() && !patterns.is_empty() && strict)
+}
+
+/// A pattern may end in `*`.
+fn matches(patterns: &[&str], name: &str) -> bool {
+    let one = |pattern: &&str| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => unit(pattern) == name,
+    };
+    patterns.is_empty() || patterns.iter().any(one)
+}
+
+fn unit(name: &str) -> String {
+    if name.contains('*') || name.ends_with(".service") { name.to_owned() } else { format!("{name}.service") }
+}
