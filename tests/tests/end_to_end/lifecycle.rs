@@ -8,7 +8,6 @@ use local_aws::{Client, InvocationType, stacks};
 use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, Paths, SECOND_REGION, World};
 
-use crate::inventory::inventory;
 use crate::tags;
 
 const ACCOUNTS: [&str; 3] = [CENTRAL, AGENCY_A, AGENCY_B];
@@ -151,7 +150,8 @@ async fn everything(world: &World) -> BTreeMap<String, BTreeSet<String>> {
     let mut found = BTreeMap::new();
     for account in ACCOUNTS {
         for region in [HOME_REGION, SECOND_REGION] {
-            found.insert(key(account, region), inventory(&world.aws.client(account, region)).await);
+            let client = world.aws.client(account, region);
+            found.insert(key(account, region), stacks::inventory(&client).await.unwrap());
         }
     }
     found

@@ -10,7 +10,6 @@ mod fanout;
 mod fanout_outcomes;
 mod fanout_refusals;
 mod hardship;
-mod inventory;
 mod lifecycle;
 mod mutation;
 mod ownership;
