@@ -10,14 +10,15 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use hub::{
     AccountId, Answer, AwsError, Counts, FunctionArn, Instance, ManagedInstanceId, NodeAnswer, Outcome, Rejection,
-    Report, Timestamp,
+    Report, TERMINATED_TAG_KEY, Timestamp,
 };
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, OwnershipCheck};
+use crate::deadline::{Deadline, Stopped};
 use crate::error::ManagerError;
 use crate::plan::{Decision, Plan, Subject, Tags, reconcile};
+use crate::retire::{Marking, Retirable, mark};
 use crate::triage::{Candidate, triage};
 
 /// Nodes that are worked on at the same time. SSM publishes no rate for tagging; calls slow down from here where it
@@ -28,10 +29,6 @@ const READ_CONCURRENCY: usize = 2;
 /// `ResourceARNList` takes at most 100 ARNs:
 /// <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>.
 const NODES_PER_READ: usize = 100;
-/// With less time left than this, no further node is begun.
-const BEGIN_MARGIN: Duration = Duration::from_secs(10);
-/// With less time left than this, work under way is cut off so that the answer still gets out.
-const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 /// How far ahead of our clock a report may say it was observed.
 const CLOCK_SKEW_SECONDS: i64 = 300;
 
@@ -65,7 +62,7 @@ pub struct Invocation {
 /// See [`ManagerError`]: a report that is refused, or one without a reader that has to be tried again.
 pub async fn handle(
     config: &Config,
-    nodes: &impl Nodes,
+    nodes: &impl Retirable,
     invocation: &Invocation,
     event: &Value,
 ) -> Result<Answer, ManagerError> {
@@ -76,9 +73,15 @@ pub async fn handle(
     {
         return Err(ManagerError::AccountMismatch { claimed: claimed.clone(), agency: agency.clone() });
     }
-    let answer = Run::new(config, invocation, &report, agency).apply(nodes).await;
+    let run = Run::new(config, invocation, &report, agency);
+    let mut answer = run.apply(nodes).await;
+    let mut retryable_count = answer.nodes.iter().filter(|node| is_worth_another_try(&node.outcome)).count();
+    if !report.terminated.is_empty() {
+        let marked = mark(&run.marking(), nodes).await;
+        answer.terminated = Some(marked.counts);
+        retryable_count += marked.retryable_count;
+    }
     log(&answer);
-    let retryable_count = answer.nodes.iter().filter(|node| is_worth_another_try(&node.outcome)).count();
     if !report.reply && retryable_count > 0 {
         return Err(ManagerError::Incomplete { retryable_count, answer: Box::new(answer) });
     }
@@ -103,22 +106,23 @@ struct Run<'a> {
     report: &'a Report,
     agency: Option<AccountId>,
     observed_at: Timestamp,
-    begin_until: Instant,
-    answer_until: Instant,
+    deadline: Deadline,
 }
 
 impl<'a> Run<'a> {
     fn new(config: &'a Config, invocation: &Invocation, report: &'a Report, agency: Option<AccountId>) -> Self {
         let latest = invocation.now.unix_seconds() + CLOCK_SKEW_SECONDS;
         let observed_at = report.observed_at.filter(|time| time.unix_seconds() <= latest).unwrap_or(invocation.now);
-        let start = Instant::now();
-        Self {
-            config,
-            report,
-            agency,
-            observed_at,
-            begin_until: start + invocation.budget.saturating_sub(BEGIN_MARGIN),
-            answer_until: start + invocation.budget.saturating_sub(ANSWER_MARGIN),
+        Self { config, report, agency, observed_at, deadline: Deadline::new(invocation.budget) }
+    }
+
+    fn marking(&self) -> Marking<'_> {
+        Marking {
+            config: self.config,
+            report: self.report,
+            agency: self.agency.as_ref(),
+            observed_at: self.observed_at,
+            deadline: self.deadline,
         }
     }
 
@@ -129,6 +133,7 @@ impl<'a> Run<'a> {
             dry_run: self.report.dry_run,
             counts: Counts { received: triage.repeated_count, unchanged: triage.repeated_count, ..Counts::default() },
             nodes: Vec::new(),
+            terminated: None,
         };
         for (instance, reason) in &triage.rejected {
             add(&mut answer, finished(instance, Outcome::Rejected { reason: *reason }));
@@ -177,6 +182,7 @@ impl<'a> Run<'a> {
         };
         node.outcome = match plan {
             Ok(Decision::Rejected(reason)) => Outcome::Rejected { reason },
+            Ok(Decision::Unmarked(reason)) => self.unmark(nodes, &candidate.node, reason).await,
             Ok(Decision::Planned(plan)) => {
                 node.dropped.clone_from(&plan.dropped);
                 self.carry_out(nodes, &candidate.node, plan, &mut node).await
@@ -229,6 +235,16 @@ impl<'a> Run<'a> {
         Some(format!("{account}/{region}/{ec2_instance_id}"))
     }
 
+    /// Spares a node that lives the retirement, although the report may not change it.
+    async fn unmark(&self, nodes: &impl Nodes, id: &ManagedInstanceId, reason: Rejection) -> Outcome {
+        if !self.report.dry_run
+            && let Err(outcome) = self.before_deadline(nodes.remove(id, &[TERMINATED_TAG_KEY.to_owned()])).await
+        {
+            return outcome;
+        }
+        Outcome::Rejected { reason }
+    }
+
     async fn carry_out(
         &self,
         nodes: &impl Nodes,
@@ -240,7 +256,7 @@ impl<'a> Run<'a> {
             return Outcome::Unchanged;
         }
         if self.report.dry_run {
-            node.removed = plan.remove;
+            node.removed = without_reserved(plan.remove);
             node.set = plan.set;
             return Outcome::WouldUpdate;
         }
@@ -248,7 +264,10 @@ impl<'a> Run<'a> {
             if let Err(outcome) = self.before_deadline(nodes.remove(id, &plan.remove)).await {
                 return outcome;
             }
-            node.removed = plan.remove;
+            node.removed = without_reserved(plan.remove);
+        }
+        if plan.set.is_empty() && plan.stamp.is_empty() {
+            return Outcome::Updated;
         }
         let tags: Tags = plan.set.iter().chain(&plan.stamp).map(|(key, value)| (key.clone(), value.clone())).collect();
         if let Err(outcome) = self.before_deadline(nodes.set(id, &tags)).await {
@@ -260,16 +279,13 @@ impl<'a> Run<'a> {
 
     /// Begins a call only while there is time, and turns what goes wrong into an outcome.
     async fn before_deadline<T>(&self, call: impl Future<Output = Result<T, AwsError>>) -> Result<T, Outcome> {
-        if Instant::now() >= self.begin_until {
-            return Err(Outcome::Deferred);
-        }
-        match timeout_at(self.answer_until, call).await {
-            Ok(Ok(value)) => Ok(value),
+        match self.deadline.call(call).await {
+            Ok(value) => Ok(value),
             // The node went away since it was read.
-            Ok(Err(error)) if error.code == "InvalidResourceId" => {
+            Err(Stopped::Failed(error)) if error.code == "InvalidResourceId" => {
                 Err(Outcome::Rejected { reason: Rejection::UnknownNode })
             }
-            Ok(Err(error)) => {
+            Err(Stopped::Failed(error)) => {
                 tracing::warn!(
                     operation = error.operation,
                     code = error.code,
@@ -278,7 +294,7 @@ impl<'a> Run<'a> {
                 );
                 Err(Outcome::Failed { code: error.code, message: error.message, retryable: error.retryable })
             }
-            Err(_) => Err(Outcome::Deferred),
+            Err(Stopped::NotBegun | Stopped::CutOff) => Err(Outcome::Deferred),
         }
     }
 }
@@ -291,10 +307,17 @@ fn needs_confirmation(decision: &Decision, seen: &Tags) -> bool {
     match decision {
         Decision::Rejected(Rejection::NotOwned) => !seen.contains_key(hub::AGENCY_TAG_KEY),
         Decision::Rejected(_) => false,
+        Decision::Unmarked(_) => true,
         Decision::Planned(plan) => {
             !plan.is_empty() && (!plan.remove.is_empty() || seen.contains_key(hub::APPLIED_TAG_KEY))
         }
     }
+}
+
+/// The keys that an answer lists: those of the hub's own are no tags of anybody's.
+fn without_reserved(mut keys: Vec<String>) -> Vec<String> {
+    keys.retain(|key| !hub::is_reserved(key));
+    keys
 }
 
 fn finished(instance: &Instance, outcome: Outcome) -> NodeAnswer {

@@ -7,7 +7,7 @@ use hub::Timestamp;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use ssm_tag_manager::aws::{Calls, ManagedNodes, sdk_config};
-use ssm_tag_manager::{Config, Invocation, ManagerError, handle};
+use ssm_tag_manager::{Config, Invocation, ManagerError, respond};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -25,7 +25,7 @@ async fn main() -> Result<(), Error> {
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
         let nodes = ManagedNodes::new(&calls, &arn);
         let invocation = Invocation { arn, now: Timestamp::from(now), budget };
-        handle(&config, &nodes, &invocation, &event.payload).await.map_err(Diagnostic::from)
+        respond(&config, &nodes, &invocation, &event.payload).await.map_err(Diagnostic::from)
     }))
     .await
 }
