@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
-use hub::{AccountId, AwsError, Counts, Ec2InstanceId, Instance, Outcome, Region, Timestamp};
+use hub::{
+    AccountId, AwsError, Counts, Ec2InstanceId, Instance, Outcome, Region, Terminated, TerminatedCounts, Timestamp,
+};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::answer::{Attention, Failure, RegionAnswer, SweepAnswer};
@@ -48,8 +50,10 @@ pub trait Aws {
 /// A page of instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The instances, with all their tags but the join key.
+    /// The instances that are not gone, with all their tags but the join key.
     pub instances: Vec<Instance>,
+    /// The instances that are terminated.
+    pub terminated: Vec<Terminated>,
     /// What asks for the next page, if there is one.
     pub next_token: Option<String>,
 }
@@ -73,6 +77,7 @@ pub struct Sweep<'a, A, N> {
 struct Reading {
     region_index: usize,
     instance_count: usize,
+    terminated_count: usize,
     found: HashSet<String>,
     result: Result<(), Failure>,
 }
@@ -108,7 +113,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     }
 
     async fn read(&self, scope: &Scope, region_index: usize, queue: &Sender<Filled>) -> Reading {
-        let mut reading = Reading { region_index, instance_count: 0, found: HashSet::new(), result: Ok(()) };
+        let mut reading =
+            Reading { region_index, instance_count: 0, terminated_count: 0, found: HashSet::new(), result: Ok(()) };
         let mut batcher = Batcher::new(Limits::of(self.invocation_type));
         reading.result = self.read_pages(scope, &mut reading, &mut batcher, queue).await;
         // What was read before an error is as true as ever.
@@ -147,6 +153,15 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                     reading.instance_count += 1;
                     if !scope.instance_ids.is_empty() {
                         reading.found.extend(instance.ec2_instance_id);
+                    }
+                }
+                for instance in page.terminated {
+                    if let Some(batch) = batcher.push_terminated(&instance, observed_at)? {
+                        send(queue, Filled { region_index, batch }).await;
+                    }
+                    reading.terminated_count += 1;
+                    if !scope.instance_ids.is_empty() {
+                        reading.found.insert(instance.ec2_instance_id);
                     }
                 }
                 page_token = page.next_token;
@@ -202,11 +217,12 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     }
 
     fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> SweepAnswer {
-        let Deliveries { mut regions, counts, attention } = deliveries;
+        let Deliveries { mut regions, counts, terminated, attention } = deliveries;
         let mut not_found = scope.instance_ids;
         for reading in readings {
             let region = &mut regions[reading.region_index];
             region.instances = reading.instance_count;
+            region.terminated = reading.terminated_count;
             if let Err(error) = reading.result {
                 region.error = Some(error);
             }
@@ -220,6 +236,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             counts: (self.invocation_type == InvocationType::RequestResponse).then_some(counts),
             nodes,
             nodes_omitted,
+            terminated,
             not_found,
             ignored_regions: scope.ignored_regions,
         }
@@ -230,6 +247,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
 struct Deliveries {
     regions: Vec<RegionAnswer>,
     counts: Counts,
+    terminated: Option<TerminatedCounts>,
     attention: Attention,
 }
 
@@ -238,12 +256,18 @@ impl Deliveries {
         let regions = scope.regions.iter().map(|region| RegionAnswer {
             region: region.clone(),
             instances: 0,
+            terminated: 0,
             batches: 0,
             failed_batches: 0,
             failed_instances: 0,
             error: None,
         });
-        Self { regions: regions.collect(), counts: Counts::default(), attention: Attention::default() }
+        Self {
+            regions: regions.collect(),
+            counts: Counts::default(),
+            terminated: None,
+            attention: Attention::default(),
+        }
     }
 
     fn add(&mut self, scope: &Scope, Delivery { region_index, instance_count, result }: Delivery) {
@@ -253,6 +277,9 @@ impl Deliveries {
             Ok(None) => {}
             Ok(Some(answer)) => {
                 self.counts += answer.counts;
+                if let Some(terminated) = answer.terminated {
+                    *self.terminated.get_or_insert_default() += terminated;
+                }
                 for node in answer.nodes {
                     warn_of(&scope.regions[region_index], &node);
                     self.attention.push(node);

@@ -94,6 +94,7 @@ impl Aws for &FakeAws {
         let all: Vec<_> = self.instances.get(region.as_str()).into_iter().flatten().filter(is_asked_for).collect();
         let end = all.len().min(start + self.page_size);
         Ok(Page {
+            terminated: Vec::new(),
             instances: all[start..end].iter().map(|instance| (*instance).clone()).collect(),
             next_token: (end < all.len()).then(|| end.to_string()),
         })
@@ -142,7 +143,7 @@ fn answer(report: &Report) -> Answer {
     });
     let nodes: Vec<_> = nodes.collect();
     counts.received = nodes.len();
-    Answer { agency: report.account.clone(), dry_run: report.dry_run, counts, nodes }
+    Answer { agency: report.account.clone(), dry_run: report.dry_run, counts, nodes, terminated: None }
 }
 
 /// Fails some calls and passes the others on.
@@ -537,7 +538,7 @@ async fn an_answer_about_something_else_is_a_failure() {
     for (received, dry_run) in [(1, false), (2, true)] {
         let report = |_: &Report| {
             let counts = Counts { received, ..Counts::default() };
-            Some(Ok(Some(Answer { agency: None, dry_run, counts, nodes: Vec::new() })))
+            Some(Ok(Some(Answer { agency: None, dry_run, counts, nodes: Vec::new(), terminated: None })))
         };
         let answer = handle_failing(&aws, |_, _| None, report).await;
         let region = &answer.regions[0];
