@@ -56,6 +56,11 @@ impl AwsError {
         is_throttling(&self.code)
     }
 
+    /// True for an error code by which AWS asks for fewer calls.
+    pub fn is_throttling_code(code: &str) -> bool {
+        is_throttling(code)
+    }
+
     fn request_id_suffix(&self) -> String {
         self.request_id.as_ref().map(|id| format!(" (request id {id})")).unwrap_or_default()
     }

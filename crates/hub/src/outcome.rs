@@ -1,6 +1,6 @@
 //! The manager's answer: an outcome for every node, a reason for every tag left behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
@@ -147,6 +147,25 @@ pub enum Outcome {
     Deferred,
 }
 
+impl Outcome {
+    /// The word on the wire.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Updated => "updated",
+            Self::WouldUpdate => "would-update",
+            Self::Unchanged => "unchanged",
+            Self::Rejected { .. } => "rejected",
+            Self::Failed { .. } => "failed",
+            Self::Deferred => "deferred",
+        }
+    }
+
+    /// True where the same report may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Deferred | Self::Failed { retryable: true, .. })
+    }
+}
+
 /// Why a report may not change a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -161,6 +180,19 @@ pub enum Rejection {
     Conflict,
     /// A later report was applied already.
     Stale,
+}
+
+impl Rejection {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidId => "invalid-id",
+            Self::UnknownNode => "unknown-node",
+            Self::NotOwned => "not-owned",
+            Self::Conflict => "conflict",
+            Self::Stale => "stale",
+        }
+    }
 }
 
 /// A tag of the EC2 instance that did not reach the node.
@@ -190,6 +222,40 @@ pub enum DropReason {
     Collision,
     /// An operator's tag stands under this key, and the policy says not to overwrite.
     OperatorOwned,
+}
+
+impl DropReason {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reserved => "reserved",
+            Self::Character => "character",
+            Self::Length => "length",
+            Self::Limit => "limit",
+            Self::NodeFull => "node-full",
+            Self::Collision => "collision",
+            Self::OperatorOwned => "operator-owned",
+        }
+    }
+
+    /// True where nobody has to do anything about it: AWS itself puts `aws:` tags on instances, so that every run
+    /// drops some.
+    pub fn is_normal(self) -> bool {
+        self == Self::Reserved
+    }
+}
+
+impl NodeAnswer {
+    /// The tags that were left behind and that somebody may want to know of.
+    pub fn notable_drops(&self) -> impl Iterator<Item = &DroppedTag> {
+        self.dropped.iter().filter(|tag| !tag.reason.is_normal())
+    }
+
+    /// Why tags were left behind, each reason once and without the normal one; nothing where none was.
+    pub fn notable_drop_reasons(&self) -> Option<String> {
+        let reasons: BTreeSet<&str> = self.notable_drops().map(|tag| tag.reason.as_str()).collect();
+        (!reasons.is_empty()).then(|| reasons.into_iter().collect::<Vec<_>>().join(","))
+    }
 }
 
 #[cfg(test)]
@@ -243,6 +309,54 @@ mod tests {
         assert_eq!(serde_json::from_value::<Answer>(value).unwrap(), answer);
         answer.terminated = None;
         assert_eq!(serde_json::to_value(&answer).unwrap().get("terminated"), None);
+    }
+
+    #[test]
+    fn words_are_those_of_the_wire() {
+        let word = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap().as_str().unwrap().to_owned();
+        for outcome in [Outcome::Updated, Outcome::WouldUpdate, Outcome::Unchanged, Outcome::Deferred] {
+            assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.as_str());
+        }
+        for reason in
+            [Rejection::InvalidId, Rejection::UnknownNode, Rejection::NotOwned, Rejection::Conflict, Rejection::Stale]
+        {
+            assert_eq!(word(serde_json::to_value(reason)), reason.as_str());
+            let outcome = Outcome::Rejected { reason };
+            assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.as_str());
+        }
+        for reason in [
+            DropReason::Reserved,
+            DropReason::Character,
+            DropReason::Length,
+            DropReason::Limit,
+            DropReason::NodeFull,
+            DropReason::Collision,
+            DropReason::OperatorOwned,
+        ] {
+            assert_eq!(word(serde_json::to_value(reason)), reason.as_str());
+        }
+    }
+
+    #[test]
+    fn what_may_succeed_later() {
+        let failed = |retryable| Outcome::Failed { code: "X".into(), message: String::new(), retryable };
+        assert!(failed(true).is_retryable() && Outcome::Deferred.is_retryable());
+        assert!(!failed(false).is_retryable() && !Outcome::Updated.is_retryable());
+        assert_eq!(failed(true).as_str(), "failed");
+    }
+
+    #[test]
+    fn reserved_tags_are_no_news() {
+        let mut node = node(Outcome::Unchanged);
+        let mut drop = |key: &str, reason| node.dropped.push(DroppedTag { key: key.to_owned(), reason });
+        drop("aws:cloudformation:stack-name", DropReason::Reserved);
+        drop("b", DropReason::Limit);
+        drop("a#b", DropReason::Character);
+        drop("c", DropReason::Limit);
+        assert_eq!(node.notable_drops().count(), 3);
+        assert_eq!(node.notable_drop_reasons().as_deref(), Some("character,limit"));
+        node.dropped.truncate(1);
+        assert_eq!(node.notable_drop_reasons(), None);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Automation, over Systems Manager.
 
 mod convert;
+mod tally;
 
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::StopType as SdkStopType;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use hub::AwsError;
+use hub::{AwsError, CallCounts};
 
+use self::tally::Tally;
 use crate::event::StopType;
 use crate::execution::Execution;
 use crate::handler::{Automation, StepPage};
@@ -36,12 +38,18 @@ pub async fn sdk_config() -> SdkConfig {
 #[derive(Debug, Clone)]
 pub struct Executions {
     ssm: Client,
+    tally: Tally,
 }
 
 impl Executions {
     /// The executions that this client reaches.
     pub fn new(ssm: Client) -> Self {
-        Self { ssm }
+        Self { ssm, tally: Tally::default() }
+    }
+
+    /// What was called since this was last asked for.
+    pub fn take_counts(&self) -> CallCounts {
+        self.tally.take()
     }
 }
 
@@ -66,6 +74,8 @@ impl Automation for Executions {
             .set_tags(input.tags)
             .set_alarm_configuration(input.alarm_configuration)
             .set_target_locations_url(input.target_locations_url)
+            .customize()
+            .interceptor(self.tally.clone())
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
@@ -78,6 +88,8 @@ impl Automation for Executions {
             .ssm
             .get_automation_execution()
             .automation_execution_id(id)
+            .customize()
+            .interceptor(self.tally.clone())
             .send()
             .await
             .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
@@ -93,6 +105,8 @@ impl Automation for Executions {
             .automation_execution_id(id)
             .max_results(STEPS_PER_PAGE)
             .set_next_token(page_token)
+            .customize()
+            .interceptor(self.tally.clone())
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("ssm:DescribeAutomationStepExecutions", &error))?;
@@ -112,6 +126,8 @@ impl Automation for Executions {
             .stop_automation_execution()
             .automation_execution_id(id)
             .r#type(stop_type)
+            .customize()
+            .interceptor(self.tally.clone())
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("ssm:StopAutomationExecution", &error))?;

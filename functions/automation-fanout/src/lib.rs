@@ -46,6 +46,9 @@
 //! `ssm:StopAutomationExecution`. A start also needs `iam:PassRole` on the administration role, which it hands
 //! over, and `ssm:AddTagsToResource` where it has tags, as a resumption always does.
 //!
+//! # Metrics
+//! One line in the embedded metric format for each invocation: see [`metrics()`].
+//!
 //! # Failure policy
 //! A request that is refused fails the invocation before anything is changed. From then on a failure is the
 //! outcome of one start, one execution or one location, and `Complete` says whether there was any. The
@@ -70,9 +73,11 @@ pub mod answer;
 mod error;
 
 pub mod handler;
+pub mod metrics;
 
 pub mod aws;
 
 pub use config::Config;
 pub use error::FanoutError;
 pub use handler::{Invocation, handle};
+pub use metrics::metrics;

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use automation_fanout::{Config, Invocation, aws, handle};
+use automation_fanout::{Config, Invocation, aws, handle, metrics};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
@@ -13,10 +13,15 @@ async fn main() -> Result<(), Error> {
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&aws::sdk_config().await));
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     run(service_fn(async |event: LambdaEvent<Value>| {
         let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let invocation = Invocation { request_id: event.context.request_id.clone(), budget };
-        handle(&config, &executions, &invocation, &event.payload).await.map_err(Diagnostic::from)
+        let result = handle(&config, &executions, &invocation, &event.payload).await;
+        let line = metrics(&result, executions.take_counts());
+        // Where there is no standard output there is no log to complain in either.
+        let _ = line.write(SystemTime::now(), level.as_deref(), std::io::stdout());
+        result.map_err(Diagnostic::from)
     }))
     .await
 }

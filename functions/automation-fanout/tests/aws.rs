@@ -15,7 +15,7 @@ use aws_sdk_ssm::operation::start_automation_execution::{
 use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionOutput;
 use aws_sdk_ssm::types;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use hub::Tag;
+use hub::{CallCounts, Tag};
 
 const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 const TOKEN: &str = "8f1d6f0a-0000-4000-8000-000000000000";
@@ -289,4 +289,21 @@ async fn a_stop_says_how() {
             .then_output(|| StopAutomationExecutionOutput::builder().build());
         executions(&rule).stop(ID, stop_type).await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_counts_and_what_was_throttled_counts_again() {
+    let rule = mock!(Client::get_automation_execution)
+        .sequence()
+        .http_status(400, Some(error_body("ThrottlingException")))
+        .http_status(500, Some(error_body("InternalServerError")))
+        .output(|| {
+            let execution = types::AutomationExecution::builder().automation_execution_id(ID).build();
+            GetAutomationExecutionOutput::builder().automation_execution(execution).build()
+        })
+        .build();
+    let executions = executions(&rule);
+    executions.execution(ID).await.unwrap();
+    assert_eq!(executions.take_counts(), CallCounts { calls: 3, throttles: 1 });
+    assert_eq!(executions.take_counts(), CallCounts::default(), "each invocation counts its own");
 }

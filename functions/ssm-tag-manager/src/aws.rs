@@ -2,7 +2,7 @@
 
 mod retire;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use hub::{AwsError, FunctionArn, ManagedInstanceId};
+use hub::{AwsError, CallCounts, FunctionArn, ManagedInstanceId};
 use tokio::time::Instant;
 
 use crate::handler::Nodes;
@@ -44,18 +44,41 @@ pub async fn sdk_config() -> SdkConfig {
 pub struct Calls {
     ssm: SsmClient,
     tagging: TaggingClient,
-    paces: RefCell<BTreeMap<&'static str, Pace>>,
+    get_resources: RefCell<Pace>,
+    list_tags: RefCell<Pace>,
+    remove_tags: RefCell<Pace>,
+    add_tags: RefCell<Pace>,
+    describe_information: RefCell<Pace>,
+    deregister: RefCell<Pace>,
+    counts: Cell<CallCounts>,
 }
 
 impl Calls {
     /// Calls over these clients.
     pub fn new(ssm: SsmClient, tagging: TaggingClient) -> Self {
-        Self { ssm, tagging, paces: RefCell::default() }
+        let pace = || RefCell::new(Pace::new(Instant::now()));
+        Self {
+            ssm,
+            tagging,
+            get_resources: pace(),
+            list_tags: pace(),
+            remove_tags: pace(),
+            add_tags: pace(),
+            describe_information: pace(),
+            deregister: pace(),
+            counts: Cell::default(),
+        }
+    }
+
+    /// What was called since this was last asked for.
+    pub fn take_counts(&self) -> CallCounts {
+        self.counts.take()
     }
 
     /// Makes a call at the operation's pace, and again where that can help.
     async fn call<T, E>(
         &self,
+        pace: &RefCell<Pace>,
         operation: &'static str,
         send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
     ) -> Result<T, AwsError>
@@ -65,21 +88,23 @@ impl Calls {
         let mut wait = FIRST_WAIT;
         let mut attempt = 1;
         loop {
-            let slot = self.pace(operation, Pace::slot);
+            let slot = pace.borrow_mut().slot(Instant::now());
             tokio::time::sleep_until(slot).await;
             let went_out = Instant::now();
+            self.count(CallCounts { calls: 1, throttles: 0 });
             let error = match send().await {
                 Ok(output) => {
-                    self.pace(operation, Pace::answered);
+                    pace.borrow_mut().answered(Instant::now());
                     return Ok(output);
                 }
                 Err(error) => AwsError::from_sdk(operation, &error),
             };
             let is_rate = error.is_throttling();
             if is_rate {
-                self.pace(operation, |pace, now| pace.throttled(now, went_out));
+                self.count(CallCounts { calls: 0, throttles: 1 });
+                pace.borrow_mut().throttled(Instant::now(), went_out);
             } else {
-                self.pace(operation, Pace::answered);
+                pace.borrow_mut().answered(Instant::now());
             }
             if !error.retryable || attempt == MAX_ATTEMPTS {
                 return Err(error);
@@ -92,9 +117,9 @@ impl Calls {
         }
     }
 
-    fn pace<T>(&self, operation: &'static str, act: impl FnOnce(&mut Pace, Instant) -> T) -> T {
-        let now = Instant::now();
-        act(self.paces.borrow_mut().entry(operation).or_insert_with(|| Pace::new(now)), now)
+    fn count(&self, more: CallCounts) {
+        let CallCounts { calls, throttles } = self.counts.get();
+        self.counts.set(CallCounts { calls: calls + more.calls, throttles: throttles + more.throttles });
     }
 }
 
@@ -126,7 +151,10 @@ impl Nodes for ManagedNodes<'_> {
     async fn read_many(&self, nodes: &[ManagedInstanceId]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError> {
         let arns: Vec<String> = nodes.iter().map(|node| format!("{}{node}", self.arn_prefix)).collect();
         let request = self.calls.tagging.get_resources().set_resource_arn_list(Some(arns));
-        let output = self.calls.call("tag:GetResources", async || request.clone().send().await).await?;
+        let output = self
+            .calls
+            .call(&self.calls.get_resources, "tag:GetResources", async || request.clone().send().await)
+            .await?;
         Ok(self.tagged(output.resource_tag_mapping_list).collect())
     }
 
@@ -137,7 +165,11 @@ impl Nodes for ManagedNodes<'_> {
             .list_tags_for_resource()
             .resource_type(ResourceTypeForTagging::ManagedInstance)
             .resource_id(node.as_str());
-        match self.calls.call("ssm:ListTagsForResource", async || request.clone().send().await).await {
+        match self
+            .calls
+            .call(&self.calls.list_tags, "ssm:ListTagsForResource", async || request.clone().send().await)
+            .await
+        {
             Ok(output) => {
                 let tags = output.tag_list.unwrap_or_default().into_iter();
                 Ok(Some(tags.map(|tag| (tag.key, tag.value)).collect()))
@@ -155,7 +187,9 @@ impl Nodes for ManagedNodes<'_> {
             .resource_type(ResourceTypeForTagging::ManagedInstance)
             .resource_id(node.as_str())
             .set_tag_keys(Some(keys.to_vec()));
-        self.calls.call("ssm:RemoveTagsFromResource", async || request.clone().send().await).await?;
+        self.calls
+            .call(&self.calls.remove_tags, "ssm:RemoveTagsFromResource", async || request.clone().send().await)
+            .await?;
         Ok(())
     }
 
@@ -170,7 +204,7 @@ impl Nodes for ManagedNodes<'_> {
             .resource_type(ResourceTypeForTagging::ManagedInstance)
             .resource_id(node.as_str())
             .set_tags(Some(tags));
-        self.calls.call("ssm:AddTagsToResource", async || request.clone().send().await).await?;
+        self.calls.call(&self.calls.add_tags, "ssm:AddTagsToResource", async || request.clone().send().await).await?;
         Ok(())
     }
 }

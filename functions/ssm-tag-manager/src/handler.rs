@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::config::{Config, OwnershipCheck};
 use crate::deadline::{Deadline, Stopped};
 use crate::error::ManagerError;
+use crate::log::log;
 use crate::plan::{Decision, Plan, Subject, Tags, reconcile};
 use crate::retire::{Marking, Retirable, mark};
 use crate::triage::{Candidate, triage};
@@ -56,16 +57,46 @@ pub struct Invocation {
     pub budget: Duration,
 }
 
-/// Applies one report.
-///
-/// # Errors
-/// See [`ManagerError`]: a report that is refused, or one without a reader that has to be tried again.
-pub async fn handle(
-    config: &Config,
-    nodes: &impl Retirable,
-    invocation: &Invocation,
-    event: &Value,
-) -> Result<Answer, ManagerError> {
+/// What came of an invocation.
+#[derive(Debug)]
+pub struct Handled {
+    /// What the caller is told.
+    pub result: Result<Answer, ManagerError>,
+    /// When the report counts as observed; absent where it was refused.
+    pub observed_at: Option<Timestamp>,
+}
+
+impl Handled {
+    /// What became of the report, also where the invocation then ends in an error; absent where it was refused.
+    pub fn answer(&self) -> Option<&Answer> {
+        match &self.result {
+            Ok(answer) => Some(answer),
+            Err(ManagerError::Incomplete { answer, .. }) => Some(answer),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Applies one report, or refuses it: see [`ManagerError`].
+pub async fn handle(config: &Config, nodes: &impl Retirable, invocation: &Invocation, event: &Value) -> Handled {
+    let (agency, report) = match admit(config, invocation, event) {
+        Ok(admitted) => admitted,
+        Err(error) => return Handled { result: Err(error), observed_at: None },
+    };
+    let run = Run::new(config, invocation, &report, agency);
+    let mut answer = run.apply(nodes).await;
+    let mut retryable_count = answer.nodes.iter().filter(|node| node.outcome.is_retryable()).count();
+    if !report.terminated.is_empty() {
+        let marked = mark(&run.marking(), nodes).await;
+        answer.terminated = Some(marked.counts);
+        retryable_count += marked.retryable_count;
+    }
+    log(report.region.as_ref(), &answer);
+    Handled { observed_at: Some(run.observed_at), result: conclude(&report, answer, retryable_count) }
+}
+
+/// Who sent which report.
+fn admit(config: &Config, invocation: &Invocation, event: &Value) -> Result<(Option<AccountId>, Report), ManagerError> {
     let agency = authenticate(config.ownership, &invocation.arn)?;
     let report = Report::from_event(event)?;
     if let (Some(claimed), Some(agency)) = (&report.account, &agency)
@@ -73,15 +104,11 @@ pub async fn handle(
     {
         return Err(ManagerError::AccountMismatch { claimed: claimed.clone(), agency: agency.clone() });
     }
-    let run = Run::new(config, invocation, &report, agency);
-    let mut answer = run.apply(nodes).await;
-    let mut retryable_count = answer.nodes.iter().filter(|node| is_worth_another_try(&node.outcome)).count();
-    if !report.terminated.is_empty() {
-        let marked = mark(&run.marking(), nodes).await;
-        answer.terminated = Some(marked.counts);
-        retryable_count += marked.retryable_count;
-    }
-    log(&answer);
+    Ok((agency, report))
+}
+
+/// Where nobody reads the answer, an error makes Lambda bring the report again.
+fn conclude(report: &Report, answer: Answer, retryable_count: usize) -> Result<Answer, ManagerError> {
     if !report.reply && retryable_count > 0 {
         return Err(ManagerError::Incomplete { retryable_count, answer: Box::new(answer) });
     }
@@ -94,10 +121,6 @@ fn authenticate(ownership: OwnershipCheck, arn: &FunctionArn) -> Result<Option<A
         (None, OwnershipCheck::Enforce) => Err(ManagerError::Unauthenticated { invoked_arn: arn.to_string() }),
         (agency, _) => Ok(agency),
     }
-}
-
-fn is_worth_another_try(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Deferred | Outcome::Failed { retryable: true, .. })
 }
 
 /// One report on its way through.
@@ -286,11 +309,12 @@ impl<'a> Run<'a> {
                 Err(Outcome::Rejected { reason: Rejection::UnknownNode })
             }
             Err(Stopped::Failed(error)) => {
+                // Without the message: AWS quotes the value that it does not take.
                 tracing::warn!(
                     operation = error.operation,
                     code = error.code,
                     request_id = error.request_id,
-                    "{error}"
+                    "call failed"
                 );
                 Err(Outcome::Failed { code: error.code, message: error.message, retryable: error.retryable })
             }
@@ -348,43 +372,4 @@ fn add(answer: &mut Answer, node: NodeAnswer) {
     if node.outcome != Outcome::Unchanged || !node.dropped.is_empty() {
         answer.nodes.push(node);
     }
-}
-
-/// One line for each changed or refused node, one for the whole. Tag values stay out of the log.
-fn log(answer: &Answer) {
-    for node in &answer.nodes {
-        let (node_id, ec2_id) = (&node.instance_id, node.ec2_instance_id.as_deref());
-        match &node.outcome {
-            Outcome::Updated => tracing::info!(
-                node = node_id,
-                ec2_instance = ec2_id,
-                set = node.set.len(),
-                removed = node.removed.len(),
-                dropped = node.dropped.len(),
-                "node updated"
-            ),
-            Outcome::Rejected { reason } => {
-                tracing::warn!(node = node_id, ec2_instance = ec2_id, reason = ?reason, "node rejected");
-            }
-            Outcome::Failed { code, message, .. } => {
-                tracing::warn!(node = node_id, ec2_instance = ec2_id, code, error = message, "node failed");
-            }
-            Outcome::WouldUpdate | Outcome::Unchanged | Outcome::Deferred => {}
-        }
-    }
-    let counts = answer.counts;
-    tracing::info!(
-        agency = answer.agency.as_ref().map(AccountId::as_str),
-        dry_run = answer.dry_run,
-        received = counts.received,
-        updated = counts.updated,
-        unchanged = counts.unchanged,
-        rejected = counts.rejected,
-        failed = counts.failed,
-        deferred = counts.deferred,
-        tags_set = counts.tags_set,
-        tags_removed = counts.tags_removed,
-        tags_dropped = counts.tags_dropped,
-        "report applied"
-    );
 }

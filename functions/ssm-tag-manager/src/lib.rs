@@ -24,6 +24,9 @@
 //! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation`, and where it is `on`
 //! `ssm:DeregisterManagedInstance`.
 //!
+//! # Metrics
+//! One line in the embedded metric format for each invocation: see [`metrics()`].
+//!
 //! # Failure policy
 //! A report that cannot be read or whose sender is not who it claims to be fails the invocation before the
 //! first call. From then on every failure is the outcome of one node. Only a report without a reader
@@ -36,10 +39,12 @@ pub mod plan;
 
 mod deadline;
 mod error;
+mod log;
 mod pace;
 mod triage;
 
 pub mod handler;
+pub mod metrics;
 pub mod retire;
 
 mod respond;
@@ -48,5 +53,6 @@ pub mod aws;
 
 pub use config::Config;
 pub use error::ManagerError;
-pub use handler::{Invocation, handle};
-pub use respond::{Response, respond};
+pub use handler::{Handled, Invocation, handle};
+pub use metrics::metrics;
+pub use respond::{Responded, Response, respond};

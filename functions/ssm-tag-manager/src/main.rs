@@ -7,7 +7,7 @@ use hub::Timestamp;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use ssm_tag_manager::aws::{Calls, ManagedNodes, sdk_config};
-use ssm_tag_manager::{Config, Invocation, ManagerError, respond};
+use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -16,6 +16,7 @@ async fn main() -> Result<(), Error> {
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = sdk_config().await;
     let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk));
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     run(service_fn(async |event: LambdaEvent<Value>| {
         let arn =
             event.context.invoked_function_arn.parse().map_err(|_| ManagerError::Unauthenticated {
@@ -25,7 +26,11 @@ async fn main() -> Result<(), Error> {
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
         let nodes = ManagedNodes::new(&calls, &arn);
         let invocation = Invocation { arn, now: Timestamp::from(now), budget };
-        respond(&config, &nodes, &invocation, &event.payload).await.map_err(Diagnostic::from)
+        let responded = respond(&config, &nodes, &invocation, &event.payload).await;
+        let ended = SystemTime::now();
+        // Where there is no standard output there is no log to complain in either.
+        let _ = metrics(&responded, calls.take_counts(), ended).write(ended, level.as_deref(), std::io::stdout());
+        responded.into_result().map_err(Diagnostic::from)
     }))
     .await
 }

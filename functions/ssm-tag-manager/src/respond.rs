@@ -6,10 +6,19 @@ use serde_json::Value;
 
 use crate::config::Config;
 use crate::error::ManagerError;
-use crate::handler::{Invocation, handle};
+use crate::handler::{Handled, Invocation, handle};
 use crate::retire::{Retirable, RetireAnswer, retire};
 
-/// What an invocation is answered with.
+/// What came of an invocation.
+#[derive(Debug)]
+pub enum Responded {
+    /// A report came.
+    Report(Handled),
+    /// `{"action": "retire"}` came.
+    Retire(Result<RetireAnswer, ManagerError>),
+}
+
+/// What the caller is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Response {
@@ -19,20 +28,25 @@ pub enum Response {
     Retire(RetireAnswer),
 }
 
+impl Responded {
+    /// What the caller is told.
+    ///
+    /// # Errors
+    /// See [`ManagerError`].
+    pub fn into_result(self) -> Result<Response, ManagerError> {
+        match self {
+            Self::Report(handled) => handled.result.map(Response::Report),
+            Self::Retire(result) => result.map(Response::Retire),
+        }
+    }
+}
+
 /// Answers an invocation: an event with the field `action` asks for retirement, all others are reports.
-///
-/// # Errors
-/// See [`ManagerError`].
-pub async fn respond(
-    config: &Config,
-    nodes: &impl Retirable,
-    invocation: &Invocation,
-    event: &Value,
-) -> Result<Response, ManagerError> {
+pub async fn respond(config: &Config, nodes: &impl Retirable, invocation: &Invocation, event: &Value) -> Responded {
     // Boxed, because a future that holds all that either of them may come to is too deep for the compiler.
     if event.get("action").is_some() {
-        Box::pin(retire(config, nodes, invocation, event)).await.map(Response::Retire)
+        Responded::Retire(Box::pin(retire(config, nodes, invocation, event)).await)
     } else {
-        Box::pin(handle(config, nodes, invocation, event)).await.map(Response::Report)
+        Responded::Report(Box::pin(handle(config, nodes, invocation, event)).await)
     }
 }

@@ -10,7 +10,8 @@ use aws_sdk_ssm::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use aws_sdk_ssm::operation::remove_tags_from_resource::RemoveTagsFromResourceOutput;
 use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use hub::ManagedInstanceId;
+use aws_smithy_types::retry::RetryConfig;
+use hub::{CallCounts, ManagedInstanceId};
 use ssm_tag_manager::aws::{Calls, ManagedNodes};
 use ssm_tag_manager::handler::Nodes as _;
 use ssm_tag_manager::plan::Tags;
@@ -23,8 +24,9 @@ fn node() -> ManagedInstanceId {
     NODE.parse().unwrap()
 }
 
+/// As in production, the client does not try again by itself.
 fn ssm(rule: &Rule) -> SsmClient {
-    mock_client!(aws_sdk_ssm, RuleMode::MatchAny, [rule])
+    mock_client!(aws_sdk_ssm, RuleMode::MatchAny, [rule], |config| config.retry_config(RetryConfig::disabled()))
 }
 
 fn tagging(rules: &[Rule]) -> TaggingClient {
@@ -86,7 +88,7 @@ async fn an_unknown_node_is_no_error() {
     assert_eq!(nodes.read(&node()).await.unwrap(), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_throttled_call_is_tried_again() {
     let rule = mock!(SsmClient::add_tags_to_resource)
         .match_requests(|request| {
@@ -102,6 +104,8 @@ async fn a_throttled_call_is_tried_again() {
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     nodes.set(&node(), &Tags::from([("Env".to_owned(), "PROD".to_owned())])).await.unwrap();
     assert_eq!(rule.num_calls(), 3);
+    assert_eq!(calls.take_counts(), CallCounts { calls: 3, throttles: 1 });
+    assert_eq!(calls.take_counts(), CallCounts::default(), "each invocation counts its own");
 }
 
 #[tokio::test]

@@ -32,7 +32,7 @@ fn invocation(arn: &str) -> Invocation {
 }
 
 async fn send(account: &Account, event: &Value) -> Result<Answer, ManagerError> {
-    handle(&config("{}", "enforce"), account, &invocation(AGENCY_ARN), event).await
+    handle(&config("{}", "enforce"), account, &invocation(AGENCY_ARN), event).await.result
 }
 
 fn sample(name: &str) -> Value {
@@ -216,11 +216,11 @@ async fn who_calls_is_read_from_the_alias_and_nowhere_else() {
     let event = sample("report");
     let config = config("{}", "enforce");
     for arn in [OWN_ARN.to_owned(), format!("{OWN_ARN}:1"), format!("{OWN_ARN}:live")] {
-        let error = handle(&config, &account, &invocation(&arn), &event).await.unwrap_err();
+        let error = handle(&config, &account, &invocation(&arn), &event).await.result.unwrap_err();
         assert!(matches!(error, ManagerError::Unauthenticated { .. }), "{arn}: {error}");
     }
     let other = format!("{OWN_ARN}:agency-333333333333");
-    let error = handle(&config, &account, &invocation(&other), &event).await.unwrap_err();
+    let error = handle(&config, &account, &invocation(&other), &event).await.result.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the report claims account 222222222222, but the invoked alias belongs to 333333333333"
@@ -232,7 +232,7 @@ async fn who_calls_is_read_from_the_alias_and_nowhere_else() {
 async fn without_the_ownership_check_operators_may_call() {
     let account = Account::default().with_node(NODE, &[("Owner", "ops")]);
     let config = config("{}", "off");
-    let answer = handle(&config, &account, &invocation(OWN_ARN), &sample("minimal")).await.unwrap();
+    let answer = handle(&config, &account, &invocation(OWN_ARN), &sample("minimal")).await.result.unwrap();
     assert_eq!((answer.agency, answer.counts.updated), (None, 1));
 }
 
@@ -246,6 +246,18 @@ async fn two_instances_that_name_one_node_change_nothing() {
     let answer = send(&account, &event).await.unwrap();
     assert_eq!((answer.counts.received, answer.counts.rejected), (2, 2));
     assert!(account.calls().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_measured_is_known_also_where_the_report_has_to_come_again() {
+    let account = account().with_fault(Fault::on_set(NODE, "ThrottlingException", true));
+    let config = config("{}", "enforce");
+    let handled = handle(&config, &account, &invocation(AGENCY_ARN), &sample("asynchronous")).await;
+    assert!(handled.result.is_err());
+    assert_eq!(handled.answer().unwrap().counts.failed, 1);
+    assert_eq!(handled.observed_at, Some("2026-11-22T02:00:00Z".parse().unwrap()));
+    let refused = handle(&config, &account, &invocation(AGENCY_ARN), &json!([])).await;
+    assert!(refused.answer().is_none() && refused.observed_at.is_none());
 }
 
 #[tokio::test]
@@ -320,10 +332,10 @@ async fn when_time_runs_out_the_rest_is_deferred() {
     invocation.budget = Duration::from_secs(13);
     let config = config("{}", "enforce");
     let event = json!({"instances": instances});
-    let answer = handle(&config, &account, &invocation, &event).await.unwrap();
+    let answer = handle(&config, &account, &invocation, &event).await.result.unwrap();
     assert_eq!((answer.counts.updated, answer.counts.deferred), (16, 24));
     let event = json!({"instances": event["instances"], "reply": false});
-    let error = handle(&config, &account, &invocation, &event).await.unwrap_err();
+    let error = handle(&config, &account, &invocation, &event).await.result.unwrap_err();
     assert!(error.to_string().starts_with("8 of 40 nodes"), "{error}");
 }
 

@@ -22,7 +22,7 @@ pub struct SweepAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
     /// At most 100 nodes that need a look: those that were rejected, failed or deferred before those that lost
-    /// tags or, in a dry run, would be updated.
+    /// tags other than reserved ones or, in a dry run, would be updated.
     pub nodes: Vec<NodeAnswer>,
     /// How many more there are.
     pub nodes_omitted: usize,
@@ -160,7 +160,7 @@ impl Attention {
         let list = match node.outcome {
             Outcome::Rejected { .. } | Outcome::Failed { .. } | Outcome::Deferred => &mut self.trouble,
             Outcome::WouldUpdate => &mut self.notes,
-            _ if !node.dropped.is_empty() => &mut self.notes,
+            _ if node.notable_drops().next().is_some() => &mut self.notes,
             _ => return,
         };
         self.count += 1;
@@ -188,6 +188,7 @@ mod tests {
     use super::*;
 
     fn node(outcome: Outcome, dropped: usize) -> NodeAnswer {
+        let reserved = DroppedTag { key: "aws:autoscaling:groupName".to_owned(), reason: DropReason::Reserved };
         let tag = DroppedTag { key: "a#b".to_owned(), reason: DropReason::Character };
         NodeAnswer {
             instance_id: "mi-0123456789abcdef0".to_owned(),
@@ -195,7 +196,7 @@ mod tests {
             outcome,
             set: BTreeMap::new(),
             removed: Vec::new(),
-            dropped: vec![tag; dropped],
+            dropped: [vec![reserved], vec![tag; dropped]].concat(),
         }
     }
 

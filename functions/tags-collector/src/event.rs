@@ -8,6 +8,9 @@ use hub::{AccountId, Ec2InstanceId, Region, WireError, decode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::queue::Queue;
+use crate::state_change::{STATE_CHANGE, ended};
+
 const TAG_CHANGE: &str = "Tag Change on Resource";
 const SCHEDULED: &str = "Scheduled Event";
 
@@ -18,6 +21,10 @@ pub enum Event {
     Sweep(Selection),
     /// The tags of these EC2 instances changed.
     TagChange(Vec<InstanceArn>),
+    /// An EC2 instance changed its state: the instance, where it is terminated now; of other states nothing is done.
+    Ended(Option<InstanceArn>),
+    /// Changes of both kinds through a queue, many at a time.
+    Queue(Queue),
 }
 
 /// What a sweep reads: without any field, all instances in the configured Regions.
@@ -50,13 +57,35 @@ pub struct InstanceArn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// The Regions to read, none twice.
-    pub regions: Vec<Region>,
-    /// The instances to read, none twice; all where it is empty.
-    pub instance_ids: Vec<Ec2InstanceId>,
+    pub regions: Vec<RegionScope>,
     /// The Regions of a tag change that are not to be read.
     pub ignored_regions: Vec<Region>,
     /// Plan and answer, write nothing.
     pub dry_run: bool,
+}
+
+/// What is to be read in a Region.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegionScope {
+    /// The Region.
+    pub region: Region,
+    /// The instances to read, none twice.
+    pub instance_ids: Vec<Ec2InstanceId>,
+    /// The instances of which an event says that they are terminated, none twice and none of them above: an instance
+    /// that is gone is not read as one that lives. Where both lists are empty, all instances are read.
+    pub ended_ids: Vec<Ec2InstanceId>,
+}
+
+impl RegionScope {
+    /// True where all instances of the Region are to be read.
+    pub fn is_everything(&self) -> bool {
+        self.instance_ids.is_empty() && self.ended_ids.is_empty()
+    }
+
+    /// All instances that are named.
+    pub(crate) fn into_ids(self) -> impl Iterator<Item = Ec2InstanceId> {
+        self.instance_ids.into_iter().chain(self.ended_ids)
+    }
 }
 
 /// The two fields that tell the events of EventBridge apart.
@@ -81,59 +110,106 @@ impl Event {
     /// # Errors
     /// Names the place that does not fit, such as `instanceIds[1]`.
     pub fn from_json(event: &Value) -> Result<Self, WireError> {
+        if event.get("Records").is_some() {
+            return Ok(Self::Queue(Queue::from_json(event)?));
+        }
         if event.get("source").is_none() && event.get("detail-type").is_none() {
             return Ok(Self::Sweep(decode(event)?));
         }
-        let Envelope { source, detail_type } = decode(event)?;
-        match (source.as_str(), detail_type.as_deref()) {
-            // What the Scheduler fills in where a schedule has no input of its own.
-            ("aws.scheduler", _) | ("aws.events", Some(SCHEDULED)) => Ok(Self::Sweep(Selection::default())),
-            ("aws.tag", Some(TAG_CHANGE)) => tag_change(event),
-            ("aws.events", other) => Err(unexpected("detail-type", SCHEDULED, other)),
-            ("aws.tag", other) => Err(unexpected("detail-type", TAG_CHANGE, other)),
-            (other, _) => Err(WireError {
-                path: "source".to_owned(),
-                problem: format!("expected aws.events, aws.scheduler or aws.tag, got {other:?}"),
-            }),
-        }
+        event_bridge(event)
     }
 
     /// Decides what to read, for a function in `account` that is set up to sweep `collect_regions`.
     ///
     /// # Errors
-    /// Refuses a tag change of another account.
+    /// Refuses a tag change of another account. In a queue that is the failure of its message alone.
     pub fn scope(self, account: &AccountId, collect_regions: &[Region]) -> Result<Scope, WireError> {
         match self {
-            Self::Sweep(Selection { instance_ids, regions, dry_run }) => Ok(Scope {
-                regions: regions.map_or_else(|| collect_regions.to_vec(), unique),
-                instance_ids: instance_ids.map(unique).unwrap_or_default(),
-                ignored_regions: Vec::new(),
-                dry_run,
-            }),
-            Self::TagChange(instances) => {
-                for (index, instance) in instances.iter().enumerate() {
-                    if instance.account != *account {
-                        return Err(WireError {
-                            path: format!("resources[{index}]"),
-                            problem: format!(
-                                "expected an instance of account {account}, got one of {}",
-                                instance.account
-                            ),
-                        });
-                    }
-                }
-                let (read, ignored): (Vec<_>, Vec<_>) =
-                    instances.into_iter().partition(|instance| collect_regions.contains(&instance.region));
-                let (regions, instance_ids) = read.into_iter().map(|arn| (arn.region, arn.id)).unzip();
-                Ok(Scope {
-                    regions: unique(regions),
-                    instance_ids: unique(instance_ids),
-                    ignored_regions: unique(ignored.into_iter().map(|arn| arn.region).collect()),
-                    dry_run: false,
-                })
+            Self::Sweep(Selection { instance_ids, regions, dry_run }) => {
+                let regions = regions.map_or_else(|| collect_regions.to_vec(), unique);
+                let instance_ids = instance_ids.map(unique).unwrap_or_default();
+                let all = regions
+                    .into_iter()
+                    .map(|region| RegionScope { region, instance_ids: instance_ids.clone(), ended_ids: Vec::new() })
+                    .collect();
+                Ok(Scope { regions: all, ignored_regions: Vec::new(), dry_run })
             }
+            Self::TagChange(instances) => match foreign(&instances, account) {
+                Some(problem) => Err(problem),
+                None => Ok(scope_of(&instances, None, collect_regions)),
+            },
+            Self::Ended(instance) => match foreign(instance.as_slice(), account) {
+                Some(problem) => Err(problem),
+                None => Ok(scope_of(None, &instance, collect_regions)),
+            },
+            Self::Queue(queue) => Ok(queue.in_account(account).scope(collect_regions)),
         }
     }
+
+    /// True for a sweep over all instances in the configured Regions that may write.
+    pub fn is_full_sweep(&self) -> bool {
+        matches!(self, Self::Sweep(selection) if *selection == Selection::default())
+    }
+}
+
+/// Reads an event of EventBridge or its Scheduler.
+pub(crate) fn event_bridge(event: &Value) -> Result<Event, WireError> {
+    let Envelope { source, detail_type } = decode(event)?;
+    match (source.as_str(), detail_type.as_deref()) {
+        // What the Scheduler fills in where a schedule has no input of its own.
+        ("aws.scheduler", _) | ("aws.events", Some(SCHEDULED)) => Ok(Event::Sweep(Selection::default())),
+        ("aws.tag", Some(TAG_CHANGE)) => tag_change(event),
+        ("aws.ec2", Some(STATE_CHANGE)) => ended(event).map(Event::Ended),
+        ("aws.events", other) => Err(unexpected("detail-type", SCHEDULED, other)),
+        ("aws.tag", other) => Err(unexpected("detail-type", TAG_CHANGE, other)),
+        ("aws.ec2", other) => Err(unexpected("detail-type", STATE_CHANGE, other)),
+        (other, _) => Err(WireError {
+            path: "source".to_owned(),
+            problem: format!("expected aws.events, aws.scheduler, aws.tag or aws.ec2, got {other:?}"),
+        }),
+    }
+}
+
+/// What is to be read for instances that changed or ended: each once, in its own Region, where that is one of
+/// `collect_regions`.
+pub(crate) fn scope_of<'a>(
+    changed: impl IntoIterator<Item = &'a InstanceArn>,
+    ended: impl IntoIterator<Item = &'a InstanceArn>,
+    collect_regions: &[Region],
+) -> Scope {
+    let mut scope = Scope { regions: Vec::new(), ignored_regions: Vec::new(), dry_run: false };
+    let mut seen = HashSet::new();
+    let mut add = |InstanceArn { region, id, .. }: &'a InstanceArn, ids: fn(&mut RegionScope) -> &mut Vec<_>| {
+        if !collect_regions.contains(region) {
+            scope.ignored_regions.push(region.clone());
+        } else if seen.insert((region, id)) {
+            ids(scope.region(region)).push(id.clone());
+        }
+    };
+    // The ended come first, because the end of an instance changes its tags too.
+    ended.into_iter().for_each(|instance| add(instance, |region| &mut region.ended_ids));
+    changed.into_iter().for_each(|instance| add(instance, |region| &mut region.instance_ids));
+    scope.ignored_regions = unique(scope.ignored_regions);
+    scope
+}
+
+impl Scope {
+    /// What is to be read in a Region, so far nothing where it is new.
+    fn region(&mut self, region: &Region) -> &mut RegionScope {
+        let known = self.regions.iter().position(|known| known.region == *region);
+        let index = known.unwrap_or_else(|| {
+            self.regions.push(RegionScope { region: region.clone(), instance_ids: Vec::new(), ended_ids: Vec::new() });
+            self.regions.len() - 1
+        });
+        &mut self.regions[index]
+    }
+}
+
+/// What is wrong with a change in another account.
+pub(crate) fn foreign(instances: &[InstanceArn], account: &AccountId) -> Option<WireError> {
+    let (index, instance) = instances.iter().enumerate().find(|(_, instance)| instance.account != *account)?;
+    let problem = format!("expected an instance of account {account}, got one of {}", instance.account);
+    Some(WireError { path: format!("resources[{index}]"), problem })
 }
 
 /// The items in their order, each once.
@@ -217,18 +293,23 @@ mod tests {
     }
 
     fn everything() -> Scope {
-        Scope {
-            regions: regions(&["us-east-1", "us-west-2"]),
-            instance_ids: Vec::new(),
-            ignored_regions: Vec::new(),
-            dry_run: false,
-        }
+        reading(&["us-east-1", "us-west-2"], &[])
+    }
+
+    /// These instances, or all, in each of these Regions.
+    fn reading(names: &[&str], instance_ids: &[&str]) -> Scope {
+        let regions = regions(names).into_iter();
+        let regions = regions
+            .map(|region| RegionScope { region, instance_ids: ids(instance_ids), ended_ids: Vec::new() })
+            .collect();
+        Scope { regions, ignored_regions: Vec::new(), dry_run: false }
     }
 
     fn file(name: &str) -> Value {
         let text = match name {
             "schedule" => include_str!("../../../events/tags-collector/schedule.json"),
             "tag-change" => include_str!("../../../events/tags-collector/tag-change.json"),
+            "tag-changes-queue" => include_str!("../../../events/tags-collector/tag-changes-queue.json"),
             "manual" => include_str!("../../../events/tags-collector/manual.json"),
             _ => include_str!("../../../events/tags-collector/dry-run.json"),
         };
@@ -246,15 +327,11 @@ mod tests {
     fn the_samples_ask_for_what_they_say() {
         assert_eq!(scope(&file("schedule")).unwrap(), everything());
         assert_eq!(scope(&file("dry-run")).unwrap(), Scope { dry_run: true, ..everything() });
-        let manual = Scope {
-            regions: regions(&["us-east-1"]),
-            instance_ids: ids(&["i-0abcdef0123456789", "i-0fedcba9876543210"]),
-            ..everything()
-        };
+        let manual = reading(&["us-east-1"], &["i-0abcdef0123456789", "i-0fedcba9876543210"]);
         assert_eq!(scope(&file("manual")).unwrap(), manual);
-        let tag_change =
-            Scope { regions: regions(&["us-east-1"]), instance_ids: ids(&["i-0abcdef0123456789"]), ..everything() };
-        assert_eq!(scope(&file("tag-change")).unwrap(), tag_change);
+        assert_eq!(scope(&file("tag-change")).unwrap(), reading(&["us-east-1"], &["i-0abcdef0123456789"]));
+        let two = reading(&["us-east-1"], &["i-0abcdef0123456789", "i-0fedcba9876543210"]);
+        assert_eq!(scope(&file("tag-changes-queue")).unwrap(), two);
     }
 
     #[test]
@@ -272,15 +349,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_sweep_of_everything_that_writes_is_a_full_one() {
+        for (event, is_full) in [
+            (json!({}), true),
+            (json!({"source": "aws.scheduler"}), true),
+            (json!({"dryRun": true}), false),
+            (json!({"regions": ["us-east-1"]}), false),
+            (json!({"instanceIds": ["i-01234567"]}), false),
+            (file("tag-change"), false),
+            (file("tag-changes-queue"), false),
+        ] {
+            assert_eq!(Event::from_json(&event).unwrap().is_full_sweep(), is_full, "{event}");
+        }
+    }
+
+    #[test]
     fn an_operator_may_name_any_region_and_nothing_is_read_twice() {
         let event = json!({"regions": ["eu-west-1", "us-east-1", "eu-west-1"],
                            "instanceIds": ["i-01234567", "i-01234567"], "dryRun": true});
-        let expected = Scope {
-            regions: regions(&["eu-west-1", "us-east-1"]),
-            instance_ids: ids(&["i-01234567"]),
-            ignored_regions: Vec::new(),
-            dry_run: true,
-        };
+        let expected = Scope { dry_run: true, ..reading(&["eu-west-1", "us-east-1"], &["i-01234567"]) };
         assert_eq!(scope(&event).unwrap(), expected);
     }
 
@@ -299,7 +386,47 @@ mod tests {
             .unwrap()
             .scope(&account(), &regions(&["us-gov-west-1"]))
             .unwrap();
-        assert_eq!(scope.regions, regions(&["us-gov-west-1"]));
+        assert_eq!(scope, reading(&["us-gov-west-1"], &["i-0abcdef0123456789"]));
+    }
+
+    fn ended_in(region: &str, account: &str, state: &str) -> Value {
+        json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification", "account": account,
+               "region": region, "detail": {"instance-id": "i-01234567", "state": state}})
+    }
+
+    #[test]
+    fn only_the_end_of_an_instance_asks_for_something() {
+        let ended = scope(&ended_in("us-east-1", "222222222222", "terminated")).unwrap();
+        let expected = RegionScope {
+            region: "us-east-1".parse().unwrap(),
+            instance_ids: Vec::new(),
+            ended_ids: ids(&["i-01234567"]),
+        };
+        assert!(!expected.is_everything());
+        assert_eq!(ended, Scope { regions: vec![expected], ..nothing() });
+        assert_eq!(scope(&ended_in("us-east-1", "222222222222", "stopped")).unwrap(), nothing());
+        let elsewhere = scope(&ended_in("eu-west-1", "222222222222", "terminated")).unwrap();
+        assert_eq!(elsewhere, Scope { ignored_regions: regions(&["eu-west-1"]), ..nothing() });
+    }
+
+    #[test]
+    fn an_instance_that_ended_is_not_read_as_one_that_changed() {
+        let instance = |id: &str| InstanceArn {
+            region: "us-east-1".parse().unwrap(),
+            account: account(),
+            id: id.parse().unwrap(),
+        };
+        let changed = ["i-00000001", "i-00000002"].map(instance);
+        let ended = ["i-00000002", "i-00000002"].map(instance);
+        let scope = scope_of(&changed, &ended, &regions(&["us-east-1"]));
+        assert_eq!(
+            (&scope.regions[0].instance_ids, &scope.regions[0].ended_ids),
+            (&ids(&["i-00000001"]), &ids(&["i-00000002"]))
+        );
+    }
+
+    fn nothing() -> Scope {
+        Scope { regions: Vec::new(), ignored_regions: Vec::new(), dry_run: false }
     }
 
     #[test]
@@ -330,8 +457,16 @@ mod tests {
             (json!({"detail-type": "Scheduled Event"}), "event: missing field `source`"),
             (json!({"source": 7}), "source: invalid type: integer `7`, expected a string"),
             (
-                json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification"}),
-                r#"source: expected aws.events, aws.scheduler or aws.tag, got "aws.ec2""#,
+                json!({"source": "aws.s3", "detail-type": "Object Created"}),
+                r#"source: expected aws.events, aws.scheduler, aws.tag or aws.ec2, got "aws.s3""#,
+            ),
+            (
+                json!({"source": "aws.ec2", "detail-type": "EBS Volume Notification"}),
+                r#"detail-type: expected "EC2 Instance State-change Notification", got "EBS Volume Notification""#,
+            ),
+            (
+                ended_in("us-east-1", "333333333333", "terminated"),
+                "resources[0]: expected an instance of account 222222222222, got one of 333333333333",
             ),
             (
                 json!({"source": "aws.events", "detail-type": "Other"}),

@@ -1,16 +1,20 @@
 //! From an event to an answer.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use hub::{FunctionArn, WireError};
+use hub::{AccountId, FunctionArn, Metrics, WireError};
 use lambda_runtime::{Diagnostic, LambdaEvent};
+use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer::{RegionAnswer, SweepAnswer};
+use crate::answer::SweepAnswer;
 use crate::config::{Config, InvocationType};
-use crate::event::Event;
-use crate::sweep::{Aws, Sweep};
+use crate::event::{Event, Scope};
+use crate::log::{log_refused, log_swept};
+use crate::metrics::{Asked, metrics};
+use crate::queue::{Queue, QueueAnswer};
+use crate::sweep::{Aws, Sweep, Swept};
 
 /// The function.
 #[derive(Debug)]
@@ -18,6 +22,38 @@ pub struct Collector<A, N> {
     config: Config,
     aws: A,
     now: N,
+}
+
+/// What came of an invocation.
+#[derive(Debug)]
+pub struct Handled {
+    /// What the caller is told.
+    ///
+    /// It is `InvalidEvent` before anything was read, and `PartialSweep`, with the whole answer in its message, where
+    /// a Region or a batch failed. Trouble with a single node is an outcome in the answer. What came through a queue
+    /// has its failures in the answer.
+    pub result: Result<Response, CollectError>,
+    /// What goes into the metrics.
+    pub metrics: Metrics,
+}
+
+/// The answer of an invocation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Response {
+    /// To everything that did not come through a queue.
+    Sweep(SweepAnswer),
+    /// To tag changes that came through a queue.
+    Queue(QueueAnswer),
+}
+
+/// What an event asks for.
+struct Order {
+    asked: Asked,
+    scope: Scope,
+    queue: Option<Queue>,
+    account: AccountId,
+    deadline: SystemTime,
 }
 
 /// Why an invocation ends in an error.
@@ -68,53 +104,66 @@ impl<A: Aws, N: Fn() -> SystemTime> Collector<A, N> {
     }
 
     /// Answers one invocation.
-    ///
-    /// # Errors
-    /// `InvalidEvent` before anything was read; `PartialSweep`, with the whole answer in its message, where a
-    /// Region or a batch failed. Trouble with a single node is an outcome in the answer.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<SweepAnswer, CollectError> {
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Handled {
         let started = (self.now)();
+        let (asked, swept, result) = match self.admit(event) {
+            Ok(order) => {
+                let asked = order.asked;
+                let (swept, result) = self.carry_out(order, started).await;
+                (asked, Some(swept), result)
+            }
+            Err(error) => (Asked::default(), None, Err(error.into())),
+        };
+        Handled { metrics: metrics(asked, swept.as_ref(), self.since(started)), result }
+    }
+
+    /// What is to be done, unless the event asks for nothing that the function knows.
+    fn admit(&self, event: LambdaEvent<Value>) -> Result<Order, WireError> {
         let (payload, context) = event.into_parts();
         let deadline = context.deadline();
         let function: FunctionArn = context.invoked_function_arn.parse().map_err(|error: hub::Invalid| WireError {
             path: "context.invokedFunctionArn".to_owned(),
             problem: error.to_string(),
         })?;
-        let scope = Event::from_json(&payload)?.scope(&function.account, &self.config.collect_regions)?;
+        let account = function.account;
+        let event = match Event::from_json(&payload)? {
+            Event::Queue(queue) => Event::Queue(queue.in_account(&account)),
+            event => event,
+        };
+        let asked = Asked::from(&event);
+        let regions = &self.config.collect_regions;
+        let (scope, queue) = match event {
+            Event::Queue(queue) => (queue.scope(regions), Some(queue)),
+            event => (event.scope(&account, regions)?, None),
+        };
+        Ok(Order { asked, scope, queue, account, deadline })
+    }
+
+    async fn carry_out(&self, order: Order, started: SystemTime) -> (Swept, Result<Response, CollectError>) {
+        let Order { scope, queue, account, deadline, .. } = order;
         // A dry run is asked for the sake of its answer.
         let invocation_type = if scope.dry_run { InvocationType::RequestResponse } else { self.config.invocation_type };
-        let sweep = Sweep { aws: &self.aws, now: &self.now, deadline, account: function.account, invocation_type };
-        let answer = sweep.run(scope).await;
-        log(&answer, (self.now)().duration_since(started).unwrap_or_default().as_secs_f64());
-        if answer.is_complete() { Ok(answer) } else { Err(CollectError::PartialSweep(Box::new(answer))) }
+        let sweep = Sweep { aws: &self.aws, now: &self.now, deadline, account: account.clone(), invocation_type };
+        let swept = sweep.run(scope).await;
+        let Some(queue) = queue else {
+            log_swept(&swept, None, self.since(started));
+            let answer = swept.answer.clone();
+            let result = if answer.is_complete() {
+                Ok(Response::Sweep(answer))
+            } else {
+                Err(CollectError::PartialSweep(Box::new(answer)))
+            };
+            return (swept, result);
+        };
+        let answer = queue.answer(&swept.unsettled);
+        log_refused(&account, &queue);
+        log_swept(&swept, Some((&queue, &answer)), self.since(started));
+        (swept, Ok(Response::Queue(answer)))
     }
-}
 
-fn log(answer: &SweepAnswer, duration_seconds: f64) {
-    let sum = |field: fn(&RegionAnswer) -> usize| answer.regions.iter().map(field).sum::<usize>();
-    let counts = answer.counts.unwrap_or_default();
-    tracing::info!(
-        account = %answer.account,
-        dry_run = answer.dry_run,
-        complete = answer.is_complete(),
-        regions = answer.regions.len(),
-        ignored_regions = answer.ignored_regions.len(),
-        instances = sum(|region| region.instances),
-        batches = sum(|region| region.batches),
-        failed_batches = sum(|region| region.failed_batches),
-        not_found = answer.not_found.len(),
-        received = counts.received,
-        updated = counts.updated,
-        unchanged = counts.unchanged,
-        rejected = counts.rejected,
-        failed = counts.failed,
-        deferred = counts.deferred,
-        tags_set = counts.tags_set,
-        tags_removed = counts.tags_removed,
-        tags_dropped = counts.tags_dropped,
-        duration_seconds,
-        "swept"
-    );
+    fn since(&self, started: SystemTime) -> Duration {
+        (self.now)().duration_since(started).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

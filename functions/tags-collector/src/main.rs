@@ -3,10 +3,11 @@
 use std::time::SystemTime;
 
 use aws_config::BehaviorVersion;
-use lambda_runtime::{run, service_fn, tracing};
+use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn, tracing};
+use serde_json::Value;
 use tags_collector::aws::Clients;
 use tags_collector::config::Config;
-use tags_collector::handler::Collector;
+use tags_collector::handler::{Collector, Handled};
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::disallowed_methods, reason = "this is where the environment and the clock are read")]
@@ -16,5 +17,13 @@ async fn main() -> anyhow::Result<()> {
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let clients = Clients::new(&sdk, &config);
     let collector = Collector::new(config, clients, SystemTime::now);
-    run(service_fn(|event| collector.handle(event))).await.map_err(anyhow::Error::from_boxed)
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    run(service_fn(async |event: LambdaEvent<Value>| {
+        let Handled { result, metrics } = collector.handle(event).await;
+        // Where there is no standard output there is no log to complain in either.
+        let _ = metrics.write(SystemTime::now(), level.as_deref(), std::io::stdout());
+        result.map_err(Diagnostic::from)
+    }))
+    .await
+    .map_err(anyhow::Error::from_boxed)
 }

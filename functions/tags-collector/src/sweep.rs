@@ -3,20 +3,20 @@
 //! Readers, one for each Region, put batches into a channel; senders take them out. The channel holds one
 //! batch, so that readers wait while the senders are busy and memory does not grow with the fleet.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
-use hub::{
-    AccountId, AwsError, Counts, Ec2InstanceId, Instance, Outcome, Region, Terminated, TerminatedCounts, Timestamp,
-};
+use hub::{AccountId, AwsError, Counts, Ec2InstanceId, Instance, Region, Terminated, TerminatedCounts, Timestamp};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::answer::{Attention, Failure, RegionAnswer, SweepAnswer};
 use crate::batch::{Batch, Batcher, Head, Limits};
 use crate::config::InvocationType;
-use crate::event::Scope;
+use crate::event::{RegionScope, Scope, unique};
+use crate::log::log_node;
+use crate::queue::Unsettled;
 
 /// Work ends this long before the function is stopped: enough to write the answer, even on a slow core, and
 /// little beside the minutes that a sweep may take.
@@ -32,11 +32,19 @@ const REPORTS_AT_ONCE: usize = 1;
 /// How many instance ids one read names.
 const INSTANCE_IDS_MAX: usize = 200;
 
-/// The two things that a sweep does with AWS.
+/// What a sweep does with AWS.
 #[expect(async_fn_in_trait, reason = "one thread runs the function: no future has to be sent")]
 pub trait Aws {
     /// Reads a page of the instances of a Region that name a managed node: of all, or of at most 200 by id.
     async fn instances(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError>;
+
+    /// Reads a page of those among at most 200 instances that are terminated, whatever tags they have left.
+    async fn terminated(
         &self,
         region: &Region,
         instance_ids: &[Ec2InstanceId],
@@ -73,6 +81,19 @@ pub struct Sweep<'a, A, N> {
     pub invocation_type: InvocationType,
 }
 
+/// What came of a sweep.
+#[derive(Debug)]
+pub struct Swept {
+    /// What the caller is told.
+    pub answer: SweepAnswer,
+    /// Regions that were not read to their end.
+    pub unread_region_count: usize,
+    /// Tags that nodes lost, without the reserved ones.
+    pub tags_dropped: usize,
+    /// What has to be tried again where instances were asked for by id.
+    pub unsettled: Unsettled,
+}
+
 /// What reading a Region brought.
 struct Reading {
     region_index: usize,
@@ -97,7 +118,7 @@ struct Delivery {
 
 impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     /// Reads what `scope` names and reports it. What fails is in the answer.
-    pub async fn run(self, scope: Scope) -> SweepAnswer {
+    pub async fn run(self, scope: Scope) -> Swept {
         let (sender, receiver) = mpsc::channel(1);
         let (readings, deliveries) = join(self.read_all(&scope, sender), self.deliver_all(&scope, receiver)).await;
         self.summarise(scope, readings, deliveries)
@@ -122,8 +143,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             send(queue, Filled { region_index, batch }).await;
         }
         if let Err(error) = &reading.result {
-            let region = &scope.regions[region_index];
-            tracing::warn!(%region, code = error.code, error = error.message, "region not read to its end");
+            let region = scope.regions[region_index].region.as_str();
+            tracing::warn!(region, code = error.code, error = error.message, "region not read to its end");
         }
         reading
     }
@@ -136,14 +157,18 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         queue: &Sender<Filled>,
     ) -> Result<(), Failure> {
         let region_index = reading.region_index;
-        let region = &scope.regions[region_index];
-        for instance_ids in id_chunks(&scope.instance_ids) {
+        let region_scope = &scope.regions[region_index];
+        for ask in asks(region_scope) {
             let mut page_token = None;
             loop {
                 let observed_at = timestamp((self.now)());
                 let page = self
                     .before_deadline(async {
-                        self.aws.instances(region, instance_ids, page_token).await.map_err(Failure::from)
+                        let page = match ask {
+                            Ask::Nodes(ids) => self.aws.instances(&region_scope.region, ids, page_token).await,
+                            Ask::Ends(ids) => self.aws.terminated(&region_scope.region, ids, page_token).await,
+                        };
+                        page.map_err(Failure::from)
                     })
                     .await?;
                 for instance in page.instances {
@@ -151,7 +176,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                         send(queue, Filled { region_index, batch }).await;
                     }
                     reading.instance_count += 1;
-                    if !scope.instance_ids.is_empty() {
+                    if !region_scope.is_everything() {
                         reading.found.extend(instance.ec2_instance_id);
                     }
                 }
@@ -160,7 +185,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                         send(queue, Filled { region_index, batch }).await;
                     }
                     reading.terminated_count += 1;
-                    if !scope.instance_ids.is_empty() {
+                    if !region_scope.is_everything() {
                         reading.found.insert(instance.ec2_instance_id);
                     }
                 }
@@ -181,7 +206,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                 .buffer_unordered(REPORTS_AT_ONCE)
         );
         while let Some(delivery) = delivered.next().await {
-            deliveries.add(scope, delivery);
+            deliveries.add(&self.account, scope, delivery);
         }
         deliveries
     }
@@ -190,7 +215,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         let instance_count = batch.instance_count();
         let head = Head {
             account: self.account.clone(),
-            region: scope.regions[region_index].clone(),
+            region: scope.regions[region_index].region.clone(),
             dry_run: scope.dry_run,
             reply: self.invocation_type == InvocationType::RequestResponse,
         };
@@ -216,20 +241,25 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         tokio::time::timeout(rest, work).await.unwrap_or_else(|_| Err(exceeded()))
     }
 
-    fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> SweepAnswer {
-        let Deliveries { mut regions, counts, terminated, attention } = deliveries;
-        let mut not_found = scope.instance_ids;
+    fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> Swept {
+        let Deliveries { mut regions, counts, terminated, attention, tags_dropped, retryable, unmarked } = deliveries;
+        let mut not_found = unique(scope.regions.into_iter().flat_map(RegionScope::into_ids).collect());
+        let mut unread_region_count = 0;
         for reading in readings {
             let region = &mut regions[reading.region_index];
             region.instances = reading.instance_count;
             region.terminated = reading.terminated_count;
             if let Err(error) = reading.result {
                 region.error = Some(error);
+                unread_region_count += 1;
             }
             not_found.retain(|id| !reading.found.contains(id.as_str()));
         }
+        let incomplete = regions.iter().filter(|region| !region.is_complete());
+        let open = incomplete.map(|region| region.region.clone()).chain(unmarked);
+        let unsettled = Unsettled { regions: open.collect(), instance_ids: retryable };
         let (nodes, nodes_omitted) = attention.finish();
-        SweepAnswer {
+        let answer = SweepAnswer {
             account: self.account,
             dry_run: scope.dry_run,
             regions,
@@ -239,7 +269,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             terminated,
             not_found,
             ignored_regions: scope.ignored_regions,
-        }
+        };
+        Swept { answer, unread_region_count, tags_dropped, unsettled }
     }
 }
 
@@ -249,12 +280,17 @@ struct Deliveries {
     counts: Counts,
     terminated: Option<TerminatedCounts>,
     attention: Attention,
+    tags_dropped: usize,
+    /// Instances that are worth another try.
+    retryable: BTreeSet<String>,
+    /// Regions with a node that should carry the mark of a terminated instance and may not.
+    unmarked: BTreeSet<Region>,
 }
 
 impl Deliveries {
     fn new(scope: &Scope) -> Self {
         let regions = scope.regions.iter().map(|region| RegionAnswer {
-            region: region.clone(),
+            region: region.region.clone(),
             instances: 0,
             terminated: 0,
             batches: 0,
@@ -267,10 +303,15 @@ impl Deliveries {
             counts: Counts::default(),
             terminated: None,
             attention: Attention::default(),
+            tags_dropped: 0,
+            retryable: BTreeSet::new(),
+            unmarked: BTreeSet::new(),
         }
     }
 
-    fn add(&mut self, scope: &Scope, Delivery { region_index, instance_count, result }: Delivery) {
+    fn add(&mut self, account: &AccountId, scope: &Scope, delivery: Delivery) {
+        let Delivery { region_index, instance_count, result } = delivery;
+        let is_by_id = !scope.regions[region_index].is_everything();
         let region = &mut self.regions[region_index];
         region.batches += 1;
         match result {
@@ -279,15 +320,23 @@ impl Deliveries {
                 self.counts += answer.counts;
                 if let Some(terminated) = answer.terminated {
                     *self.terminated.get_or_insert_default() += terminated;
+                    if is_by_id && terminated.failed + terminated.deferred > 0 {
+                        self.unmarked.insert(region.region.clone());
+                    }
                 }
                 for node in answer.nodes {
-                    warn_of(&scope.regions[region_index], &node);
+                    log_node(account, &region.region, &node);
+                    self.tags_dropped += node.notable_drops().count();
+                    // Of a whole fleet nobody asks again for single instances: the next sweep does.
+                    if is_by_id && node.outcome.is_retryable() {
+                        self.retryable.extend(node.ec2_instance_id.clone());
+                    }
                     self.attention.push(node);
                 }
             }
             Err(error) => {
                 tracing::warn!(
-                    region = %region.region,
+                    region = region.region.as_str(),
                     instance_count,
                     code = error.code,
                     error = error.message,
@@ -301,10 +350,20 @@ impl Deliveries {
     }
 }
 
-/// All instances are one read without ids.
-fn id_chunks(instance_ids: &[Ec2InstanceId]) -> impl Iterator<Item = &[Ec2InstanceId]> {
-    let all = instance_ids.is_empty().then_some(instance_ids);
-    all.into_iter().chain(instance_ids.chunks(INSTANCE_IDS_MAX))
+/// What one read asks for.
+#[derive(Debug, Clone, Copy)]
+enum Ask<'a> {
+    /// Instances that name a managed node: all, or these.
+    Nodes(&'a [Ec2InstanceId]),
+    /// Which of these are terminated.
+    Ends(&'a [Ec2InstanceId]),
+}
+
+/// The reads of a Region. All instances are one read without ids.
+fn asks(scope: &RegionScope) -> impl Iterator<Item = Ask<'_>> {
+    let all = scope.is_everything().then_some(Ask::Nodes(&[]));
+    let nodes = scope.instance_ids.chunks(INSTANCE_IDS_MAX).map(Ask::Nodes);
+    all.into_iter().chain(nodes).chain(scope.ended_ids.chunks(INSTANCE_IDS_MAX).map(Ask::Ends))
 }
 
 async fn send(queue: &Sender<Filled>, filled: Filled) {
@@ -323,20 +382,6 @@ fn check(answer: &hub::Answer, instance_count: usize, dry_run: bool) -> Result<(
         answer.dry_run
     );
     Err(Failure::new("UnexpectedAnswer", message))
-}
-
-/// Says what happened to a node in trouble, without the message: it may quote a tag's value.
-fn warn_of(region: &Region, node: &hub::NodeAnswer) {
-    let (node_id, ec2_instance_id) = (&node.instance_id, node.ec2_instance_id.as_deref());
-    match &node.outcome {
-        Outcome::Rejected { reason } => {
-            tracing::warn!(%region, node_id, ec2_instance_id, ?reason, "node rejected");
-        }
-        Outcome::Failed { code, retryable, .. } => {
-            tracing::warn!(%region, node_id, ec2_instance_id, code, retryable, "node failed");
-        }
-        _ => {}
-    }
 }
 
 fn timestamp(time: SystemTime) -> Timestamp {

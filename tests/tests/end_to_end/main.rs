@@ -11,6 +11,7 @@ mod hardship;
 mod ownership;
 mod propagation;
 mod reconcile;
+mod tag_changes;
 
 use std::collections::BTreeMap;
 

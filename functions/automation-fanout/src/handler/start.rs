@@ -80,6 +80,14 @@ impl<A: Automation> Run<'_, A> {
             }
         }
         answer.complete = answer.failed.is_empty();
+        tracing::info!(
+            action = answer.action,
+            complete = answer.complete,
+            executions_started = answer.executions.len(),
+            starts_failed = answer.failed.len(),
+            target_locations = answer.executions.iter().filter_map(|started| started.target_locations).sum::<usize>(),
+            "starts worked off"
+        );
         if answer.executions.is_empty() && !answer.complete {
             return Err(FanoutError::NothingStarted(Box::new(answer)));
         }

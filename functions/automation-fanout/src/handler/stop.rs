@@ -35,6 +35,12 @@ impl<A: Automation> Run<'_, A> {
             }
         }
         answer.complete = answer.failed.is_empty();
+        tracing::info!(
+            complete = answer.complete,
+            stops_requested = answer.executions.len(),
+            stops_failed = answer.failed.len(),
+            "stops worked off"
+        );
         if !answer.executions.is_empty() {
             return Ok(answer);
         }

@@ -33,7 +33,10 @@ impl Retirable for ManagedNodes<'_> {
         let mut page_token = None;
         loop {
             let request = request.clone().set_pagination_token(page_token);
-            let output = self.calls.call("tag:GetResources", async || request.clone().send().await).await?;
+            let output = self
+                .calls
+                .call(&self.calls.get_resources, "tag:GetResources", async || request.clone().send().await)
+                .await?;
             found.extend(self.tagged(output.resource_tag_mapping_list));
             page_token = output.pagination_token.filter(|token| !token.is_empty());
             if page_token.is_none() {
@@ -55,7 +58,11 @@ impl Retirable for ManagedNodes<'_> {
         let mut page_token = None;
         loop {
             let request = request.clone().set_next_token(page_token);
-            let output = match self.calls.call(operation, async || request.clone().send().await).await {
+            let output = match self
+                .calls
+                .call(&self.calls.describe_information, operation, async || request.clone().send().await)
+                .await
+            {
                 Ok(output) => output,
                 Err(error) if error.code == "InvalidInstanceId" && nodes.len() == 1 => return Ok(read),
                 Err(error) => return Err(error),
@@ -75,7 +82,7 @@ impl Retirable for ManagedNodes<'_> {
             attempt.update(|attempt| attempt + 1);
             request.clone().send().await
         };
-        match self.calls.call("ssm:DeregisterManagedInstance", send).await {
+        match self.calls.call(&self.calls.deregister, "ssm:DeregisterManagedInstance", send).await {
             Ok(_) => Ok(()),
             // An attempt that seemed to fail went through after all.
             Err(error) if error.code == "InvalidInstanceId" && attempt.get() > 1 => Ok(()),

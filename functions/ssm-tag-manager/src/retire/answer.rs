@@ -93,6 +93,11 @@ pub enum RetireOutcome {
 }
 
 impl RetireAnswer {
+    /// The answer where retirement is off.
+    pub fn off() -> Self {
+        Self::new(Mode::Off)
+    }
+
     /// An answer about no node yet.
     pub(super) fn new(mode: Mode) -> Self {
         Self { action: Action::Retire, mode, counts: RetireCounts::default(), nodes: Vec::new() }

@@ -39,7 +39,7 @@ pub async fn retire(
     let mode = config.retire.mode.with_dry_run(dry_run);
     if mode == Mode::Off {
         tracing::info!(%mode, "nothing is retired");
-        return Ok(RetireAnswer::new(mode));
+        return Ok(RetireAnswer::off());
     }
     let run = Run {
         rules: Rules { grace_hours: config.retire.grace_hours, ownership: config.ownership },

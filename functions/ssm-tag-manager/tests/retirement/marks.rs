@@ -16,7 +16,7 @@ fn fleet() -> Account {
 }
 
 async fn send(config: &Config, account: &Account, event: &Value) -> Answer {
-    handle(config, account, &invocation(AGENCY_ARN), event).await.unwrap()
+    handle(config, account, &invocation(AGENCY_ARN), event).await.result.unwrap()
 }
 
 async fn counts(config: &Config, account: &Account, event: &Value) -> TerminatedCounts {
@@ -90,7 +90,7 @@ async fn only_the_owners_word_counts() {
     // Another agency's instance of that id is behind no node.
     let other = OWN_ARN.to_owned() + ":agency-333333333333";
     let event = gone(&["i-0abcdef0123456789"]);
-    let answer = handle(&mode("on"), &account, &invocation(&other), &event).await.unwrap();
+    let answer = handle(&mode("on"), &account, &invocation(&other), &event).await.result.unwrap();
     assert_eq!(answer.terminated.unwrap().unknown, 1);
     // A node that changed hands is not marked on its old source.
     account.change(NODE, |tags| drop(tags.insert("tag-hub:agency".to_owned(), "333333333333".to_owned())));
@@ -102,7 +102,7 @@ async fn only_the_owners_word_counts() {
     let config = config(&[("RETIRE_NODES", "on"), ("OWNERSHIP_CHECK", "off")]);
     let mut event = event;
     event["account"] = json!("222222222222");
-    let answer = handle(&config, &account, &invocation(OWN_ARN), &event).await.unwrap();
+    let answer = handle(&config, &account, &invocation(OWN_ARN), &event).await.result.unwrap();
     assert_eq!(answer.terminated.unwrap().marked, 1);
 }
 
@@ -203,10 +203,10 @@ async fn a_failure_with_one_node_is_its_own_and_asks_for_another_try() {
     let marked = counts(&mode("on"), &account, &event).await;
     assert_eq!((marked.marked, marked.failed), (1, 1));
     event["reply"] = json!(false);
-    let error = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event).await.unwrap_err();
+    let error = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event).await.result.unwrap_err();
     assert!(error.to_string().starts_with("1 of 2 nodes"), "{error}");
     let account = account.without_faults().with_fault(Fault::on_read_many("AccessDeniedException", false));
-    let answer = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event).await.unwrap();
+    let answer = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event).await.result.unwrap();
     assert_eq!(answer.terminated.unwrap().failed, 2);
 }
 

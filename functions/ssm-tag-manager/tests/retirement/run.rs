@@ -10,7 +10,7 @@ use super::*;
 const HOURS: i64 = 48;
 
 async fn run(config: &Config, account: &Account, event: &Value) -> Result<RetireAnswer, ManagerError> {
-    match respond(config, account, &later(HOURS), event).await? {
+    match respond(config, account, &later(HOURS), event).await.into_result()? {
         Response::Retire(answer) => Ok(answer),
         Response::Report(answer) => panic!("{answer:?}"),
     }
@@ -132,9 +132,9 @@ async fn from_the_end_of_an_instance_to_the_end_of_its_node() {
     let account = account().with_information(NODE, lost(HOURS, later(HOURS).now));
     let config = mode("on");
     let agency = invocation(AGENCY_ARN);
-    respond(&config, &account, &agency, &super::super::one(NODE, &[("Env", "PROD")])).await.unwrap();
-    respond(&config, &account, &agency, &gone(&["i-0abcdef0123456789"])).await.unwrap();
-    let early = respond(&config, &account, &later(24), &json!({"action": "retire"})).await.unwrap();
+    respond(&config, &account, &agency, &super::super::one(NODE, &[("Env", "PROD")])).await.into_result().unwrap();
+    respond(&config, &account, &agency, &gone(&["i-0abcdef0123456789"])).await.into_result().unwrap();
+    let early = respond(&config, &account, &later(24), &json!({"action": "retire"})).await.into_result().unwrap();
     let Response::Retire(early) = early else { panic!("{early:?}") };
     assert_eq!((early.counts.retired, early.counts.kept), (0, 1));
     assert_eq!(retire(&config, &account).await.counts.retired, 1);
@@ -150,14 +150,15 @@ async fn an_agency_cannot_retire_anything() {
     for qualifier in ["agency-222222222222", "live", "7"] {
         let mut invocation = later(HOURS);
         invocation.arn = format!("{OWN_ARN}:{qualifier}").parse().unwrap();
-        let error = respond(&mode("on"), &account, &invocation, &json!({"action": "retire"})).await.unwrap_err();
+        let error =
+            respond(&mode("on"), &account, &invocation, &json!({"action": "retire"})).await.into_result().unwrap_err();
         assert!(error.to_string().contains("which the central account alone may invoke"), "{error}");
         assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "Unauthenticated");
     }
     assert!(account.calls().is_empty());
     let mut latest = later(HOURS);
     latest.arn = format!("{OWN_ARN}:$LATEST").parse().unwrap();
-    respond(&mode("on"), &account, &latest, &json!({"action": "retire"})).await.unwrap();
+    respond(&mode("on"), &account, &latest, &json!({"action": "retire"})).await.into_result().unwrap();
     assert!(account.ids().is_empty());
 }
 
@@ -285,10 +286,13 @@ async fn when_time_runs_out_the_rest_waits() {
     // A second each to find, to read about all, and twice two for a node.
     invocation.budget = Duration::from_secs(16);
     let event = json!({"action": "retire"});
-    let Response::Retire(answer) = respond(&mode("on"), &account, &invocation, &event).await.unwrap() else { panic!() };
+    let Response::Retire(answer) = respond(&mode("on"), &account, &invocation, &event).await.into_result().unwrap()
+    else {
+        panic!()
+    };
     assert_eq!((answer.counts.retired, answer.counts.kept, answer.counts.failed), (2, 3, 0));
     assert_eq!(serde_json::to_value(&answer.nodes[2]).unwrap()["reason"], "deferred");
     let account = account.with_latency(Duration::from_hours(1));
-    let error = respond(&mode("on"), &account, &invocation, &event).await.unwrap_err();
+    let error = respond(&mode("on"), &account, &invocation, &event).await.into_result().unwrap_err();
     assert!(error.to_string().contains("DeadlineExceeded"), "{error}");
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hub::{
     Answer, AwsError, Counts, DropReason, DroppedTag, Ec2InstanceId, Instance, NodeAnswer, Outcome, Region, Rejection,
-    Report, Tag,
+    Report, Tag, Terminated, TerminatedCounts,
 };
 use lambda_runtime::Context;
 use serde_json::json;
@@ -15,12 +15,18 @@ use super::*;
 use crate::answer::Failure;
 use crate::sweep::Page;
 
+mod ended;
+mod measured;
+mod queued;
+
 /// 2026-11-22T02:00:00Z
 const NOW: u64 = 1_795_312_800;
 
 /// Instances by Region and a manager that takes them. Its clock moves with each page.
 struct FakeAws {
     instances: BTreeMap<&'static str, Vec<Instance>>,
+    /// Instances that are gone; EC2 still shows the tags of some of them.
+    ended: BTreeMap<&'static str, Vec<Ended>>,
     page_size: usize,
     page_takes: Duration,
     now: Cell<SystemTime>,
@@ -61,6 +67,7 @@ impl Default for FakeAws {
     fn default() -> Self {
         Self {
             instances: BTreeMap::new(),
+            ended: BTreeMap::new(),
             page_size: 1000,
             page_takes: Duration::from_secs(1),
             now: Cell::new(UNIX_EPOCH + Duration::from_secs(NOW)),
@@ -70,6 +77,23 @@ impl Default for FakeAws {
             reading: Level::default(),
             reporting: Level::default(),
         }
+    }
+}
+
+/// A terminated instance, and whether it still has its tags.
+#[derive(Clone)]
+struct Ended {
+    id: String,
+    has_tags: bool,
+}
+
+impl FakeAws {
+    fn ended(&self, region: &Region, ids: &[Ec2InstanceId], with_tags: bool) -> Vec<Terminated> {
+        let all = self.ended.get(region.as_str()).into_iter().flatten();
+        let is_shown = |ended: &&Ended| {
+            (ended.has_tags || !with_tags) && (ids.is_empty() || ids.iter().any(|id| id.as_str() == ended.id))
+        };
+        all.filter(is_shown).map(|ended| Terminated { ec2_instance_id: ended.id.clone() }).collect()
     }
 }
 
@@ -94,10 +118,21 @@ impl Aws for &FakeAws {
         let all: Vec<_> = self.instances.get(region.as_str()).into_iter().flatten().filter(is_asked_for).collect();
         let end = all.len().min(start + self.page_size);
         Ok(Page {
-            terminated: Vec::new(),
+            terminated: if start == 0 { self.ended(region, instance_ids, true) } else { Vec::new() },
             instances: all[start..end].iter().map(|instance| (*instance).clone()).collect(),
             next_token: (end < all.len()).then(|| end.to_string()),
         })
+    }
+
+    async fn terminated(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError> {
+        let read = Read { region: format!("{region}, ends"), ids: instance_ids.len(), token: page_token };
+        self.reads.borrow_mut().push(read);
+        Ok(Page { terminated: self.ended(region, instance_ids, false), ..Page::default() })
     }
 
     async fn report(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
@@ -112,7 +147,7 @@ impl Aws for &FakeAws {
     }
 }
 
-/// An instance's tag `outcome` says what becomes of it, and a key with `#` is dropped.
+/// An instance's tag `outcome` says what becomes of it, and a key with `#` or of AWS is dropped.
 fn answer(report: &Report) -> Answer {
     let mut counts = Counts::default();
     let nodes = report.instances.iter().map(|instance| {
@@ -124,11 +159,24 @@ fn answer(report: &Report) -> Answer {
                 let code = "ValidationException".to_owned();
                 (Outcome::Failed { code, message, retryable: false }, &mut counts.failed)
             }
+            Some("throttled") => {
+                let code = "ThrottlingException".to_owned();
+                let message = "Rate exceeded".to_owned();
+                (Outcome::Failed { code, message, retryable: true }, &mut counts.failed)
+            }
+            Some("deferred") => (Outcome::Deferred, &mut counts.deferred),
             _ if report.dry_run => (Outcome::WouldUpdate, &mut counts.updated),
             _ => (Outcome::Updated, &mut counts.updated),
         };
         *count += 1;
-        let dropped = instance.tags.iter().filter(|tag| tag.key.contains('#'));
+        let dropped = instance.tags.iter().filter_map(|tag| {
+            let reason = match tag.key.as_str() {
+                key if key.starts_with("aws:") => DropReason::Reserved,
+                key if key.contains('#') => DropReason::Character,
+                _ => return None,
+            };
+            Some(DroppedTag { key: tag.key.clone(), reason })
+        });
         NodeAnswer {
             instance_id: instance.instance_id.clone(),
             ec2_instance_id: instance.ec2_instance_id.clone(),
@@ -138,12 +186,20 @@ fn answer(report: &Report) -> Answer {
             },
             outcome,
             removed: Vec::new(),
-            dropped: dropped.map(|tag| DroppedTag { key: tag.key.clone(), reason: DropReason::Character }).collect(),
+            dropped: dropped.collect(),
         }
     });
     let nodes: Vec<_> = nodes.collect();
     counts.received = nodes.len();
-    Answer { agency: report.account.clone(), dry_run: report.dry_run, counts, nodes, terminated: None }
+    let received = report.terminated.len();
+    let terminated = TerminatedCounts { received, marked: received, ..TerminatedCounts::default() };
+    Answer {
+        agency: report.account.clone(),
+        dry_run: report.dry_run,
+        counts,
+        nodes,
+        terminated: (received > 0).then_some(terminated),
+    }
 }
 
 /// Fails some calls and passes the others on.
@@ -168,6 +224,18 @@ where
         match (self.page)(region, page_token.as_deref()) {
             Some(error) => Err(error),
             None => self.aws.instances(region, instance_ids, page_token).await,
+        }
+    }
+
+    async fn terminated(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError> {
+        match (self.page)(region, page_token.as_deref()) {
+            Some(error) => Err(error),
+            None => self.aws.terminated(region, instance_ids, page_token).await,
         }
     }
 
@@ -221,7 +289,17 @@ const MINUTES_15: Duration = Duration::from_mins(15);
 
 async fn handle(aws: &FakeAws, payload: Value) -> Result<SweepAnswer, CollectError> {
     let collector = Collector::new(config(InvocationType::RequestResponse), aws, || aws.now.get());
-    collector.handle(event(payload, MINUTES_15)).await
+    sweep(&collector, event(payload, MINUTES_15)).await
+}
+
+async fn sweep<A: Aws, N: Fn() -> SystemTime>(
+    collector: &Collector<A, N>,
+    event: LambdaEvent<Value>,
+) -> Result<SweepAnswer, CollectError> {
+    collector.handle(event).await.result.map(|response| match response {
+        Response::Sweep(answer) => answer,
+        Response::Queue(answer) => panic!("expected the answer of a sweep, got {answer:?}"),
+    })
 }
 
 async fn handle_failing(
@@ -231,7 +309,7 @@ async fn handle_failing(
 ) -> SweepAnswer {
     let failing = Failing { aws, page, report };
     let collector = Collector::new(config(InvocationType::RequestResponse), failing, || aws.now.get());
-    match collector.handle(event(json!({}), MINUTES_15)).await {
+    match sweep(&collector, event(json!({}), MINUTES_15)).await {
         Err(CollectError::PartialSweep(answer)) => *answer,
         other => panic!("expected a partial sweep, got {other:?}"),
     }
@@ -356,6 +434,16 @@ async fn a_scheduled_sweep_reads_every_region() {
 }
 
 #[tokio::test]
+async fn reserved_tags_need_no_look() {
+    let stack = ("aws:cloudformation:stack-name", "web");
+    let fleet = vec![instance(1, &[stack]), instance(2, &[stack, ("a#b", "x")])];
+    let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet)]), ..FakeAws::default() };
+    let answer = handle(&aws, json!({})).await.unwrap();
+    assert_eq!(answer.nodes.iter().map(|node| node.instance_id.as_str()).collect::<Vec<_>>(), ["mi-00000000000000002"]);
+    assert_eq!((answer.nodes[0].dropped.len(), answer.nodes_omitted), (2, 0), "the answer leaves out no reason");
+}
+
+#[tokio::test]
 async fn a_tag_change_reads_one_instance_in_one_region() {
     let own = 0xabcd_ef01_2345_6789;
     let aws = FakeAws {
@@ -456,7 +544,7 @@ async fn a_dry_run_waits_for_its_answer_even_where_reports_are_queued() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
     let payload = file(include_str!("../../../../events/tags-collector/dry-run.json"));
-    let answer = collector.handle(event(payload, MINUTES_15)).await.unwrap();
+    let answer = sweep(&collector, event(payload, MINUTES_15)).await.unwrap();
     assert!(answer.dry_run && aws.reports.borrow()[0].dry_run);
     assert_eq!(answer.nodes[0].outcome, Outcome::WouldUpdate);
     assert_eq!(answer.counts.unwrap().updated, 1);
@@ -466,7 +554,7 @@ async fn a_dry_run_waits_for_its_answer_even_where_reports_are_queued() {
 async fn queued_reports_have_no_counts() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
-    let answer = collector.handle(event(json!({}), MINUTES_15)).await.unwrap();
+    let answer = sweep(&collector, event(json!({}), MINUTES_15)).await.unwrap();
     assert!(!aws.reports.borrow()[0].reply);
     insta::assert_json_snapshot!(answer, @r#"
     {
@@ -558,7 +646,7 @@ async fn no_page_and_no_report_is_begun_when_the_time_is_up() {
     };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
     let error =
-        collector.handle(event(json!({"regions": ["us-east-1"]}), Duration::from_secs(3 * 60 + 5))).await.unwrap_err();
+        sweep(&collector, event(json!({"regions": ["us-east-1"]}), Duration::from_secs(3 * 60 + 5))).await.unwrap_err();
     let CollectError::PartialSweep(answer) = error else { panic!("{error:?}") };
     assert_eq!(aws.reads.borrow().len(), 3);
     assert!(aws.reports.borrow().is_empty());
@@ -577,7 +665,7 @@ async fn a_report_without_an_answer_is_given_up_before_the_function_is_stopped()
     };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
     let time = crate::sweep::DEADLINE_MARGIN + Duration::from_millis(20);
-    let error = collector.handle(event(json!({}), time)).await.unwrap_err();
+    let error = sweep(&collector, event(json!({}), time)).await.unwrap_err();
     let CollectError::PartialSweep(answer) = error else { panic!("{error:?}") };
     assert_eq!(answer.regions[0].error.as_ref().unwrap().code, "DeadlineExceeded");
     assert_eq!(answer.regions[0].failed_instances, 1);
@@ -603,7 +691,7 @@ async fn an_error_is_logged_without_the_answer() {
     let page = |region: &Region, _: Option<&str>| (region.as_str() == "us-west-2").then(denied);
     let failing = Failing { aws: &aws, page, report: |_: &Report| None };
     let collector = Collector::new(config(InvocationType::RequestResponse), failing, || aws.now.get());
-    let error = collector.handle(event(json!({"dryRun": true}), MINUTES_15)).await.unwrap_err();
+    let error = sweep(&collector, event(json!({"dryRun": true}), MINUTES_15)).await.unwrap_err();
     assert!(!format!("{error:?}").contains("PROD"), "{error:?}");
     assert!(Diagnostic::from(error).error_message.contains("PROD"));
 }

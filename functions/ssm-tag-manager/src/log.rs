@@ -1,0 +1,90 @@
+//! The log of a report: a line for each node with news, and one for the whole. No tag's value is in it, and no
+//! message of AWS either, because those quote values.
+
+use hub::{AccountId, Answer, NodeAnswer, Outcome, Region};
+
+/// Writes the lines of a report.
+pub(crate) fn log(region: Option<&Region>, answer: &Answer) {
+    let region = region.map(Region::as_str);
+    let agency = answer.agency.as_ref().map(AccountId::as_str);
+    for node in &answer.nodes {
+        log_outcome(region, agency, node);
+        log_drops(region, agency, node);
+    }
+    let counts = answer.counts;
+    tracing::info!(
+        agency,
+        region,
+        dry_run = answer.dry_run,
+        received = counts.received,
+        updated = counts.updated,
+        unchanged = counts.unchanged,
+        rejected = counts.rejected,
+        failed = counts.failed,
+        deferred = counts.deferred,
+        tags_set = counts.tags_set,
+        tags_removed = counts.tags_removed,
+        tags_dropped = counts.tags_dropped,
+        terminated = answer.terminated.map(|counts| counts.received),
+        marked = answer.terminated.map(|counts| counts.marked),
+        "report applied"
+    );
+}
+
+fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
+    let (instance_id, ec2_instance_id) = (&node.instance_id, node.ec2_instance_id.as_deref());
+    let (tags_set, tags_removed) = (node.set.len(), node.removed.len());
+    let outcome = node.outcome.as_str();
+    match &node.outcome {
+        Outcome::Updated => tracing::info!(
+            agency,
+            region,
+            instance_id,
+            ec2_instance_id,
+            outcome,
+            tags_set,
+            tags_removed,
+            "node updated"
+        ),
+        Outcome::Rejected { reason } => tracing::warn!(
+            agency,
+            region,
+            instance_id,
+            ec2_instance_id,
+            outcome,
+            reason = reason.as_str(),
+            tags_removed,
+            "node rejected"
+        ),
+        Outcome::Failed { code, retryable, .. } => tracing::warn!(
+            agency,
+            region,
+            instance_id,
+            ec2_instance_id,
+            outcome,
+            code,
+            retryable,
+            tags_removed,
+            "node failed"
+        ),
+        Outcome::Deferred => {
+            tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node deferred");
+        }
+        Outcome::WouldUpdate | Outcome::Unchanged => {}
+    }
+}
+
+fn log_drops(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
+    if let Some(reason) = node.notable_drop_reasons() {
+        tracing::warn!(
+            agency,
+            region,
+            instance_id = node.instance_id,
+            ec2_instance_id = node.ec2_instance_id.as_deref(),
+            outcome = node.outcome.as_str(),
+            reason,
+            tags_dropped = node.notable_drops().count(),
+            "tags left behind"
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! The metrics of an invocation. Pure: what happened comes in, a list goes out.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hub::{Breakdown, CallCounts, Metric, Metrics, NodeAnswer, Outcome, Rejection, Timestamp};
+
+use crate::handler::Handled;
+use crate::respond::Responded;
+use crate::retire::Mode;
+
+const REPORTS: &str = "Reports";
+
+/// The metrics of an invocation that ended at `ended`: all of them each time, at zero where there was nothing.
+///
+/// `PropagationLag` alone is left out where no node was updated. In a dry run nothing is updated, set or removed.
+pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> Metrics {
+    let (handled, retired) = match responded {
+        Responded::Report(handled) => (Some(handled), None),
+        Responded::Retire(result) => (None, result.as_ref().ok()),
+    };
+    let answer = handled.and_then(Handled::answer);
+    let retired_count = retired.filter(|answer| answer.mode == Mode::On).map_or(0, |answer| answer.counts.retired);
+    let nodes = answer.map(|answer| answer.nodes.as_slice()).unwrap_or_default();
+    let counts = answer.map(|answer| answer.counts).unwrap_or_default();
+    let updated_count = nodes.iter().filter(|node| node.outcome == Outcome::Updated).count();
+    let rejected = |reason| nodes.iter().filter(|node| node.outcome == Outcome::Rejected { reason }).count();
+    let written = |count| if answer.is_some_and(|answer| answer.dry_run) { 0 } else { count };
+    let mut metrics = vec![
+        Metric::count(REPORTS, usize::from(answer.is_some())),
+        Metric::count("NodesReceived", counts.received),
+        Metric::count("NodesUpdated", updated_count),
+        Metric::count("NodesUnchanged", counts.unchanged),
+        Metric::count("NodesFailed", counts.failed),
+        Metric::count("NodesDeferred", counts.deferred),
+        Metric::count("RejectedInvalidId", rejected(Rejection::InvalidId)),
+        Metric::count("RejectedUnknownNode", rejected(Rejection::UnknownNode)),
+        Metric::count("RejectedNotOwned", rejected(Rejection::NotOwned)),
+        Metric::count("RejectedConflict", rejected(Rejection::Conflict)),
+        Metric::count("RejectedStale", rejected(Rejection::Stale)),
+        Metric::count("TagsSet", written(counts.tags_set)),
+        Metric::count("TagsRemoved", written(counts.tags_removed)),
+        Metric::count("TagsDropped", nodes.iter().flat_map(NodeAnswer::notable_drops).count()),
+        Metric::count("NodesRetired", retired_count),
+    ];
+    metrics.extend(calls.metrics());
+    if let Some(observed_at) = handled.and_then(|handled| handled.observed_at).filter(|_| updated_count > 0) {
+        metrics.push(Metric::duration("PropagationLag", since(observed_at, ended)));
+    }
+    let agency = answer.and_then(|answer| answer.agency.as_ref());
+    let breakdown = agency.map(|agency| Breakdown { dimension: "Agency", value: agency.to_string(), name: REPORTS });
+    Metrics { metrics, breakdown }
+}
+
+/// No time at all where the clocks disagree.
+fn since(observed_at: Timestamp, ended: SystemTime) -> Duration {
+    let observed_at = UNIX_EPOCH + Duration::from_secs(u64::try_from(observed_at.unix_seconds()).unwrap_or_default());
+    ended.duration_since(observed_at).unwrap_or_default()
+}

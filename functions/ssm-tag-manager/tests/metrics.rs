@@ -1,0 +1,177 @@
+//! The metrics of an invocation.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hub::{
+    Answer, CallCounts, Counts, DropReason, DroppedTag, Metrics, NodeAnswer, Outcome, Rejection, Timestamp, Unit,
+    WireError,
+};
+use ssm_tag_manager::retire::{Mode, RetireAnswer, RetireCounts};
+use ssm_tag_manager::{Handled, ManagerError, Responded, metrics};
+
+/// 2026-11-22T02:00:00Z, when the report was observed.
+const OBSERVED: i64 = 1_795_312_800;
+const CALLS: CallCounts = CallCounts { calls: 7, throttles: 2 };
+/// In the order of the line. All count.
+const NAMES: [&str; 17] = [
+    "Reports",
+    "NodesReceived",
+    "NodesUpdated",
+    "NodesUnchanged",
+    "NodesFailed",
+    "NodesDeferred",
+    "RejectedInvalidId",
+    "RejectedUnknownNode",
+    "RejectedNotOwned",
+    "RejectedConflict",
+    "RejectedStale",
+    "TagsSet",
+    "TagsRemoved",
+    "TagsDropped",
+    "NodesRetired",
+    "ServiceCalls",
+    "ServiceThrottles",
+];
+
+/// A minute and a half second after the report was observed.
+fn ended() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(1_795_312_860_500)
+}
+
+fn node(outcome: Outcome, dropped: &[DropReason]) -> NodeAnswer {
+    let dropped = dropped.iter().map(|reason| DroppedTag { key: "k".to_owned(), reason: *reason });
+    NodeAnswer {
+        instance_id: "mi-0123456789abcdef0".to_owned(),
+        ec2_instance_id: None,
+        outcome,
+        set: BTreeMap::new(),
+        removed: Vec::new(),
+        dropped: dropped.collect(),
+    }
+}
+
+/// A report with a node for every outcome.
+fn answer() -> Answer {
+    let rejected = |reason| node(Outcome::Rejected { reason }, &[]);
+    let failed = Outcome::Failed { code: "ThrottlingException".into(), message: "no".into(), retryable: true };
+    Answer {
+        agency: Some("222222222222".parse().unwrap()),
+        dry_run: false,
+        counts: Counts {
+            received: 12,
+            updated: 2,
+            unchanged: 3,
+            rejected: 5,
+            failed: 1,
+            deferred: 1,
+            tags_set: 9,
+            tags_removed: 4,
+            tags_dropped: 3,
+        },
+        nodes: vec![
+            node(Outcome::Updated, &[DropReason::Reserved, DropReason::Limit]),
+            node(Outcome::Updated, &[]),
+            node(Outcome::Unchanged, &[DropReason::Reserved]),
+            rejected(Rejection::InvalidId),
+            rejected(Rejection::UnknownNode),
+            rejected(Rejection::NotOwned),
+            rejected(Rejection::Conflict),
+            rejected(Rejection::Stale),
+            node(failed, &[]),
+            node(Outcome::Deferred, &[]),
+        ],
+        terminated: None,
+    }
+}
+
+fn of(result: Result<Answer, ManagerError>) -> Metrics {
+    let observed_at = Timestamp::from_unix_seconds(OBSERVED);
+    let is_report = !matches!(result, Err(ManagerError::InvalidReport(_)));
+    let handled = Handled { result, observed_at: is_report.then_some(observed_at) };
+    metrics(&Responded::Report(handled), CALLS, ended())
+}
+
+fn value(metrics: &Metrics, name: &str) -> Option<u64> {
+    metrics.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
+}
+
+#[test]
+fn a_report_in_one_line() {
+    let mut line = Vec::new();
+    of(Ok(answer())).write(ended(), Some("INFO"), &mut line).unwrap();
+    insta::assert_snapshot!(String::from_utf8(line).unwrap(), @r#"{"_aws":{"Timestamp":1795312860500,"CloudWatchMetrics":[{"Namespace":"TagHub","Dimensions":[[]],"Metrics":[{"Name":"Reports","Unit":"Count"},{"Name":"NodesReceived","Unit":"Count"},{"Name":"NodesUpdated","Unit":"Count"},{"Name":"NodesUnchanged","Unit":"Count"},{"Name":"NodesFailed","Unit":"Count"},{"Name":"NodesDeferred","Unit":"Count"},{"Name":"RejectedInvalidId","Unit":"Count"},{"Name":"RejectedUnknownNode","Unit":"Count"},{"Name":"RejectedNotOwned","Unit":"Count"},{"Name":"RejectedConflict","Unit":"Count"},{"Name":"RejectedStale","Unit":"Count"},{"Name":"TagsSet","Unit":"Count"},{"Name":"TagsRemoved","Unit":"Count"},{"Name":"TagsDropped","Unit":"Count"},{"Name":"ServiceCalls","Unit":"Count"},{"Name":"ServiceThrottles","Unit":"Count"},{"Name":"PropagationLag","Unit":"Milliseconds"}]},{"Namespace":"TagHub","Dimensions":[["Agency"]],"Metrics":[{"Name":"Reports","Unit":"Count"}]}]},"level":"INFO","timestamp":"2026-11-22T02:01:00Z","Agency":"222222222222","NodesDeferred":1,"NodesFailed":1,"NodesReceived":12,"NodesUnchanged":3,"NodesUpdated":2,"PropagationLag":60500,"RejectedConflict":1,"RejectedInvalidId":1,"RejectedNotOwned":1,"RejectedStale":1,"RejectedUnknownNode":1,"Reports":1,"ServiceCalls":7,"ServiceThrottles":2,"TagsDropped":1,"TagsRemoved":4,"TagsSet":9}"#);
+}
+
+#[test]
+fn every_metric_is_there_even_where_nothing_happened() {
+    let empty = Answer { agency: None, dry_run: false, counts: Counts::default(), nodes: Vec::new(), terminated: None };
+    let handled = Handled { result: Ok(empty), observed_at: Some(Timestamp::from_unix_seconds(OBSERVED)) };
+    let metrics = metrics(&Responded::Report(handled), CallCounts::default(), ended());
+    let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
+    assert_eq!(found, NAMES.map(|name| (name, Unit::Count, u64::from(name == "Reports"))));
+    assert_eq!(metrics.breakdown, None, "there is no agency to tell");
+}
+
+#[test]
+fn a_report_that_has_to_come_again_counts_all_the_same() {
+    let error = ManagerError::Incomplete { retryable_count: 2, answer: Box::new(answer()) };
+    assert_eq!(of(Err(error)), of(Ok(answer())));
+}
+
+#[test]
+fn a_refused_report_is_none() {
+    let wrong = WireError { path: "event".to_owned(), problem: "expected an object, got null".to_owned() };
+    let metrics = of(Err(ManagerError::InvalidReport(wrong)));
+    let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.value)).collect();
+    let expected = NAMES.map(|name| match name {
+        "ServiceCalls" => (name, 7),
+        "ServiceThrottles" => (name, 2),
+        _ => (name, 0),
+    });
+    assert_eq!((found, metrics.breakdown), (expected.to_vec(), None));
+}
+
+#[test]
+fn a_dry_run_is_a_report_that_writes_nothing() {
+    let mut answer = answer();
+    answer.dry_run = true;
+    answer.nodes.iter_mut().filter(|node| node.outcome == Outcome::Updated).for_each(|node| {
+        node.outcome = Outcome::WouldUpdate;
+    });
+    let metrics = of(Ok(answer));
+    for (name, expected) in
+        [("Reports", 1), ("NodesReceived", 12), ("NodesUpdated", 0), ("TagsSet", 0), ("TagsRemoved", 0)]
+    {
+        assert_eq!(value(&metrics, name), Some(expected), "{name}");
+    }
+    assert_eq!(value(&metrics, "PropagationLag"), None);
+}
+
+#[test]
+fn without_an_update_there_is_no_lag_and_a_clock_ahead_makes_none() {
+    let mut answer = answer();
+    let late = Timestamp::from_unix_seconds(OBSERVED + 200);
+    let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late) };
+    assert_eq!(value(&metrics(&Responded::Report(handled), CALLS, ended()), "PropagationLag"), Some(0));
+    answer.nodes.retain(|node| node.outcome != Outcome::Updated);
+    assert_eq!(value(&of(Ok(answer)), "PropagationLag"), None);
+}
+
+#[test]
+fn a_run_of_retirement_counts_the_nodes_that_are_gone() {
+    let retired = |mode, retired| {
+        let mut answer = RetireAnswer::off();
+        answer.mode = mode;
+        answer.counts = RetireCounts { marked: 5, retired, kept: 5 - retired, failed: 0 };
+        metrics(&Responded::Retire(Ok(answer)), CALLS, ended())
+    };
+    for (mode, expected) in [(Mode::On, 3), (Mode::DryRun, 0)] {
+        let metrics = retired(mode, 3);
+        assert_eq!(value(&metrics, "NodesRetired"), Some(expected), "{mode}");
+        assert_eq!((value(&metrics, "Reports"), value(&metrics, "ServiceCalls")), (Some(0), Some(7)));
+    }
+    let refused = ManagerError::RetireThroughAlias { invoked_arn: String::new() };
+    assert_eq!(value(&metrics(&Responded::Retire(Err(refused)), CALLS, ended()), "NodesRetired"), Some(0));
+}
