@@ -19,8 +19,10 @@ pub use arn::{AGENCY_ALIAS_PREFIX, FunctionArn};
 pub use aws_error::AwsError;
 pub use ids::{AccountId, Ec2InstanceId, Invalid, ManagedInstanceId, Region};
 pub use metrics::{Breakdown, CallCounts, METRIC_NAMESPACE, Metric, Metrics, Unit};
-pub use outcome::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection};
-pub use report::{Instance, REPORT_VERSION, Report, Tag};
-pub use reserved::{AGENCY_TAG_KEY, APPLIED_TAG_KEY, MANAGED_INSTANCE_ID_TAG_KEY, SOURCE_TAG_KEY, is_reserved};
+pub use outcome::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, TerminatedCounts};
+pub use report::{Instance, REPORT_VERSION, Report, Tag, Terminated};
+pub use reserved::{
+    AGENCY_TAG_KEY, APPLIED_TAG_KEY, MANAGED_INSTANCE_ID_TAG_KEY, SOURCE_TAG_KEY, TERMINATED_TAG_KEY, is_reserved,
+};
 pub use timestamp::Timestamp;
 pub use wire::{WireError, decode, json_kind};

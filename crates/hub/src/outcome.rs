@@ -20,6 +20,9 @@ pub struct Answer {
     pub counts: Counts,
     /// One entry for each instance, without those that were unchanged and lost no tag.
     pub nodes: Vec<NodeAnswer>,
+    /// What became of the terminated instances; absent where the report names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminated: Option<TerminatedCounts>,
 }
 
 /// How many instances had which outcome, and how many tags moved.
@@ -52,6 +55,44 @@ impl AddAssign for Counts {
         self.tags_set += other.tags_set;
         self.tags_removed += other.tags_removed;
         self.tags_dropped += other.tags_dropped;
+    }
+}
+
+/// How many terminated instances were reported, and what became of their nodes.
+///
+/// `received`, `ignored` and `unknown` count instances; the others count nodes, of which an instance that was
+/// registered more than once has several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TerminatedCounts {
+    /// Instances in the report.
+    pub received: usize,
+    /// Not looked at, because retirement is off.
+    pub ignored: usize,
+    /// Without a node: never registered, or deregistered already.
+    pub unknown: usize,
+    /// Nodes that got the mark, or would get it in a dry run.
+    pub marked: usize,
+    /// Nodes that carried it already.
+    pub unchanged: usize,
+    /// Instances with an id that is none, and nodes that may not or cannot be marked.
+    pub rejected: usize,
+    /// AWS refused a call.
+    pub failed: usize,
+    /// The time was up before.
+    pub deferred: usize,
+}
+
+impl AddAssign for TerminatedCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.received += other.received;
+        self.ignored += other.ignored;
+        self.unknown += other.unknown;
+        self.marked += other.marked;
+        self.unchanged += other.unchanged;
+        self.rejected += other.rejected;
+        self.failed += other.failed;
+        self.deferred += other.deferred;
     }
 }
 
@@ -256,6 +297,18 @@ mod tests {
             assert_eq!(value, expected);
             assert_eq!(serde_json::from_value::<NodeAnswer>(value).unwrap(), node(outcome));
         }
+    }
+
+    #[test]
+    fn an_answer_without_terminated_instances_says_nothing_about_them() {
+        let counts = TerminatedCounts { received: 1, marked: 1, ..TerminatedCounts::default() };
+        let mut answer =
+            Answer { agency: None, dry_run: false, counts: Counts::default(), nodes: vec![], terminated: Some(counts) };
+        let value = serde_json::to_value(&answer).unwrap();
+        assert_eq!((&value["terminated"]["marked"], &value["terminated"]["ignored"]), (&json!(1), &json!(0)));
+        assert_eq!(serde_json::from_value::<Answer>(value).unwrap(), answer);
+        answer.terminated = None;
+        assert_eq!(serde_json::to_value(&answer).unwrap().get("terminated"), None);
     }
 
     #[test]

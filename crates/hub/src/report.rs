@@ -43,6 +43,9 @@ pub struct Report {
     pub reply: bool,
     /// The instances, at most 500 from our own collector.
     pub instances: Vec<Instance>,
+    /// Instances that EC2 says are terminated, at most 500 from our own collector. None of them is in `instances`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub terminated: Vec<Terminated>,
 }
 
 impl Report {
@@ -67,6 +70,15 @@ pub struct Instance {
     pub ec2_instance_id: Option<String>,
     /// All tags of the EC2 instance.
     pub tags: Vec<Tag>,
+}
+
+/// An EC2 instance that is gone for good. Which node was its own, it may not be able to say any more: EC2 takes the
+/// tags of a terminated instance away. The manager finds the node by its tag `tag-hub:source`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Terminated {
+    /// The EC2 instance. Not checked here, as with [`Instance`].
+    pub ec2_instance_id: String,
 }
 
 /// A tag as EC2 and Systems Manager spell it. The value may be empty, but not absent.
@@ -125,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn terminated_instances_are_a_report_of_their_own_and_are_absent_where_there_are_none() {
+        let event = json!({"version": 1, "dryRun": false, "reply": true, "instances": [],
+                           "terminated": [{"ec2InstanceId": "i-0abcdef0123456789"}]});
+        let mut report = Report::from_event(&event).unwrap();
+        assert_eq!(serde_json::to_value(&report).unwrap(), event);
+        report.terminated.clear();
+        assert_eq!(
+            serde_json::to_string(&report).unwrap(),
+            r#"{"version":1,"dryRun":false,"reply":true,"instances":[]}"#
+        );
+    }
+
+    #[test]
     fn errors_name_the_place() {
         let tag = |tag: Value| json!({"instances": [{"instanceId": "mi-0123456789abcdef0", "tags": [tag]}]});
         for (event, path, problem) in [
@@ -140,6 +165,12 @@ mod tests {
             (json!({"dryrun": true, "instances": []}), "dryrun", "unknown field"),
             (json!({"instances": [{"tags": []}]}), "instances[0]", "missing field `instanceId`"),
             (json!({"instances": [{"instanceId": 7, "tags": []}]}), "instances[0].instanceId", "expected a string"),
+            (json!({"instances": [], "terminated": [{}]}), "terminated[0]", "missing field `ec2InstanceId`"),
+            (
+                json!({"instances": [], "terminated": [{"ec2InstanceId": "i-01234567", "instanceId": "mi-1"}]}),
+                "terminated[0].instanceId",
+                "unknown field",
+            ),
             (tag(json!({"Key": "Env", "Value": 7})), "instances[0].tags[0].Value", "expected a string"),
             (tag(json!({"Key": "Env"})), "instances[0].tags[0]", "missing field `Value`"),
             (tag(json!({"key": "Env", "Value": "x"})), "instances[0].tags[0].key", "unknown field"),

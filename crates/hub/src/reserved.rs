@@ -9,6 +9,10 @@ pub const SOURCE_TAG_KEY: &str = "tag-hub:source";
 /// On a managed node: when the last applied report was observed, and which keys the hub set.
 pub const APPLIED_TAG_KEY: &str = "tag-hub:applied";
 
+/// On a managed node: when the EC2 instance behind it was reported as terminated, in unix seconds. Absent on a node
+/// that lives.
+pub const TERMINATED_TAG_KEY: &str = "tag-hub:terminated";
+
 /// On an EC2 instance: the id of its managed node. The join key, and never copied.
 pub const MANAGED_INSTANCE_ID_TAG_KEY: &str = "managedinstanceid";
 
@@ -31,6 +35,9 @@ mod tests {
 
     #[test]
     fn reserved_keys() {
+        for key in [AGENCY_TAG_KEY, SOURCE_TAG_KEY, APPLIED_TAG_KEY, TERMINATED_TAG_KEY] {
+            assert!(is_reserved(key), "{key}");
+        }
         for key in ["tag-hub:agency", "TAG-hub:x", "aws:cloudformation:stack-name", "AWS:x", "managedinstanceid"] {
             assert!(is_reserved(key), "{key}");
         }

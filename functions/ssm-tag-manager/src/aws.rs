@@ -1,11 +1,14 @@
 //! The managed nodes and their tags, over Systems Manager and the Resource Groups Tagging API.
 
+mod retire;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_resourcegroupstagging::Client as TaggingClient;
+use aws_sdk_resourcegroupstagging::types::ResourceTagMapping;
 use aws_sdk_ssm::Client as SsmClient;
 use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -45,6 +48,8 @@ pub struct Calls {
     list_tags: RefCell<Pace>,
     remove_tags: RefCell<Pace>,
     add_tags: RefCell<Pace>,
+    describe_information: RefCell<Pace>,
+    deregister: RefCell<Pace>,
     counts: Cell<CallCounts>,
 }
 
@@ -59,6 +64,8 @@ impl Calls {
             list_tags: pace(),
             remove_tags: pace(),
             add_tags: pace(),
+            describe_information: pace(),
+            deregister: pace(),
             counts: Cell::default(),
         }
     }
@@ -129,6 +136,15 @@ impl<'a> ManagedNodes<'a> {
         let FunctionArn { partition, region, account, .. } = function;
         Self { calls, arn_prefix: format!("arn:{partition}:ssm:{region}:{account}:managed-instance/") }
     }
+
+    /// The nodes among the resources that a bulk read names, with their tags.
+    fn tagged(&self, mappings: Option<Vec<ResourceTagMapping>>) -> impl Iterator<Item = (ManagedInstanceId, Tags)> {
+        mappings.unwrap_or_default().into_iter().filter_map(|mapping| {
+            let id = mapping.resource_arn?.strip_prefix(&self.arn_prefix)?.parse().ok()?;
+            let tags = mapping.tags.unwrap_or_default().into_iter();
+            Some((id, tags.map(|tag| (tag.key, tag.value)).collect()))
+        })
+    }
 }
 
 impl Nodes for ManagedNodes<'_> {
@@ -139,14 +155,7 @@ impl Nodes for ManagedNodes<'_> {
             .calls
             .call(&self.calls.get_resources, "tag:GetResources", async || request.clone().send().await)
             .await?;
-        let mappings = output.resource_tag_mapping_list.unwrap_or_default().into_iter();
-        Ok(mappings
-            .filter_map(|mapping| {
-                let id = mapping.resource_arn?.strip_prefix(&self.arn_prefix)?.parse().ok()?;
-                let tags = mapping.tags.unwrap_or_default().into_iter();
-                Some((id, tags.map(|tag| (tag.key, tag.value)).collect()))
-            })
-            .collect())
+        Ok(self.tagged(output.resource_tag_mapping_list).collect())
     }
 
     async fn read(&self, node: &ManagedInstanceId) -> Result<Option<Tags>, AwsError> {
@@ -187,7 +196,7 @@ impl Nodes for ManagedNodes<'_> {
     async fn set(&self, node: &ManagedInstanceId, tags: &Tags) -> Result<(), AwsError> {
         let tags: Result<Vec<Tag>, _> =
             tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
-        let tags = tags.map_err(|error| invalid_request(&error))?;
+        let tags = tags.map_err(|error| invalid_request("ssm:AddTagsToResource", &error))?;
         let request = self
             .calls
             .ssm
@@ -200,11 +209,11 @@ impl Nodes for ManagedNodes<'_> {
     }
 }
 
-/// The builder refuses a tag without key or value, which none of ours is; should it ever refuse more, the
-/// node fails in words.
-fn invalid_request(error: &aws_smithy_types::error::operation::BuildError) -> AwsError {
+/// The builders refuse a tag or a filter without key or value, which none of ours is; should they ever refuse more,
+/// the node fails in words.
+fn invalid_request(operation: &'static str, error: &aws_smithy_types::error::operation::BuildError) -> AwsError {
     AwsError {
-        operation: "ssm:AddTagsToResource",
+        operation,
         code: "InvalidRequest".to_owned(),
         message: error.to_string(),
         request_id: None,

@@ -1,6 +1,7 @@
 //! The configuration, parsed once at start-up.
 
 use crate::plan::Policy;
+use crate::retire::Settings;
 
 /// Everything that the environment decides.
 #[derive(Debug)]
@@ -9,6 +10,8 @@ pub struct Config {
     pub policy: Policy,
     /// Whether a node must belong to the agency that reports it.
     pub ownership: OwnershipCheck,
+    /// What becomes of nodes whose EC2 instance is gone.
+    pub retire: Settings,
 }
 
 /// Whether the tag `tag-hub:agency` decides who may change a node.
@@ -33,13 +36,15 @@ impl Config {
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let policy = Policy::parse(lookup("TAG_POLICY").as_deref().unwrap_or("{}"));
         let ownership = parse_ownership(lookup("OWNERSHIP_CHECK").as_deref());
-        match (policy, ownership) {
-            (Ok(policy), Ok(ownership)) => Ok(Self { policy, ownership }),
-            (policy, ownership) => {
+        let retire = Settings::from_lookup(lookup);
+        match (policy, ownership, retire) {
+            (Ok(policy), Ok(ownership), Ok(retire)) => Ok(Self { policy, ownership, retire }),
+            (policy, ownership, retire) => {
                 let policy_problems = policy.err().unwrap_or_default();
                 let mut problems: Vec<String> =
                     policy_problems.into_iter().map(|problem| format!("TAG_POLICY: {problem}")).collect();
                 problems.extend(ownership.err());
+                problems.extend(retire.err().unwrap_or_default());
                 Err(ConfigError(problems))
             }
         }
@@ -57,31 +62,37 @@ fn parse_ownership(value: Option<&str>) -> Result<OwnershipCheck, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::retire::Mode;
 
-    fn parse(policy: Option<&str>, ownership: Option<&str>) -> Result<Config, ConfigError> {
-        Config::from_lookup(|name| match name {
-            "TAG_POLICY" => policy.map(str::to_owned),
-            "OWNERSHIP_CHECK" => ownership.map(str::to_owned),
-            other => panic!("read {other}"),
-        })
+    fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_lookup(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]
     fn an_empty_environment_is_the_default() {
-        assert_eq!(parse(None, None).unwrap().ownership, OwnershipCheck::Enforce);
-        assert_eq!(parse(Some("{}"), Some("off")).unwrap().ownership, OwnershipCheck::Off);
+        let config = parse(&[]).unwrap();
+        assert_eq!((config.ownership, config.retire.mode), (OwnershipCheck::Enforce, Mode::Off));
+        let config = parse(&[("TAG_POLICY", "{}"), ("OWNERSHIP_CHECK", "off"), ("RETIRE_NODES", "on")]).unwrap();
+        assert_eq!((config.ownership, config.retire.mode), (OwnershipCheck::Off, Mode::On));
     }
 
     #[test]
     fn every_problem_is_listed() {
-        let error = parse(Some(r#"{"maxTags": 48, "includes": []}"#), Some("no")).unwrap_err().to_string();
+        let variables = [
+            ("TAG_POLICY", r#"{"maxTags": 48, "includes": []}"#),
+            ("OWNERSHIP_CHECK", "no"),
+            ("RETIRE_NODES", "yes"),
+            ("RETIRE_LIMIT", "0"),
+        ];
         assert_eq!(
-            error,
+            parse(&variables).unwrap_err().to_string(),
             "the configuration is refused: \
              TAG_POLICY: includes: unknown field, expected one of include, exclude, rename, set, derive, \
              invalidCharacters, maxTags, removeStale, overwrite; \
              TAG_POLICY: maxTags: expected 1 to 47, got 48; \
-             OWNERSHIP_CHECK: expected enforce or off, got \"no\""
+             OWNERSHIP_CHECK: expected enforce or off, got \"no\"; \
+             RETIRE_NODES: expected off, dry-run or on, got \"yes\"; \
+             RETIRE_LIMIT: expected 1 to 1000, got \"0\""
         );
     }
 }

@@ -1,6 +1,6 @@
 //! What ends an invocation in an error.
 
-use hub::{AccountId, Answer, WireError};
+use hub::{AccountId, Answer, AwsError, WireError};
 use lambda_runtime::Diagnostic;
 
 /// An invocation that failed as a whole.
@@ -15,6 +15,20 @@ pub enum ManagerError {
         /// The ARN as Lambda reports it.
         invoked_arn: String,
     },
+    /// The event asks for an action that there is not.
+    #[error("the event is refused: {0}")]
+    InvalidEvent(WireError),
+    /// The action was asked for through an alias. Agencies have nothing else, and it is not for them.
+    #[error(
+        "expected the action retire through the function itself or $LATEST, which the central account alone may invoke, got {invoked_arn:?}"
+    )]
+    RetireThroughAlias {
+        /// The ARN that was invoked.
+        invoked_arn: String,
+    },
+    /// Which nodes are marked could not be read, so that none was looked at.
+    #[error("the marked nodes could not be read: {0}")]
+    MarksUnread(AwsError),
     /// The report claims an account that is not the sender's.
     #[error("the report claims account {claimed}, but the invoked alias belongs to {agency}")]
     AccountMismatch {
@@ -24,7 +38,7 @@ pub enum ManagerError {
         agency: AccountId,
     },
     /// Some nodes have to be tried again, and nobody reads the answer that says so.
-    #[error("{retryable_count} of {} nodes have to be tried again: {}", .answer.counts.received, summary(.answer))]
+    #[error("{retryable_count} of {} nodes have to be tried again: {}", reported_count(.answer), summary(.answer))]
     Incomplete {
         /// Failed with a chance, or deferred.
         retryable_count: usize,
@@ -37,7 +51,9 @@ impl From<ManagerError> for Diagnostic {
     fn from(error: ManagerError) -> Self {
         let error_type = match error {
             ManagerError::InvalidReport(_) => "InvalidReport",
-            ManagerError::Unauthenticated { .. } => "Unauthenticated",
+            ManagerError::InvalidEvent(_) => "InvalidEvent",
+            ManagerError::Unauthenticated { .. } | ManagerError::RetireThroughAlias { .. } => "Unauthenticated",
+            ManagerError::MarksUnread(_) => "MarksUnread",
             ManagerError::AccountMismatch { .. } => "AccountMismatch",
             ManagerError::Incomplete { .. } => "Incomplete",
         };
@@ -45,6 +61,16 @@ impl From<ManagerError> for Diagnostic {
     }
 }
 
+fn reported_count(answer: &Answer) -> usize {
+    answer.counts.received + answer.terminated.map_or(0, |counts| counts.received)
+}
+
 fn summary(answer: &Answer) -> String {
-    serde_json::to_string(&answer.counts).unwrap_or_default()
+    let counts = serde_json::to_string(&answer.counts).unwrap_or_default();
+    match answer.terminated {
+        Some(terminated) => {
+            format!("{counts}, terminated: {}", serde_json::to_string(&terminated).unwrap_or_default())
+        }
+        None => counts,
+    }
 }

@@ -10,15 +10,16 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt as _};
 use hub::{
     AccountId, Answer, AwsError, Counts, FunctionArn, Instance, ManagedInstanceId, NodeAnswer, Outcome, Rejection,
-    Report, Timestamp,
+    Report, TERMINATED_TAG_KEY, Timestamp,
 };
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, OwnershipCheck};
+use crate::deadline::{Deadline, Stopped};
 use crate::error::ManagerError;
 use crate::log::log;
 use crate::plan::{Decision, Plan, Subject, Tags, reconcile};
+use crate::retire::{Marking, Retirable, mark};
 use crate::triage::{Candidate, triage};
 
 /// Nodes that are worked on at the same time. SSM publishes no rate for tagging; calls slow down from here where it
@@ -29,10 +30,6 @@ const READ_CONCURRENCY: usize = 2;
 /// `ResourceARNList` takes at most 100 ARNs:
 /// <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>.
 const NODES_PER_READ: usize = 100;
-/// With less time left than this, no further node is begun.
-const BEGIN_MARGIN: Duration = Duration::from_secs(10);
-/// With less time left than this, work under way is cut off so that the answer still gets out.
-const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 /// How far ahead of our clock a report may say it was observed.
 const CLOCK_SKEW_SECONDS: i64 = 300;
 
@@ -81,15 +78,21 @@ impl Handled {
 }
 
 /// Applies one report, or refuses it: see [`ManagerError`].
-pub async fn handle(config: &Config, nodes: &impl Nodes, invocation: &Invocation, event: &Value) -> Handled {
+pub async fn handle(config: &Config, nodes: &impl Retirable, invocation: &Invocation, event: &Value) -> Handled {
     let (agency, report) = match admit(config, invocation, event) {
         Ok(admitted) => admitted,
         Err(error) => return Handled { result: Err(error), observed_at: None },
     };
     let run = Run::new(config, invocation, &report, agency);
-    let answer = run.apply(nodes).await;
+    let mut answer = run.apply(nodes).await;
+    let mut retryable_count = answer.nodes.iter().filter(|node| node.outcome.is_retryable()).count();
+    if !report.terminated.is_empty() {
+        let marked = mark(&run.marking(), nodes).await;
+        answer.terminated = Some(marked.counts);
+        retryable_count += marked.retryable_count;
+    }
     log(report.region.as_ref(), &answer);
-    Handled { observed_at: Some(run.observed_at), result: conclude(&report, answer) }
+    Handled { observed_at: Some(run.observed_at), result: conclude(&report, answer, retryable_count) }
 }
 
 /// Who sent which report.
@@ -105,8 +108,7 @@ fn admit(config: &Config, invocation: &Invocation, event: &Value) -> Result<(Opt
 }
 
 /// Where nobody reads the answer, an error makes Lambda bring the report again.
-fn conclude(report: &Report, answer: Answer) -> Result<Answer, ManagerError> {
-    let retryable_count = answer.nodes.iter().filter(|node| node.outcome.is_retryable()).count();
+fn conclude(report: &Report, answer: Answer, retryable_count: usize) -> Result<Answer, ManagerError> {
     if !report.reply && retryable_count > 0 {
         return Err(ManagerError::Incomplete { retryable_count, answer: Box::new(answer) });
     }
@@ -127,22 +129,23 @@ struct Run<'a> {
     report: &'a Report,
     agency: Option<AccountId>,
     observed_at: Timestamp,
-    begin_until: Instant,
-    answer_until: Instant,
+    deadline: Deadline,
 }
 
 impl<'a> Run<'a> {
     fn new(config: &'a Config, invocation: &Invocation, report: &'a Report, agency: Option<AccountId>) -> Self {
         let latest = invocation.now.unix_seconds() + CLOCK_SKEW_SECONDS;
         let observed_at = report.observed_at.filter(|time| time.unix_seconds() <= latest).unwrap_or(invocation.now);
-        let start = Instant::now();
-        Self {
-            config,
-            report,
-            agency,
-            observed_at,
-            begin_until: start + invocation.budget.saturating_sub(BEGIN_MARGIN),
-            answer_until: start + invocation.budget.saturating_sub(ANSWER_MARGIN),
+        Self { config, report, agency, observed_at, deadline: Deadline::new(invocation.budget) }
+    }
+
+    fn marking(&self) -> Marking<'_> {
+        Marking {
+            config: self.config,
+            report: self.report,
+            agency: self.agency.as_ref(),
+            observed_at: self.observed_at,
+            deadline: self.deadline,
         }
     }
 
@@ -153,6 +156,7 @@ impl<'a> Run<'a> {
             dry_run: self.report.dry_run,
             counts: Counts { received: triage.repeated_count, unchanged: triage.repeated_count, ..Counts::default() },
             nodes: Vec::new(),
+            terminated: None,
         };
         for (instance, reason) in &triage.rejected {
             add(&mut answer, finished(instance, Outcome::Rejected { reason: *reason }));
@@ -201,6 +205,7 @@ impl<'a> Run<'a> {
         };
         node.outcome = match plan {
             Ok(Decision::Rejected(reason)) => Outcome::Rejected { reason },
+            Ok(Decision::Unmarked(reason)) => self.unmark(nodes, &candidate.node, reason).await,
             Ok(Decision::Planned(plan)) => {
                 node.dropped.clone_from(&plan.dropped);
                 self.carry_out(nodes, &candidate.node, plan, &mut node).await
@@ -253,6 +258,16 @@ impl<'a> Run<'a> {
         Some(format!("{account}/{region}/{ec2_instance_id}"))
     }
 
+    /// Spares a node that lives the retirement, although the report may not change it.
+    async fn unmark(&self, nodes: &impl Nodes, id: &ManagedInstanceId, reason: Rejection) -> Outcome {
+        if !self.report.dry_run
+            && let Err(outcome) = self.before_deadline(nodes.remove(id, &[TERMINATED_TAG_KEY.to_owned()])).await
+        {
+            return outcome;
+        }
+        Outcome::Rejected { reason }
+    }
+
     async fn carry_out(
         &self,
         nodes: &impl Nodes,
@@ -264,7 +279,7 @@ impl<'a> Run<'a> {
             return Outcome::Unchanged;
         }
         if self.report.dry_run {
-            node.removed = plan.remove;
+            node.removed = without_reserved(plan.remove);
             node.set = plan.set;
             return Outcome::WouldUpdate;
         }
@@ -272,7 +287,10 @@ impl<'a> Run<'a> {
             if let Err(outcome) = self.before_deadline(nodes.remove(id, &plan.remove)).await {
                 return outcome;
             }
-            node.removed = plan.remove;
+            node.removed = without_reserved(plan.remove);
+        }
+        if plan.set.is_empty() && plan.stamp.is_empty() {
+            return Outcome::Updated;
         }
         let tags: Tags = plan.set.iter().chain(&plan.stamp).map(|(key, value)| (key.clone(), value.clone())).collect();
         if let Err(outcome) = self.before_deadline(nodes.set(id, &tags)).await {
@@ -284,16 +302,13 @@ impl<'a> Run<'a> {
 
     /// Begins a call only while there is time, and turns what goes wrong into an outcome.
     async fn before_deadline<T>(&self, call: impl Future<Output = Result<T, AwsError>>) -> Result<T, Outcome> {
-        if Instant::now() >= self.begin_until {
-            return Err(Outcome::Deferred);
-        }
-        match timeout_at(self.answer_until, call).await {
-            Ok(Ok(value)) => Ok(value),
+        match self.deadline.call(call).await {
+            Ok(value) => Ok(value),
             // The node went away since it was read.
-            Ok(Err(error)) if error.code == "InvalidResourceId" => {
+            Err(Stopped::Failed(error)) if error.code == "InvalidResourceId" => {
                 Err(Outcome::Rejected { reason: Rejection::UnknownNode })
             }
-            Ok(Err(error)) => {
+            Err(Stopped::Failed(error)) => {
                 // Without the message: AWS quotes the value that it does not take.
                 tracing::warn!(
                     operation = error.operation,
@@ -303,7 +318,7 @@ impl<'a> Run<'a> {
                 );
                 Err(Outcome::Failed { code: error.code, message: error.message, retryable: error.retryable })
             }
-            Err(_) => Err(Outcome::Deferred),
+            Err(Stopped::NotBegun | Stopped::CutOff) => Err(Outcome::Deferred),
         }
     }
 }
@@ -316,10 +331,17 @@ fn needs_confirmation(decision: &Decision, seen: &Tags) -> bool {
     match decision {
         Decision::Rejected(Rejection::NotOwned) => !seen.contains_key(hub::AGENCY_TAG_KEY),
         Decision::Rejected(_) => false,
+        Decision::Unmarked(_) => true,
         Decision::Planned(plan) => {
             !plan.is_empty() && (!plan.remove.is_empty() || seen.contains_key(hub::APPLIED_TAG_KEY))
         }
     }
+}
+
+/// The keys that an answer lists: those of the hub's own are no tags of anybody's.
+fn without_reserved(mut keys: Vec<String>) -> Vec<String> {
+    keys.retain(|key| !hub::is_reserved(key));
+    keys
 }
 
 fn finished(instance: &Instance, outcome: Outcome) -> NodeAnswer {

@@ -7,14 +7,22 @@
 //! A [`hub::Report`]; the answer is a [`hub::Answer`] with an outcome for every node and a reason for every
 //! tag that was left behind.
 //!
+//! Or `{"action": "retire"}` ([`retire::RetireEvent`]), from the central account alone and through no alias: the
+//! nodes of terminated instances are deregistered, and the answer is a [`retire::RetireAnswer`].
+//!
 //! # Configuration
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `TAG_POLICY` | which tags are carried over, and how: see [`plan::Policy`] | `{}` |
 //! | `OWNERSHIP_CHECK` | `enforce`: a node belongs to the agency in its tag `tag-hub:agency`; `off`: no check | `enforce` |
+//! | `RETIRE_NODES` | `off`: terminated instances are nobody's concern; `dry-run`: say which nodes would be marked and deregistered; `on`: do so | `off` |
+//! | `RETIRE_GRACE_HOURS` | how old the mark and the last ping of a node have to be, 1 to 8760 | `24` |
+//! | `RETIRE_LIMIT` | the most nodes that one run deregisters, 1 to 1000 | `10` |
 //!
 //! # IAM actions
-//! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`.
+//! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`. Where
+//! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation`, and where it is `on`
+//! `ssm:DeregisterManagedInstance`.
 //!
 //! # Metrics
 //! One line in the embedded metric format for each invocation: see [`metrics()`].
@@ -23,10 +31,13 @@
 //! A report that cannot be read or whose sender is not who it claims to be fails the invocation before the
 //! first call. From then on every failure is the outcome of one node. Only a report without a reader
 //! (`"reply": false`) ends in the error `Incomplete` where trying again can help, so that Lambda tries again.
+//!
+//! A run of retirement fails where the marked nodes cannot be found. What goes wrong with one of them is its outcome.
 
 pub mod config;
 pub mod plan;
 
+mod deadline;
 mod error;
 mod log;
 mod pace;
@@ -34,6 +45,9 @@ mod triage;
 
 pub mod handler;
 pub mod metrics;
+pub mod retire;
+
+mod respond;
 
 pub mod aws;
 
@@ -41,3 +55,4 @@ pub use config::Config;
 pub use error::ManagerError;
 pub use handler::{Handled, Invocation, handle};
 pub use metrics::metrics;
+pub use respond::{Responded, Response, respond};

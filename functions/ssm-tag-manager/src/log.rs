@@ -25,6 +25,8 @@ pub(crate) fn log(region: Option<&Region>, answer: &Answer) {
         tags_set = counts.tags_set,
         tags_removed = counts.tags_removed,
         tags_dropped = counts.tags_dropped,
+        terminated = answer.terminated.map(|counts| counts.received),
+        marked = answer.terminated.map(|counts| counts.marked),
         "report applied"
     );
 }

@@ -7,7 +7,7 @@ use hub::Timestamp;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use ssm_tag_manager::aws::{Calls, ManagedNodes, sdk_config};
-use ssm_tag_manager::{Config, Invocation, ManagerError, handle, metrics};
+use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -26,11 +26,11 @@ async fn main() -> Result<(), Error> {
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
         let nodes = ManagedNodes::new(&calls, &arn);
         let invocation = Invocation { arn, now: Timestamp::from(now), budget };
-        let handled = handle(&config, &nodes, &invocation, &event.payload).await;
+        let responded = respond(&config, &nodes, &invocation, &event.payload).await;
         let ended = SystemTime::now();
         // Where there is no standard output there is no log to complain in either.
-        let _ = metrics(&handled, calls.take_counts(), ended).write(ended, level.as_deref(), std::io::stdout());
-        handled.result.map_err(Diagnostic::from)
+        let _ = metrics(&responded, calls.take_counts(), ended).write(ended, level.as_deref(), std::io::stdout());
+        responded.into_result().map_err(Diagnostic::from)
     }))
     .await
 }

@@ -5,14 +5,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hub::{Breakdown, CallCounts, Metric, Metrics, NodeAnswer, Outcome, Rejection, Timestamp};
 
 use crate::handler::Handled;
+use crate::respond::Responded;
+use crate::retire::Mode;
 
 const REPORTS: &str = "Reports";
 
 /// The metrics of an invocation that ended at `ended`: all of them each time, at zero where there was nothing.
 ///
 /// `PropagationLag` alone is left out where no node was updated. In a dry run nothing is updated, set or removed.
-pub fn metrics(handled: &Handled, calls: CallCounts, ended: SystemTime) -> Metrics {
-    let answer = handled.answer();
+pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> Metrics {
+    let (handled, retired) = match responded {
+        Responded::Report(handled) => (Some(handled), None),
+        Responded::Retire(result) => (None, result.as_ref().ok()),
+    };
+    let answer = handled.and_then(Handled::answer);
+    let retired_count = retired.filter(|answer| answer.mode == Mode::On).map_or(0, |answer| answer.counts.retired);
     let nodes = answer.map(|answer| answer.nodes.as_slice()).unwrap_or_default();
     let counts = answer.map(|answer| answer.counts).unwrap_or_default();
     let updated_count = nodes.iter().filter(|node| node.outcome == Outcome::Updated).count();
@@ -33,9 +40,10 @@ pub fn metrics(handled: &Handled, calls: CallCounts, ended: SystemTime) -> Metri
         Metric::count("TagsSet", written(counts.tags_set)),
         Metric::count("TagsRemoved", written(counts.tags_removed)),
         Metric::count("TagsDropped", nodes.iter().flat_map(NodeAnswer::notable_drops).count()),
+        Metric::count("NodesRetired", retired_count),
     ];
     metrics.extend(calls.metrics());
-    if let Some(observed_at) = handled.observed_at.filter(|_| updated_count > 0) {
+    if let Some(observed_at) = handled.and_then(|handled| handled.observed_at).filter(|_| updated_count > 0) {
         metrics.push(Metric::duration("PropagationLag", since(observed_at, ended)));
     }
     let agency = answer.and_then(|answer| answer.agency.as_ref());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod account;
+mod retirement;
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ const NODE_2: &str = "mi-0123456789abcdef1";
 fn config(policy: &str, ownership: &str) -> Config {
     Config::from_lookup(|name| match name {
         "TAG_POLICY" => Some(policy.to_owned()),
-        _ => Some(ownership.to_owned()),
+        "OWNERSHIP_CHECK" => Some(ownership.to_owned()),
+        _ => None,
     })
     .unwrap()
 }

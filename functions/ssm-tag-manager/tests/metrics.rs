@@ -8,13 +8,14 @@ use hub::{
     Answer, CallCounts, Counts, DropReason, DroppedTag, Metrics, NodeAnswer, Outcome, Rejection, Timestamp, Unit,
     WireError,
 };
-use ssm_tag_manager::{Handled, ManagerError, metrics};
+use ssm_tag_manager::retire::{Mode, RetireAnswer, RetireCounts};
+use ssm_tag_manager::{Handled, ManagerError, Responded, metrics};
 
 /// 2026-11-22T02:00:00Z, when the report was observed.
 const OBSERVED: i64 = 1_795_312_800;
 const CALLS: CallCounts = CallCounts { calls: 7, throttles: 2 };
 /// In the order of the line. All count.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "Reports",
     "NodesReceived",
     "NodesUpdated",
@@ -29,6 +30,7 @@ const NAMES: [&str; 16] = [
     "TagsSet",
     "TagsRemoved",
     "TagsDropped",
+    "NodesRetired",
     "ServiceCalls",
     "ServiceThrottles",
 ];
@@ -80,13 +82,15 @@ fn answer() -> Answer {
             node(failed, &[]),
             node(Outcome::Deferred, &[]),
         ],
+        terminated: None,
     }
 }
 
 fn of(result: Result<Answer, ManagerError>) -> Metrics {
     let observed_at = Timestamp::from_unix_seconds(OBSERVED);
     let is_report = !matches!(result, Err(ManagerError::InvalidReport(_)));
-    metrics(&Handled { result, observed_at: is_report.then_some(observed_at) }, CALLS, ended())
+    let handled = Handled { result, observed_at: is_report.then_some(observed_at) };
+    metrics(&Responded::Report(handled), CALLS, ended())
 }
 
 fn value(metrics: &Metrics, name: &str) -> Option<u64> {
@@ -102,9 +106,9 @@ fn a_report_in_one_line() {
 
 #[test]
 fn every_metric_is_there_even_where_nothing_happened() {
-    let empty = Answer { agency: None, dry_run: false, counts: Counts::default(), nodes: Vec::new() };
+    let empty = Answer { agency: None, dry_run: false, counts: Counts::default(), nodes: Vec::new(), terminated: None };
     let handled = Handled { result: Ok(empty), observed_at: Some(Timestamp::from_unix_seconds(OBSERVED)) };
-    let metrics = metrics(&handled, CallCounts::default(), ended());
+    let metrics = metrics(&Responded::Report(handled), CallCounts::default(), ended());
     let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
     assert_eq!(found, NAMES.map(|name| (name, Unit::Count, u64::from(name == "Reports"))));
     assert_eq!(metrics.breakdown, None, "there is no agency to tell");
@@ -150,7 +154,24 @@ fn without_an_update_there_is_no_lag_and_a_clock_ahead_makes_none() {
     let mut answer = answer();
     let late = Timestamp::from_unix_seconds(OBSERVED + 200);
     let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late) };
-    assert_eq!(value(&metrics(&handled, CALLS, ended()), "PropagationLag"), Some(0));
+    assert_eq!(value(&metrics(&Responded::Report(handled), CALLS, ended()), "PropagationLag"), Some(0));
     answer.nodes.retain(|node| node.outcome != Outcome::Updated);
     assert_eq!(value(&of(Ok(answer)), "PropagationLag"), None);
+}
+
+#[test]
+fn a_run_of_retirement_counts_the_nodes_that_are_gone() {
+    let retired = |mode, retired| {
+        let mut answer = RetireAnswer::off();
+        answer.mode = mode;
+        answer.counts = RetireCounts { marked: 5, retired, kept: 5 - retired, failed: 0 };
+        metrics(&Responded::Retire(Ok(answer)), CALLS, ended())
+    };
+    for (mode, expected) in [(Mode::On, 3), (Mode::DryRun, 0)] {
+        let metrics = retired(mode, 3);
+        assert_eq!(value(&metrics, "NodesRetired"), Some(expected), "{mode}");
+        assert_eq!((value(&metrics, "Reports"), value(&metrics, "ServiceCalls")), (Some(0), Some(7)));
+    }
+    let refused = ManagerError::RetireThroughAlias { invoked_arn: String::new() };
+    assert_eq!(value(&metrics(&Responded::Retire(Err(refused)), CALLS, ended()), "NodesRetired"), Some(0));
 }

@@ -49,11 +49,17 @@ fn node() -> impl Strategy<Value = Tags> {
         prop::collection::btree_map("[abcds]|ops", "[xy1]", 0..5),
         (44..50_usize).prop_map(|count| (0..count).map(|n| (format!("ops-{n}"), "x".to_owned())).collect()),
     ];
-    (operators, prop::collection::vec((policy(), instance()), 0..3)).prop_map(|(operators, runs)| {
+    let mark = proptest::option::of(prop_oneof![NOW - 1..=NOW, NOW + 10..=NOW + 11]);
+    (operators, prop::collection::vec((policy(), instance()), 0..3), mark).prop_map(|(operators, runs, mark)| {
         let mut live = operators;
         live.insert("tag-hub:agency".to_owned(), AGENCY.to_owned());
         for (policy, tags) in runs {
             apply(&planned(&policy, &tags, &live, NOW - 10), &mut live);
+        }
+        // Its instance was taken for dead before this report, or only after it; on a full node there is no room for a
+        // mark.
+        if let (Some(mark), true) = (mark, live.len() < MAX_TAGS_PER_NODE) {
+            live.insert("tag-hub:terminated".to_owned(), mark.to_string());
         }
         live
     })
@@ -70,7 +76,7 @@ fn decide(policy: &str, tags: &[Tag], live: &Tags, observed_at: i64) -> Decision
 fn planned(policy: &str, tags: &[Tag], live: &Tags, observed_at: i64) -> Plan {
     match decide(policy, tags, live, observed_at) {
         Decision::Planned(plan) => plan,
-        Decision::Rejected(reason) => panic!("rejected: {reason:?}"),
+        Decision::Rejected(reason) | Decision::Unmarked(reason) => panic!("rejected: {reason:?}"),
     }
 }
 
@@ -147,6 +153,13 @@ proptest! {
         prop_assume!(applied_at.is_some());
         let decision = decide(&policy, &late, &live, applied_at.unwrap() - 1);
         prop_assert_eq!(decision, Decision::Rejected(hub::Rejection::Stale));
+    }
+
+    #[test]
+    fn a_mark_goes_exactly_where_the_node_was_seen_alive_later(policy in policy(), tags in instance(), mut live in node()) {
+        let mark = live.get("tag-hub:terminated").map(|mark| mark.parse::<i64>().unwrap());
+        apply(&planned(&policy, &tags, &live, NOW), &mut live);
+        prop_assert_eq!(live.contains_key("tag-hub:terminated"), mark.is_some_and(|mark| mark > NOW));
     }
 
     #[test]

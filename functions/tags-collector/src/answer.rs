@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use hub::{AccountId, AwsError, Counts, Ec2InstanceId, NodeAnswer, Outcome, Region};
+use hub::{AccountId, AwsError, Counts, Ec2InstanceId, NodeAnswer, Outcome, Region, TerminatedCounts};
 use serde::Serialize;
 
 /// How many nodes the answer lists.
@@ -26,8 +26,10 @@ pub struct SweepAnswer {
     pub nodes: Vec<NodeAnswer>,
     /// How many more there are.
     pub nodes_omitted: usize,
-    /// The instances asked for that no Region showed: they are not there, are terminated, or carry no tag
-    /// `managedinstanceid`. Where a Region has an error they may also be there.
+    /// What became of the nodes of terminated instances, added up in the same way; absent where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terminated: Option<TerminatedCounts>,
+    /// The instances asked for that no Region showed: they are not there, or carry no tag `managedinstanceid`. Where a Region has an error they may also be there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub not_found: Vec<Ec2InstanceId>,
     /// The Regions of a tag change that are not in `COLLECT_REGIONS`.
@@ -43,6 +45,9 @@ pub struct RegionAnswer {
     pub region: Region,
     /// Instances read that name a managed node.
     pub instances: usize,
+    /// Terminated instances that were reported beside them. Absent where there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub terminated: usize,
     /// Batches that they made.
     pub batches: usize,
     /// Batches that the manager did not take.
@@ -62,6 +67,11 @@ pub struct Failure {
     pub code: String,
     /// The same in words.
     pub message: String,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to the field over")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Failure {
@@ -121,7 +131,7 @@ impl RegionAnswer {
 
 impl fmt::Display for RegionAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { region, instances, batches, failed_batches, failed_instances, error } = self;
+        let Self { region, instances, batches, failed_batches, failed_instances, error, .. } = self;
         write!(f, "{region}")?;
         if *failed_batches > 0 {
             write!(

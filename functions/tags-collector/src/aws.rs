@@ -39,6 +39,15 @@ impl Aws for Clients {
         self.instances.page(region, instance_ids, page_token).await
     }
 
+    async fn terminated(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError> {
+        self.instances.terminated(region, instance_ids, page_token).await
+    }
+
     async fn report(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<hub::Answer>, Failure> {
         self.manager.invoke(report, invocation_type).await
     }

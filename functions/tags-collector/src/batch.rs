@@ -1,16 +1,20 @@
 //! Instances on their way into reports that the manager can take.
 
-use hub::{AccountId, Instance, REPORT_VERSION, Region, Report, Timestamp};
+use hub::{AccountId, Instance, REPORT_VERSION, Region, Report, Terminated, Timestamp};
 
 use crate::config::InvocationType;
 
-/// Room for what a report says beside its instances: two booleans, version, account, Region and time.
+/// Room for what a report says beside its instances: two booleans, version, account, Region, time, and two lists.
 const HEAD_BYTES: usize = 512;
+/// What stands between the living and the terminated instances.
+const TERMINATED: &str = r#"],"terminated":["#;
+/// What may follow the first instances.
+const END_BYTES: usize = TERMINATED.len() + "]}".len();
 
 /// How large a report may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Instances in one report.
+    /// Instances in one report, terminated ones among them.
     pub instance_count: usize,
     /// Bytes of one report as JSON. An instance that is larger goes alone: AWS then refuses the report, which is
     /// told as that batch's failure. No instance of EC2 is: its 50 tags make some 115 kB
@@ -49,15 +53,49 @@ pub struct Head {
 /// Instances of one Region, already in the JSON of the wire: each is serialized once, when it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    json: Vec<u8>,
-    instance_count: usize,
+    instances: Items,
+    terminated: Items,
     observed_at: Timestamp,
 }
 
+/// The items of a list, with commas between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Items {
+    json: Vec<u8>,
+    count: usize,
+}
+
+impl Items {
+    fn push(&mut self, item: &[u8]) {
+        if self.count > 0 {
+            self.json.push(b',');
+        }
+        self.json.extend_from_slice(item);
+        self.count += 1;
+    }
+}
+
 impl Batch {
-    /// How many instances it holds: at least one.
+    fn new(observed_at: Timestamp) -> Self {
+        Self { instances: Items::default(), terminated: Items::default(), observed_at }
+    }
+
+    /// How many instances it holds that live.
     pub fn instance_count(&self) -> usize {
-        self.instance_count
+        self.instances.count
+    }
+
+    /// How many terminated instances it holds. With the living ones there is at least one.
+    pub fn terminated_count(&self) -> usize {
+        self.terminated.count
+    }
+
+    fn count(&self) -> usize {
+        self.instances.count + self.terminated.count
+    }
+
+    fn json_bytes(&self) -> usize {
+        self.instances.json.len() + self.terminated.json.len()
     }
 
     /// The report as JSON, observed when the earliest of its instances was.
@@ -74,11 +112,16 @@ impl Batch {
             dry_run,
             reply,
             instances: Vec::new(),
+            terminated: Vec::new(),
         })?;
-        // The instances are the last field of a report: this one ends with `"instances":[]}`.
+        // Without terminated ones the instances are the last field of a report: this one ends with `"instances":[]}`.
         report.truncate(report.len() - 2);
-        report.reserve_exact(self.json.len() + 2);
-        report.extend_from_slice(&self.json);
+        report.reserve_exact(self.json_bytes() + END_BYTES);
+        report.extend_from_slice(&self.instances.json);
+        if self.terminated.count > 0 {
+            report.extend_from_slice(TERMINATED.as_bytes());
+            report.extend_from_slice(&self.terminated.json);
+        }
         report.extend_from_slice(b"]}");
         Ok(report)
     }
@@ -103,20 +146,29 @@ impl Batcher {
     /// None in practice: an instance has nothing that JSON could not say.
     pub fn push(&mut self, instance: &Instance, observed_at: Timestamp) -> serde_json::Result<Option<Batch>> {
         let json = serde_json::to_vec(instance)?;
-        let full = match &mut self.open {
-            Some(open) if HEAD_BYTES + open.json.len() + 1 + json.len() <= self.limits.report_bytes => {
-                open.json.push(b',');
-                open.json.extend_from_slice(&json);
-                open.instance_count += 1;
-                open.observed_at = open.observed_at.min(observed_at);
-                None
-            }
-            open => open.replace(Batch { json, instance_count: 1, observed_at }),
-        };
-        match full {
-            Some(full) => Ok(Some(full)),
-            None => Ok(self.open.take_if(|open| open.instance_count >= self.limits.instance_count)),
-        }
+        Ok(self.add(&json, observed_at, |batch| &mut batch.instances))
+    }
+
+    /// Adds a terminated instance, and gives a batch where that fills one.
+    ///
+    /// # Errors
+    /// As with [`push`](Self::push).
+    pub fn push_terminated(
+        &mut self,
+        instance: &Terminated,
+        observed_at: Timestamp,
+    ) -> serde_json::Result<Option<Batch>> {
+        let json = serde_json::to_vec(instance)?;
+        Ok(self.add(&json, observed_at, |batch| &mut batch.terminated))
+    }
+
+    fn add(&mut self, json: &[u8], observed_at: Timestamp, list: fn(&mut Batch) -> &mut Items) -> Option<Batch> {
+        let report_bytes = self.limits.report_bytes;
+        let full = self.open.take_if(|open| HEAD_BYTES + open.json_bytes() + 1 + json.len() > report_bytes);
+        let open = self.open.get_or_insert_with(|| Batch::new(observed_at));
+        list(open).push(json);
+        open.observed_at = open.observed_at.min(observed_at);
+        full.or_else(|| self.open.take_if(|open| open.count() >= self.limits.instance_count))
     }
 
     /// The instances that filled no batch.
@@ -159,6 +211,10 @@ mod tests {
         full
     }
 
+    fn terminated(id: usize) -> Terminated {
+        Terminated { ec2_instance_id: format!("i-{id:017x}") }
+    }
+
     fn counts(limits: Limits, items: &[(Instance, Timestamp)]) -> Vec<usize> {
         fill(limits, items).iter().map(Batch::instance_count).collect()
     }
@@ -173,6 +229,20 @@ mod tests {
         assert_eq!(batcher.push(&instance(1, &[]), at(0)).unwrap(), None);
         assert_eq!(batcher.push(&instance(2, &[]), at(0)).unwrap().unwrap().instance_count(), 2);
         assert_eq!(batcher.finish(), None);
+    }
+
+    #[test]
+    fn terminated_instances_count_and_have_a_report_of_their_own_where_nothing_lives() {
+        let mut batcher = Batcher::new(Limits { instance_count: 2, report_bytes: 5_000_000 });
+        assert_eq!(batcher.push_terminated(&terminated(1), at(3)).unwrap(), None);
+        let full = batcher.push_terminated(&terminated(2), at(4)).unwrap().unwrap();
+        assert_eq!((full.instance_count(), full.terminated_count()), (0, 2));
+        let report = String::from_utf8(full.into_report(head()).unwrap()).unwrap();
+        let end = r#""instances":[],"terminated":[{"ec2InstanceId":"i-00000000000000001"},{"ec2InstanceId":"i-00000000000000002"}]}"#;
+        assert!(report.contains(r#""observedAt":"1970-01-01T00:00:03Z""#) && report.ends_with(end), "{report}");
+        batcher.push(&instance(3, &[]), at(0)).unwrap();
+        let full = batcher.push_terminated(&terminated(4), at(0)).unwrap().unwrap();
+        assert_eq!((full.instance_count(), full.terminated_count()), (1, 1));
     }
 
     #[test]
@@ -201,35 +271,47 @@ mod tests {
             tag_lists in proptest::collection::vec(
                 proptest::collection::vec(("[a-zé\"\u{1}\u{1f600}]{0,12}", "\\PC{0,12}"), 0..6), 0..40),
             times in proptest::collection::vec(0_i64..100, 40),
+            gone in proptest::collection::vec(proptest::bool::weighted(0.3), 40),
             instance_count in 1_usize..12,
             report_bytes in 1_200_usize..3_000,
         ) {
-            let items: Vec<_> = tag_lists
-                .iter()
-                .enumerate()
-                .map(|(id, tags)| (instance(id, tags), at(times[id])))
-                .collect();
-            let mut rest = items.as_slice();
-            for batch in fill(Limits { instance_count, report_bytes }, &items) {
-                let count = batch.instance_count();
-                prop_assert!((1..=instance_count).contains(&count));
-                let (expected, others) = rest.split_at(count);
-                rest = others;
+            let mut batcher = Batcher::new(Limits { instance_count, report_bytes });
+            let mut batches = Vec::new();
+            let (mut living, mut dead) = (Vec::new(), Vec::new());
+            for (id, tags) in tag_lists.iter().enumerate() {
+                if gone[id] {
+                    dead.push((terminated(id), at(times[id])));
+                    batches.extend(batcher.push_terminated(&terminated(id), at(times[id])).unwrap());
+                } else {
+                    living.push((instance(id, tags), at(times[id])));
+                    batches.extend(batcher.push(&instance(id, tags), at(times[id])).unwrap());
+                }
+            }
+            batches.extend(batcher.finish());
+            let (mut living, mut dead) = (living.as_slice(), dead.as_slice());
+            for batch in batches {
+                prop_assert!((1..=instance_count).contains(&batch.count()));
+                let (instances, others) = living.split_at(batch.instance_count());
+                living = others;
+                let (terminated, others) = dead.split_at(batch.terminated_count());
+                dead = others;
 
                 let json = batch.into_report(head()).unwrap();
                 prop_assert!(json.len() <= report_bytes, "{} > {report_bytes}", json.len());
+                let times = instances.iter().map(|(_, at)| *at).chain(terminated.iter().map(|(_, at)| *at));
                 let report = Report {
                     version: REPORT_VERSION,
                     account: Some(head().account),
                     region: Some(head().region),
-                    observed_at: expected.iter().map(|(_, observed_at)| *observed_at).min(),
+                    observed_at: times.min(),
                     dry_run: false,
                     reply: true,
-                    instances: expected.iter().map(|(instance, _)| instance.clone()).collect(),
+                    instances: instances.iter().map(|(instance, _)| instance.clone()).collect(),
+                    terminated: terminated.iter().map(|(instance, _)| instance.clone()).collect(),
                 };
                 prop_assert_eq!(String::from_utf8(json).unwrap(), serde_json::to_string(&report).unwrap());
             }
-            prop_assert!(rest.is_empty());
+            prop_assert!(living.is_empty() && dead.is_empty());
         }
     }
 }

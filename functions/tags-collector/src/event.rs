@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::queue::Queue;
+use crate::state_change::{STATE_CHANGE, ended};
 
 const TAG_CHANGE: &str = "Tag Change on Resource";
 const SCHEDULED: &str = "Scheduled Event";
@@ -20,7 +21,9 @@ pub enum Event {
     Sweep(Selection),
     /// The tags of these EC2 instances changed.
     TagChange(Vec<InstanceArn>),
-    /// The same through a queue, many at a time.
+    /// An EC2 instance changed its state: the instance, where it is terminated now; of other states nothing is done.
+    Ended(Option<InstanceArn>),
+    /// Changes of both kinds through a queue, many at a time.
     Queue(Queue),
 }
 
@@ -66,8 +69,23 @@ pub struct Scope {
 pub struct RegionScope {
     /// The Region.
     pub region: Region,
-    /// The instances to read, none twice; all where it is empty.
+    /// The instances to read, none twice.
     pub instance_ids: Vec<Ec2InstanceId>,
+    /// The instances of which an event says that they are terminated, none twice and none of them above: an instance
+    /// that is gone is not read as one that lives. Where both lists are empty, all instances are read.
+    pub ended_ids: Vec<Ec2InstanceId>,
+}
+
+impl RegionScope {
+    /// True where all instances of the Region are to be read.
+    pub fn is_everything(&self) -> bool {
+        self.instance_ids.is_empty() && self.ended_ids.is_empty()
+    }
+
+    /// All instances that are named.
+    pub(crate) fn into_ids(self) -> impl Iterator<Item = Ec2InstanceId> {
+        self.instance_ids.into_iter().chain(self.ended_ids)
+    }
 }
 
 /// The two fields that tell the events of EventBridge apart.
@@ -112,13 +130,17 @@ impl Event {
                 let instance_ids = instance_ids.map(unique).unwrap_or_default();
                 let all = regions
                     .into_iter()
-                    .map(|region| RegionScope { region, instance_ids: instance_ids.clone() })
+                    .map(|region| RegionScope { region, instance_ids: instance_ids.clone(), ended_ids: Vec::new() })
                     .collect();
                 Ok(Scope { regions: all, ignored_regions: Vec::new(), dry_run })
             }
             Self::TagChange(instances) => match foreign(&instances, account) {
                 Some(problem) => Err(problem),
-                None => Ok(scope_of(&instances, collect_regions)),
+                None => Ok(scope_of(&instances, None, collect_regions)),
+            },
+            Self::Ended(instance) => match foreign(instance.as_slice(), account) {
+                Some(problem) => Err(problem),
+                None => Ok(scope_of(None, &instance, collect_regions)),
             },
             Self::Queue(queue) => Ok(queue.in_account(account).scope(collect_regions)),
         }
@@ -137,34 +159,53 @@ pub(crate) fn event_bridge(event: &Value) -> Result<Event, WireError> {
         // What the Scheduler fills in where a schedule has no input of its own.
         ("aws.scheduler", _) | ("aws.events", Some(SCHEDULED)) => Ok(Event::Sweep(Selection::default())),
         ("aws.tag", Some(TAG_CHANGE)) => tag_change(event),
+        ("aws.ec2", Some(STATE_CHANGE)) => ended(event).map(Event::Ended),
         ("aws.events", other) => Err(unexpected("detail-type", SCHEDULED, other)),
         ("aws.tag", other) => Err(unexpected("detail-type", TAG_CHANGE, other)),
+        ("aws.ec2", other) => Err(unexpected("detail-type", STATE_CHANGE, other)),
         (other, _) => Err(WireError {
             path: "source".to_owned(),
-            problem: format!("expected aws.events, aws.scheduler or aws.tag, got {other:?}"),
+            problem: format!("expected aws.events, aws.scheduler, aws.tag or aws.ec2, got {other:?}"),
         }),
     }
 }
 
-/// What is to be read for changed instances: each once, in its own Region, where that is one of `collect_regions`.
-pub(crate) fn scope_of<'a>(instances: impl IntoIterator<Item = &'a InstanceArn>, collect_regions: &[Region]) -> Scope {
-    let mut regions: Vec<RegionScope> = Vec::new();
-    let mut ignored_regions = Vec::new();
+/// What is to be read for instances that changed or ended: each once, in its own Region, where that is one of
+/// `collect_regions`.
+pub(crate) fn scope_of<'a>(
+    changed: impl IntoIterator<Item = &'a InstanceArn>,
+    ended: impl IntoIterator<Item = &'a InstanceArn>,
+    collect_regions: &[Region],
+) -> Scope {
+    let mut scope = Scope { regions: Vec::new(), ignored_regions: Vec::new(), dry_run: false };
     let mut seen = HashSet::new();
-    for InstanceArn { region, id, .. } in instances {
+    let mut add = |InstanceArn { region, id, .. }: &'a InstanceArn, ids: fn(&mut RegionScope) -> &mut Vec<_>| {
         if !collect_regions.contains(region) {
-            ignored_regions.push(region.clone());
+            scope.ignored_regions.push(region.clone());
         } else if seen.insert((region, id)) {
-            match regions.iter_mut().find(|known| known.region == *region) {
-                Some(known) => known.instance_ids.push(id.clone()),
-                None => regions.push(RegionScope { region: region.clone(), instance_ids: vec![id.clone()] }),
-            }
+            ids(scope.region(region)).push(id.clone());
         }
-    }
-    Scope { regions, ignored_regions: unique(ignored_regions), dry_run: false }
+    };
+    // The ended come first, because the end of an instance changes its tags too.
+    ended.into_iter().for_each(|instance| add(instance, |region| &mut region.ended_ids));
+    changed.into_iter().for_each(|instance| add(instance, |region| &mut region.instance_ids));
+    scope.ignored_regions = unique(scope.ignored_regions);
+    scope
 }
 
-/// What is wrong with a tag change of another account.
+impl Scope {
+    /// What is to be read in a Region, so far nothing where it is new.
+    fn region(&mut self, region: &Region) -> &mut RegionScope {
+        let known = self.regions.iter().position(|known| known.region == *region);
+        let index = known.unwrap_or_else(|| {
+            self.regions.push(RegionScope { region: region.clone(), instance_ids: Vec::new(), ended_ids: Vec::new() });
+            self.regions.len() - 1
+        });
+        &mut self.regions[index]
+    }
+}
+
+/// What is wrong with a change in another account.
 pub(crate) fn foreign(instances: &[InstanceArn], account: &AccountId) -> Option<WireError> {
     let (index, instance) = instances.iter().enumerate().find(|(_, instance)| instance.account != *account)?;
     let problem = format!("expected an instance of account {account}, got one of {}", instance.account);
@@ -258,7 +299,9 @@ mod tests {
     /// These instances, or all, in each of these Regions.
     fn reading(names: &[&str], instance_ids: &[&str]) -> Scope {
         let regions = regions(names).into_iter();
-        let regions = regions.map(|region| RegionScope { region, instance_ids: ids(instance_ids) }).collect();
+        let regions = regions
+            .map(|region| RegionScope { region, instance_ids: ids(instance_ids), ended_ids: Vec::new() })
+            .collect();
         Scope { regions, ignored_regions: Vec::new(), dry_run: false }
     }
 
@@ -346,6 +389,46 @@ mod tests {
         assert_eq!(scope, reading(&["us-gov-west-1"], &["i-0abcdef0123456789"]));
     }
 
+    fn ended_in(region: &str, account: &str, state: &str) -> Value {
+        json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification", "account": account,
+               "region": region, "detail": {"instance-id": "i-01234567", "state": state}})
+    }
+
+    #[test]
+    fn only_the_end_of_an_instance_asks_for_something() {
+        let ended = scope(&ended_in("us-east-1", "222222222222", "terminated")).unwrap();
+        let expected = RegionScope {
+            region: "us-east-1".parse().unwrap(),
+            instance_ids: Vec::new(),
+            ended_ids: ids(&["i-01234567"]),
+        };
+        assert!(!expected.is_everything());
+        assert_eq!(ended, Scope { regions: vec![expected], ..nothing() });
+        assert_eq!(scope(&ended_in("us-east-1", "222222222222", "stopped")).unwrap(), nothing());
+        let elsewhere = scope(&ended_in("eu-west-1", "222222222222", "terminated")).unwrap();
+        assert_eq!(elsewhere, Scope { ignored_regions: regions(&["eu-west-1"]), ..nothing() });
+    }
+
+    #[test]
+    fn an_instance_that_ended_is_not_read_as_one_that_changed() {
+        let instance = |id: &str| InstanceArn {
+            region: "us-east-1".parse().unwrap(),
+            account: account(),
+            id: id.parse().unwrap(),
+        };
+        let changed = ["i-00000001", "i-00000002"].map(instance);
+        let ended = ["i-00000002", "i-00000002"].map(instance);
+        let scope = scope_of(&changed, &ended, &regions(&["us-east-1"]));
+        assert_eq!(
+            (&scope.regions[0].instance_ids, &scope.regions[0].ended_ids),
+            (&ids(&["i-00000001"]), &ids(&["i-00000002"]))
+        );
+    }
+
+    fn nothing() -> Scope {
+        Scope { regions: Vec::new(), ignored_regions: Vec::new(), dry_run: false }
+    }
+
     #[test]
     fn what_does_not_fit_is_refused_with_its_place() {
         for (event, expected) in [
@@ -374,8 +457,16 @@ mod tests {
             (json!({"detail-type": "Scheduled Event"}), "event: missing field `source`"),
             (json!({"source": 7}), "source: invalid type: integer `7`, expected a string"),
             (
-                json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification"}),
-                r#"source: expected aws.events, aws.scheduler or aws.tag, got "aws.ec2""#,
+                json!({"source": "aws.s3", "detail-type": "Object Created"}),
+                r#"source: expected aws.events, aws.scheduler, aws.tag or aws.ec2, got "aws.s3""#,
+            ),
+            (
+                json!({"source": "aws.ec2", "detail-type": "EBS Volume Notification"}),
+                r#"detail-type: expected "EC2 Instance State-change Notification", got "EBS Volume Notification""#,
+            ),
+            (
+                ended_in("us-east-1", "333333333333", "terminated"),
+                "resources[0]: expected an instance of account 222222222222, got one of 333333333333",
             ),
             (
                 json!({"source": "aws.events", "detail-type": "Other"}),

@@ -2,13 +2,14 @@
 //!
 //! Runs in the agency's account. An instance is reported where it carries the tag `managedinstanceid` and is
 //! pending, running, stopping or stopped. All its tags are sent, except that one: which of them reach the
-//! managed node, and why others do not, is the manager's to decide.
+//! managed node, and why others do not, is the manager's to decide. An instance that is terminated is reported as that.
 //!
 //! # Input
 //! | event | what is read |
 //! |---|---|
 //! | `{}`, or a scheduled event of EventBridge or its Scheduler | all of `COLLECT_REGIONS` |
 //! | `Tag Change on Resource` for an EC2 instance | that instance, in its Region; a Region outside `COLLECT_REGIONS` is ignored, and the answer says so |
+//! | `EC2 Instance State-change Notification` with the state `terminated` | whether EC2 says so too, whatever tags the instance has left; other states are ignored without a call |
 //! | messages of SQS, each with such an event as its body | the instances that they name, each once, however many events there are |
 //! | `{"instanceIds": […], "regions": […], "dryRun": true}`, each optional | the instances named, or all, in the Regions named, which may be any |
 //!
@@ -49,6 +50,7 @@
 //! in `PartialSweep`: what failed is in their answer, so that only those come again.
 
 pub mod event;
+mod state_change;
 
 pub mod queue;
 

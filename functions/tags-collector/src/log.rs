@@ -67,6 +67,7 @@ pub(crate) fn log_swept(swept: &Swept, queue: Option<(&Queue, &QueueAnswer)>, du
         regions = answer.regions.len(),
         ignored_regions = answer.ignored_regions.len(),
         instances = sum(|region| region.instances),
+        terminated = sum(|region| region.terminated),
         batches = sum(|region| region.batches),
         failed_batches = sum(|region| region.failed_batches),
         not_found = answer.not_found.len(),

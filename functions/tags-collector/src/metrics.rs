@@ -20,7 +20,7 @@ pub struct Asked {
 impl From<&Event> for Asked {
     fn from(event: &Event) -> Self {
         let change_count = match event {
-            Event::Sweep(_) => 0,
+            Event::Sweep(_) | Event::Ended(_) => 0,
             Event::TagChange(_) => 1,
             Event::Queue(queue) => queue.change_count(),
         };

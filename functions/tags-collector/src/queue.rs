@@ -1,4 +1,4 @@
-//! Tag changes that come through a queue: what is to be read for them, and which messages have to come again. Pure.
+//! Changes of tags and ends of instances that come through a queue: what is to be read for them, and which messages have to come again. Pure.
 //!
 //! A message says only which instance to look at. So what counts is that an instance is read after its message
 //! came: all messages about it are then done at once, however many there are.
@@ -22,8 +22,26 @@ pub struct Queue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Message {
     id: String,
-    /// The instances whose tags changed, or why the message is no tag change.
-    change: Result<Vec<InstanceArn>, WireError>,
+    /// What changed, or why the message is no change.
+    change: Result<Change, WireError>,
+}
+
+/// What a message is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
+    /// The tags of these instances changed.
+    Tags(Vec<InstanceArn>),
+    /// An instance changed its state: the instance, where it is terminated now.
+    Ended(Option<InstanceArn>),
+}
+
+impl Change {
+    fn instances(&self) -> &[InstanceArn] {
+        match self {
+            Self::Tags(instances) => instances,
+            Self::Ended(instance) => instance.as_slice(),
+        }
+    }
 }
 
 /// What a read of the instances left open.
@@ -90,7 +108,8 @@ impl Queue {
     #[must_use]
     pub fn in_account(mut self, account: &AccountId) -> Self {
         for message in &mut self.messages {
-            if let Some(problem) = message.change.as_ref().ok().and_then(|instances| foreign(instances, account)) {
+            let change = message.change.as_ref().ok();
+            if let Some(problem) = change.and_then(|change| foreign(change.instances(), account)) {
                 message.change = Err(problem);
             }
         }
@@ -99,8 +118,9 @@ impl Queue {
 
     /// What is to be read: each instance once, in its own Region.
     pub fn scope(&self, collect_regions: &[Region]) -> Scope {
-        let changes = self.messages.iter().filter_map(|message| message.change.as_ref().ok());
-        scope_of(changes.flatten(), collect_regions)
+        let (tags, ends): (Vec<_>, Vec<_>) = self.changes().partition(|change| matches!(change, Change::Tags(_)));
+        let instances = |changes: Vec<&'_ Change>| changes.into_iter().flat_map(Change::instances);
+        scope_of(instances(tags), instances(ends), collect_regions)
     }
 
     /// How many messages there are.
@@ -110,7 +130,11 @@ impl Queue {
 
     /// How many of them are tag changes.
     pub fn change_count(&self) -> usize {
-        self.messages.iter().filter(|message| message.change.is_ok()).count()
+        self.changes().filter(|change| matches!(change, Change::Tags(_))).count()
+    }
+
+    fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.messages.iter().filter_map(|message| message.change.as_ref().ok())
     }
 
     /// The messages that are no tag changes, and why.
@@ -125,7 +149,7 @@ impl Queue {
             unsettled.regions.contains(&instance.region) || unsettled.instance_ids.contains(instance.id.as_str())
         };
         let failed = self.messages.iter().filter(|message| match &message.change {
-            Ok(instances) => instances.iter().any(is_open),
+            Ok(change) => change.instances().iter().any(is_open),
             Err(_) => true,
         });
         QueueAnswer {
@@ -135,11 +159,12 @@ impl Queue {
 }
 
 /// EventBridge delivers the whole event as the body.
-fn change(body: &str) -> Result<Vec<InstanceArn>, WireError> {
+fn change(body: &str) -> Result<Change, WireError> {
     let wrong = |problem: String| WireError { path: "body".to_owned(), problem };
     let event = serde_json::from_str(body).map_err(|error| wrong(format!("expected JSON: {error}")))?;
     match event_bridge(&event)? {
-        Event::TagChange(instances) => Ok(instances),
+        Event::TagChange(instances) => Ok(Change::Tags(instances)),
+        Event::Ended(instance) => Ok(Change::Ended(instance)),
         // A queue gives no order for a sweep.
         Event::Sweep(_) | Event::Queue(_) => Err(wrong("expected a tag change, got a schedule".to_owned())),
     }

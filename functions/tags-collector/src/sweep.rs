@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
-use hub::{AccountId, AwsError, Counts, Ec2InstanceId, Instance, Region, Timestamp};
+use hub::{AccountId, AwsError, Counts, Ec2InstanceId, Instance, Region, Terminated, TerminatedCounts, Timestamp};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::answer::{Attention, Failure, RegionAnswer, SweepAnswer};
@@ -32,11 +32,19 @@ const REPORTS_AT_ONCE: usize = 1;
 /// How many instance ids one read names.
 const INSTANCE_IDS_MAX: usize = 200;
 
-/// The two things that a sweep does with AWS.
+/// What a sweep does with AWS.
 #[expect(async_fn_in_trait, reason = "one thread runs the function: no future has to be sent")]
 pub trait Aws {
     /// Reads a page of the instances of a Region that name a managed node: of all, or of at most 200 by id.
     async fn instances(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError>;
+
+    /// Reads a page of those among at most 200 instances that are terminated, whatever tags they have left.
+    async fn terminated(
         &self,
         region: &Region,
         instance_ids: &[Ec2InstanceId],
@@ -50,8 +58,10 @@ pub trait Aws {
 /// A page of instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The instances, with all their tags but the join key.
+    /// The instances that are not gone, with all their tags but the join key.
     pub instances: Vec<Instance>,
+    /// The instances that are terminated.
+    pub terminated: Vec<Terminated>,
     /// What asks for the next page, if there is one.
     pub next_token: Option<String>,
 }
@@ -88,6 +98,7 @@ pub struct Swept {
 struct Reading {
     region_index: usize,
     instance_count: usize,
+    terminated_count: usize,
     found: HashSet<String>,
     result: Result<(), Failure>,
 }
@@ -123,7 +134,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     }
 
     async fn read(&self, scope: &Scope, region_index: usize, queue: &Sender<Filled>) -> Reading {
-        let mut reading = Reading { region_index, instance_count: 0, found: HashSet::new(), result: Ok(()) };
+        let mut reading =
+            Reading { region_index, instance_count: 0, terminated_count: 0, found: HashSet::new(), result: Ok(()) };
         let mut batcher = Batcher::new(Limits::of(self.invocation_type));
         reading.result = self.read_pages(scope, &mut reading, &mut batcher, queue).await;
         // What was read before an error is as true as ever.
@@ -145,14 +157,18 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         queue: &Sender<Filled>,
     ) -> Result<(), Failure> {
         let region_index = reading.region_index;
-        let RegionScope { region, instance_ids: all_ids } = &scope.regions[region_index];
-        for instance_ids in id_chunks(all_ids) {
+        let region_scope = &scope.regions[region_index];
+        for ask in asks(region_scope) {
             let mut page_token = None;
             loop {
                 let observed_at = timestamp((self.now)());
                 let page = self
                     .before_deadline(async {
-                        self.aws.instances(region, instance_ids, page_token).await.map_err(Failure::from)
+                        let page = match ask {
+                            Ask::Nodes(ids) => self.aws.instances(&region_scope.region, ids, page_token).await,
+                            Ask::Ends(ids) => self.aws.terminated(&region_scope.region, ids, page_token).await,
+                        };
+                        page.map_err(Failure::from)
                     })
                     .await?;
                 for instance in page.instances {
@@ -160,8 +176,17 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                         send(queue, Filled { region_index, batch }).await;
                     }
                     reading.instance_count += 1;
-                    if !all_ids.is_empty() {
+                    if !region_scope.is_everything() {
                         reading.found.extend(instance.ec2_instance_id);
+                    }
+                }
+                for instance in page.terminated {
+                    if let Some(batch) = batcher.push_terminated(&instance, observed_at)? {
+                        send(queue, Filled { region_index, batch }).await;
+                    }
+                    reading.terminated_count += 1;
+                    if !region_scope.is_everything() {
+                        reading.found.insert(instance.ec2_instance_id);
                     }
                 }
                 page_token = page.next_token;
@@ -217,12 +242,13 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     }
 
     fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> Swept {
-        let Deliveries { mut regions, counts, attention, tags_dropped, retryable } = deliveries;
-        let mut not_found = unique(scope.regions.into_iter().flat_map(|region| region.instance_ids).collect());
+        let Deliveries { mut regions, counts, terminated, attention, tags_dropped, retryable, unmarked } = deliveries;
+        let mut not_found = unique(scope.regions.into_iter().flat_map(RegionScope::into_ids).collect());
         let mut unread_region_count = 0;
         for reading in readings {
             let region = &mut regions[reading.region_index];
             region.instances = reading.instance_count;
+            region.terminated = reading.terminated_count;
             if let Err(error) = reading.result {
                 region.error = Some(error);
                 unread_region_count += 1;
@@ -230,8 +256,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             not_found.retain(|id| !reading.found.contains(id.as_str()));
         }
         let incomplete = regions.iter().filter(|region| !region.is_complete());
-        let unsettled =
-            Unsettled { regions: incomplete.map(|region| region.region.clone()).collect(), instance_ids: retryable };
+        let open = incomplete.map(|region| region.region.clone()).chain(unmarked);
+        let unsettled = Unsettled { regions: open.collect(), instance_ids: retryable };
         let (nodes, nodes_omitted) = attention.finish();
         let answer = SweepAnswer {
             account: self.account,
@@ -240,6 +266,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             counts: (self.invocation_type == InvocationType::RequestResponse).then_some(counts),
             nodes,
             nodes_omitted,
+            terminated,
             not_found,
             ignored_regions: scope.ignored_regions,
         };
@@ -251,9 +278,13 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
 struct Deliveries {
     regions: Vec<RegionAnswer>,
     counts: Counts,
+    terminated: Option<TerminatedCounts>,
     attention: Attention,
     tags_dropped: usize,
+    /// Instances that are worth another try.
     retryable: BTreeSet<String>,
+    /// Regions with a node that should carry the mark of a terminated instance and may not.
+    unmarked: BTreeSet<Region>,
 }
 
 impl Deliveries {
@@ -261,6 +292,7 @@ impl Deliveries {
         let regions = scope.regions.iter().map(|region| RegionAnswer {
             region: region.region.clone(),
             instances: 0,
+            terminated: 0,
             batches: 0,
             failed_batches: 0,
             failed_instances: 0,
@@ -269,21 +301,29 @@ impl Deliveries {
         Self {
             regions: regions.collect(),
             counts: Counts::default(),
+            terminated: None,
             attention: Attention::default(),
             tags_dropped: 0,
             retryable: BTreeSet::new(),
+            unmarked: BTreeSet::new(),
         }
     }
 
     fn add(&mut self, account: &AccountId, scope: &Scope, delivery: Delivery) {
         let Delivery { region_index, instance_count, result } = delivery;
-        let is_by_id = !scope.regions[region_index].instance_ids.is_empty();
+        let is_by_id = !scope.regions[region_index].is_everything();
         let region = &mut self.regions[region_index];
         region.batches += 1;
         match result {
             Ok(None) => {}
             Ok(Some(answer)) => {
                 self.counts += answer.counts;
+                if let Some(terminated) = answer.terminated {
+                    *self.terminated.get_or_insert_default() += terminated;
+                    if is_by_id && terminated.failed + terminated.deferred > 0 {
+                        self.unmarked.insert(region.region.clone());
+                    }
+                }
                 for node in answer.nodes {
                     log_node(account, &region.region, &node);
                     self.tags_dropped += node.notable_drops().count();
@@ -310,10 +350,20 @@ impl Deliveries {
     }
 }
 
-/// All instances are one read without ids.
-fn id_chunks(instance_ids: &[Ec2InstanceId]) -> impl Iterator<Item = &[Ec2InstanceId]> {
-    let all = instance_ids.is_empty().then_some(instance_ids);
-    all.into_iter().chain(instance_ids.chunks(INSTANCE_IDS_MAX))
+/// What one read asks for.
+#[derive(Debug, Clone, Copy)]
+enum Ask<'a> {
+    /// Instances that name a managed node: all, or these.
+    Nodes(&'a [Ec2InstanceId]),
+    /// Which of these are terminated.
+    Ends(&'a [Ec2InstanceId]),
+}
+
+/// The reads of a Region. All instances are one read without ids.
+fn asks(scope: &RegionScope) -> impl Iterator<Item = Ask<'_>> {
+    let all = scope.is_everything().then_some(Ask::Nodes(&[]));
+    let nodes = scope.instance_ids.chunks(INSTANCE_IDS_MAX).map(Ask::Nodes);
+    all.into_iter().chain(nodes).chain(scope.ended_ids.chunks(INSTANCE_IDS_MAX).map(Ask::Ends))
 }
 
 async fn send(queue: &Sender<Filled>, filled: Filled) {

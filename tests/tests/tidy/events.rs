@@ -5,6 +5,7 @@ use automation_fanout::event::Event as FanoutEvent;
 use hub::Report;
 use regex::Regex;
 use serde_json::Value;
+use ssm_tag_manager::retire::RetireEvent;
 use tags_collector::event::Event as CollectorEvent;
 
 use crate::function::FUNCTIONS;
@@ -30,8 +31,14 @@ fn every_sample_belongs_to_a_function_and_every_function_has_some() {
 }
 
 #[test]
-fn the_managers_samples_are_reports_and_round_trip() {
+fn the_managers_samples_are_its_events_and_round_trip() {
     for (path, event) in samples("ssm-tag-manager") {
+        if event.get("action").is_some() {
+            let decoded: RetireEvent = hub::decode(&event).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let again = serde_json::to_value(decoded).unwrap();
+            assert_eq!(hub::decode::<RetireEvent>(&again).unwrap(), decoded, "{path}");
+            continue;
+        }
         let report = Report::from_event(&event).unwrap_or_else(|error| panic!("{path}: {error}"));
         let again = serde_json::to_value(&report).unwrap();
         assert_eq!(Report::from_event(&again).unwrap(), report, "{path}");

@@ -8,10 +8,12 @@ mod applied;
 mod charset;
 mod desired;
 mod glob;
+mod mark;
 mod policy;
 mod policy_json;
 mod reconcile;
 
 pub use desired::{Desired, DesiredTag};
+pub use mark::Mark;
 pub use policy::{Derived, InvalidCharacters, Policy};
 pub use reconcile::{Decision, MAX_TAGS_PER_NODE, Plan, Subject, Tags, reconcile};

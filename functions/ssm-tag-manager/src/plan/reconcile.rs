@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hub::{AGENCY_TAG_KEY, APPLIED_TAG_KEY, AccountId, DropReason, DroppedTag, Rejection, SOURCE_TAG_KEY, Timestamp};
+use hub::{
+    AGENCY_TAG_KEY, APPLIED_TAG_KEY, AccountId, DropReason, DroppedTag, Rejection, SOURCE_TAG_KEY, TERMINATED_TAG_KEY,
+    Timestamp,
+};
 
 use super::applied::Applied;
 use super::desired::{Desired, DesiredTag};
+use super::mark::Mark;
 use super::policy::Policy;
 
 /// The tags of a node, by key.
@@ -31,6 +35,9 @@ pub struct Subject<'a> {
 pub enum Decision {
     /// The report may not change the node.
     Rejected(Rejection),
+    /// The report may not change the node either, but shows that an instance of its owner lives behind it: the mark
+    /// is removed, so that the node is not retired, and nothing else.
+    Unmarked(Rejection),
     /// The changes, possibly none.
     Planned(Plan),
 }
@@ -38,7 +45,7 @@ pub enum Decision {
 /// The changes to a node: first remove, then set and stamp in one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Keys to remove. Each was set by the hub.
+    /// Keys to remove. Each was set by the hub, the mark of a node that was taken for dead among them.
     pub remove: Vec<String>,
     /// Tags to set because they are missing or different.
     pub set: Tags,
@@ -63,6 +70,9 @@ impl Plan {
 pub fn reconcile(policy: &Policy, desired: Desired, live: &Tags, subject: Subject<'_>) -> Decision {
     let applied = live.get(APPLIED_TAG_KEY).and_then(|value| Applied::parse(value));
     match rejection(live, applied.as_ref(), subject) {
+        Some(Rejection::Conflict) if is_alive_again(live, subject.observed_at) => {
+            Decision::Unmarked(Rejection::Conflict)
+        }
         Some(reason) => Decision::Rejected(reason),
         None => Decision::Planned(plan(policy, desired, live, applied.as_ref(), subject)),
     }
@@ -81,6 +91,12 @@ fn rejection(live: &Tags, applied: Option<&Applied>, subject: Subject<'_>) -> Op
     }
 }
 
+/// True for a node with a mark that is older than the report, which shows that it lives. The mark of a node whose
+/// instance was reported as gone later than that stays.
+fn is_alive_again(live: &Tags, observed_at: Timestamp) -> bool {
+    live.contains_key(TERMINATED_TAG_KEY) && Mark::of(live).is_none_or(|mark| mark.0 <= observed_at)
+}
+
 fn plan(policy: &Policy, desired: Desired, live: &Tags, applied: Option<&Applied>, subject: Subject<'_>) -> Plan {
     let Desired { tags: wanted, mut dropped } = desired;
     let owns = |key: &str| applied.is_some_and(|applied| applied.owns(key));
@@ -97,13 +113,14 @@ fn plan(policy: &Policy, desired: Desired, live: &Tags, applied: Option<&Applied
         .cloned()
         .collect();
     let removed = if policy.remove_stale { &stale } else { &BTreeSet::new() };
+    let mark = is_alive_again(live, subject.observed_at).then(|| TERMINATED_TAG_KEY.to_owned());
 
-    let (kept, full) = fit(kept, live, removed.len(), subject);
+    let (kept, full) = fit(kept, live, removed.len() + usize::from(mark.is_some()), subject);
     dropped.extend(full);
     dropped.sort();
     let Some(kept) = kept else {
         // There is no room to remember what the hub set, so nothing is set that it would have to remember.
-        return Plan { dropped, ..Plan::default() };
+        return Plan { remove: mark.into_iter().collect(), dropped, ..Plan::default() };
     };
 
     let owned = kept.iter().map(|tag| tag.key.as_str());
@@ -125,7 +142,7 @@ fn plan(policy: &Policy, desired: Desired, live: &Tags, applied: Option<&Applied
             stamp.insert(SOURCE_TAG_KEY.to_owned(), source.to_owned());
         }
     }
-    Plan { remove: removed.iter().cloned().collect(), set, stamp, dropped }
+    Plan { remove: removed.iter().cloned().chain(mark).collect(), set, stamp, dropped }
 }
 
 /// Leaves behind, the least important first, what the node has no room for.
@@ -186,7 +203,7 @@ mod tests {
     fn planned(policy: &str, instance: &[(&str, &str)], live: &Tags) -> Plan {
         match decide(policy, instance, live, T) {
             Decision::Planned(plan) => plan,
-            Decision::Rejected(reason) => panic!("rejected: {reason:?}"),
+            Decision::Rejected(reason) | Decision::Unmarked(reason) => panic!("rejected: {reason:?}"),
         }
     }
 
@@ -269,7 +286,7 @@ mod tests {
     fn who_may_not_change_a_node_is_told_why() {
         let rejected = |live: &Tags, at: i64| match decide("{}", &[("Env", "X")], live, at) {
             Decision::Rejected(reason) => Some(reason),
-            Decision::Planned(_) => None,
+            Decision::Unmarked(_) | Decision::Planned(_) => None,
         };
         assert_eq!(rejected(&Tags::new(), T), Some(Rejection::NotOwned));
         assert_eq!(rejected(&tags(&[("tag-hub:agency", "333333333333")]), T), Some(Rejection::NotOwned));
@@ -278,6 +295,44 @@ mod tests {
         assert_eq!(rejected(&clone, T), Some(Rejection::Conflict));
         assert_eq!(rejected(&node(&[("Env", "PROD")]), T - 1), Some(Rejection::Stale));
         assert_eq!(rejected(&node(&[("Env", "PROD")]), T), None);
+    }
+
+    #[test]
+    fn a_node_that_lives_loses_its_mark_and_nothing_else() {
+        let mut live = node(&[("Env", "PROD")]);
+        for mark in [(T - 1).to_string(), T.to_string(), "edited by hand".to_owned()] {
+            live.insert("tag-hub:terminated".to_owned(), mark);
+            let plan = planned("{}", &[("Env", "PROD")], &live);
+            assert_eq!(plan, Plan { remove: vec!["tag-hub:terminated".to_owned()], ..Plan::default() });
+        }
+        live.insert("tag-hub:terminated".to_owned(), (T + 1).to_string());
+        assert!(planned("{}", &[("Env", "PROD")], &live).is_empty(), "the instance was gone later than that");
+        assert_eq!(planned("{}", &[], &live).remove, ["Env"]);
+    }
+
+    #[test]
+    fn a_conflict_shows_life_too_where_the_node_is_the_agencys() {
+        let mut live = node(&[("Env", "PROD")]);
+        live.insert("tag-hub:terminated".to_owned(), T.to_string());
+        live.insert("tag-hub:source".to_owned(), "222222222222/us-east-1/i-00000000".to_owned());
+        assert_eq!(decide("{}", &[], &live, T), Decision::Unmarked(Rejection::Conflict));
+        assert_eq!(decide("{}", &[], &live, T - 1), Decision::Rejected(Rejection::Conflict));
+        live.insert("tag-hub:agency".to_owned(), "333333333333".to_owned());
+        assert_eq!(decide("{}", &[], &live, T), Decision::Rejected(Rejection::NotOwned));
+    }
+
+    #[test]
+    fn the_mark_makes_room_and_goes_even_where_there_is_none() {
+        let mut live = node(&[]);
+        live.extend((0..46).map(|n| (format!("ops-{n}"), "x".to_owned())));
+        live.insert("tag-hub:terminated".to_owned(), T.to_string());
+        let mut plan = planned("{}", &[("a", "1"), ("b", "2")], &live);
+        assert_eq!((plan.set.len(), plan.remove.len(), plan.dropped.len()), (1, 1, 1), "46, the agency, two of memory");
+        live.extend((0..2).map(|n| (format!("more-{n}"), "x".to_owned())));
+        assert_eq!(live.len(), MAX_TAGS_PER_NODE);
+        plan = planned("{}", &[("a", "1")], &live);
+        assert_eq!((plan.set.len(), plan.stamp.len(), plan.remove.len()), (0, 0, 1));
+        assert_eq!(plan.dropped, [DroppedTag { key: "a".to_owned(), reason: DropReason::NodeFull }]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 use hub::{AwsError, ManagedInstanceId};
 use ssm_tag_manager::handler::Nodes;
 use ssm_tag_manager::plan::Tags;
+use ssm_tag_manager::retire::Retirable;
+use ssm_tag_manager::retire::evidence::Information;
 
 /// A call that was made. Bulk reads show how many nodes they were for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +17,12 @@ pub(crate) enum Call {
     Read(String),
     Remove(String),
     Set(String),
+    Find(String, usize),
+    Information(usize),
+    Deregister(String),
 }
 
-/// A failure: of every bulk read, or of every write to one node.
+/// A failure: of every bulk read or search, or of every write to one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     node: Option<String>,
@@ -32,6 +37,10 @@ impl Fault {
     pub(crate) fn on_read_many(code: &str, retryable: bool) -> Self {
         Self { node: None, error: error("tag:GetResources", code, retryable) }
     }
+
+    pub(crate) fn on_deregister(node: &str, code: &str, retryable: bool) -> Self {
+        Self { node: Some(node.to_owned()), error: error("ssm:DeregisterManagedInstance", code, retryable) }
+    }
 }
 
 fn error(operation: &'static str, code: &str, retryable: bool) -> AwsError {
@@ -42,6 +51,7 @@ fn error(operation: &'static str, code: &str, retryable: bool) -> AwsError {
 pub(crate) struct Account {
     nodes: RefCell<BTreeMap<String, Tags>>,
     frozen: RefCell<Option<BTreeMap<String, Tags>>>,
+    information: RefCell<BTreeMap<String, Information>>,
     calls: RefCell<Vec<Call>>,
     fault: Option<Fault>,
     latency: Duration,
@@ -75,6 +85,21 @@ impl Account {
         *self.frozen.borrow_mut() = Some(self.nodes.borrow().clone());
     }
 
+    /// Lets Systems Manager know something about a node; without it the node is unknown there.
+    pub(crate) fn with_information(self, id: &str, information: Information) -> Self {
+        self.information.borrow_mut().insert(id.to_owned(), information);
+        self
+    }
+
+    /// What an operator or another report does.
+    pub(crate) fn change(&self, id: &str, change: impl FnOnce(&mut Tags)) {
+        change(self.nodes.borrow_mut().get_mut(id).unwrap());
+    }
+
+    pub(crate) fn ids(&self) -> Vec<String> {
+        self.nodes.borrow().keys().cloned().collect()
+    }
+
     pub(crate) fn tags(&self, id: &str) -> Tags {
         self.nodes.borrow()[id].clone()
     }
@@ -92,8 +117,11 @@ impl Account {
             tokio::time::sleep(self.latency).await;
         }
         let fault = self.fault.iter().find(|fault| match (&call, &fault.node) {
-            (Call::ReadMany(_), None) => true,
-            (Call::Set(id), Some(node)) => id == node,
+            (Call::ReadMany(_) | Call::Find(..), None) => true,
+            (Call::Set(id), Some(node)) => id == node && fault.error.operation == "ssm:AddTagsToResource",
+            (Call::Deregister(id), Some(node)) => {
+                id == node && fault.error.operation == "ssm:DeregisterManagedInstance"
+            }
             _ => false,
         });
         self.calls.borrow_mut().push(call.clone());
@@ -128,5 +156,45 @@ impl Nodes for Account {
         let mut nodes = self.nodes.borrow_mut();
         nodes.get_mut(node.as_str()).unwrap().extend(tags.clone());
         Ok(())
+    }
+}
+
+impl Retirable for Account {
+    async fn find(&self, key: &str, values: &[String]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError> {
+        assert!(values.len() <= 20, "more than a filter takes");
+        self.call(Call::Find(key.to_owned(), values.len())).await?;
+        let live = self.nodes.borrow();
+        let frozen = self.frozen.borrow();
+        let seen = frozen.as_ref().unwrap_or(&live);
+        let is_found = |tags: &Tags| tags.get(key).is_some_and(|value| values.is_empty() || values.contains(value));
+        Ok(seen
+            .iter()
+            .filter(|(_, tags)| is_found(tags))
+            .map(|(id, tags)| (id.parse().unwrap(), tags.clone()))
+            .collect())
+    }
+
+    async fn information(
+        &self,
+        nodes: &[ManagedInstanceId],
+    ) -> Result<BTreeMap<ManagedInstanceId, Information>, AwsError> {
+        assert!((1..=50).contains(&nodes.len()), "no page holds {} nodes", nodes.len());
+        self.call(Call::Information(nodes.len())).await?;
+        let all = self.information.borrow();
+        let known: BTreeMap<_, _> =
+            nodes.iter().filter_map(|node| Some((node.clone(), *all.get(node.as_str())?))).collect();
+        if known.len() < nodes.len() && nodes.len() > 1 {
+            return Err(error("ssm:DescribeInstanceInformation", "InvalidInstanceId", false));
+        }
+        Ok(known)
+    }
+
+    async fn deregister(&self, node: &ManagedInstanceId) -> Result<(), AwsError> {
+        self.call(Call::Deregister(node.to_string())).await?;
+        self.information.borrow_mut().remove(node.as_str());
+        match self.nodes.borrow_mut().remove(node.as_str()) {
+            Some(_) => Ok(()),
+            None => Err(error("ssm:DeregisterManagedInstance", "InvalidInstanceId", false)),
+        }
     }
 }

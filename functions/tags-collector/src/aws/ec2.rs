@@ -8,16 +8,18 @@ use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use aws_sdk_ec2::config::{Builder, Config};
 use aws_sdk_ec2::operation::describe_instances::DescribeInstancesOutput;
-use aws_sdk_ec2::types::Filter;
-use hub::{AwsError, Ec2InstanceId, Instance, MANAGED_INSTANCE_ID_TAG_KEY, Region, Tag};
+use aws_sdk_ec2::types::{Filter, InstanceStateName};
+use hub::{AwsError, Ec2InstanceId, Instance, MANAGED_INSTANCE_ID_TAG_KEY, Region, Tag, Terminated};
 
 use crate::sweep::Page;
 
 /// The most that one page may hold.
 const PAGE_SIZE: i32 = 1000;
 
-/// The states of an instance that can have an agent. A stopped one comes back as the same node.
-const STATES: [&str; 4] = ["pending", "running", "stopping", "stopped"];
+/// The states of an instance that can have an agent, and the one from which there is no way back. A stopped one comes
+/// back as the same node; one that is shutting down has an agent no more and is not gone yet.
+const STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", TERMINATED];
+const TERMINATED: &str = "terminated";
 
 /// Reads instances, in any Region.
 #[derive(Debug, Clone)]
@@ -48,6 +50,34 @@ impl Instances {
         if !instance_ids.is_empty() {
             filters.push(filter("instance-id", instance_ids.iter().map(Ec2InstanceId::as_str)));
         }
+        self.read(region, filters, instance_ids, page_token).await
+    }
+
+    /// Reads which of these instances (1 to 200) are terminated. Their tags are not asked for: EC2 takes them away.
+    ///
+    /// # Errors
+    /// What AWS answers after retries.
+    pub async fn terminated(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError> {
+        let filters = vec![
+            filter("instance-state-name", [TERMINATED]),
+            filter("instance-id", instance_ids.iter().map(Ec2InstanceId::as_str)),
+        ];
+        let page = self.read(region, filters, instance_ids, page_token).await?;
+        Ok(Page { instances: Vec::new(), ..page })
+    }
+
+    async fn read(
+        &self,
+        region: &Region,
+        filters: Vec<Filter>,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError> {
         self.client
             .describe_instances()
             .set_filters(Some(filters))
@@ -86,10 +116,17 @@ fn page(output: DescribeInstancesOutput, asked_for: &[Ec2InstanceId]) -> Page {
     };
     let reservations = output.reservations.unwrap_or_default().into_iter();
     let instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()).filter(is_asked_for);
+    let (gone, living): (Vec<_>, Vec<_>) = instances.partition(is_terminated);
+    let gone = gone.into_iter().filter_map(|instance| instance.instance_id);
     Page {
-        instances: instances.filter_map(instance).collect(),
+        instances: living.into_iter().filter_map(instance).collect(),
+        terminated: gone.map(|ec2_instance_id| Terminated { ec2_instance_id }).collect(),
         next_token: output.next_token.filter(|token| !token.is_empty()),
     }
+}
+
+fn is_terminated(instance: &aws_sdk_ec2::types::Instance) -> bool {
+    instance.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated)
 }
 
 /// None for an instance without the join key, which the filter keeps out.

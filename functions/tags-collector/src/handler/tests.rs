@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hub::{
     Answer, AwsError, Counts, DropReason, DroppedTag, Ec2InstanceId, Instance, NodeAnswer, Outcome, Region, Rejection,
-    Report, Tag,
+    Report, Tag, Terminated, TerminatedCounts,
 };
 use lambda_runtime::Context;
 use serde_json::json;
@@ -15,6 +15,7 @@ use super::*;
 use crate::answer::Failure;
 use crate::sweep::Page;
 
+mod ended;
 mod measured;
 mod queued;
 
@@ -24,6 +25,8 @@ const NOW: u64 = 1_795_312_800;
 /// Instances by Region and a manager that takes them. Its clock moves with each page.
 struct FakeAws {
     instances: BTreeMap<&'static str, Vec<Instance>>,
+    /// Instances that are gone; EC2 still shows the tags of some of them.
+    ended: BTreeMap<&'static str, Vec<Ended>>,
     page_size: usize,
     page_takes: Duration,
     now: Cell<SystemTime>,
@@ -64,6 +67,7 @@ impl Default for FakeAws {
     fn default() -> Self {
         Self {
             instances: BTreeMap::new(),
+            ended: BTreeMap::new(),
             page_size: 1000,
             page_takes: Duration::from_secs(1),
             now: Cell::new(UNIX_EPOCH + Duration::from_secs(NOW)),
@@ -73,6 +77,23 @@ impl Default for FakeAws {
             reading: Level::default(),
             reporting: Level::default(),
         }
+    }
+}
+
+/// A terminated instance, and whether it still has its tags.
+#[derive(Clone)]
+struct Ended {
+    id: String,
+    has_tags: bool,
+}
+
+impl FakeAws {
+    fn ended(&self, region: &Region, ids: &[Ec2InstanceId], with_tags: bool) -> Vec<Terminated> {
+        let all = self.ended.get(region.as_str()).into_iter().flatten();
+        let is_shown = |ended: &&Ended| {
+            (ended.has_tags || !with_tags) && (ids.is_empty() || ids.iter().any(|id| id.as_str() == ended.id))
+        };
+        all.filter(is_shown).map(|ended| Terminated { ec2_instance_id: ended.id.clone() }).collect()
     }
 }
 
@@ -97,9 +118,21 @@ impl Aws for &FakeAws {
         let all: Vec<_> = self.instances.get(region.as_str()).into_iter().flatten().filter(is_asked_for).collect();
         let end = all.len().min(start + self.page_size);
         Ok(Page {
+            terminated: if start == 0 { self.ended(region, instance_ids, true) } else { Vec::new() },
             instances: all[start..end].iter().map(|instance| (*instance).clone()).collect(),
             next_token: (end < all.len()).then(|| end.to_string()),
         })
+    }
+
+    async fn terminated(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError> {
+        let read = Read { region: format!("{region}, ends"), ids: instance_ids.len(), token: page_token };
+        self.reads.borrow_mut().push(read);
+        Ok(Page { terminated: self.ended(region, instance_ids, false), ..Page::default() })
     }
 
     async fn report(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
@@ -158,7 +191,15 @@ fn answer(report: &Report) -> Answer {
     });
     let nodes: Vec<_> = nodes.collect();
     counts.received = nodes.len();
-    Answer { agency: report.account.clone(), dry_run: report.dry_run, counts, nodes }
+    let received = report.terminated.len();
+    let terminated = TerminatedCounts { received, marked: received, ..TerminatedCounts::default() };
+    Answer {
+        agency: report.account.clone(),
+        dry_run: report.dry_run,
+        counts,
+        nodes,
+        terminated: (received > 0).then_some(terminated),
+    }
 }
 
 /// Fails some calls and passes the others on.
@@ -183,6 +224,18 @@ where
         match (self.page)(region, page_token.as_deref()) {
             Some(error) => Err(error),
             None => self.aws.instances(region, instance_ids, page_token).await,
+        }
+    }
+
+    async fn terminated(
+        &self,
+        region: &Region,
+        instance_ids: &[Ec2InstanceId],
+        page_token: Option<String>,
+    ) -> Result<Page, AwsError> {
+        match (self.page)(region, page_token.as_deref()) {
+            Some(error) => Err(error),
+            None => self.aws.terminated(region, instance_ids, page_token).await,
         }
     }
 
@@ -573,7 +626,7 @@ async fn an_answer_about_something_else_is_a_failure() {
     for (received, dry_run) in [(1, false), (2, true)] {
         let report = |_: &Report| {
             let counts = Counts { received, ..Counts::default() };
-            Some(Ok(Some(Answer { agency: None, dry_run, counts, nodes: Vec::new() })))
+            Some(Ok(Some(Answer { agency: None, dry_run, counts, nodes: Vec::new(), terminated: None })))
         };
         let answer = handle_failing(&aws, |_, _| None, report).await;
         let region = &answer.regions[0];

@@ -1,5 +1,5 @@
 use aws_sdk_ec2::operation::describe_instances::DescribeInstancesInput;
-use aws_sdk_ec2::types::{Instance as Ec2Instance, Reservation, Tag as Ec2Tag};
+use aws_sdk_ec2::types::{Instance as Ec2Instance, InstanceState, Reservation, Tag as Ec2Tag};
 use aws_smithy_mocks::{Rule, create_mock_http_client, mock};
 
 use super::*;
@@ -88,7 +88,54 @@ async fn all_tags_are_carried_but_the_join_key() {
         ec2_instance_id: Some("i-0abcdef0123456789".to_owned()),
         tags: vec![tag("Env", "PROD"), tag("aws:cloudformation:stack-name", "web"), tag("Empty", "")],
     };
-    assert_eq!(page, Page { instances: vec![expected], next_token: Some("token-2".to_owned()) });
+    assert_eq!(page, Page { instances: vec![expected], terminated: vec![], next_token: Some("token-2".to_owned()) });
+}
+
+fn terminated_instance(id: &str, tags: &[(&str, Option<&str>)]) -> Ec2Instance {
+    let mut instance = ec2_instance(id, tags);
+    instance.state = Some(InstanceState::builder().name(InstanceStateName::Terminated).build());
+    instance
+}
+
+fn gone(ids: &[&str]) -> Page {
+    let terminated = ids.iter().map(|id| Terminated { ec2_instance_id: (*id).to_owned() }).collect();
+    Page { terminated, ..Page::default() }
+}
+
+#[tokio::test]
+async fn the_terminated_are_told_from_the_living() {
+    let rule = mock!(Client::describe_instances).then_output(|| {
+        let node = [("managedinstanceid", Some("mi-0123456789abcdef0"))];
+        output(None, vec![ec2_instance("i-01234567", &node), terminated_instance("i-89abcdef", &node)])
+    });
+    let page = instances(&[&rule]).page(&region("us-east-1"), &[], None).await.unwrap();
+    assert_eq!(page.instances.len(), 1);
+    assert_eq!(Page { instances: Vec::new(), ..page }, gone(&["i-89abcdef"]));
+}
+
+#[tokio::test]
+async fn whether_instances_are_terminated_is_asked_without_their_tags() {
+    let rule = mock!(Client::describe_instances)
+        .match_requests(|request| {
+            filters(request)
+                == [
+                    ("instance-state-name", &["terminated".to_owned()][..]),
+                    ("instance-id", &["i-01234567".to_owned(), "i-89abcdef".to_owned()][..]),
+                ]
+                && request.next_token() == Some("token-2")
+        })
+        .then_output(|| {
+            // Whatever the service makes of the filters, nobody else's end is reported, and no life.
+            let others = [ec2_instance("i-01234567", &[("managedinstanceid", Some("mi-0123456789abcdef0"))])];
+            output(
+                None,
+                [&others[..], &[terminated_instance("i-89abcdef", &[]), terminated_instance("i-00000000", &[])]]
+                    .concat(),
+            )
+        });
+    let ids = ["i-01234567", "i-89abcdef"].map(|id| id.parse().unwrap());
+    let page = instances(&[&rule]).terminated(&region("us-east-1"), &ids, Some("token-2".to_owned())).await;
+    assert_eq!(page, Ok(gone(&["i-89abcdef"])));
 }
 
 #[tokio::test]

@@ -1,0 +1,102 @@
+//! What retirement asks of Systems Manager and the Resource Groups Tagging API.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use aws_sdk_resourcegroupstagging::types::TagFilter;
+use aws_sdk_ssm::types::{InstanceInformation, InstanceInformationStringFilter, PingStatus, ResourceType};
+use hub::{AwsError, ManagedInstanceId, Timestamp};
+
+use super::{ManagedNodes, invalid_request};
+use crate::plan::Tags;
+use crate::retire::Retirable;
+use crate::retire::evidence::Information;
+
+/// The type of managed nodes in the Resource Groups Tagging API.
+const NODE_TYPE: &str = "ssm:managed-instance";
+/// The most that a page of `GetResources` holds.
+const RESOURCES_PER_PAGE: i32 = 100;
+/// The most that a page of `DescribeInstanceInformation` holds.
+const NODES_PER_PAGE: i32 = 50;
+
+impl Retirable for ManagedNodes<'_> {
+    async fn find(&self, key: &str, values: &[String]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError> {
+        let values = (!values.is_empty()).then(|| values.to_vec());
+        let request = self
+            .calls
+            .tagging
+            .get_resources()
+            .resource_type_filters(NODE_TYPE)
+            .tag_filters(TagFilter::builder().key(key).set_values(values).build())
+            .resources_per_page(RESOURCES_PER_PAGE);
+        let mut found = BTreeMap::new();
+        let mut page_token = None;
+        loop {
+            let request = request.clone().set_pagination_token(page_token);
+            let output = self
+                .calls
+                .call(&self.calls.get_resources, "tag:GetResources", async || request.clone().send().await)
+                .await?;
+            found.extend(self.tagged(output.resource_tag_mapping_list));
+            page_token = output.pagination_token.filter(|token| !token.is_empty());
+            if page_token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    async fn information(
+        &self,
+        nodes: &[ManagedInstanceId],
+    ) -> Result<BTreeMap<ManagedInstanceId, Information>, AwsError> {
+        let operation = "ssm:DescribeInstanceInformation";
+        let ids = nodes.iter().map(ManagedInstanceId::to_string).collect();
+        let filter = InstanceInformationStringFilter::builder().key("InstanceIds").set_values(Some(ids)).build();
+        let filter = filter.map_err(|error| invalid_request(operation, &error))?;
+        let request = self.calls.ssm.describe_instance_information().filters(filter).max_results(NODES_PER_PAGE);
+        let mut read = BTreeMap::new();
+        let mut page_token = None;
+        loop {
+            let request = request.clone().set_next_token(page_token);
+            let output = match self
+                .calls
+                .call(&self.calls.describe_information, operation, async || request.clone().send().await)
+                .await
+            {
+                Ok(output) => output,
+                Err(error) if error.code == "InvalidInstanceId" && nodes.len() == 1 => return Ok(read),
+                Err(error) => return Err(error),
+            };
+            read.extend(output.instance_information_list.unwrap_or_default().into_iter().filter_map(information));
+            page_token = output.next_token.filter(|token| !token.is_empty());
+            if page_token.is_none() {
+                return Ok(read);
+            }
+        }
+    }
+
+    async fn deregister(&self, node: &ManagedInstanceId) -> Result<(), AwsError> {
+        let request = self.calls.ssm.deregister_managed_instance().instance_id(node.as_str());
+        let attempt = Cell::new(0);
+        let send = async || {
+            attempt.update(|attempt| attempt + 1);
+            request.clone().send().await
+        };
+        match self.calls.call(&self.calls.deregister, "ssm:DeregisterManagedInstance", send).await {
+            Ok(_) => Ok(()),
+            // An attempt that seemed to fail went through after all.
+            Err(error) if error.code == "InvalidInstanceId" && attempt.get() > 1 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What counts as evidence. A status that is absent or new is no lost connection.
+fn information(instance: InstanceInformation) -> Option<(ManagedInstanceId, Information)> {
+    let information = Information {
+        is_managed_instance: instance.resource_type == Some(ResourceType::ManagedInstance),
+        is_connection_lost: matches!(instance.ping_status, Some(PingStatus::ConnectionLost | PingStatus::Inactive)),
+        last_ping: instance.last_ping_date_time.map(|time| Timestamp::from_unix_seconds(time.secs())),
+    };
+    Some((instance.instance_id?.parse().ok()?, information))
+}
