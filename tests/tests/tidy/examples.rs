@@ -21,6 +21,7 @@ pub(crate) const EXAMPLES: [Examples; 27] = [
     },
     Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
     Examples { parameter: "ActivationScheduleExpression", good: &[], bad: &[""] },
+    Examples { parameter: "RetireScheduleExpression", good: &[], bad: &[""] },
     Examples {
         parameter: "ActivationKmsKeyArn",
         good: &["", "arn:aws-us-gov:kms:us-gov-west-1:222222222222:key/mrk-0123456789abcdef0123456789abcdef"],

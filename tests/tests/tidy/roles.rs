@@ -66,6 +66,12 @@ pub(crate) struct NeededWithACall {
     pub(crate) reason: &'static str,
 }
 
+/// What a function calls only where a parameter asks for it.
+const UNDER_A_CONDITION: [(&str, &str, &str); 2] = [
+    ("ssm-tag-manager", "ssm:DescribeInstanceInformation", "IsMarking"),
+    ("ssm-tag-manager", "ssm:DeregisterManagedInstance", "IsRetiring"),
+];
+
 /// Actions that AWS authorizes on resources of several types at once:
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html>.
 const ON_SEVERAL_TYPES: [(&str, &[&str]); 1] =
@@ -138,8 +144,13 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
     let Some(role) = template.referenced(&function.properties["Role"]) else {
         return vec![format!("{}: no explicit role", function.place())];
     };
+    let condition_of = |action: &str| {
+        let mut all = UNDER_A_CONDITION.iter();
+        let found = all.find(|(name, needed, _)| *name == function.function_name() && *needed == action);
+        found.map(|(_, _, condition)| (*condition).to_owned())
+    };
     let mut needed: BTreeSet<(Option<String>, String)> =
-        actions_needed(function.function_name()).into_iter().map(|action| (None, action)).collect();
+        actions_needed(function.function_name()).into_iter().map(|action| (condition_of(&action), action)).collect();
     needed.extend(INFRASTRUCTURE.map(|(condition, action)| (condition.map(str::to_owned), action.to_owned())));
     for mapping in template.of_kind("AWS::Lambda::EventSourceMapping") {
         let condition = mapping.condition.map(str::to_owned);
@@ -200,11 +211,12 @@ fn problems_of_rule(rule: &Resource<'_>) -> Vec<String> {
         let policies = template.of_kind("AWS::SQS::QueuePolicy");
         let own = policies.iter().filter(|policy| policy.properties["Queues"][0]["Ref"] == queue.id);
         let is_open = own.flat_map(statements).any(|statement| {
+            let source = &statement.value["Condition"]["ArnEquals"]["aws:SourceArn"];
+            let sources = source.as_array().map_or_else(|| vec![source], |several| several.iter().collect());
             statement.action() == "sqs:SendMessage"
                 && statement.resources() == [&target["Arn"]]
                 && statement.value["Principal"]["Service"] == "events.amazonaws.com"
-                && statement.value["Condition"]["ArnEquals"]["aws:SourceArn"]["Fn::GetAtt"]
-                    == format!("{}.Arn", rule.id)
+                && sources.iter().any(|source| source["Fn::GetAtt"] == format!("{}.Arn", rule.id))
         });
         problems.extend((!is_open).then(|| format!("{}: {} cannot send to it", queue.place(), rule.id)));
     }
