@@ -258,7 +258,9 @@ fn two_issuers_at_once_do_no_harm() {
         // It is to be renewed.
         |state| {
             let id = state.make(A, 5 * DAY, 25 * DAY);
-            [EAST, WEST].map(|region| state.put(A, region, state.stored(&id), 25 * DAY));
+            for region in [EAST, WEST] {
+                state.put(A, region, state.stored(&id), 25 * DAY);
+            }
         },
         // Each Region holds another one, since just more than an hour, and there is an orphan.
         |state| {
