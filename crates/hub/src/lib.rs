@@ -2,12 +2,13 @@
 //!
 //! Types for the things that cross an account boundary (account, Region, function ARN, ids, tags), the
 //! reserved tag keys, the report that a collector sends, the answer that the manager gives, the one reading of
-//! an AWS SDK error, and the form of a metric. Parsers are strict and say what they expected. Nothing in here decides
+//! an AWS SDK error, and the form of a metric and of a log line. Parsers are strict and say what they expected. Nothing in here decides
 //! anything about a single function, talks to AWS or reads the clock.
 
 mod arn;
 mod aws_error;
 mod ids;
+mod log;
 mod metrics;
 mod outcome;
 mod report;
@@ -18,6 +19,7 @@ mod wire;
 pub use arn::{AGENCY_ALIAS_PREFIX, FunctionArn};
 pub use aws_error::AwsError;
 pub use ids::{AccountId, Ec2InstanceId, Invalid, ManagedInstanceId, Region};
+pub use log::init_log;
 pub use metrics::{Breakdown, CallCounts, METRIC_NAMESPACE, Metric, Metrics, Unit};
 pub use outcome::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, TerminatedCounts};
 pub use report::{Instance, REPORT_VERSION, Report, Tag, Terminated};

@@ -81,5 +81,4 @@ pub mod aws;
 pub use config::Config;
 pub use error::IssueError;
 pub use handler::{Invocation, handle};
-pub use log::init_log;
 pub use metrics::metrics;

@@ -4,15 +4,15 @@
 use std::time::SystemTime;
 
 use activation_issuer::aws::{AgencyParameters, CentralAccount, sdk_config};
-use activation_issuer::{Config, Invocation, IssueError, handle, init_log, metrics};
-use hub::Timestamp;
+use activation_issuer::{Config, Invocation, IssueError, handle, metrics};
+use hub::{Timestamp, init_log};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    init_log(level.as_deref());
+    init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = sdk_config().await;

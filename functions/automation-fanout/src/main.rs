@@ -9,11 +9,11 @@ use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    hub::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&aws::sdk_config().await));
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     run(service_fn(async |event: LambdaEvent<Value>| {
         let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let invocation = Invocation { request_id: event.context.request_id.clone(), budget };

@@ -11,12 +11,12 @@ use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    lambda_runtime::tracing::init_default_subscriber();
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    hub::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = sdk_config().await;
     let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk));
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     run(service_fn(async |event: LambdaEvent<Value>| {
         let arn =
             event.context.invoked_function_arn.parse().map_err(|_| ManagerError::Unauthenticated {

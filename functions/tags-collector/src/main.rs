@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use aws_config::BehaviorVersion;
-use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn, tracing};
+use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use tags_collector::aws::Clients;
 use tags_collector::config::Config;
@@ -12,12 +12,12 @@ use tags_collector::handler::{Collector, Handled};
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::disallowed_methods, reason = "this is where the environment and the clock are read")]
 async fn main() -> anyhow::Result<()> {
-    tracing::init_default_subscriber();
+    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    hub::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config = Config::from_lookup(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let clients = Clients::new(&sdk, &config);
     let collector = Collector::new(config, clients, SystemTime::now);
-    let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     run(service_fn(async |event: LambdaEvent<Value>| {
         let Handled { result, metrics } = collector.handle(event).await;
         // Where there is no standard output there is no log to complain in either.
