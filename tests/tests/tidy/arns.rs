@@ -8,7 +8,8 @@ use crate::parameters::{parameters, pattern_of};
 use crate::template::templates;
 
 /// What an ARN of each parameter looks like after partition, Region and account.
-const FORMS: [(&str, &str); 6] = [
+const FORMS: [(&str, &str); 7] = [
+    ("ActivationKmsKeyArn", "arn:PARTITION:kms:REGION:ACCOUNT:key/01234567-89ab-cdef-0123-456789abcdef"),
     ("AlarmTopicArn", "arn:PARTITION:sns:REGION:ACCOUNT:tag-hub-alarms"),
     ("AutomationTopicArn", "arn:PARTITION:sns:REGION:ACCOUNT:tag-hub-automations"),
     ("KmsKeyArn", "arn:PARTITION:kms:REGION:ACCOUNT:key/01234567-89ab-cdef-0123-456789abcdef"),
