@@ -42,7 +42,7 @@ pub struct Handled {
 #[serde(untagged)]
 pub enum Response {
     /// To everything that did not come through a queue.
-    Sweep(SweepAnswer),
+    Sweep(Box<SweepAnswer>),
     /// To tag changes that came through a queue.
     Queue(QueueAnswer),
 }
@@ -147,11 +147,11 @@ impl<A: Aws, N: Fn() -> SystemTime> Collector<A, N> {
         let swept = sweep.run(scope).await;
         let Some(queue) = queue else {
             log_swept(&swept, None, self.since(started));
-            let answer = swept.answer.clone();
+            let answer = Box::new(swept.answer.clone());
             let result = if answer.is_complete() {
                 Ok(Response::Sweep(answer))
             } else {
-                Err(CollectError::PartialSweep(Box::new(answer)))
+                Err(CollectError::PartialSweep(answer))
             };
             return (swept, result);
         };

@@ -119,8 +119,8 @@ impl Queue {
     /// What is to be read: each instance once, in its own Region.
     pub fn scope(&self, collect_regions: &[Region]) -> Scope {
         let (tags, ends): (Vec<_>, Vec<_>) = self.changes().partition(|change| matches!(change, Change::Tags(_)));
-        let instances = |changes: Vec<&'_ Change>| changes.into_iter().flat_map(Change::instances);
-        scope_of(instances(tags), instances(ends), collect_regions)
+        let (tags, ends) = (tags.into_iter().flat_map(Change::instances), ends.into_iter().flat_map(Change::instances));
+        scope_of(tags, ends, collect_regions)
     }
 
     /// How many messages there are.

@@ -297,7 +297,7 @@ async fn sweep<A: Aws, N: Fn() -> SystemTime>(
     event: LambdaEvent<Value>,
 ) -> Result<SweepAnswer, CollectError> {
     collector.handle(event).await.result.map(|response| match response {
-        Response::Sweep(answer) => answer,
+        Response::Sweep(answer) => *answer,
         Response::Queue(answer) => panic!("expected the answer of a sweep, got {answer:?}"),
     })
 }
