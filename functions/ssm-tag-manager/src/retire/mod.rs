@@ -1,6 +1,6 @@
 //! Retirement: nodes whose EC2 instance is gone for good are marked, and later deregistered.
 //!
-//! A report names terminated instances, and [`mark()`] puts the tag `tag-hub:terminated` on their nodes. The event
+//! A report names terminated instances, and `mark` puts the tag `tag-hub:terminated` on their nodes. The event
 //! `{"action": "retire"}`, which a schedule of the central account sends, makes [`retire()`] deregister those that
 //! [`evidence`] says are dead. Both do nothing at all unless `RETIRE_NODES` says so.
 

@@ -132,7 +132,7 @@ async fn a_full_node_is_not_marked() {
 async fn an_old_view_marks_nothing_that_has_changed() {
     let account = fleet();
     account.freeze_bulk_reads();
-    account.change(NODE, |tags| drop(tags.insert("tag-hub:source".to_owned(), SOURCE.replace("9", "8"))));
+    account.change(NODE, |tags| drop(tags.insert("tag-hub:source".to_owned(), SOURCE.replace('9', "8"))));
     let rejected = counts(&mode("on"), &account, &gone(&["i-0abcdef0123456789"])).await;
     assert_eq!(rejected, TerminatedCounts { received: 1, rejected: 1, ..TerminatedCounts::default() });
     account.change(NODE, |tags| {
