@@ -40,7 +40,7 @@ setup: $(TOOLS) ## Install the Python tools into .venv and look for the Rust one
 	@test -d "$$(rustc --print target-libdir --target $(RUST_TARGET))" \
 		|| { echo "Rust has no standard library for $(RUST_TARGET); run: rustup target add $(RUST_TARGET)" >&2; exit 1; }
 
-$(TOOLS): requirements.txt
+$(TOOLS): | requirements.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "The tools need Python 3.11 or later; name one with PYTHON=…" >&2; exit 1; }
 	@echo "Installing the Python tools: about two minutes the first time."
