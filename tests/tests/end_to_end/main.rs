@@ -15,6 +15,7 @@ mod mutation;
 mod ownership;
 mod propagation;
 mod reconcile;
+mod retirement;
 mod tag_changes;
 
 use std::collections::BTreeMap;
