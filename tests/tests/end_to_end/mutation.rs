@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use local_aws::{Client, Invocation};
+use local_aws::{Client, Invocation, InvocationType};
 use serde_json::{Value, json};
 use tests::{AGENCY_A, HOME_REGION, World};
 
@@ -31,13 +31,17 @@ enum Scenario {
     FollowMany,
     /// A run is stopped.
     Stop,
+    /// An activation is made for an agency that has none.
+    Issue,
     /// IAM's own simulation of the action. For what AWS's services do in the name of a role outside of any call of the
     /// function: the local AWS does it without asking.
     Simulation,
+    /// The same for what is denied.
+    Denial,
 }
 
 /// By role and statement. An action of [`IN_THE_BACKGROUND`] needs no row.
-const SCENARIOS: [(&str, &str, Scenario); 13] = [
+const SCENARIOS: [(&str, &str, Scenario); 24] = [
     ("SsmTagManagerRole", "ReadTagsInBulk", Scenario::Report),
     ("SsmTagManagerRole", "SetTagsOfNode", Scenario::Report),
     ("SsmTagManagerRole", "RemoveTagsOfNode", Scenario::Report),
@@ -46,16 +50,29 @@ const SCENARIOS: [(&str, &str, Scenario); 13] = [
     ("TagsCollectorRole", "ReportToManager", Scenario::Sweep),
     ("AutomationFanoutRole", "UseRunbooks", Scenario::Start),
     ("AutomationFanoutRole", "StartRun", Scenario::Start),
-    // The local AWS takes the tags of a start without asking for this.
+    // The local AWS takes the tags of a start, as those and the role of an activation, without asking for this.
     ("AutomationFanoutRole", "TagRun", Scenario::Simulation),
     ("AutomationFanoutRole", "RunUnderAdministrationRole", Scenario::Start),
     ("AutomationFanoutRole", "FollowRun", Scenario::Follow),
     ("AutomationFanoutRole", "FollowSteps", Scenario::FollowMany),
     ("AutomationFanoutRole", "StopRun", Scenario::Stop),
+    ("ActivationIssuerRole", "ReadGrants", Scenario::Issue),
+    ("ActivationIssuerRole", "ReadActivations", Scenario::Issue),
+    ("ActivationIssuerRole", "IssueActivation", Scenario::Issue),
+    ("ActivationIssuerRole", "TagActivation", Scenario::Simulation),
+    ("ActivationIssuerRole", "RegisterUnderNodeRole", Scenario::Simulation),
+    ("ActivationIssuerRole", "WriteInAgencies", Scenario::Issue),
+    // An activation is deleted an hour after it was replaced, and not before.
+    ("ActivationIssuerRole", "DeleteActivation", Scenario::Simulation),
+    ("ActivationWriterRole", "ReadActivation", Scenario::Issue),
+    ("ActivationWriterRole", "WriteActivation", Scenario::Issue),
+    ("ManagedNodeRole", "KeepFromParameter", Scenario::Denial),
+    ("ManagedNodeRole", "KeepFromParameters", Scenario::Denial),
 ];
 
 /// Roles that a service takes to begin an invocation, and services that a function's own role is used for by Lambda.
-const BY_SCHEDULERS: [&str; 2] = ["SweepScheduleRole", "FanoutScheduleRole"];
+const BY_SCHEDULERS: [&str; 4] =
+    ["SweepScheduleRole", "FanoutScheduleRole", "ActivationScheduleRole", "RetireScheduleRole"];
 const IN_THE_BACKGROUND: [&str; 4] = ["logs:", "sqs:", "xray:", "kms:"];
 
 /// A policy of a role, as it is deployed.
@@ -91,17 +108,26 @@ async fn without_any_one_statement_something_no_longer_works() {
             let id = statement["Sid"].as_str().unwrap();
             let scenario = scenario(&policy.resource, statement);
             let place = format!("{} {id}, by {scenario:?}", policy.resource);
+            // The simulation here knows no condition keys, so it is asked about the statements without conditions.
+            let conditions = scenario != Scenario::Simulation;
+            policy.put(None, conditions).await;
             stage.works(scenario, &policy, statement).await.unwrap_or_else(|told| panic!("{place}, with it: {told}"));
-            policy.put(Some(id)).await;
+            policy.put(Some(id), conditions).await;
             let without = stage.works(scenario, &policy, statement).await;
-            policy.put(None).await;
+            policy.put(None, true).await;
             let told = without.expect_err(&place);
+            if scenario == Scenario::Denial {
+                continue;
+            }
             let is_denial = ["not authorized", "AccessDenied", "UnauthorizedOperation", "implicitDeny"];
             assert!(is_denial.iter().any(|word| told.contains(word)), "{place}, without it: {told}");
             seen.push((policy.resource.clone(), id.to_owned(), scenario));
         }
     }
     for (role, statement, _) in SCENARIOS {
+        if !seen.iter().any(|(seen, ..)| seen == role) {
+            continue;
+        }
         assert!(seen.iter().any(|(seen, id, _)| seen == role && id == statement), "{role} has no {statement}");
     }
     assert!(seen.iter().filter(|(.., scenario)| *scenario == Scenario::Simulation).count() >= 9, "{seen:?}");
@@ -129,7 +155,12 @@ impl Stage {
             Scenario::Follow => self.follow(1).await,
             Scenario::FollowMany => self.follow(120).await,
             Scenario::Stop => self.stop().await,
+            Scenario::Issue => self.issue().await,
             Scenario::Simulation => policy.simulate(statement).await,
+            Scenario::Denial => match policy.simulate(statement).await {
+                Ok(()) => Err("it is allowed".to_owned()),
+                Err(_) => Ok(()),
+            },
         }
     }
 
@@ -167,6 +198,14 @@ impl Stage {
         well(&self.world.fan_out(&status).await.unwrap())
     }
 
+    async fn issue(&self) -> Result<(), String> {
+        let held = json!({"Names": ["/tag-hub/activation"]});
+        self.world.aws.client(AGENCY_A, HOME_REGION).json("ssm", "DeleteParameters", &held).await.unwrap();
+        let request = json!({"agency": AGENCY_A});
+        let client = self.world.central();
+        well(&client.invoke("activation-issuer", InvocationType::RequestResponse, &request).await.unwrap())
+    }
+
     async fn stop(&self) -> Result<(), String> {
         let id = self.start(1).await?;
         let stop = json!({"Action": "Stop", "AutomationExecutionId": id});
@@ -181,10 +220,14 @@ fn well(answer: &Invocation) -> Result<(), String> {
 }
 
 impl Policy {
-    /// Puts the policy back, or all of it but one statement.
-    async fn put(&self, without: Option<&str>) {
+    /// Puts the policy back, or all of it but one statement, with its conditions or without.
+    async fn put(&self, without: Option<&str>, conditions: bool) {
         let mut document = self.document.clone();
-        document["Statement"].as_array_mut().unwrap().retain(|statement| statement["Sid"].as_str() != without);
+        let statements = document["Statement"].as_array_mut().unwrap();
+        statements.retain(|statement| without.is_none() || statement["Sid"].as_str() != without);
+        if !conditions {
+            statements.iter_mut().for_each(|statement| drop(statement.as_object_mut().unwrap().remove("Condition")));
+        }
         let document = document.to_string();
         let names = [("RoleName", self.role.as_str()), ("PolicyName", &self.name), ("PolicyDocument", &document)];
         self.client.query("iam", "PutRolePolicy", &names).await.unwrap();
