@@ -18,6 +18,10 @@ pub(crate) fn advice(config: &Config, agency: &AccountId, error: &AwsError) -> O
              let the key's policy allow it kms:Decrypt and kms:Encrypt, or delete the parameter, so that it is made \
              anew with the account's own key"
         )),
+        "ssm:PutParameter" if error.code == "HierarchyTypeMismatchException" => Some(format!(
+            "the parameter {parameter_name} in account {agency} is no SecureString, and Parameter Store changes no \
+             parameter's type: delete it, so that it is made anew"
+        )),
         "ssm:GetParameter" | "ssm:PutParameter" if error.is_access_denied() => Some(format!(
             "the role {writer_role_name} in account {agency} may not use the parameter {parameter_name}: deploy \
              cfn/agency.yaml there anew, and look for a policy of the organization that forbids it"

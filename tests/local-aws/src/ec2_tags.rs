@@ -24,8 +24,8 @@ pub(crate) fn instances(operation: &str, form: &str) -> Option<Vec<String>> {
     (!ids.is_empty() && ids.iter().all(|id| id.starts_with("i-"))).then_some(ids)
 }
 
-/// Service authorization reference: `aws:RequestTag/…`, `aws:TagKeys`. The instance that is calling is a
-/// property of its credentials.
+/// Service authorization reference: `aws:RequestTag/…`, `aws:TagKeys`; the ARN of the resource is added for each as
+/// `aws:ARN`, which EC2 has among the keys of a request. The instance that is calling is a property of its credentials.
 fn condition_keys(form: &str) -> Map<String, Value> {
     let pairs: Vec<(String, String)> = form_pairs(form).collect();
     let mut context = Map::new();
@@ -55,12 +55,14 @@ pub(crate) async fn perform(
     let action = format!("ec2:{}", call.operation());
     for id in ids {
         let resource = format!("arn:aws:ec2:{}:{}:instance/{id}", call.region, call.account);
+        let mut context = context.clone();
+        context.insert("aws:ARN".to_owned(), json!(resource));
         let question = Question {
             access_key: call.access_key.clone(),
             region: call.region.clone(),
             action: action.clone(),
             resource: resource.clone(),
-            context: context.clone(),
+            context,
             policy: None,
         };
         // A key that nobody was given is for MiniStack to refuse.

@@ -1,6 +1,7 @@
 //! Tag Hub on the local AWS: the real templates, the real packages.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod activations;
 mod asynchronous;
 mod budget;
 mod configuration;
@@ -15,6 +16,7 @@ mod mutation;
 mod ownership;
 mod propagation;
 mod reconcile;
+mod registration;
 mod retirement;
 mod tag_changes;
 

@@ -1,0 +1,6 @@
+//! Machines become managed nodes: the real tool, the real activation, the instance profile and no other right.
+
+mod agent;
+mod machine;
+mod parameter;
+mod site;
