@@ -69,7 +69,10 @@ impl World {
         for binary in binaries {
             stacks::upload(&client, "tag-hub-code", &template::key(&binary), self.paths.package(&binary)?).await?;
         }
-        stacks::deploy(&client, "tag-hub", &text, parameters).await.context("deploy template.yaml")
+        // As the SAM CLI does: the template has grown beyond what a request may hold.
+        stacks::upload(&client, "tag-hub-code", "template.yaml", text.into_bytes()).await?;
+        let url = format!("{}/tag-hub-code/template.yaml", self.aws.endpoint());
+        stacks::deploy_from(&client, "tag-hub", &url, parameters).await.context("deploy template.yaml")
     }
 
     /// Deploys `cfn/automation-administration-role.yaml`, which automation-fanout hands to its runs.

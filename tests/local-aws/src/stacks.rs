@@ -47,9 +47,28 @@ pub async fn deploy(
     template: &str,
     parameters: &[(&str, &str)],
 ) -> Result<Outputs, StackError> {
+    deploy_source(client, stack, ("TemplateBody", template), parameters).await
+}
+
+/// The same with a template in S3, for one of more than 51,200 bytes: CloudFormation takes it from there alone.
+pub async fn deploy_from(
+    client: &Client,
+    stack: &str,
+    url: &str,
+    parameters: &[(&str, &str)],
+) -> Result<Outputs, StackError> {
+    deploy_source(client, stack, ("TemplateURL", url), parameters).await
+}
+
+async fn deploy_source(
+    client: &Client,
+    stack: &str,
+    (source, template): (&str, &str),
+    parameters: &[(&str, &str)],
+) -> Result<Outputs, StackError> {
     let mut form: Vec<(String, &str)> = vec![
         ("StackName".to_owned(), stack),
-        ("TemplateBody".to_owned(), template),
+        (source.to_owned(), template),
         ("Capabilities.member.1".to_owned(), "CAPABILITY_NAMED_IAM"),
         ("Capabilities.member.2".to_owned(), "CAPABILITY_AUTO_EXPAND"),
     ];
