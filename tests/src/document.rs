@@ -7,7 +7,8 @@
 //! - `output`, right after a block that runs: each line is found in what that block printed, in this order. `…` stands
 //!   for any text within a line.
 //!
-//! Every block of shell has to be marked, so that none is passed over in silence. Other languages are left alone.
+//! Every block of shell has to be marked, so that none is passed over in silence; one for `powershell`, which nothing
+//! here can run, says why. Other languages are left alone.
 
 use std::fmt;
 
@@ -77,6 +78,13 @@ pub fn blocks(document: &str) -> Result<Vec<Block>, Problem> {
         match language {
             "sh" => {
                 let how = how(mark).map_err(problem)?;
+                blocks.push(Block { line: fence.line + 1, text: fence.text(), how });
+            }
+            "powershell" => {
+                let how = how(mark).map_err(problem)?;
+                if !matches!(how, How::NotRun { .. }) {
+                    return Err(problem("nothing here runs powershell: not-run, with its reason".to_owned()));
+                }
                 blocks.push(Block { line: fence.line + 1, text: fence.text(), how });
             }
             "output" => match blocks.last_mut() {
@@ -204,6 +212,8 @@ mod tests {
             ("```bash\na\n```\n", 1, "are sh"),
             ("```output\na\n```\n", 1, "follows it"),
             ("```sh not-run reason=\"x\"\na\n```\n```output\na\n```\n", 4, "follows it"),
+            ("```powershell\na\n```\n", 1, "in which session"),
+            ("```powershell central\na\n```\n", 1, "nothing here runs"),
             ("```sh central\na\n", 1, "no end"),
         ] {
             let problem = blocks(document).unwrap_err();

@@ -33,6 +33,17 @@ impl World {
 
     /// Launches an instance with tags.
     pub async fn launch(&self, agency: &str, region: &str, tags: &[(&str, &str)]) -> anyhow::Result<String> {
+        self.launch_with(agency, region, &[], tags).await
+    }
+
+    /// The same with more parameters of `RunInstances`, such as an instance profile.
+    pub(crate) async fn launch_with(
+        &self,
+        agency: &str,
+        region: &str,
+        parameters: &[(&str, &str)],
+        tags: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
         let mut form = vec![
             ("ImageId".to_owned(), "ami-0123456789abcdef0"),
             ("InstanceType".to_owned(), "t3.micro"),
@@ -40,6 +51,7 @@ impl World {
             ("MaxCount".to_owned(), "1"),
             ("TagSpecification.1.ResourceType".to_owned(), "instance"),
         ];
+        form.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), *value)));
         for (index, (key, value)) in (1..).zip(tags) {
             form.push((format!("TagSpecification.1.Tag.{index}.Key"), key));
             form.push((format!("TagSpecification.1.Tag.{index}.Value"), value));
@@ -51,7 +63,7 @@ impl World {
         Ok(id.to_owned())
     }
 
-    /// Launches an instance and registers it, as the registration tool would.
+    /// Launches an instance with its node already made, which is quicker than [`World::onboard`].
     pub async fn enroll(&self, agency: &str, region: &str, tags: &[(&str, &str)]) -> anyhow::Result<Enrolled> {
         let node = self.register_node(agency, None);
         let mut all = vec![(hub::MANAGED_INSTANCE_ID_TAG_KEY, node.as_str())];

@@ -44,6 +44,14 @@ fn condition_keys(form: &str) -> Map<String, Value> {
     context
 }
 
+/// The same with `aws:ARN`. The reference does not have it, but EC2 sets it to the ARN of the instance that the call is
+/// about, and policies that let an instance tag itself alone compare it with `${ec2:SourceInstanceARN}`.
+fn context_of(condition_keys: &Map<String, Value>, resource: &str) -> Map<String, Value> {
+    let mut context = condition_keys.clone();
+    context.insert("aws:ARN".to_owned(), json!(resource));
+    context
+}
+
 /// Performs a request of a principal that is not the root.
 pub(crate) async fn perform(
     upstream: &Upstream,
@@ -55,14 +63,12 @@ pub(crate) async fn perform(
     let action = format!("ec2:{}", call.operation());
     for id in ids {
         let resource = format!("arn:aws:ec2:{}:{}:instance/{id}", call.region, call.account);
-        let mut context = context.clone();
-        context.insert("aws:ARN".to_owned(), json!(resource));
         let question = Question {
             access_key: call.access_key.clone(),
             region: call.region.clone(),
             action: action.clone(),
             resource: resource.clone(),
-            context,
+            context: context_of(&context, &resource),
             policy: None,
         };
         // A key that nobody was given is for MiniStack to refuse.

@@ -146,13 +146,10 @@ def session_keys(keys):
 
 
 def condition_key(resolve):
-    """aws:PrincipalArn of a session is its role, also where it assumes another role; aws:ARN is the ARN of what is asked
-    for. All is over TLS."""
+    """aws:PrincipalArn of a session is its role, also where it assumes another role. All is over TLS."""
     def resolving(key, context):
         if key.lower() == "aws:securetransport":
             return "true"
-        if key.lower() == "aws:arn":
-            return context.resource_arn
         if key.lower() == "aws:principalarn":
             return role_of(context.principal_arn)
         return resolve(key, context)

@@ -1,21 +1,31 @@
 //! The commands of the documents, run as they are written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use tests::document::{How, blocks, missing};
-use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths, Session, World};
+use local_aws::Ec2Instance;
+use local_aws::machine::{Kind, Machine};
+use tests::document::{Block, How, blocks, missing};
+use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, Paths, Session, World, register_instance};
 
 /// The longest takes as long as two deployments with the SAM CLI.
 const BLOCK_WITHIN: Duration = Duration::from_mins(3);
 
-/// Somebody with a terminal for each account, in a folder with what a deployment takes.
+/// Somebody with a terminal for each account and each instance, in a folder with what a deployment takes.
 struct Reader {
+    sessions: BTreeMap<String, Session>,
+    machines: Vec<Machine>,
     world: World,
     folder: tempfile::TempDir,
-    sessions: BTreeMap<String, Session>,
+}
+
+/// An instance that the commands have launched.
+struct Launched {
+    instance: Ec2Instance,
+    image: String,
 }
 
 impl Reader {
@@ -36,17 +46,20 @@ impl Reader {
         assert!(status.unwrap().success(), "scripts/dist.py failed");
         aws_command(&paths.python, &folder.path().join("bin"));
         let world = World::start(paths, 0, None).unwrap();
-        Self { world, folder, sessions: BTreeMap::new() }
+        Self { sessions: BTreeMap::new(), machines: Vec::new(), world, folder }
     }
 
     /// Runs every block that can be, in the order of the document. Answers with how many ran.
-    fn follow(&mut self, document: &str) -> usize {
+    async fn follow(&mut self, document: &str) -> usize {
         let text = self.world.paths().text(document).unwrap();
         let mut count = 0;
         for block in blocks(&text).unwrap_or_else(|problem| panic!("{document}, {problem}")) {
-            let How::Run { sessions, output } = &block.how else { continue };
+            let How::Run { sessions, output } = &block.how else {
+                self.instead_of(&block).await;
+                continue;
+            };
             for session in sessions {
-                let printed = self.session(session).run(block.line, &block.text, BLOCK_WITHIN);
+                let printed = self.session(session).await.run(block.line, &block.text, BLOCK_WITHIN);
                 let printed = printed.unwrap_or_else(|failure| panic!("{document}, {failure:#}"));
                 if let Some(expected) = missing(output, &printed) {
                     panic!("{document}, line {}: {:?} is not in\n{printed}", expected.line, expected.pattern);
@@ -57,10 +70,23 @@ impl Reader {
         count
     }
 
-    /// The terminal of an account: `central` or `agency-<account id>`.
-    fn session(&mut self, name: &str) -> &mut Session {
+    /// What the test does in the place of a block that nothing here can run.
+    async fn instead_of(&mut self, block: &Block) {
+        if block.text.contains("register-instance.ps1") {
+            for windows in self.launched("tag:OS", "Windows").await {
+                let machine = Machine::new(&self.world.aws, Kind::AmazonLinux, windows.instance).unwrap();
+                self.machines.push(self.world.register(machine).await.unwrap().machine);
+            }
+        }
+    }
+
+    /// A terminal: `central`, `agency-<account id>` or `instance-<tag Name>`.
+    async fn session(&mut self, name: &str) -> &mut Session {
         if !self.sessions.contains_key(name) {
-            let session = self.start(name);
+            let session = match name.strip_prefix("instance-") {
+                Some(tag) => self.start_on_instance(name, tag).await,
+                None => self.start(name),
+            };
             self.sessions.insert(name.to_owned(), session);
         }
         self.sessions.get_mut(name).unwrap()
@@ -70,7 +96,7 @@ impl Reader {
         let account = match name.strip_prefix("agency-") {
             Some(account) => account,
             None if name == "central" => CENTRAL,
-            None => panic!("there is no session {name}; name central or agency-<account id>"),
+            None => panic!("there is no session {name}; name central, agency-<account id> or instance-<name>"),
         };
         let folder = self.folder.path();
         let tools = self.world.paths().python.parent().unwrap();
@@ -91,25 +117,105 @@ impl Reader {
         assert!(copied.success());
         Session::start(name, &checkout, &folder.join(name).join("blocks"), &environment).unwrap()
     }
+
+    /// A terminal on a made-up machine, with `sudo` and `register-instance`. Nothing of an account's is in it.
+    async fn start_on_instance(&mut self, name: &str, tag: &str) -> Session {
+        let mut found = self.launched("tag:Name", tag).await;
+        assert_eq!(found.len(), 1, "instances with the name {tag}");
+        let Launched { instance, image } = found.remove(0);
+        let kind = if image.contains("ubuntu") { Kind::UbuntuSnap } else { Kind::AmazonLinux };
+        let machine = Machine::new(&self.world.aws, kind, instance).unwrap();
+        let folder = self.folder.path().join(name);
+        let (programs, register) = (machine.root().join("usr/bin"), register_instance().unwrap());
+        // The program finds the machine's own programs and none of this computer's.
+        let register = format!(
+            "PATH='{}' exec '{}' --root '{}' \"$@\"",
+            programs.display(),
+            register.display(),
+            machine.root().display()
+        );
+        script(&folder.join("bin/register-instance"), &register);
+        script(&folder.join("bin/sudo"), "exec \"$@\"");
+        let path = format!("{}:{}:/usr/bin:/bin", folder.join("bin").display(), programs.display());
+        let command = machine.command("bash");
+        let text = |value: &OsStr| value.to_str().unwrap().to_owned();
+        let own = command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, text(value?))));
+        let environment: Vec<(&str, String)> =
+            own.filter(|(name, _)| *name != "PATH").chain([("PATH", path)]).collect();
+        let session = Session::start(name, &folder, &folder.join("blocks"), &environment).unwrap();
+        self.machines.push(machine);
+        session
+    }
+
+    /// The instances of both agencies with this tag.
+    async fn launched(&self, tag: &str, value: &str) -> Vec<Launched> {
+        let mut launched = Vec::new();
+        for agency in [AGENCY_A, AGENCY_B] {
+            let filter = [("Filter.1.Name", tag), ("Filter.1.Value.1", value)];
+            let client = self.world.aws.client(agency, HOME_REGION);
+            let answer = client.query("ec2", "DescribeInstances", &filter).await.unwrap();
+            let reservations = answer["reservationSet"].as_array().into_iter().flatten();
+            for found in reservations.flat_map(|reservation| reservation["instancesSet"].as_array()).flatten() {
+                let text = |name: &str| found[name].as_str().unwrap().to_owned();
+                let (account, region) = (agency.to_owned(), HOME_REGION.to_owned());
+                let instance = Ec2Instance { account, region, instance_id: text("instanceId") };
+                launched.push(Launched { instance, image: text("imageId") });
+            }
+        }
+        launched
+    }
 }
 
 /// Puts an `aws` into a folder that reaches SQS too: version 1 of the AWS CLI has an address of its own for that service,
 /// whatever `AWS_ENDPOINT_URL` says.
 fn aws_command(python: &Path, folder: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::create_dir_all(folder).unwrap();
     let aws = python.parent().unwrap().join("aws");
-    let script = format!("#!/bin/sh\nexec '{}' --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"\n", aws.display());
-    std::fs::write(folder.join("aws"), script).unwrap();
-    std::fs::set_permissions(folder.join("aws"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    script(&folder.join("aws"), &format!("exec '{}' --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"", aws.display()));
+}
+
+/// Writes a program.
+fn script(path: &Path, command: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, format!("#!/bin/sh\n{command}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[tokio::test]
 async fn the_walk_through_of_a_deployment_works_as_it_is_written() {
     let mut reader = Reader::new();
     let enrolled = reader.world.enroll(AGENCY_A, HOME_REGION, &[("Role", "web")]).await.unwrap();
-    let count = reader.follow("docs/deploy.md");
+    let count = reader.follow("docs/deploy.md").await;
     assert!(count >= 20, "only {count} blocks ran");
     // Which name the other tag has depends on when the last sweep was; the policy is changed on the way.
     assert_eq!(reader.world.tags(&enrolled.node)["Env"], "PROD", "the tags outlive the hub");
+}
+
+#[tokio::test]
+async fn the_original_six_steps_work_as_they_are_written_today() {
+    let mut reader = Reader::new();
+    let count = reader.follow("docs/getting-started.md").await;
+    assert_eq!(count, 20, "blocks that ran, each as often as there are sessions in its mark");
+    assert_eq!(reader.machines.len(), 5);
+    let world = &reader.world;
+    let mut linux = BTreeSet::new();
+    for machine in &reader.machines {
+        let node = machine.registration().unwrap().instance_id;
+        let tags = world.tags(&node);
+        let Ec2Instance { account, region, instance_id } = machine.instance();
+        assert_eq!(tags[hub::AGENCY_TAG_KEY], *account, "{tags:?}");
+        assert_eq!(tags[hub::SOURCE_TAG_KEY], format!("{account}/{region}/{instance_id}"), "{tags:?}");
+        assert!(machine.is_active(), "the agent runs again");
+        if tags["OS"] == "Linux" {
+            linux.insert(node);
+        }
+    }
+    let commands = world.aws.commands().list(CENTRAL, HOME_REGION);
+    assert_eq!(commands.len(), 1);
+    let reached: BTreeSet<String> = commands[0].nodes.keys().cloned().collect();
+    assert_eq!((reached.len(), &reached), (3, &linux));
+    let activations = world.aws.activations().list(CENTRAL, HOME_REGION);
+    let used: BTreeMap<String, u64> =
+        activations.iter().map(|one| (one.tags[hub::AGENCY_TAG_KEY].clone(), one.registrations_count)).collect();
+    assert_eq!(used, BTreeMap::from([(AGENCY_A.to_owned(), 3), (AGENCY_B.to_owned(), 2)]));
 }

@@ -1,7 +1,7 @@
 //! Good and bad values of parameters: what a pattern has to take, and what it has to refuse.
 
 /// Good and bad values for every pattern, by the name of the parameter.
-pub(crate) const EXAMPLES: [Examples; 32] = [
+pub(crate) const EXAMPLES: &[Examples] = &[
     Examples {
         parameter: "TagPolicy",
         good: &["{}", " {\n}\n", r#"{"maxTags": 3, "include": ["Env", "app:*"]}"#, "{\"a\":\n1}"],

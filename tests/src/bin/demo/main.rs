@@ -1,14 +1,19 @@
 //! The whole of Tag Hub on the local AWS, in a few minutes, checked at every step.
 //!
-//! Deploys the templates in three accounts, launches a dozen instances, lets the schedule fire, and shows what
-//! became of their tags. Ends with an error where anything that it shows is not so.
+//! Deploys the templates in three accounts, has activations made, launches a dozen instances that register themselves,
+//! lets the schedule fire and a tag change, and shows what became of their tags. Ends with an error where anything that
+//! it shows is not so.
 
+mod events;
 mod fanout;
 mod fleet;
+mod registration;
+mod secrecy;
 mod show;
 mod story;
 
 use clap::Parser;
+use fleet::Fleet;
 use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths, World};
 
 /// Tag Hub at work on a local AWS.
@@ -30,17 +35,17 @@ struct Arguments {
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let world = World::start(Paths::from_env()?, arguments.port, arguments.keep_logs)?;
-    story::tell(&world).await?;
+    let fleet = story::tell(&world).await?;
     fanout::tell(&world).await?;
     show::step("Everything shown was so.");
     if arguments.keep {
-        look_around(&world);
+        look_around(&world, &fleet);
         tokio::signal::ctrl_c().await?;
     }
     Ok(())
 }
 
-fn look_around(world: &World) {
+fn look_around(world: &World, fleet: &Fleet) {
     let endpoint = world.aws.endpoint();
     show::step("It stays running until Ctrl-C. To look around, with the AWS CLI of .venv/bin:");
     let act_as = |account: &str| format!("AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=any");
@@ -52,6 +57,8 @@ fn look_around(world: &World) {
         act_as(CENTRAL)
     );
     println!("{} aws ec2 describe-instances --filters Name=tag-key,Values=managedinstanceid", act_as(AGENCY_A));
+    println!("{} aws ec2 create-tags --resources {} --tags Key=Env,Value=ANY", act_as(AGENCY_A), fleet.web.instance);
+    println!("{} aws ssm describe-activations", act_as(CENTRAL));
     println!("{} aws lambda invoke --function-name tags-collector /dev/stdout", act_as(AGENCY_A));
     println!("{} aws logs filter-log-events --log-group-name /aws/lambda/ssm-tag-manager", act_as(CENTRAL));
 }

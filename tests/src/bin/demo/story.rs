@@ -1,6 +1,6 @@
-//! The first part of the story: tags reach the managed nodes.
+//! The first part of the story: instances become managed nodes, and their tags reach them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -8,44 +8,61 @@ use local_aws::InvocationType;
 use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
 
-use crate::fleet::{self, Fleet};
-use crate::show;
+use crate::fleet::Fleet;
+use crate::{events, registration, secrecy, show};
 
 /// The schedule fires every minute here, and the first time up to a minute after it was made.
 const SCHEDULE_WITHIN: Duration = Duration::from_secs(150);
+/// How long changes are collected before they are carried over, at most.
+pub(crate) const CHANGE_WINDOW_SECONDS: &str = "2";
 const APPLIED: &str = hub::APPLIED_TAG_KEY;
 const WRITES: [&str; 2] = ["ssm:AddTagsToResource", "ssm:RemoveTagsFromResource"];
 
-pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
+/// Answers with the fleet, because the machines go with it.
+pub(crate) async fn tell(world: &World) -> anyhow::Result<Fleet> {
     deploy(world).await?;
-    let fleet = launch(world).await?;
+    let answers = registration::issue(world).await?;
+    let fleet = registration::register(world).await?;
     first_run(world, &fleet).await?;
+    command(world).await?;
     changes(world, &fleet).await?;
     steady_state(world).await?;
-    trespass(world, &fleet).await
+    events::tell(world, &fleet).await?;
+    trespass(world, &fleet).await?;
+    secrecy::tell(world, &fleet, &answers).await?;
+    Ok(fleet)
+}
+
+/// The agency's stack. A tag-change event waits for others so long, which is short here, and the schedule is given.
+pub(crate) async fn deploy_agency(world: &World, agency: &str, schedule: &str) -> anyhow::Result<String> {
+    let regions = if agency == AGENCY_A { format!("{HOME_REGION},{SECOND_REGION}") } else { HOME_REGION.to_owned() };
+    let parameters = [
+        ("ScheduleExpression", schedule),
+        ("CollectRegions", regions.as_str()),
+        ("ChangeWindowSeconds", CHANGE_WINDOW_SECONDS),
+    ];
+    world.deploy_agency(agency, &parameters).await?;
+    Ok(regions)
 }
 
 async fn deploy(world: &World) -> anyhow::Result<()> {
-    show::step("Deploying: template.yaml in the central account, a grant and cfn/agency.yaml for each of two agencies");
+    show::step(
+        "Deploying: template.yaml in the central account, a grant, cfn/agency.yaml and the instance profile for each of two agencies",
+    );
     let start = Instant::now();
-    world.deploy_central(&[]).await?;
-    show::note(&format!("central account {CENTRAL}: ssm-tag-manager"));
-    for (agency, regions) in [(AGENCY_A, format!("{HOME_REGION},{SECOND_REGION}")), (AGENCY_B, HOME_REGION.to_owned())]
-    {
+    let regions = format!("{HOME_REGION},{SECOND_REGION}");
+    world.deploy_central(&[("ActivationRegions", regions.as_str())]).await?;
+    show::note(&format!("central account {CENTRAL}: ssm-tag-manager, activation-issuer, automation-fanout"));
+    for agency in [AGENCY_A, AGENCY_B] {
         world.grant(agency).await?;
-        let parameters = [("ScheduleExpression", "rate(1 minute)"), ("CollectRegions", regions.as_str())];
-        world.deploy_agency(agency, &parameters).await?;
-        show::note(&format!("agency {agency}: tags-collector, every minute over {regions}"));
+        let regions = deploy_agency(world, agency, "rate(1 minute)").await?;
+        world.deploy_instance_profile(agency).await?;
+        show::note(&format!("agency {agency}: tags-collector, every minute over {regions}; profile TagHubInstance"));
     }
+    // Until its turn comes, so that the schedule shows what it does by itself.
+    world.aws.set_tag_events(false)?;
     show::note(&format!("done in {:.1} s", start.elapsed().as_secs_f64()));
     Ok(())
-}
-
-async fn launch(world: &World) -> anyhow::Result<Fleet> {
-    show::step("Launching instances and registering their nodes");
-    let fleet = fleet::launch(world).await?;
-    show::note(&format!("{} instances, {} managed nodes", fleet.instance_count, fleet.enrolled.len()));
-    Ok(fleet)
 }
 
 async fn first_run(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
@@ -67,6 +84,30 @@ async fn first_run(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
         ensure!(left.contains(reason), "something was left behind for the reason {reason}: {left}");
     }
     ensure!(world.plain_tags(&fleet.court.node)["Env"] == "PROD", "the other agency's node is untouched");
+    Ok(())
+}
+
+async fn command(world: &World) -> anyhow::Result<()> {
+    show::step("Central IT runs a command on OS=Linux, wherever it is");
+    let request = json!({
+        "DocumentName": "AWS-RunShellScript",
+        "Parameters": {"commands": ["uptime"]},
+        "Targets": [{"Key": "tag:OS", "Values": ["Linux"]}],
+    });
+    world.central().json("ssm", "SendCommand", &request).await?;
+    let commands = world.aws.commands().list(CENTRAL, HOME_REGION);
+    ensure!(commands.len() == 1, "one command was sent");
+    let mut agencies = BTreeSet::new();
+    for (node, status) in &commands[0].nodes {
+        let tags = world.tags(node);
+        ensure!(tags["OS"] == "Linux", "{node} was reached, with OS={}", tags["OS"]);
+        show::note(&format!("{node} of {}: {status}", tags[hub::AGENCY_TAG_KEY]));
+        agencies.insert(tags[hub::AGENCY_TAG_KEY].clone());
+    }
+    let linux = world.aws.nodes().list(CENTRAL, HOME_REGION);
+    let linux = linux.iter().filter(|node| node.tags().get("OS").is_some_and(|os| os == "Linux")).count();
+    ensure!(commands[0].nodes.len() == linux, "all {linux} of them were reached");
+    ensure!(agencies.len() == 2, "nodes of both agencies were reached");
     Ok(())
 }
 

@@ -1,0 +1,84 @@
+//! Instances that become managed nodes the way they do it in an agency: with the activation of the hub, the instance
+//! profile and the real `register-instance`, on machines that are made up.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, ensure};
+use local_aws::machine::{Kind, Machine};
+use local_aws::stacks::{self, Outputs};
+use local_aws::{Ec2Instance, InvocationType};
+use serde_json::Value;
+
+use crate::instances::Enrolled;
+use crate::world::{HOME_REGION, World};
+
+/// The name of the instance profile in `cfn/instance-profile.yaml`.
+const PROFILE: &str = "TagHubInstance";
+
+/// An instance that has registered itself.
+#[derive(Debug)]
+pub struct Onboarded {
+    /// The instance and its node.
+    pub enrolled: Enrolled,
+    /// The machine that it is.
+    pub machine: Machine,
+    /// What `register-instance` printed, to standard error first.
+    pub printed: String,
+}
+
+impl World {
+    /// Deploys `cfn/instance-profile.yaml` in an agency.
+    pub async fn deploy_instance_profile(&self, agency: &str) -> anyhow::Result<Outputs> {
+        let text = self.paths().text("cfn/instance-profile.yaml")?;
+        let client = self.aws.client(agency, HOME_REGION);
+        let deployed = stacks::deploy(&client, "tag-hub-instance-profile", &text, &[]).await;
+        deployed.context("deploy cfn/instance-profile.yaml")
+    }
+
+    /// Invokes activation-issuer for all agencies, and answers with its answer.
+    pub async fn issue_activations(&self) -> anyhow::Result<Value> {
+        let event = Value::Object(serde_json::Map::new());
+        let answer = self.central().invoke("activation-issuer", InvocationType::RequestResponse, &event).await?;
+        ensure!(answer.function_error.is_none(), "activation-issuer failed: {}", answer.payload);
+        Ok(answer.payload)
+    }
+
+    /// Launches an instance with the profile and lets it register itself. The agency needs its activation and the
+    /// profile before.
+    pub async fn onboard(
+        &self,
+        agency: &str,
+        region: &str,
+        kind: Kind,
+        tags: &[(&str, &str)],
+    ) -> anyhow::Result<Onboarded> {
+        let profile = [("IamInstanceProfile.Name", PROFILE)];
+        let instance = self.launch_with(agency, region, &profile, tags).await?;
+        let (account, region) = (agency.to_owned(), region.to_owned());
+        let machine = Machine::new(&self.aws, kind, Ec2Instance { account, region, instance_id: instance })?;
+        self.register(machine).await
+    }
+
+    /// Runs `register-instance` on a machine, where it has to succeed.
+    pub async fn register(&self, machine: Machine) -> anyhow::Result<Onboarded> {
+        let mut command = machine.command(register_instance()?);
+        command.arg("--root").arg(machine.root());
+        // The agent and the services are processes that are waited for, so this has a thread of its own.
+        let output = tokio::task::spawn_blocking(move || command.output()).await?.context("run register-instance")?;
+        let [errors, words] = [output.stderr, output.stdout].map(|text| String::from_utf8_lossy(&text).into_owned());
+        let Ec2Instance { account, region, instance_id } = machine.instance().clone();
+        let printed = format!("{errors}{words}");
+        ensure!(output.status.success(), "register-instance on {instance_id}: {}\n{printed}", output.status);
+        let registration = machine.registration().context("register-instance left no registration")?;
+        let enrolled = Enrolled { agency: account, region, instance: instance_id, node: registration.instance_id };
+        Ok(Onboarded { enrolled, machine, printed })
+    }
+}
+
+/// The real `register-instance`, which cargo puts beside the folder that holds the tests.
+pub fn register_instance() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe().context("find the running program")?;
+    let mut places = own.ancestors().skip(1).take(2).map(|folder| folder.join("register-instance"));
+    let found = places.find(|path| path.is_file());
+    found.with_context(|| format!("register-instance is not beside {}: run make programs", own.display()))
+}
