@@ -33,7 +33,8 @@ fn forbidden() -> RegexSet {
         r#"(?i)\breplace-with\s*=|\bregistry\s*=\s*["']|^\s*\[source\."#,
         // A number that means something in one tracker alone.
         r"(?i)\b(issue|ticket|pull request|bug)s?[ -]?(no\.? ?)?#?[0-9]",
-        r#"(^|[\s(\["'])#[0-9]+\b"#,
+        // An anchor such as `#2-the-agencies` is none.
+        r#"(^|[\s(\["'])#[0-9]+([^\w-]|$)"#,
         // A folder of one machine.
         r"(^|[^\w.~-])/(home|Users|work|root|mnt)/[\w.-]",
         r"(?i)\b[a-z]:\\+users\\",
