@@ -256,9 +256,9 @@ async fn an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone() {
     let ec2 = json!({"Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}});
     let policy = json!({"Statement": [
         {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": format!("arn:aws:ec2:*:{AGENCY}:instance/*"),
-         "Condition": {"StringEquals": {"aws:ARN": "unused"}}},
-        {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": "${ec2:SourceInstanceARN}",
-         "Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": ["managedinstanceid"]}}}]});
+         "Condition": {"StringEquals": {"aws:ARN": "${ec2:SourceInstanceARN}"},
+                       "ForAllValues:StringEquals": {"aws:TagKeys": ["managedinstanceid"]}}},
+        {"Effect": "Allow", "Action": "ec2:DeleteTags", "Resource": "${ec2:SourceInstanceARN}"}]});
     role(&agency, "TagHubInstance", &ec2, &policy).await;
     let profile = [("InstanceProfileName", "TagHubInstance")];
     agency.query("iam", "CreateInstanceProfile", &profile).await.unwrap();
@@ -293,6 +293,12 @@ async fn an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone() {
     }
     let shown = agency.query("ec2", "DescribeTags", &[]).await.unwrap();
     assert_eq!(shown["tagSet"].as_array().unwrap().len(), 1, "{shown}");
+    let untag = async |id: &str| {
+        let params = [("ResourceId.1", id), ("Tag.1.Key", "managedinstanceid")];
+        instance.query("ec2", "DeleteTags", &params).await.map(drop)
+    };
+    assert_eq!(untag(&other.instance_id).await.unwrap_err().code, "UnauthorizedOperation");
+    untag(&own.instance_id).await.unwrap();
     let forged = agency.clone().with_credentials(text("AccessKeyId"), "wrong", Some(text("Token")));
     let params = [("ResourceId.1", own.instance_id.as_str()), ("Tag.1.Key", "managedinstanceid"), ("Tag.1.Value", "x")];
     assert_eq!(forged.query("ec2", "CreateTags", &params).await.unwrap_err().code, "AuthFailure");

@@ -38,13 +38,20 @@ pub(crate) async fn tell(world: &World, fleet: &Fleet, answers: &[Value]) -> any
         lines += logs(world, account, &mut texts).await?;
     }
 
+    ensure!(lines > 0, "there are logs to look through");
+
     let activations = world.aws.activations().list(CENTRAL, HOME_REGION);
     ensure!(activations.len() == 2, "an activation for each agency");
     for activation in &activations {
         let shown = texts.iter().find(|(_, text)| text.contains(&activation.activation_code));
         ensure!(shown.is_none(), "the code is in {:?}", shown.map(|(place, _)| place));
-        // The id is no secret and is found: so the search does look.
+        // So the search does look: the id is no secret and is found, and the code is in the one place that has it.
         ensure!(texts.iter().any(|(_, text)| text.contains(&activation.activation_id)), "the id is in the answers");
+        let client = world.aws.client(&activation.tags[hub::AGENCY_TAG_KEY], HOME_REGION);
+        let open = json!({"Name": "/tag-hub/activation", "WithDecryption": true});
+        let open = client.json("ssm", "GetParameter", &open).await?;
+        let value = open["Parameter"]["Value"].as_str().unwrap_or_default();
+        ensure!(value.contains(&activation.activation_code), "the code is in the parameter");
     }
     show::note(&format!(
         "not in {} places: answers, {lines} log lines, what register-instance printed, files of the machines, tags",
