@@ -19,4 +19,4 @@ pub use instances::Enrolled;
 pub use onboarding::{Onboarded, register_instance};
 pub use paths::Paths;
 pub use session::{Failure, Session};
-pub use world::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
+pub use world::{ACTIVATION_PARAMETER, AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};

@@ -23,6 +23,9 @@ pub const HOME_REGION: &str = "us-east-1";
 /// Where the first agency runs instances too.
 pub const SECOND_REGION: &str = "us-west-2";
 
+/// Where each agency holds its activation.
+pub const ACTIVATION_PARAMETER: &str = "/tag-hub/activation";
+
 /// The local AWS with Tag Hub on it.
 #[derive(Debug)]
 pub struct World {
@@ -100,6 +103,58 @@ impl World {
             world.deploy_execution_role(agency).await?;
         }
         Ok(world)
+    }
+
+    /// Deploys all that a first agency's instances need to register, with activations in both Regions.
+    pub async fn deployed_for_registration() -> anyhow::Result<Self> {
+        let world = Self::start(Paths::from_env()?, 0, None)?;
+        let regions = format!("{HOME_REGION},{SECOND_REGION}");
+        world.deploy_central(&[("ActivationRegions", &regions)]).await?;
+        world.grant(AGENCY_A).await?;
+        world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)"), ("CollectRegions", &regions)]).await?;
+        world.deploy_instance_profile(AGENCY_A).await?;
+        let issued = world.issue(&serde_json::json!({})).await?;
+        anyhow::ensure!(issued.function_error.is_none(), "no activation was issued: {}", issued.payload);
+        Ok(world)
+    }
+
+    /// Deploys `cfn/instance-profile.yaml` in an agency.
+    pub async fn deploy_instance_profile(&self, agency: &str) -> anyhow::Result<Outputs> {
+        let text = self.paths.text("cfn/instance-profile.yaml")?;
+        let client = self.aws.client(agency, HOME_REGION);
+        let deployed = stacks::deploy(&client, "tag-hub-instance-profile", &text, &[]).await;
+        deployed.context("deploy cfn/instance-profile.yaml")
+    }
+
+    /// Invokes activation-issuer as central IT and waits for its answer.
+    pub async fn issue(&self, event: &Value) -> anyhow::Result<Invocation> {
+        Ok(self.central().invoke("activation-issuer", InvocationType::RequestResponse, event).await?)
+    }
+
+    /// What an agency's parameter holds in a Region, read as its root; `None` where it is not there.
+    pub async fn activation_parameter(&self, agency: &str, region: &str) -> anyhow::Result<Option<Value>> {
+        let ask = serde_json::json!({"Name": ACTIVATION_PARAMETER, "WithDecryption": true});
+        match self.aws.client(agency, region).json("ssm", "GetParameter", &ask).await {
+            Ok(answer) => Ok(Some(answer["Parameter"].clone())),
+            Err(error) if error.code == "ParameterNotFound" => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes something into an agency's parameter, as its root would.
+    pub async fn set_activation_parameter(&self, agency: &str, region: &str, value: &str) -> anyhow::Result<()> {
+        let body = serde_json::json!({
+            "Name": ACTIVATION_PARAMETER, "Value": value, "Type": "SecureString", "Overwrite": true
+        });
+        self.aws.client(agency, region).json("ssm", "PutParameter", &body).await?;
+        Ok(())
+    }
+
+    /// Deletes an agency's parameter, as its root would.
+    pub async fn delete_activation_parameter(&self, agency: &str, region: &str) -> anyhow::Result<()> {
+        let body = serde_json::json!({"Name": ACTIVATION_PARAMETER});
+        self.aws.client(agency, region).json("ssm", "DeleteParameter", &body).await?;
+        Ok(())
     }
 
     /// Invokes automation-fanout as central IT and waits for its answer.

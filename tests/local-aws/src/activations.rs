@@ -56,6 +56,8 @@ struct State {
     /// In the order of their creation.
     homes: HashMap<Home, Vec<Activation>>,
     deleted: HashSet<String>,
+    /// Every code that was ever told.
+    codes: Vec<String>,
     /// The node of each public key.
     keys: HashMap<String, (Home, String)>,
 }
@@ -74,6 +76,16 @@ impl Activations {
     /// Says how many nodes have been registered with an activation; whether there is such an activation.
     pub fn set_registrations(&self, account: &str, region: &str, id: &str, count: u64) -> bool {
         self.change(account, region, id, |activation| activation.registrations_count = count)
+    }
+
+    /// Makes an activation older than it is; whether there is such an activation. It ends no sooner for that.
+    pub fn age(&self, account: &str, region: &str, id: &str, by: Duration) -> bool {
+        self.change(account, region, id, |activation| activation.created -= by)
+    }
+
+    /// Every code that was ever told, those of deleted activations too, so that a test can look where they show.
+    pub fn codes(&self) -> Vec<String> {
+        self.lock().codes.clone()
     }
 
     /// The account and the Region of an activation.
@@ -105,7 +117,9 @@ impl Activations {
             tags: requested(body).into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         };
         let answer = json!({"ActivationId": activation.activation_id, "ActivationCode": activation.activation_code});
-        self.lock().homes.entry(home(account, region)).or_default().push(activation);
+        let mut state = self.lock();
+        state.codes.push(activation.activation_code.clone());
+        state.homes.entry(home(account, region)).or_default().push(activation);
         Ok(answer)
     }
 

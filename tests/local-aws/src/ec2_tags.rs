@@ -24,8 +24,8 @@ pub(crate) fn instances(operation: &str, form: &str) -> Option<Vec<String>> {
     (!ids.is_empty() && ids.iter().all(|id| id.starts_with("i-"))).then_some(ids)
 }
 
-/// Service authorization reference: `aws:RequestTag/…`, `aws:TagKeys`. The instance that is calling is a
-/// property of its credentials.
+/// Service authorization reference: `aws:RequestTag/…`, `aws:TagKeys`; the ARN of the resource is added for each as
+/// `aws:ARN`, which EC2 has among the keys of a request. The instance that is calling is a property of its credentials.
 fn condition_keys(form: &str) -> Map<String, Value> {
     let pairs: Vec<(String, String)> = form_pairs(form).collect();
     let mut context = Map::new();

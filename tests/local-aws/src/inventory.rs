@@ -19,10 +19,11 @@ const JSON: [(&str, &str, &str, &str, &str); 5] = [
 ];
 
 /// Lists of query services, likewise.
-const QUERY: [(&str, &str, &str, &str, &str); 5] = [
+const QUERY: [(&str, &str, &str, &str, &str); 6] = [
     ("role", "iam", "ListRoles", "Roles", "RoleName"),
     ("instance profile", "iam", "ListInstanceProfiles", "InstanceProfiles", "InstanceProfileName"),
     ("alarm", "monitoring", "DescribeAlarms", "MetricAlarms", "AlarmName"),
+    ("dashboard", "monitoring", "ListDashboards", "DashboardEntries", "DashboardName"),
     ("topic", "sns", "ListTopics", "Topics", "TopicArn"),
     ("stack", "cloudformation", "DescribeStacks", "Stacks", "StackName"),
 ];
@@ -34,8 +35,8 @@ const REST: [(&str, &str, &str, &str, &str); 3] = [
     ("schedule", "scheduler", "/schedules", "Schedules", "Name"),
 ];
 
-/// Functions, roles, instance profiles, queues, log groups, rules, schedules, alarms, topics, buckets,
-/// parameters, activations, event source mappings and stacks of the client's account and Region, each as
+/// Functions, roles, instance profiles, queues, log groups, rules, schedules, alarms, dashboards, topics,
+/// buckets, parameters, activations, event source mappings and stacks of the client's account and Region, each as
 /// `kind name`. The first page of each list.
 pub async fn inventory(client: &Client) -> Result<BTreeSet<String>, AwsError> {
     let mut found = BTreeSet::new();

@@ -205,7 +205,7 @@ impl LocalAws {
     /// # Errors
     /// Where `MiniStack` is gone.
     pub fn set_tag_events(&self, on: bool) -> anyhow::Result<()> {
-        self.tell(&serde_json::json!({"tagEvents": on}))
+        self.tell(&serde_json::json!({"dials": {"tagEvents": on}}))
     }
 
     /// The organization that every account belongs to, for `aws:PrincipalOrgID`; at first none.
@@ -213,15 +213,25 @@ impl LocalAws {
     /// # Errors
     /// Where `MiniStack` is gone.
     pub fn set_organization(&self, id: &str) -> anyhow::Result<()> {
-        self.tell(&serde_json::json!({"organization": id}))?;
+        self.tell(&serde_json::json!({"dials": {"organization": id}}))?;
         if let Some(upstream) = self.edge.upstream() {
             upstream.access.forget();
         }
         Ok(())
     }
 
-    fn tell(&self, dials: &serde_json::Value) -> anyhow::Result<()> {
-        self.ministack.as_ref().map_or(Ok(()), |ministack| ministack.tell(dials))
+    /// Lets a parameter of Parameter Store have been written earlier than it was.
+    ///
+    /// # Errors
+    /// Where there is no such parameter, or `MiniStack` is gone.
+    pub fn age_parameter(&self, account: &str, region: &str, name: &str, by: Duration) -> anyhow::Result<()> {
+        let parameter = serde_json::json!({"account": account, "region": region, "name": name, "by": by.as_secs()});
+        self.tell(&serde_json::json!({"older": parameter}))
+            .with_context(|| format!("age {name} in {account}, {region}"))
+    }
+
+    fn tell(&self, told: &serde_json::Value) -> anyhow::Result<()> {
+        self.ministack.as_ref().map_or(Ok(()), |ministack| ministack.tell(told))
     }
 
     /// A client that acts as the root of `account` in `region`.

@@ -5,7 +5,7 @@ MiniStack's own evaluator and with any condition keys; iam:SimulatePrincipalPoli
 ContextEntries, permissions boundaries and session policies. It ends, with every function process it
 started, when the process that started it is gone. CloudFormation takes AWS::SSM::Document, for runbooks,
 and the edge may ask which roles Systems Manager could assume for an automation or a managed node. An
-instance gets the credentials of its profile.
+instance gets the credentials of its profile. A parameter can be made older.
 """
 
 import json
@@ -18,7 +18,7 @@ import time
 from ministack import app as ministack
 from ministack.core import iam_evaluator as evaluator
 from ministack.core.responses import get_account_id, get_region, set_request_account_id, set_request_region
-from ministack.services import ec2, iam, sts
+from ministack.services import ec2, iam, ssm, sts
 from ministack.services.cloudformation import provisioners
 
 from ministack_mended import allows_service, dials, mend, role_of
@@ -168,6 +168,14 @@ def instance_credentials(question):
     return {**answer, "profile": profile["Arn"], "role": role["RoleName"], "credentials": credentials}
 
 
+def older(question):
+    """Lets a parameter have been written earlier."""
+    set_request_account_id(question["account"])
+    set_request_region(question["region"])
+    ssm._parameters[question["name"]]["LastModifiedDate"] -= question["by"]
+    return {}
+
+
 # The handlers of AWS::SSM::Document.
 def create_document(logical_id, properties, stack):
     content = properties["Content"]
@@ -198,6 +206,8 @@ def answered(question):
         return {"assumable": service_may_assume(node["role"], node["account"], node["region"], A_NODE)}
     if "instance" in question:
         return instance_credentials(question)
+    if "older" in question:
+        return older(question["older"])
     if "dials" in question:
         dials.update(question["dials"])
         return dials

@@ -13,11 +13,13 @@ import json
 import logging
 import re
 import time
+import uuid
 
 from ministack.core import iam_evaluator as evaluator
 from ministack.core import responses
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, eventbridge, iam, lambda_svc, scheduler, sqs, sts
+from ministack.services.cloudformation import provisioners
 
 logger = logging.getLogger("local-aws")
 
@@ -248,6 +250,22 @@ def concurrency(limit):
     return limiting
 
 
+def query_definition_id(properties):
+    """Checks a saved query of Logs Insights, and gives it an id. Nothing is kept: nobody here can run one."""
+    for name in ("Name", "QueryString"):
+        if not isinstance(properties.get(name), str) or not properties[name]:
+            raise ValueError(f"{name} is required for AWS::Logs::QueryDefinition")
+    return str(uuid.uuid4())
+
+
+# A resource of CloudFormation that MiniStack does not know.
+QUERY_DEFINITION = {
+    "create": lambda logical_id, properties, stack: (query_definition_id(properties), {}),
+    "update": lambda physical_id, old, new, stack: (query_definition_id(new) and physical_id, {}),
+    "delete": lambda physical_id, properties: None,
+}
+
+
 def mend():
     """Puts everything in its place. Called once, before MiniStack serves."""
     for operation in ("CreateTags", "DeleteTags"):
@@ -262,5 +280,6 @@ def mend():
     eventbridge._invoke_target = to_allowed_queue(eventbridge._invoke_target)
     lambda_svc._sqs_esm_concurrency = concurrency(lambda_svc._sqs_esm_concurrency)
     sqs._receive_messages_for_esm = with_window(sqs._receive_messages_for_esm)
+    provisioners._RESOURCE_HANDLERS.setdefault("AWS::Logs::QueryDefinition", QUERY_DEFINITION)
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
     scheduler._SCHEDULE_TICK_INTERVAL = 1

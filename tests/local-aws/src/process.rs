@@ -71,16 +71,16 @@ impl MiniStack {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Tells `MiniStack`'s own process how a dial stands.
-    pub(crate) fn tell(&self, dials: &serde_json::Value) -> anyhow::Result<()> {
-        let body = serde_json::json!({"dials": dials}).to_string();
+    /// Tells `MiniStack`'s own process something, such as how a dial stands.
+    pub(crate) fn tell(&self, told: &serde_json::Value) -> anyhow::Result<()> {
+        let body = told.to_string();
         let request = format!(
             "POST /_local-aws/decide HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        match ask(self.port, &request).context("set a dial of MiniStack")? {
+        match ask(self.port, &request).context("tell MiniStack")? {
             Some(200) => Ok(()),
-            status => bail!("MiniStack answered {status:?} to a dial"),
+            status => bail!("MiniStack answered {status:?} to {body}"),
         }
     }
 

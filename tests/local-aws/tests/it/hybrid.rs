@@ -257,8 +257,9 @@ async fn an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone() {
     let policy = json!({"Statement": [
         {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": format!("arn:aws:ec2:*:{AGENCY}:instance/*"),
          "Condition": {"StringEquals": {"aws:ARN": "${ec2:SourceInstanceARN}"},
-                       "ForAllValues:StringEquals": {"aws:TagKeys": ["managedinstanceid"]}}},
-        {"Effect": "Allow", "Action": "ec2:DeleteTags", "Resource": "${ec2:SourceInstanceARN}"}]});
+                       "ForAllValues:StringEquals": {"aws:TagKeys": ["Name"]}}},
+        {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": "${ec2:SourceInstanceARN}",
+         "Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": ["managedinstanceid"]}}}]});
     role(&agency, "TagHubInstance", &ec2, &policy).await;
     let profile = [("InstanceProfileName", "TagHubInstance")];
     agency.query("iam", "CreateInstanceProfile", &profile).await.unwrap();
@@ -282,7 +283,9 @@ async fn an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone() {
         instance.query("ec2", "CreateTags", &params).await.map(drop)
     };
     tag(&own.instance_id, "managedinstanceid").await.unwrap();
-    for (id, key) in [(&own.instance_id, "Env"), (&other.instance_id, "managedinstanceid")] {
+    tag(&own.instance_id, "Name").await.unwrap();
+    let others = [(&own.instance_id, "Env"), (&other.instance_id, "managedinstanceid"), (&other.instance_id, "Name")];
+    for (id, key) in others {
         let denied = tag(id, key).await.unwrap_err();
         assert_eq!(denied.code, "UnauthorizedOperation", "{denied}");
         assert!(
@@ -292,13 +295,7 @@ async fn an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone() {
         );
     }
     let shown = agency.query("ec2", "DescribeTags", &[]).await.unwrap();
-    assert_eq!(shown["tagSet"].as_array().unwrap().len(), 1, "{shown}");
-    let untag = async |id: &str| {
-        let params = [("ResourceId.1", id), ("Tag.1.Key", "managedinstanceid")];
-        instance.query("ec2", "DeleteTags", &params).await.map(drop)
-    };
-    assert_eq!(untag(&other.instance_id).await.unwrap_err().code, "UnauthorizedOperation");
-    untag(&own.instance_id).await.unwrap();
+    assert_eq!(shown["tagSet"].as_array().unwrap().len(), 2, "{shown}");
     let forged = agency.clone().with_credentials(text("AccessKeyId"), "wrong", Some(text("Token")));
     let params = [("ResourceId.1", own.instance_id.as_str()), ("Tag.1.Key", "managedinstanceid"), ("Tag.1.Value", "x")];
     assert_eq!(forged.query("ec2", "CreateTags", &params).await.unwrap_err().code, "AuthFailure");

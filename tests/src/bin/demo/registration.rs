@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
+use tests::{ACTIVATION_PARAMETER, AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
 
 use crate::fleet::{self, Fleet};
 use crate::show;
@@ -24,13 +24,13 @@ pub(crate) async fn issue(world: &World) -> anyhow::Result<Vec<Value>> {
             text("expirationDate")
         ));
     }
-    let get = json!({"Name": "/tag-hub/activation"});
+    let get = json!({"Name": ACTIVATION_PARAMETER});
     for agency in [AGENCY_A, AGENCY_B] {
         for region in [HOME_REGION, SECOND_REGION] {
             let found = world.aws.client(agency, region).json("ssm", "GetParameter", &get).await?;
             ensure!(found["Parameter"]["Type"] == "SecureString", "the parameter is encrypted");
         }
-        show::note(&format!("{agency}: /tag-hub/activation is a SecureString in {HOME_REGION} and {SECOND_REGION}"));
+        show::note(&format!("{agency}: {ACTIVATION_PARAMETER} is a SecureString in {HOME_REGION} and {SECOND_REGION}"));
     }
     let second = world.issue_activations().await?;
     ensure!(second["counts"]["live"] == 2 && second["counts"]["created"] == 0, "nothing is made twice: {second}");
