@@ -4,13 +4,12 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
+use local_aws::Ec2Instance;
 use local_aws::machine::{Kind, Machine};
-use local_aws::stacks::{self, Outputs};
-use local_aws::{Ec2Instance, InvocationType};
 use serde_json::Value;
 
 use crate::instances::Enrolled;
-use crate::world::{HOME_REGION, World};
+use crate::world::World;
 
 /// The name of the instance profile in `cfn/instance-profile.yaml`.
 const PROFILE: &str = "TagHubInstance";
@@ -27,18 +26,9 @@ pub struct Onboarded {
 }
 
 impl World {
-    /// Deploys `cfn/instance-profile.yaml` in an agency.
-    pub async fn deploy_instance_profile(&self, agency: &str) -> anyhow::Result<Outputs> {
-        let text = self.paths().text("cfn/instance-profile.yaml")?;
-        let client = self.aws.client(agency, HOME_REGION);
-        let deployed = stacks::deploy(&client, "tag-hub-instance-profile", &text, &[]).await;
-        deployed.context("deploy cfn/instance-profile.yaml")
-    }
-
     /// Invokes activation-issuer for all agencies, and answers with its answer.
     pub async fn issue_activations(&self) -> anyhow::Result<Value> {
-        let event = Value::Object(serde_json::Map::new());
-        let answer = self.central().invoke("activation-issuer", InvocationType::RequestResponse, &event).await?;
+        let answer = self.issue(&Value::Object(serde_json::Map::new())).await?;
         ensure!(answer.function_error.is_none(), "activation-issuer failed: {}", answer.payload);
         Ok(answer.payload)
     }

@@ -155,7 +155,7 @@ impl Reader {
             let client = self.world.aws.client(agency, HOME_REGION);
             let answer = client.query("ec2", "DescribeInstances", &filter).await.unwrap();
             let reservations = answer["reservationSet"].as_array().into_iter().flatten();
-            for found in reservations.flat_map(|reservation| reservation["instancesSet"].as_array()).flatten() {
+            for found in reservations.filter_map(|reservation| reservation["instancesSet"].as_array()).flatten() {
                 let text = |name: &str| found[name].as_str().unwrap().to_owned();
                 let (account, region) = (agency.to_owned(), HOME_REGION.to_owned());
                 let instance = Ec2Instance { account, region, instance_id: text("instanceId") };

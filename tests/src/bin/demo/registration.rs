@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
+use tests::{ACTIVATION_PARAMETER, AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
 
 use crate::fleet::{self, Fleet};
 use crate::show;
@@ -24,13 +24,13 @@ pub(crate) async fn issue(world: &World) -> anyhow::Result<Vec<Value>> {
             text("expirationDate")
         ));
     }
-    let get = json!({"Name": "/tag-hub/activation"});
+    let get = json!({"Name": ACTIVATION_PARAMETER});
     for agency in [AGENCY_A, AGENCY_B] {
         for region in [HOME_REGION, SECOND_REGION] {
             let found = world.aws.client(agency, region).json("ssm", "GetParameter", &get).await?;
             ensure!(found["Parameter"]["Type"] == "SecureString", "the parameter is encrypted");
         }
-        show::note(&format!("{agency}: /tag-hub/activation is a SecureString in {HOME_REGION} and {SECOND_REGION}"));
+        show::note(&format!("{agency}: {ACTIVATION_PARAMETER} is a SecureString in {HOME_REGION} and {SECOND_REGION}"));
     }
     let second = world.issue_activations().await?;
     ensure!(second["counts"]["live"] == 2 && second["counts"]["created"] == 0, "nothing is made twice: {second}");
@@ -42,7 +42,8 @@ pub(crate) async fn issue(world: &World) -> anyhow::Result<Vec<Value>> {
 pub(crate) async fn register(world: &World) -> anyhow::Result<Fleet> {
     show::step("Instances are launched with the profile TagHubInstance, and register-instance runs on each");
     let start = Instant::now();
-    let fleet = fleet::launch(world).await?;
+    // It launches and registers all of them at once, which makes it large.
+    let fleet = Box::pin(fleet::launch(world)).await?;
     for line in fleet.printed[0].lines() {
         show::note(line);
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 use serde_json::{Value, json};
-use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
+use tests::{ACTIVATION_PARAMETER, AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
 
 use crate::fleet::Fleet;
 use crate::show;
@@ -20,7 +20,7 @@ pub(crate) async fn tell(world: &World, fleet: &Fleet, answers: &[Value]) -> any
     for machine in &fleet.machines {
         files(machine.root(), Path::new(""), &mut texts)?;
     }
-    let get = json!({"Name": "/tag-hub/activation"});
+    let get = json!({"Name": ACTIVATION_PARAMETER});
     for agency in [AGENCY_A, AGENCY_B] {
         for region in [HOME_REGION, SECOND_REGION] {
             let client = world.aws.client(agency, region);
@@ -38,13 +38,18 @@ pub(crate) async fn tell(world: &World, fleet: &Fleet, answers: &[Value]) -> any
         lines += logs(world, account, &mut texts).await?;
     }
 
+    ensure!(lines > 0, "there are logs to look through");
+
     let activations = world.aws.activations().list(CENTRAL, HOME_REGION);
     ensure!(activations.len() == 2, "an activation for each agency");
     for activation in &activations {
         let shown = texts.iter().find(|(_, text)| text.contains(&activation.activation_code));
         ensure!(shown.is_none(), "the code is in {:?}", shown.map(|(place, _)| place));
-        // The id is no secret and is found: so the search does look.
+        // So the search does look: the id is no secret and is found, and the code is in the one place that has it.
         ensure!(texts.iter().any(|(_, text)| text.contains(&activation.activation_id)), "the id is in the answers");
+        let open = world.activation_parameter(&activation.tags[hub::AGENCY_TAG_KEY], HOME_REGION).await?;
+        let value = open.as_ref().and_then(|parameter| parameter["Value"].as_str()).unwrap_or_default();
+        ensure!(value.contains(&activation.activation_code), "the code is in the parameter");
     }
     show::note(&format!(
         "not in {} places: answers, {lines} log lines, what register-instance printed, files of the machines, tags",

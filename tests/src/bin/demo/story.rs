@@ -47,7 +47,7 @@ pub(crate) async fn deploy_agency(world: &World, agency: &str, schedule: &str) -
 
 async fn deploy(world: &World) -> anyhow::Result<()> {
     show::step(
-        "Deploying: template.yaml in the central account, a grant, cfn/agency.yaml and the instance profile for each of two agencies",
+        "Deploying: the hub in the central account; in each of two agencies the collector and the instance profile",
     );
     let start = Instant::now();
     let regions = format!("{HOME_REGION},{SECOND_REGION}");
