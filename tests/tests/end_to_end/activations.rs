@@ -11,6 +11,7 @@ use tests::{ACTIVATION_PARAMETER, AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECO
 use crate::tags;
 
 const AGENCY_C: &str = "444444444444";
+const ORGANIZATION: &str = "o-0123456789";
 const WRITER: &str = "TagHubActivationWriter";
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -68,7 +69,7 @@ impl Hub {
     async fn held(&self, agency: &str) -> Activation {
         let mut held = BTreeSet::new();
         for region in &self.regions {
-            let parameter = self.world.activation_parameter(agency, region).await.unwrap().expect(agency);
+            let parameter = self.world.activation_parameter(agency, region).await.unwrap().unwrap();
             assert_eq!(parameter["Type"], "SecureString");
             held.insert(parameter["Value"].as_str().unwrap().to_owned());
         }
@@ -76,8 +77,7 @@ impl Hub {
         let stored: Value = serde_json::from_str(held.first().unwrap()).unwrap();
         assert_eq!((&stored["Region"], &stored["Account"]), (&json!(HOME_REGION), &json!(agency)));
         let mut own = self.activations(agency).into_iter();
-        let activation =
-            own.find(|activation| stored["ActivationId"] == *activation.activation_id).expect("it is live");
+        let activation = own.find(|activation| stored["ActivationId"] == *activation.activation_id).unwrap();
         assert_eq!(stored["ActivationCode"], *activation.activation_code);
         assert_eq!(activation.description.as_deref(), Some(format!("Tag Hub: agency {agency}").as_str()));
         assert_eq!(activation.default_instance_name.as_deref(), Some(format!("agency-{agency}").as_str()));
@@ -128,6 +128,8 @@ impl Hub {
             }
         }
         assert!(told.contains("activations checked") && told.contains("ActivationsLive"), "these are its logs: {told}");
+        let live = self.activations(AGENCY_A);
+        assert!(live.iter().any(|activation| told.contains(&activation.activation_id)), "ids are told: {told}");
         let codes = self.world.aws.activations().codes();
         assert!(codes.len() > 2);
         assert!(!codes.iter().any(|code| told.contains(code)), "a code is told: {told}");
@@ -212,8 +214,7 @@ async fn an_activation_is_made_once_renewed_in_time_and_deleted_when_nobody_need
 async fn damage_and_repair(hub: &Hub, others: &Activation) {
     let theirs = hub.world.activation_parameter(AGENCY_B, HOME_REGION).await.unwrap().unwrap();
     let theirs = theirs["Value"].as_str().unwrap();
-    let damages =
-        [(None, "missing"), (Some("nonsense"), "malformed"), (Some("{}"), "malformed"), (Some(theirs), "foreign")];
+    let damages = [(None, "missing"), (Some("nonsense"), "malformed"), (Some(theirs), "foreign")];
     for (value, reason) in damages {
         for (regions, writes) in [(&[SECOND_REGION][..], [0, 1, 0]), (&hub.regions, [1, 2, 0])] {
             let held = hub.held(AGENCY_A).await;
@@ -272,7 +273,12 @@ async fn trouble_in_one_agency_stops_no_other_and_leaves_nothing_behind() {
     assert_eq!(outcomes(&answer), served);
     assert_eq!(answer["agencies"][2]["errorCode"], "AccessDenied");
     assert!(hub.activations(AGENCY_C).is_empty());
-    hub.world.deploy_agency(AGENCY_C, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+    // With an organization that the central account is not in, and then is.
+    let parameters = [("ScheduleExpression", "rate(1 day)"), ("OrganizationId", ORGANIZATION)];
+    hub.world.deploy_agency(AGENCY_C, &parameters).await.unwrap();
+    let (_, answer) = hub.partly(json!({"agency": AGENCY_C})).await;
+    assert_eq!(answer["agencies"][0]["errorCode"], "AccessDenied");
+    hub.world.aws.set_organization(ORGANIZATION).unwrap();
     let answer = hub.well(json!({})).await;
     assert_eq!(outcomes(&answer), [(AGENCY_A, "live", ""), (AGENCY_B, "live", ""), (AGENCY_C, "renewed", "missing")]);
 

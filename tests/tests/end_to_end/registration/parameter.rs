@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use local_aws::Fault;
 use local_aws::machine::{Kind, Machine};
 use serde_json::{Value, json};
-use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION};
+use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, World};
 
 use super::site::{PROFILE, Site};
 
@@ -12,6 +13,7 @@ use super::site::{PROFILE, Site};
 async fn an_activation_that_is_none_is_told_and_the_next_run_with_a_better_one_registers() {
     let site = Site::new().await;
     refused_by_systems_manager(&site).await;
+    renewed_in_the_meantime(&site).await;
     refused_before_the_agent_is_touched(&site).await;
     the_tag_is_denied(&site).await;
 }
@@ -58,6 +60,30 @@ async fn refused_by_systems_manager(site: &Site) {
     assert!(machine.is_active());
     put(site, &right).await;
     registers(site, &machine).await;
+}
+
+/// The hub renews the activation between the refusal and the second look at the parameter.
+async fn renewed_in_the_meantime(site: &Site) {
+    let old = site.activation().await;
+    let id = old["ActivationId"].as_str().unwrap();
+    assert!(site.world.aws.activations().expire(CENTRAL, HOME_REGION, id, Duration::ZERO));
+    assert_eq!(site.renewed().await, "expired");
+    let new = site.activation().await;
+    put(site, &old).await;
+
+    let machine = site.machine(Kind::AmazonLinux).await;
+    let late = Fault::latency("ssm:GetParameter", Duration::from_secs(3)).account(AGENCY_A).skip(1).times(1);
+    let late = site.world.aws.faults().add(late);
+    let renewal = async {
+        let looks_again = |world: &World| world.aws.faults().fired(late) == 1;
+        site.world.eventually("it looks again", Duration::from_mins(1), looks_again).await.unwrap();
+        put(site, &new).await;
+    };
+    let (ran, ()) = tokio::join!(site.run(&machine, &[]), renewal);
+    assert_eq!((ran.code, &ran.line["outcome"]), (0, &json!("registered")), "{}", ran.said);
+    assert!(ran.said.contains("reading the activation again"), "{}", ran.said);
+    site.node(&machine).await;
+    site.world.aws.faults().clear();
 }
 
 /// The parameter itself says that it is of no use; nothing is changed then.

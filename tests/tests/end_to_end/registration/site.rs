@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use local_aws::machine::{Kind, Machine, launch};
 use serde_json::Value;
-use tests::{ACTIVATION_PARAMETER, AGENCY_A, CENTRAL, HOME_REGION, World};
+use tests::{AGENCY_A, CENTRAL, HOME_REGION, World};
 
 use crate::tags;
 
@@ -59,7 +59,10 @@ impl Site {
     pub(super) async fn new() -> Self {
         let own = std::env::current_exe().unwrap();
         let tool = own.ancestors().skip(1).take(2).map(|folder| folder.join("register-instance"));
-        let tool = tool.into_iter().find(|path| path.is_file()).expect("the workspace's binaries are built before");
+        let tool = tool
+            .into_iter()
+            .find(|path| path.is_file())
+            .unwrap_or_else(|| panic!("build the workspace's binaries before"));
         Self { world: World::deployed_for_registration().await.unwrap(), tool }
     }
 
@@ -149,14 +152,14 @@ impl Site {
 
     /// The node that a machine is, after a look at everything that makes it one.
     pub(super) async fn node(&self, machine: &Machine) -> String {
-        let registration = machine.registration().expect("it is registered");
+        let registration = machine.registration().unwrap();
         assert_eq!(registration.region, HOME_REGION, "nodes are in the Region of the hub");
         let node = registration.instance_id;
         assert_eq!(self.tag(machine).await.as_deref(), Some(node.as_str()), "the instance names its node");
         assert_eq!(self.world.tags(&node).get("tag-hub:agency").map(String::as_str), Some(AGENCY_A));
         assert!(machine.is_active(), "its agent runs");
-        let note = std::fs::read_to_string(machine.root().join("var/lib/tag-hub/registration.json")).unwrap();
-        assert!(note.contains(&node) && note.contains(&machine.instance().instance_id), "{note}");
+        let kept = std::fs::read_to_string(machine.root().join("var/lib/tag-hub/registration.json")).unwrap();
+        assert!(kept.contains(&node) && kept.contains(&machine.instance().instance_id), "{kept}");
         self.assert_nothing_keeps_a_code(machine.root());
         node
     }
@@ -194,7 +197,7 @@ impl Site {
     /// The activation in the agency's first Region.
     pub(super) async fn activation(&self) -> Value {
         let parameter = self.world.activation_parameter(AGENCY_A, HOME_REGION).await.unwrap();
-        serde_json::from_str(parameter.expect(ACTIVATION_PARAMETER)["Value"].as_str().unwrap()).unwrap()
+        serde_json::from_str(parameter.unwrap()["Value"].as_str().unwrap()).unwrap()
     }
 
     /// Sets a tag of a machine's instance as the agency would.
