@@ -226,7 +226,9 @@ impl Policy {
         let statements = document["Statement"].as_array_mut().unwrap();
         statements.retain(|statement| without.is_none() || statement["Sid"].as_str() != without);
         if !conditions {
-            statements.iter_mut().for_each(|statement| drop(statement.as_object_mut().unwrap().remove("Condition")));
+            for statement in statements {
+                statement.as_object_mut().unwrap().remove("Condition");
+            }
         }
         let document = document.to_string();
         let names = [("RoleName", self.role.as_str()), ("PolicyName", &self.name), ("PolicyDocument", &document)];

@@ -18,7 +18,8 @@ use tests::{AGENCY_A, AGENCY_B, CENTRAL, Enrolled, HOME_REGION, World};
 use crate::figures::Figures;
 
 const PERIODS: usize = 16;
-const LOG_GROUPS: [&str; 2] = ["/aws/lambda/ssm-tag-manager", "/aws/lambda/automation-fanout"];
+const LOG_GROUPS: [&str; 3] =
+    ["/aws/lambda/ssm-tag-manager", "/aws/lambda/automation-fanout", "/aws/lambda/activation-issuer"];
 const NOTE: &str = "Drawn by make dashboard from the metrics of a short run on the local AWS: each round of sweeps stands \
                     for a quarter of an hour.";
 
@@ -38,6 +39,9 @@ async fn main() -> anyhow::Result<()> {
         let fault = live(&world, &mut fleet, period).await?;
         for agency in [AGENCY_A, AGENCY_B] {
             world.sweep(agency, &json!({})).await?;
+        }
+        if period.is_multiple_of(4) {
+            world.central().invoke("activation-issuer", InvocationType::RequestResponse, &json!({})).await?;
         }
         if let Some(fault) = fault {
             world.aws.faults().remove(fault);

@@ -99,8 +99,10 @@ fn draw_lines(svg: &mut String, series: &[Series], area: &Area) {
         let mut points = String::new();
         for (at, value) in line.values.iter().enumerate() {
             let Some(value) = value else { continue };
-            let height = (plot_bottom - area.top - 12.0) * value / most;
-            let _ = write!(points, "{:.1},{:.1} ", area.left + step * count(at), plot_bottom - height);
+            let (x, y) = (area.left + step * count(at), plot_bottom - (plot_bottom - area.top - 12.0) * value / most);
+            let _ = write!(points, "{x:.1},{y:.1} ");
+            // A line of one point would not be seen.
+            let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\" fill=\"{colour}\"/>");
         }
         let _ = writeln!(
             svg,
