@@ -1,6 +1,6 @@
 //! The nodes of terminated instances, on the deployed templates.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use local_aws::InvocationType;
 use serde_json::{Value, json};
@@ -30,10 +30,11 @@ async fn ended(world: &World, count: usize) -> Vec<Enrolled> {
     fleet
 }
 
-/// Lets the mark of a node be as old as the grace asks for.
+/// Lets the mark of a node be as old as the grace asks for; where it has none, it gets a very old one.
 async fn age(world: &World, one: &Enrolled) {
-    let then = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - LONG_AGO;
-    let tags = json!([{"Key": hub::TERMINATED_TAG_KEY, "Value": then.as_secs().to_string()}]);
+    let marked = world.tags(&one.node).get(hub::TERMINATED_TAG_KEY).map_or(0, |mark| mark.parse().unwrap());
+    let then = u64::saturating_sub(marked, LONG_AGO.as_secs()).max(1);
+    let tags = json!([{"Key": hub::TERMINATED_TAG_KEY, "Value": then.to_string()}]);
     let request = json!({"ResourceType": "ManagedInstance", "ResourceId": one.node, "Tags": tags});
     world.central().json("ssm", "AddTagsToResource", &request).await.unwrap();
 }

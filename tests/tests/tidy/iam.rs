@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use regex::Regex;
 
 use crate::function::{CALLED_AS_ANOTHER, FUNCTIONS, actions_documented, operations_called};
-use crate::policy::{statements, statements_of};
+use crate::policy::{Statement, statements, statements_of};
 use crate::roles::{NEEDED_WITH_A_CALL, NeededWithACall, actions_needed};
 use crate::template::{Resource, templates};
 
@@ -33,7 +33,7 @@ fn a_role_taken_elsewhere_allows_what_is_called_with_it_and_nothing_else() {
         let named: Vec<_> = roles.filter(|role| role.properties["RoleName"] == called.role).collect();
         let [role] = named.as_slice() else { panic!("{} templates make the role {}", named.len(), called.role) };
         let statements = statements_of(role, "Policies");
-        let allowed: BTreeSet<&str> = statements.iter().map(|statement| statement.action()).collect();
+        let allowed: BTreeSet<&str> = statements.iter().map(Statement::action).collect();
         let with_it = CALLED_AS_ANOTHER.iter().filter(|other| other.role == called.role);
         assert_eq!(allowed, with_it.map(|other| other.operation).collect(), "{}: allowed, called", role.place());
     }

@@ -86,8 +86,11 @@ const TRUSTED_BY_NAME: [(&str, &[&str]); 5] = [
     ("ExecutionRole", &["arn:${AWS::Partition}:iam::${AdminAccountId}:root", "ssm.amazonaws.com"]),
 ];
 
-/// What is done with roles that no resource of their template acts as, and under which condition.
-const OF_OTHERS: [(&str, &[(Option<&str>, &str)]); 3] = [
+/// An action, with the condition under which it is there.
+type Permission = (Option<&'static str>, &'static str);
+
+/// What is done with roles that no resource of their template acts as.
+const OF_OTHERS: [(&str, &[Permission]); 3] = [
     // activation-issuer, from the central account.
     ("ActivationWriterRole", &[(None, "ssm:GetParameter"), (None, "ssm:PutParameter")]),
     // register-instance, on an instance.

@@ -50,7 +50,7 @@ impl Template {
         let mut body = as_json(body);
         let resources = body["Resources"].as_object().unwrap();
         body["Resources"] = Value::Object(resources.iter().flat_map(|(id, value)| unrolled(id, value)).collect());
-        Self { body, file, text }
+        Self { file, text, body }
     }
 
     /// The same without what is at a path, as [`Self::texts`] gives it.
