@@ -131,6 +131,24 @@ impl World {
         Ok(self.central().invoke("activation-issuer", InvocationType::RequestResponse, event).await?)
     }
 
+    /// All that a function has logged in an account, a line for each event.
+    pub async fn log(&self, account: &str, function: &str) -> anyhow::Result<String> {
+        let client = self.aws.client(account, HOME_REGION);
+        let mut ask = serde_json::json!({"logGroupName": format!("/aws/lambda/{function}")});
+        let mut log = String::new();
+        loop {
+            let page = client.json("logs", "FilterLogEvents", &ask).await?;
+            for event in page["events"].as_array().into_iter().flatten() {
+                log.push_str(event["message"].as_str().unwrap_or_default());
+                log.push('\n');
+            }
+            match page["nextToken"].as_str() {
+                Some(token) => ask["nextToken"] = serde_json::json!(token),
+                None => return Ok(log),
+            }
+        }
+    }
+
     /// What an agency's parameter holds in a Region, read as its root; `None` where it is not there.
     pub async fn activation_parameter(&self, agency: &str, region: &str) -> anyhow::Result<Option<Value>> {
         let ask = serde_json::json!({"Name": ACTIVATION_PARAMETER, "WithDecryption": true});

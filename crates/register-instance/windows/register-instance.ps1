@@ -111,8 +111,11 @@ function Get-RegisteredNode {
         $isEc2 = $answer -match '"instance-id"\s*:\s*"i-'
     }
     $hasVault = Test-Path -LiteralPath $Vault
-    $kept = Get-Field (Read-Json $Vault) 'instanceID'
-    if ($kept -and $kept -notmatch "^$NodePattern`$") { $kept = $null; $isUnknown = $true } else { $isUnknown = $false }
+    $record = Read-Json $Vault
+    $kept = Get-Field $record 'instanceID'
+    # A vault that cannot be read says nothing; an empty one says that there is no registration.
+    $isUnread = $hasVault -and -not $record -and (Get-Item -LiteralPath $Vault).Length -gt 0
+    if ($isUnread -or ($kept -and $kept -notmatch "^$NodePattern`$")) { $kept = $null; $isUnknown = $true } else { $isUnknown = $false }
     if ($answered -and $kept -and $answered -ne $kept) {
         Fail 10 "the agent answers $answered and keeps $kept. Nothing was changed. Restart the agent and run this again"
     }

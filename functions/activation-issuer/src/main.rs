@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use activation_issuer::aws::{AgencyParameters, CentralAccount, sdk_config};
 use activation_issuer::{Config, Invocation, IssueError, handle, metrics};
 use hub::{Timestamp, init_log};
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,7 +29,8 @@ async fn main() -> Result<(), Error> {
         };
         // Where there is no standard output there is no log to complain in either.
         let _ = metrics(&result).write(SystemTime::now(), level.as_deref(), std::io::stdout());
-        result.map_err(Diagnostic::from)
+        // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.
+        result
     }))
     .await
 }

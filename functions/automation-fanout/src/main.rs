@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use automation_fanout::{Config, Invocation, aws, handle, metrics};
-use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,7 +21,8 @@ async fn main() -> Result<(), Error> {
         let line = metrics(&result, executions.take_counts());
         // Where there is no standard output there is no log to complain in either.
         let _ = line.write(SystemTime::now(), level.as_deref(), std::io::stdout());
-        result.map_err(Diagnostic::from)
+        // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.
+        result
     }))
     .await
 }

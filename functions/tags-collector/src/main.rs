@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use aws_config::BehaviorVersion;
-use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn};
+use lambda_runtime::{LambdaEvent, run, service_fn};
 use serde_json::Value;
 use tags_collector::aws::Clients;
 use tags_collector::config::Config;
@@ -22,7 +22,8 @@ async fn main() -> anyhow::Result<()> {
         let Handled { result, metrics } = collector.handle(event).await;
         // Where there is no standard output there is no log to complain in either.
         let _ = metrics.write(SystemTime::now(), level.as_deref(), std::io::stdout());
-        result.map_err(Diagnostic::from)
+        // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.
+        result
     }))
     .await
     .map_err(anyhow::Error::from_boxed)

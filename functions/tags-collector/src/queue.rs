@@ -49,8 +49,10 @@ impl Change {
 pub struct Unsettled {
     /// Regions that were not read to their end, or of which a report was not taken.
     pub regions: BTreeSet<Region>,
-    /// Instances whose node may fare better the next time.
+    /// Instances whose node may fare better the next time, and those that are about to end.
     pub instance_ids: BTreeSet<String>,
+    /// Regions with a node that should carry the mark of a terminated instance and may not.
+    pub unmarked: BTreeSet<Region>,
 }
 
 /// The answer that Lambda asks for: the messages that have to come again.
@@ -149,7 +151,10 @@ impl Queue {
             unsettled.regions.contains(&instance.region) || unsettled.instance_ids.contains(instance.id.as_str())
         };
         let failed = self.messages.iter().filter(|message| match &message.change {
-            Ok(change) => change.instances().iter().any(is_open),
+            Ok(Change::Tags(instances)) => instances.iter().any(is_open),
+            Ok(Change::Ended(ended)) => {
+                ended.iter().any(|ended| is_open(ended) || unsettled.unmarked.contains(&ended.region))
+            }
             Err(_) => true,
         });
         QueueAnswer {
@@ -201,6 +206,7 @@ mod tests {
         let unsettled = Unsettled {
             regions: regions.iter().map(|region| region.parse().unwrap()).collect(),
             instance_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            unmarked: BTreeSet::new(),
         };
         queue.answer(&unsettled).batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
     }

@@ -62,6 +62,9 @@ pub struct Page {
     pub instances: Vec<Instance>,
     /// The instances that are terminated.
     pub terminated: Vec<Terminated>,
+    /// The instances that are about to end, where the ends of instances were asked for. EC2 may be behind its own
+    /// event, so they have to be looked at again.
+    pub ending: Vec<String>,
     /// What asks for the next page, if there is one.
     pub next_token: Option<String>,
 }
@@ -99,6 +102,7 @@ struct Reading {
     region_index: usize,
     instance_count: usize,
     terminated_count: usize,
+    ending: Vec<String>,
     found: HashSet<String>,
     result: Result<(), Failure>,
 }
@@ -134,8 +138,14 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     }
 
     async fn read(&self, scope: &Scope, region_index: usize, queue: &Sender<Filled>) -> Reading {
-        let mut reading =
-            Reading { region_index, instance_count: 0, terminated_count: 0, found: HashSet::new(), result: Ok(()) };
+        let mut reading = Reading {
+            region_index,
+            instance_count: 0,
+            terminated_count: 0,
+            ending: Vec::new(),
+            found: HashSet::new(),
+            result: Ok(()),
+        };
         let mut batcher = Batcher::new(Limits::of(self.invocation_type));
         reading.result = self.read_pages(scope, &mut reading, &mut batcher, queue).await;
         // What was read before an error is as true as ever.
@@ -180,6 +190,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
                         reading.found.extend(instance.ec2_instance_id);
                     }
                 }
+                reading.ending.extend(page.ending);
                 for instance in page.terminated {
                     if let Some(batch) = batcher.push_terminated(&instance, observed_at)? {
                         send(queue, Filled { region_index, batch }).await;
@@ -242,13 +253,15 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     }
 
     fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> Swept {
-        let Deliveries { mut regions, counts, terminated, attention, tags_dropped, retryable, unmarked } = deliveries;
+        let Deliveries { mut regions, counts, terminated, attention, tags_dropped, mut retryable, unmarked } =
+            deliveries;
         let mut not_found = unique(scope.regions.into_iter().flat_map(RegionScope::into_ids).collect());
         let mut unread_region_count = 0;
         for reading in readings {
             let region = &mut regions[reading.region_index];
             region.instances = reading.instance_count;
             region.terminated = reading.terminated_count;
+            retryable.extend(reading.ending);
             if let Err(error) = reading.result {
                 region.error = Some(error);
                 unread_region_count += 1;
@@ -256,8 +269,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
             not_found.retain(|id| !reading.found.contains(id.as_str()));
         }
         let incomplete = regions.iter().filter(|region| !region.is_complete());
-        let open = incomplete.map(|region| region.region.clone()).chain(unmarked);
-        let unsettled = Unsettled { regions: open.collect(), instance_ids: retryable };
+        let open = incomplete.map(|region| region.region.clone()).collect();
+        let unsettled = Unsettled { regions: open, instance_ids: retryable, unmarked };
         let (nodes, nodes_omitted) = attention.finish();
         let answer = SweepAnswer {
             account: self.account,

@@ -24,8 +24,8 @@ pub(crate) fn instances(operation: &str, form: &str) -> Option<Vec<String>> {
     (!ids.is_empty() && ids.iter().all(|id| id.starts_with("i-"))).then_some(ids)
 }
 
-/// Service authorization reference: `aws:RequestTag/…`, `aws:TagKeys`; the ARN of the resource is added for each as
-/// `aws:ARN`, which EC2 has among the keys of a request. The instance that is calling is a property of its credentials.
+/// Service authorization reference: `aws:RequestTag/…`, `aws:TagKeys`. The instance that is calling is a property of its
+/// credentials.
 fn condition_keys(form: &str) -> Map<String, Value> {
     let pairs: Vec<(String, String)> = form_pairs(form).collect();
     let mut context = Map::new();
@@ -44,11 +44,11 @@ fn condition_keys(form: &str) -> Map<String, Value> {
     context
 }
 
-/// The same with `aws:ARN`. The reference does not have it, but EC2 sets it to the ARN of the instance that the call is
-/// about, and policies that let an instance tag itself alone compare it with `${ec2:SourceInstanceARN}`.
-fn context_of(condition_keys: &Map<String, Value>, resource: &str) -> Map<String, Value> {
+/// The same with `ec2:InstanceID`, the instance that the call is about. With it as a variable, a policy lets an instance
+/// tag itself alone.
+fn context_of(condition_keys: &Map<String, Value>, instance_id: &str) -> Map<String, Value> {
     let mut context = condition_keys.clone();
-    context.insert("aws:ARN".to_owned(), json!(resource));
+    context.insert("ec2:InstanceID".to_owned(), json!(instance_id));
     context
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn perform(
             region: call.region.clone(),
             action: action.clone(),
             resource: resource.clone(),
-            context: context_of(&context, &resource),
+            context: context_of(&context, id),
             policy: None,
         };
         // A key that nobody was given is for MiniStack to refuse.

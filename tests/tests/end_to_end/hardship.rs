@@ -69,14 +69,18 @@ async fn a_region_that_fails_does_not_stop_the_others() {
     let world = World::deployed_with(&[], &[("CollectRegions", &regions)]).await.unwrap();
     let fleet = fleet(&world, 2).await;
     // The Region that is read second here; every attempt of the SDK fails.
-    world.enroll(AGENCY_A, SECOND_REGION, &[("Env", "PROD")]).await.unwrap();
+    world.enroll(AGENCY_A, SECOND_REGION, &[("Env", "PROD"), ("not#taken", "x")]).await.unwrap();
     let refusal = "You are not authorized to perform this operation.";
     let fault = Fault::error("ec2:DescribeInstances", 403, "UnauthorizedOperation", refusal).times(1);
     world.aws.faults().add(fault);
     let answer = world.sweep(AGENCY_A, &json!({})).await.unwrap();
     assert_eq!(answer.payload["errorType"], "PartialSweep", "{}", answer.payload);
     let message = answer.payload["errorMessage"].as_str().unwrap();
-    assert!(message.contains("UnauthorizedOperation"), "{message}");
+    assert!(message.contains("UnauthorizedOperation") && message.contains("PROD"), "{message}");
+    // The answer is for whoever asked. The log, where the runtime puts the error too, holds no value of a tag.
+    let log = world.log(AGENCY_A, "tags-collector").await.unwrap();
+    assert!(log.contains("PartialSweep") || log.contains("region not read to its end"), "these are its logs: {log}");
+    assert!(!log.contains("PROD"), "{log}");
     world.sweep_well(AGENCY_A).await.unwrap();
     assert!(all_are_right(&world, &fleet));
 }

@@ -21,7 +21,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     },
     Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
     Examples { parameter: "ActivationScheduleExpression", good: &[], bad: &[""] },
-    Examples { parameter: "RetireScheduleExpression", good: &[], bad: &[""] },
+    Examples {
+        parameter: "RetireScheduleExpression",
+        good: &["cron(0 3 * * ? *)", "cron(0 2 ? * SUN *)"],
+        bad: &["", "rate(1 day)", "cron(0 3 * * ?)"],
+    },
     Examples {
         parameter: "ActivationKmsKeyArn",
         good: &["", "arn:aws-us-gov:kms:us-gov-west-1:222222222222:key/mrk-0123456789abcdef0123456789abcdef"],
@@ -39,8 +43,9 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     },
     Examples {
         parameter: "FanoutScheduleExpression",
-        good: &["", "rate(7 days)", "cron(0 2 ? * SUN *)"],
-        bad: &[" ", "rate(0 days)", "at(2026-01-01T00:00:00)", "cron(0 2 ? * SUN)"],
+        good: &["", "cron(0 8 ? * MON-FRI *)", "cron(0 2 ? * SUN *)"],
+        // A rate would start the runbook as soon as the stack is deployed.
+        bad: &[" ", "rate(7 days)", "at(2026-01-01T00:00:00)", "cron(0 2 ? * SUN)"],
     },
     Examples {
         parameter: "FanoutScheduleInput",

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,8 +14,9 @@ use tokio::sync::watch;
 
 use super::{Machine, Output, Stop, process};
 
-/// Where the lock is. Whoever is first makes the file; it is never removed, as a second run may hold it open.
-const LOCK_FILE: &str = "/run/lock/tag-hub-register-instance";
+/// Where the lock is. Whoever is first makes the file; it is never removed, as a second run may hold it open. It is not
+/// in `/run/lock`, where everybody may make files, and for root alone: whoever may open it may hold the lock.
+const LOCK_FILE: &str = "/run/tag-hub-register-instance.lock";
 
 /// Where programs are looked for if the environment has no path, as under a bare cron or init.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -58,7 +59,7 @@ impl Machine for Local {
     fn lock(&self) -> io::Result<bool> {
         let path = self.at(LOCK_FILE);
         create_folder_of(&path)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
         match file.try_lock() {
             Ok(()) => {
                 *self.lock.borrow_mut() = Some(file);

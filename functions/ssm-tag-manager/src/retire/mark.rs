@@ -103,7 +103,11 @@ impl Marking<'_> {
     async fn mark_some(&self, nodes: &impl Retirable, sources: &[String], marked: &mut Marked) {
         let found = match self.deadline.call(nodes.find(SOURCE_TAG_KEY, sources)).await {
             Ok(found) => found,
-            Err(stopped) => return marked.add_stopped(&stopped, sources.len()),
+            Err(stopped) => {
+                let code = if let Stopped::Failed(error) = &stopped { error.code.as_str() } else { "DeadlineExceeded" };
+                tracing::warn!(count = sources.len(), code, "nodes of terminated instances not found");
+                return marked.add_stopped(&stopped, sources.len());
+            }
         };
         let named: BTreeSet<&String> = found.values().filter_map(|tags| tags.get(SOURCE_TAG_KEY)).collect();
         marked.counts.unknown += sources.iter().filter(|source| !named.contains(source)).count();

@@ -20,6 +20,7 @@ const PAGE_SIZE: i32 = 1000;
 /// back as the same node; one that is shutting down has an agent no more and is not gone yet.
 const STATES: [&str; 5] = ["pending", "running", "stopping", "stopped", TERMINATED];
 const TERMINATED: &str = "terminated";
+const SHUTTING_DOWN: &str = "shutting-down";
 
 /// Reads instances, in any Region.
 #[derive(Debug, Clone)]
@@ -53,7 +54,7 @@ impl Instances {
         self.read(region, filters, instance_ids, page_token).await
     }
 
-    /// Reads which of these instances (1 to 200) are terminated. Their tags are not asked for: EC2 takes them away.
+    /// Reads which of these instances (1 to 200) are terminated, and which are about to be. Their tags are not asked for: EC2 takes them away.
     ///
     /// # Errors
     /// What AWS answers after retries.
@@ -64,7 +65,7 @@ impl Instances {
         page_token: Option<String>,
     ) -> Result<Page, AwsError> {
         let filters = vec![
-            filter("instance-state-name", [TERMINATED]),
+            filter("instance-state-name", [TERMINATED, SHUTTING_DOWN]),
             filter("instance-id", instance_ids.iter().map(Ec2InstanceId::as_str)),
         ];
         let page = self.read(region, filters, instance_ids, page_token).await?;
@@ -116,17 +117,20 @@ fn page(output: DescribeInstancesOutput, asked_for: &[Ec2InstanceId]) -> Page {
     };
     let reservations = output.reservations.unwrap_or_default().into_iter();
     let instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()).filter(is_asked_for);
-    let (gone, living): (Vec<_>, Vec<_>) = instances.partition(is_terminated);
+    let (gone, there): (Vec<_>, Vec<_>) = instances.partition(|instance| is(instance, &InstanceStateName::Terminated));
+    let (ending, living): (Vec<_>, Vec<_>) =
+        there.into_iter().partition(|instance| is(instance, &InstanceStateName::ShuttingDown));
     let gone = gone.into_iter().filter_map(|instance| instance.instance_id);
     Page {
         instances: living.into_iter().filter_map(instance).collect(),
         terminated: gone.map(|ec2_instance_id| Terminated { ec2_instance_id }).collect(),
+        ending: ending.into_iter().filter_map(|instance| instance.instance_id).collect(),
         next_token: output.next_token.filter(|token| !token.is_empty()),
     }
 }
 
-fn is_terminated(instance: &aws_sdk_ec2::types::Instance) -> bool {
-    instance.state().and_then(|state| state.name()) == Some(&InstanceStateName::Terminated)
+fn is(instance: &aws_sdk_ec2::types::Instance, state: &InstanceStateName) -> bool {
+    instance.state().and_then(|state| state.name()) == Some(state)
 }
 
 /// None for an instance without the join key, which the filter keeps out.

@@ -27,6 +27,8 @@ struct FakeAws {
     instances: BTreeMap<&'static str, Vec<Instance>>,
     /// Instances that are gone; EC2 still shows the tags of some of them.
     ended: BTreeMap<&'static str, Vec<Ended>>,
+    /// Instances that are shutting down.
+    ending: Vec<String>,
     page_size: usize,
     page_takes: Duration,
     now: Cell<SystemTime>,
@@ -68,6 +70,7 @@ impl Default for FakeAws {
         Self {
             instances: BTreeMap::new(),
             ended: BTreeMap::new(),
+            ending: Vec::new(),
             page_size: 1000,
             page_takes: Duration::from_secs(1),
             now: Cell::new(UNIX_EPOCH + Duration::from_secs(NOW)),
@@ -119,6 +122,7 @@ impl Aws for &FakeAws {
         let end = all.len().min(start + self.page_size);
         Ok(Page {
             terminated: if start == 0 { self.ended(region, instance_ids, true) } else { Vec::new() },
+            ending: Vec::new(),
             instances: all[start..end].iter().map(|instance| (*instance).clone()).collect(),
             next_token: (end < all.len()).then(|| end.to_string()),
         })
@@ -132,7 +136,9 @@ impl Aws for &FakeAws {
     ) -> Result<Page, AwsError> {
         let read = Read { region: format!("{region}, ends"), ids: instance_ids.len(), token: page_token };
         self.reads.borrow_mut().push(read);
-        Ok(Page { terminated: self.ended(region, instance_ids, false), ..Page::default() })
+        let is_asked_for = |ending: &&String| instance_ids.iter().any(|id| id.as_str() == ending.as_str());
+        let ending = self.ending.iter().filter(is_asked_for).cloned().collect();
+        Ok(Page { terminated: self.ended(region, instance_ids, false), ending, ..Page::default() })
     }
 
     async fn report(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {

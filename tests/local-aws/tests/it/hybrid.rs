@@ -256,10 +256,8 @@ async fn an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone() {
     let ec2 = json!({"Statement": {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}});
     let policy = json!({"Statement": [
         {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": format!("arn:aws:ec2:*:{AGENCY}:instance/*"),
-         "Condition": {"StringEquals": {"aws:ARN": "${ec2:SourceInstanceARN}"},
-                       "ForAllValues:StringEquals": {"aws:TagKeys": ["Name"]}}},
-        {"Effect": "Allow", "Action": "ec2:CreateTags", "Resource": "${ec2:SourceInstanceARN}",
-         "Condition": {"ForAllValues:StringEquals": {"aws:TagKeys": ["managedinstanceid"]}}}]});
+         "Condition": {"ArnLike": {"ec2:SourceInstanceARN": format!("arn:aws:ec2:*:{AGENCY}:instance/${{ec2:InstanceID}}")},
+                       "ForAllValues:StringEquals": {"aws:TagKeys": ["Name", "managedinstanceid"]}}}]});
     role(&agency, "TagHubInstance", &ec2, &policy).await;
     let profile = [("InstanceProfileName", "TagHubInstance")];
     agency.query("iam", "CreateInstanceProfile", &profile).await.unwrap();

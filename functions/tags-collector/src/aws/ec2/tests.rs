@@ -88,7 +88,8 @@ async fn all_tags_are_carried_but_the_join_key() {
         ec2_instance_id: Some("i-0abcdef0123456789".to_owned()),
         tags: vec![tag("Env", "PROD"), tag("aws:cloudformation:stack-name", "web"), tag("Empty", "")],
     };
-    assert_eq!(page, Page { instances: vec![expected], terminated: vec![], next_token: Some("token-2".to_owned()) });
+    let next_token = Some("token-2".to_owned());
+    assert_eq!(page, Page { instances: vec![expected], next_token, ..Page::default() });
 }
 
 fn terminated_instance(id: &str, tags: &[(&str, Option<&str>)]) -> Ec2Instance {
@@ -119,23 +120,26 @@ async fn whether_instances_are_terminated_is_asked_without_their_tags() {
         .match_requests(|request| {
             filters(request)
                 == [
-                    ("instance-state-name", &["terminated".to_owned()][..]),
-                    ("instance-id", &["i-01234567".to_owned(), "i-89abcdef".to_owned()][..]),
+                    ("instance-state-name", &["terminated".to_owned(), "shutting-down".to_owned()][..]),
+                    ("instance-id", &["i-01234567", "i-89abcdef", "i-fedcba98"].map(str::to_owned)[..]),
                 ]
                 && request.next_token() == Some("token-2")
         })
         .then_output(|| {
             // Whatever the service makes of the filters, nobody else's end is reported, and no life.
-            let others = [ec2_instance("i-01234567", &[("managedinstanceid", Some("mi-0123456789abcdef0"))])];
+            let node = [("managedinstanceid", Some("mi-0123456789abcdef0"))];
+            let mut ending = ec2_instance("i-fedcba98", &[]);
+            ending.state = Some(InstanceState::builder().name(InstanceStateName::ShuttingDown).build());
+            let others = [ec2_instance("i-01234567", &node), ending];
             output(
                 None,
                 [&others[..], &[terminated_instance("i-89abcdef", &[]), terminated_instance("i-00000000", &[])]]
                     .concat(),
             )
         });
-    let ids = ["i-01234567", "i-89abcdef"].map(|id| id.parse().unwrap());
+    let ids = ["i-01234567", "i-89abcdef", "i-fedcba98"].map(|id| id.parse().unwrap());
     let page = instances(&[&rule]).terminated(&region("us-east-1"), &ids, Some("token-2".to_owned())).await;
-    assert_eq!(page, Ok(gone(&["i-89abcdef"])));
+    assert_eq!(page, Ok(Page { ending: vec!["i-fedcba98".to_owned()], ..gone(&["i-89abcdef"]) }));
 }
 
 #[tokio::test]

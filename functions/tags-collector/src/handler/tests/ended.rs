@@ -150,5 +150,15 @@ async fn an_end_comes_again_where_it_could_not_be_read_reported_or_marked() {
         Some(Ok(Some(answer)))
     };
     let unmarked = Failing { aws: &aws, page: no_page, report: unmarked };
-    assert_eq!(failed(unmarked, &aws, messages(&[&sample()])).await, ["m0"]);
+    let mut change = file(include_str!("../../../../../events/tags-collector/tag-change.json"));
+    change["resources"] = json!(["arn:aws:ec2:us-east-1:222222222222:instance/i-00000000000000001"]);
+    let payload = messages(&[&sample(), &change]);
+    assert_eq!(failed(unmarked, &aws, payload).await, ["m0"], "a change beside it is done");
+}
+
+#[tokio::test]
+async fn an_end_that_ec2_does_not_show_yet_comes_again() {
+    let aws = FakeAws { ending: vec![GONE.to_owned()], ..FakeAws::default() };
+    assert_eq!(failed(&aws, &aws, messages(&[&sample()])).await, ["m0"]);
+    assert!(aws.reports.borrow().is_empty());
 }
