@@ -27,6 +27,7 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages, rate: f64) -> an
         sweep.wall.as_secs_f64()
     );
     let counts = &sweep.answer["counts"];
-    anyhow::ensure!(counts["updated"] == INSTANCES, "every node is updated: {counts}");
+    let nodes = &sweep.answer["nodes"];
+    anyhow::ensure!(counts["updated"] == INSTANCES, "every node is updated: {counts}, {nodes}");
     Ok(())
 }
