@@ -16,7 +16,7 @@ mod world;
 
 pub use emulator::{Emulated, Emulator};
 pub use instances::Enrolled;
-pub use onboarding::{Onboarded, register_instance};
+pub use onboarding::{INSTANCE_PROFILE, Onboarded, register_instance};
 pub use paths::Paths;
 pub use session::{Failure, Session};
 pub use world::{ACTIVATION_PARAMETER, AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};

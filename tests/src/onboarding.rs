@@ -12,7 +12,7 @@ use crate::instances::Enrolled;
 use crate::world::World;
 
 /// The name of the instance profile in `cfn/instance-profile.yaml`.
-const PROFILE: &str = "TagHubInstance";
+pub const INSTANCE_PROFILE: &str = "TagHubInstance";
 
 /// An instance that has registered itself.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl World {
         kind: Kind,
         tags: &[(&str, &str)],
     ) -> anyhow::Result<Onboarded> {
-        let profile = [("IamInstanceProfile.Name", PROFILE)];
+        let profile = [("IamInstanceProfile.Name", INSTANCE_PROFILE)];
         let instance = self.launch_with(agency, region, &profile, tags).await?;
         let (account, region) = (agency.to_owned(), region.to_owned());
         let machine = Machine::new(&self.aws, kind, Ec2Instance { account, region, instance_id: instance })?;

@@ -133,18 +133,27 @@ impl World {
 
     /// All that a function has logged in an account, a line for each event.
     pub async fn log(&self, account: &str, function: &str) -> anyhow::Result<String> {
+        let events = self.log_events(account, &format!("/aws/lambda/{function}")).await?;
+        let lines = events.iter().map(|event| event["message"].as_str().unwrap_or_default());
+        Ok(lines.flat_map(|line| [line, "\n"]).collect())
+    }
+
+    /// All events of a log group of an account, none where it is not there.
+    pub async fn log_events(&self, account: &str, group: &str) -> anyhow::Result<Vec<Value>> {
         let client = self.aws.client(account, HOME_REGION);
-        let mut ask = serde_json::json!({"logGroupName": format!("/aws/lambda/{function}")});
-        let mut log = String::new();
+        let mut ask = serde_json::json!({"logGroupName": group});
+        let mut events = Vec::new();
         loop {
-            let page = client.json("logs", "FilterLogEvents", &ask).await?;
-            for event in page["events"].as_array().into_iter().flatten() {
-                log.push_str(event["message"].as_str().unwrap_or_default());
-                log.push('\n');
+            let mut page = match client.json("logs", "FilterLogEvents", &ask).await {
+                Err(error) if error.code == "ResourceNotFoundException" => return Ok(events),
+                page => page?,
+            };
+            if let Some(more) = page["events"].as_array_mut() {
+                events.append(more);
             }
             match page["nextToken"].as_str() {
                 Some(token) => ask["nextToken"] = serde_json::json!(token),
-                None => return Ok(log),
+                None => return Ok(events),
             }
         }
     }

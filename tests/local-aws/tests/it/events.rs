@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{AGENCY, BUCKET, CENTRAL, REGION, start, upload_function};
+use crate::support::{AGENCY, BUCKET, CENTRAL, REGION, role, start, upload_function};
 use local_aws::machine::launch;
 use local_aws::{Client, InvocationType, LocalAws, stacks};
 use serde_json::{Value, json};
@@ -139,13 +139,6 @@ async fn a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_q
 fn trust(condition: &Value) -> Value {
     json!({"Statement": {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{CENTRAL}:root")},
         "Action": "sts:AssumeRole", "Condition": condition}})
-}
-
-async fn role(client: &Client, name: &str, trust: &Value, policy: &Value) {
-    let params = [("RoleName", name), ("AssumeRolePolicyDocument", &trust.to_string())];
-    client.query("iam", "CreateRole", &params).await.unwrap();
-    let params = [("RoleName", name), ("PolicyName", "own"), ("PolicyDocument", &policy.to_string())];
-    client.query("iam", "PutRolePolicy", &params).await.unwrap();
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{AGENCY, CENTRAL, REGION, python, start};
+use crate::support::{AGENCY, CENTRAL, REGION, python, role, start};
 use local_aws::machine::{Fault, Kind, Machine, launch};
 use local_aws::{Client, Ec2Instance, ImdsState, LocalAws, NewNode, Options};
 use serde_json::{Value, json};
@@ -201,13 +201,6 @@ async fn a_metadata_service_that_is_off_late_or_too_far_away() {
     machine.imds().set_state(ImdsState::On);
     let (_, document, credentials) = metadata(machine.imds().endpoint());
     assert_eq!((&document["region"], &credentials["AccessKeyId"]), (&json!(REGION), &json!(AGENCY)));
-}
-
-async fn role(client: &Client, name: &str, trust: &Value, policy: &Value) {
-    let params = [("RoleName", name), ("AssumeRolePolicyDocument", &trust.to_string())];
-    client.query("iam", "CreateRole", &params).await.unwrap();
-    let params = [("RoleName", name), ("PolicyName", "own"), ("PolicyDocument", &policy.to_string())];
-    client.query("iam", "PutRolePolicy", &params).await.unwrap();
 }
 
 #[tokio::test]

@@ -104,23 +104,12 @@ async fn live(world: &World, fleet: &mut Vec<Enrolled>, period: usize) -> anyhow
 async fn logged(world: &World, seen: &mut BTreeSet<String>) -> anyhow::Result<Vec<String>> {
     let mut lines = Vec::new();
     for group in LOG_GROUPS {
-        let mut ask = json!({"logGroupName": group});
-        loop {
-            let answer = match world.central().json("logs", "FilterLogEvents", &ask).await {
-                Err(error) if error.code == "ResourceNotFoundException" => break,
-                answer => answer?,
-            };
-            for event in answer["events"].as_array().into_iter().flatten() {
-                let message = event["message"].as_str().unwrap_or_default();
-                // An EMF line has the time in milliseconds and the figures of one invocation.
-                let id = event["eventId"].as_str().unwrap_or(message);
-                if message.contains("_aws") && seen.insert(format!("{group} {id} {message}")) {
-                    lines.push(message.to_owned());
-                }
-            }
-            match answer["nextToken"].as_str() {
-                Some(token) => ask["nextToken"] = json!(token),
-                None => break,
+        for event in world.log_events(CENTRAL, group).await? {
+            let message = event["message"].as_str().unwrap_or_default();
+            // An EMF line has the time in milliseconds and the figures of one invocation.
+            let id = event["eventId"].as_str().unwrap_or(message);
+            if message.contains("_aws") && seen.insert(format!("{group} {id} {message}")) {
+                lines.push(message.to_owned());
             }
         }
     }

@@ -80,16 +80,9 @@ async fn logs(world: &World, account: &str, texts: &mut Texts) -> anyhow::Result
     let groups = client.json("logs", "DescribeLogGroups", &json!({})).await?;
     let mut lines = 0;
     for group in groups["logGroups"].as_array().into_iter().flatten() {
-        let mut ask = json!({"logGroupName": group["logGroupName"]});
-        loop {
-            let answer = client.json("logs", "FilterLogEvents", &ask).await?;
-            lines += answer["events"].as_array().map_or(0, Vec::len);
-            texts.push((format!("the logs {} of {account}", group["logGroupName"]), answer["events"].to_string()));
-            match answer.get("nextToken") {
-                Some(token) => ask["nextToken"] = token.clone(),
-                None => break,
-            }
-        }
+        let events = world.log_events(account, group["logGroupName"].as_str().unwrap_or_default()).await?;
+        lines += events.len();
+        texts.push((format!("the logs {} of {account}", group["logGroupName"]), Value::from(events).to_string()));
     }
     Ok(lines)
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use local_aws::Fault;
 use local_aws::machine::{Kind, Machine};
 use serde_json::{Value, json};
-use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, World};
+use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, INSTANCE_PROFILE, World};
 
-use super::site::{PROFILE, Site};
+use super::site::Site;
 
 #[tokio::test]
 async fn an_activation_that_is_none_is_told_and_the_next_run_with_a_better_one_registers() {
@@ -124,7 +124,7 @@ async fn the_tag_is_denied(site: &Site) {
     let agency = site.world.aws.client(AGENCY_A, HOME_REGION);
     let policy = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Deny", "Action": ["ec2:CreateTags"], "Resource": "*"}]});
-    let (role, name) = (("RoleName", PROFILE), ("PolicyName", "test"));
+    let (role, name) = (("RoleName", INSTANCE_PROFILE), ("PolicyName", "test"));
     agency.query("iam", "PutRolePolicy", &[role, name, ("PolicyDocument", &policy.to_string())]).await.unwrap();
     let (machine, before) = (site.machine(Kind::RedHat).await, site.nodes());
     let ran = site.run(&machine, &[]).await;

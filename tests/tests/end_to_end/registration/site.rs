@@ -6,11 +6,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use local_aws::machine::{Kind, Machine, launch};
 use serde_json::Value;
-use tests::{AGENCY_A, CENTRAL, HOME_REGION, World};
+use tests::{AGENCY_A, CENTRAL, HOME_REGION, INSTANCE_PROFILE, World};
 
 use crate::tags;
-
-pub(super) const PROFILE: &str = "TagHubInstance";
 
 /// A hub with one agency that can register.
 pub(super) struct Site {
@@ -68,7 +66,7 @@ impl Site {
 
     /// A machine of the agency in its first Region, with the instance profile.
     pub(super) async fn machine(&self, kind: Kind) -> Machine {
-        self.machine_in(kind, HOME_REGION, Some(PROFILE)).await
+        self.machine_in(kind, HOME_REGION, Some(INSTANCE_PROFILE)).await
     }
 
     pub(super) async fn machine_in(&self, kind: Kind, region: &str, profile: Option<&str>) -> Machine {

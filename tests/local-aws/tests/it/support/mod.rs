@@ -3,7 +3,8 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use local_aws::{LocalAws, Options, stacks};
+use local_aws::{Client, LocalAws, Options, stacks};
+use serde_json::Value;
 use zip::write::SimpleFileOptions;
 
 pub(crate) const CENTRAL: &str = "111111111111";
@@ -21,6 +22,14 @@ pub(crate) fn python() -> PathBuf {
 
 pub(crate) fn start() -> LocalAws {
     LocalAws::start(Options::new(python())).unwrap()
+}
+
+/// A role with one policy of its own.
+pub(crate) async fn role(client: &Client, name: &str, trust: &Value, policy: &Value) {
+    let params = [("RoleName", name), ("AssumeRolePolicyDocument", &trust.to_string())];
+    client.query("iam", "CreateRole", &params).await.unwrap();
+    let params = [("RoleName", name), ("PolicyName", "own"), ("PolicyDocument", &policy.to_string())];
+    client.query("iam", "PutRolePolicy", &params).await.unwrap();
 }
 
 /// The package, in the central account's bucket.
