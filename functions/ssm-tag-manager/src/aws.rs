@@ -23,11 +23,12 @@ use crate::handler::Nodes;
 use crate::pace::Pace;
 use crate::plan::Tags;
 
-/// How often one call is tried at most.
-const MAX_ATTEMPTS: u32 = 8;
-/// How long one attempt may take. The whole call is bounded by the invocation's budget.
+/// How often one call may fail. Throttling is no failure: the call goes again at the pace that it taught us, and the
+/// whole call is bounded by the invocation's budget.
+const MAX_FAILURES: u32 = 8;
+/// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The wait before the second attempt where the service failed or was busy; it doubles with each.
+/// The wait after the first failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
 /// The configuration of the clients. They do not try again by themselves: [`Calls`] does.
@@ -86,7 +87,7 @@ impl Calls {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let mut wait = FIRST_WAIT;
-        let mut attempt = 1;
+        let mut failures = 0;
         loop {
             let slot = pace.borrow_mut().slot(Instant::now());
             tokio::time::sleep_until(slot).await;
@@ -99,21 +100,18 @@ impl Calls {
                 }
                 Err(error) => AwsError::from_sdk(operation, &error),
             };
-            let is_rate = error.is_throttling();
-            if is_rate {
+            if error.is_throttling() {
                 self.count(CallCounts { calls: 0, throttles: 1 });
                 pace.borrow_mut().throttled(Instant::now(), went_out);
-            } else {
-                pace.borrow_mut().answered(Instant::now());
+                continue;
             }
-            if !error.retryable || attempt == MAX_ATTEMPTS {
+            pace.borrow_mut().answered(Instant::now());
+            failures += 1;
+            if !error.retryable || failures == MAX_FAILURES {
                 return Err(error);
             }
-            if !is_rate {
-                tokio::time::sleep(wait).await;
-                wait *= 2;
-            }
-            attempt += 1;
+            tokio::time::sleep(wait).await;
+            wait *= 2;
         }
     }
 

@@ -108,6 +108,36 @@ async fn a_throttled_call_is_tried_again() {
     assert_eq!(calls.take_counts(), CallCounts::default(), "each invocation counts its own");
 }
 
+#[tokio::test(start_paused = true)]
+async fn throttling_never_uses_up_the_attempts() {
+    let rule = mock!(SsmClient::add_tags_to_resource)
+        .sequence()
+        .http_status(400, Some(error_body("ThrottlingException")))
+        .times(50)
+        .output(|| AddTagsToResourceOutput::builder().build())
+        .build();
+    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
+    nodes.set(&node(), &Tags::new()).await.unwrap();
+    assert_eq!(calls.take_counts(), CallCounts { calls: 51, throttles: 50 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_keeps_failing_is_given_up_after_eight_failures() {
+    let rule = mock!(SsmClient::add_tags_to_resource)
+        .sequence()
+        .http_status(400, Some(error_body("ThrottlingException")))
+        .times(3)
+        .http_status(400, Some(error_body("TooManyUpdates")))
+        .times(20)
+        .build();
+    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
+    let error = nodes.set(&node(), &Tags::new()).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.retryable), ("TooManyUpdates", true));
+    assert_eq!(calls.take_counts(), CallCounts { calls: 11, throttles: 3 });
+}
+
 #[tokio::test]
 async fn a_refusal_keeps_its_code_and_is_not_tried_again() {
     for (code, retryable) in

@@ -250,7 +250,7 @@ async fn two_instances_that_name_one_node_change_nothing() {
 
 #[tokio::test]
 async fn what_is_measured_is_known_also_where_the_report_has_to_come_again() {
-    let account = account().with_fault(Fault::on_set(NODE, "ThrottlingException", true));
+    let account = account().with_fault(Fault::on_set(NODE, "TooManyUpdates", true));
     let config = config("{}", "enforce");
     let handled = handle(&config, &account, &invocation(AGENCY_ARN), &sample("asynchronous")).await;
     assert!(handled.result.is_err());
@@ -271,11 +271,11 @@ async fn a_time_far_ahead_counts_as_now() {
 
 #[tokio::test]
 async fn one_node_that_fails_does_not_stop_the_others() {
-    let account = account().with_fault(Fault::on_set(NODE, "ThrottlingException", true));
+    let account = account().with_fault(Fault::on_set(NODE, "TooManyUpdates", true));
     let answer = send(&account, &sample("report")).await.unwrap();
     assert_eq!((answer.counts.updated, answer.counts.failed, answer.counts.rejected), (1, 1, 1));
     let failed = serde_json::to_value(&answer.nodes[0]).unwrap();
-    assert_eq!(failed["code"], "ThrottlingException");
+    assert_eq!(failed["code"], "TooManyUpdates");
     assert_eq!(failed["retryable"], true);
     assert_eq!(account.tags(NODE_2)["Env"], "TEST");
 }
@@ -310,7 +310,7 @@ async fn a_node_that_went_away_in_between_is_unknown() {
 
 #[tokio::test]
 async fn without_a_reader_what_can_be_tried_again_is_an_error() {
-    let account = account().with_fault(Fault::on_set(NODE, "ThrottlingException", true));
+    let account = account().with_fault(Fault::on_set(NODE, "TooManyUpdates", true));
     let error = send(&account, &sample("asynchronous")).await.unwrap_err();
     assert!(error.to_string().starts_with("1 of 3 nodes have to be tried again: "), "{error}");
     assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "Incomplete");

@@ -55,7 +55,7 @@ fn node(outcome: Outcome, dropped: &[DropReason]) -> NodeAnswer {
 /// A report with a node for every outcome.
 fn answer() -> Answer {
     let rejected = |reason| node(Outcome::Rejected { reason }, &[]);
-    let failed = Outcome::Failed { code: "ThrottlingException".into(), message: "no".into(), retryable: true };
+    let failed = Outcome::Failed { code: "TooManyUpdates".into(), message: "no".into(), retryable: true };
     Answer {
         agency: Some("222222222222".parse().unwrap()),
         dry_run: false,

@@ -18,7 +18,7 @@ async fn a_report_that_was_not_finished_is_tried_again() {
         let node = enrolled.node.clone();
         move |world: &World| world.plain_tags(&node) == tags(&[("Env", value)])
     };
-    // Eight attempts are all that an invocation makes.
+    // Eight failures are all that a call takes.
     let busy = Fault::error("ssm:AddTagsToResource", 400, "TooManyUpdates", "busy").times(8);
     world.aws.faults().add(busy);
     let answer = world.sweep_well(AGENCY_A).await.unwrap();
@@ -43,7 +43,7 @@ async fn a_report_that_is_given_up_on_ends_in_the_failure_queue() {
     let queue = client.json("sqs", "GetQueueUrl", &name).await.unwrap()["QueueUrl"].clone();
     let receive = json!({"QueueUrl": queue, "WaitTimeSeconds": 20});
     let mut message = Value::Null;
-    // Three invocations of eight attempts each come before.
+    // Three invocations of eight failures each come before.
     for _ in 0..4 {
         message = client.json("sqs", "ReceiveMessage", &receive).await.unwrap()["Messages"][0].clone();
         if !message.is_null() {

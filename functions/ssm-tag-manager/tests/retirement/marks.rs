@@ -196,7 +196,7 @@ async fn a_node_that_the_same_report_names_alive_is_not_marked() {
 
 #[tokio::test]
 async fn a_failure_with_one_node_is_its_own_and_asks_for_another_try() {
-    let account = fleet().with_fault(Fault::on_set(NODE, "ThrottlingException", true));
+    let account = fleet().with_fault(Fault::on_set(NODE, "TooManyUpdates", true));
     let second = SOURCE.replace("6789", "678a");
     account.change(NODE_2, |tags| drop(tags.insert("tag-hub:source".to_owned(), second)));
     let mut event = gone(&["i-0abcdef0123456789", "i-0abcdef012345678a"]);

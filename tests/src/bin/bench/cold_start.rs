@@ -25,8 +25,8 @@ pub(crate) fn measure(emulator: &Emulator, packages: &Packages) -> anyhow::Resul
 }
 
 fn rounds(emulator: &Emulator, packages: &Packages, what: &str, bundle: Option<&str>) -> anyhow::Result<()> {
-    let packages = [&packages.echo, &packages.collector, &packages.manager, &packages.fanout];
-    let mut rounds: [Vec<f64>; 4] = Default::default();
+    let packages = packages.all();
+    let mut rounds: [Vec<f64>; 5] = Default::default();
     // Taking turns keeps a slow moment of the machine from falling on one function alone.
     for _ in 0..ROUNDS {
         for (times, package) in rounds.iter_mut().zip(packages) {
@@ -57,6 +57,10 @@ fn init_ms(emulator: &Emulator, package: &Package, bundle: Option<&str>) -> anyh
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
         ("MANAGER_FUNCTION_ARN", manager),
         ("AUTOMATION_ADMINISTRATION_ROLE_ARN", administration),
+        ("MANAGER_FUNCTION_NAME", "ssm-tag-manager"),
+        ("WRITER_ROLE_NAME", "TagHubActivationWriter"),
+        ("NODE_ROLE", "tag-hub-managed-node"),
+        ("PARAMETER_NAME", "/tag-hub/activation"),
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .to_vec();

@@ -24,7 +24,7 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Resul
         ("AUTOMATION_ADMINISTRATION_ROLE_ARN", &role),
     ];
     let host = Host::start(&packages.fanout.bootstrap, 1, Duration::from_mins(15), &environment).await?;
-    println!("\n### Fan-out over {ACCOUNTS} accounts and {REGIONS} Regions\n");
+    println!("### Fan-out over {ACCOUNTS} accounts and {REGIONS} Regions\n");
     println!(
         "| action | starts | account-Region pairs | calls of AWS | wall time | peak memory |\n|---|---|---|---|---|---|"
     );
@@ -41,6 +41,7 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Resul
         let memory = host.peak_memory_mb()?;
         println!("| {action} | {} | {pairs} | {calls} | {wall:.2} s | {memory:.1} MB |", planned.len());
     }
+    println!();
     Ok(())
 }
 

@@ -36,6 +36,6 @@ async fn main() -> anyhow::Result<()> {
     package::print(&packages);
     cold_start::measure(&emulator, &packages)?;
     scale::measure(&paths, &packages, &arguments.sizes).await?;
-    throughput::measure(&paths, &packages, arguments.rate).await?;
-    fanout::measure(&paths, &packages).await
+    fanout::measure(&paths, &packages).await?;
+    throughput::measure(&paths, &packages, arguments.rate).await
 }

@@ -11,6 +11,7 @@ pub(crate) struct Packages {
     pub(crate) collector: Package,
     pub(crate) manager: Package,
     pub(crate) fanout: Package,
+    pub(crate) issuer: Package,
     pub(crate) echo: Package,
 }
 
@@ -20,6 +21,13 @@ pub(crate) struct Package {
     pub(crate) bootstrap: PathBuf,
     zipped_bytes: u64,
     binary_bytes: u64,
+}
+
+impl Packages {
+    /// All of them, the one that the others are compared with first.
+    pub(crate) fn all(&self) -> [&Package; 5] {
+        [&self.echo, &self.collector, &self.manager, &self.fanout, &self.issuer]
+    }
 }
 
 pub(crate) fn unpack(paths: &Paths, emulator: &Emulator) -> anyhow::Result<Packages> {
@@ -33,13 +41,14 @@ pub(crate) fn unpack(paths: &Paths, emulator: &Emulator) -> anyhow::Result<Packa
         collector: unpack("tags-collector")?,
         manager: unpack("ssm-tag-manager")?,
         fanout: unpack("automation-fanout")?,
+        issuer: unpack("activation-issuer")?,
         echo: unpack("bare-echo")?,
     })
 }
 
 pub(crate) fn print(packages: &Packages) {
     println!("### Packages\n\n| function | zipped | binary | target |\n|---|---|---|---|");
-    for package in [&packages.collector, &packages.manager, &packages.fanout, &packages.echo] {
+    for package in packages.all() {
         let (zipped, binary) = (megabytes(package.zipped_bytes), megabytes(package.binary_bytes));
         println!("| {} | {zipped:.1} MB | {binary:.1} MB | at most {LIMIT_MB} MB zipped |", package.name);
     }
