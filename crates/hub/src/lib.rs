@@ -1,15 +1,13 @@
 //! The vocabulary that the functions of Tag Hub share.
 //!
 //! Types for the things that cross an account boundary (account, Region, function ARN, ids, tags), the
-//! reserved tag keys, the report that a collector sends, the answer that the manager gives, the one reading of
-//! an AWS SDK error, and the form of a metric and of a log line. Parsers are strict and say what they expected. Nothing in here decides
-//! anything about a single function, talks to AWS or reads the clock.
+//! reserved tag keys, the report that a collector sends, the answer that the manager gives, and the one reading of
+//! an AWS SDK error. Parsers are strict and say what they expected. Nothing in here decides anything about a single
+//! function, talks to AWS or reads the clock.
 
 mod arn;
 mod aws_error;
 mod ids;
-mod log;
-mod metrics;
 mod outcome;
 mod report;
 mod reserved;
@@ -19,8 +17,6 @@ mod wire;
 pub use arn::{AGENCY_ALIAS_PREFIX, FunctionArn};
 pub use aws_error::AwsError;
 pub use ids::{AccountId, Ec2InstanceId, Invalid, ManagedInstanceId, Region};
-pub use log::init_log;
-pub use metrics::{Breakdown, CallCounts, METRIC_NAMESPACE, Metric, Metrics, Unit};
 pub use outcome::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, TerminatedCounts};
 pub use report::{Instance, REPORT_VERSION, Report, Tag, Terminated};
 pub use reserved::{

@@ -5,9 +5,10 @@ use std::time::SystemTime;
 
 use activation_issuer::aws::{AgencyParameters, CentralAccount, sdk_config};
 use activation_issuer::{Config, Invocation, IssueError, handle, metrics};
-use hub::{Timestamp, init_log};
+use hub::Timestamp;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
+use telemetry::init_log;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {

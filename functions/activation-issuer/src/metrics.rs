@@ -1,6 +1,6 @@
 //! The metrics of an invocation. Pure: what happened comes in, a list goes out.
 
-use hub::{Metric, Metrics};
+use telemetry::{Metric, Metrics};
 
 use crate::answer::Answer;
 use crate::error::IssueError;

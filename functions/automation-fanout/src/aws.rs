@@ -10,7 +10,8 @@ use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::StopType as SdkStopType;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use hub::{AwsError, CallCounts};
+use hub::AwsError;
+use telemetry::CallCounts;
 
 use self::tally::Tally;
 use crate::event::StopType;

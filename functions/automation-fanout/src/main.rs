@@ -10,7 +10,7 @@ use serde_json::Value;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    hub::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
+    telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&aws::sdk_config().await));

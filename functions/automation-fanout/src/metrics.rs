@@ -1,6 +1,6 @@
 //! The metrics of an invocation. Pure: what happened comes in, a list goes out.
 
-use hub::{CallCounts, Metric, Metrics};
+use telemetry::{CallCounts, Metric, Metrics};
 
 use crate::answer::{Answer, StartAnswer};
 use crate::error::FanoutError;

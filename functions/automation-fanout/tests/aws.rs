@@ -15,7 +15,8 @@ use aws_sdk_ssm::operation::start_automation_execution::{
 use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionOutput;
 use aws_sdk_ssm::types;
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
-use hub::{CallCounts, Tag};
+use hub::Tag;
+use telemetry::CallCounts;
 
 const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 const TOKEN: &str = "8f1d6f0a-0000-4000-8000-000000000000";

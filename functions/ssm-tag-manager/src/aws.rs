@@ -16,7 +16,8 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
-use hub::{AwsError, CallCounts, FunctionArn, ManagedInstanceId};
+use hub::{AwsError, FunctionArn, ManagedInstanceId};
+use telemetry::CallCounts;
 use tokio::time::Instant;
 
 use crate::handler::Nodes;

@@ -12,7 +12,7 @@ use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    hub::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
+    telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = sdk_config().await;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hub::{Breakdown, CallCounts, Metric, Metrics, NodeAnswer, Outcome, Rejection, Timestamp};
+use hub::{NodeAnswer, Outcome, Rejection, Timestamp};
+use telemetry::{Breakdown, CallCounts, Metric, Metrics};
 
 use crate::handler::Handled;
 use crate::respond::Responded;

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use hub::{AccountId, FunctionArn, Metrics, WireError};
+use hub::{AccountId, FunctionArn, WireError};
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::Serialize;
 use serde_json::Value;
+use telemetry::Metrics;
 
 use crate::answer::SweepAnswer;
 use crate::config::{Config, InvocationType};

@@ -13,7 +13,7 @@ use tags_collector::handler::{Collector, Handled};
 #[expect(clippy::disallowed_methods, reason = "this is where the environment and the clock are read")]
 async fn main() -> anyhow::Result<()> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    hub::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
+    telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config = Config::from_lookup(|name| std::env::var(name).ok())?;
     let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let clients = Clients::new(&sdk, &config);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hub::{Metric, Metrics};
+use telemetry::{Metric, Metrics};
 
 use crate::answer::RegionAnswer;
 use crate::event::Event;

@@ -10,7 +10,8 @@ use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomat
 use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionError;
 use aws_sdk_ssm::operation::start_automation_execution::StartAutomationExecutionError;
 use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionError;
-use hub::{AwsError, CallCounts};
+use hub::AwsError;
+use telemetry::CallCounts;
 
 /// What was sent, and what of it was throttled. Clones count together.
 #[derive(Debug, Clone, Default)]

@@ -43,12 +43,15 @@ async fn every_metric_is_there_even_where_nothing_happened() {
     for payload in [json!({"dryRun": true}), json!({"regions": ["mars"]}), json!({"Records": []})] {
         let metrics = measure(&aws, &aws, payload).await;
         let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
-        assert_eq!(found, names.map(|name| (name, hub::Unit::Count, 0)));
+        assert_eq!(found, names.map(|name| (name, telemetry::Unit::Count, 0)));
         assert_eq!(metrics.breakdown, None);
     }
     let metrics = measure(&aws, &aws, json!({})).await;
     let last = metrics.metrics.last().unwrap();
-    assert_eq!((last.name, last.unit, value(&metrics, "Sweeps")), ("SweepDuration", hub::Unit::Milliseconds, Some(1)));
+    assert_eq!(
+        (last.name, last.unit, value(&metrics, "Sweeps")),
+        ("SweepDuration", telemetry::Unit::Milliseconds, Some(1))
+    );
 }
 
 #[tokio::test]

@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hub::Timestamp;
 use serde::Serialize;
-
-use crate::Timestamp;
 
 /// The namespace of all metrics.
 pub const METRIC_NAMESPACE: &str = "TagHub";
