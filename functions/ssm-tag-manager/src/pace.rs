@@ -3,7 +3,8 @@
 //! Nothing is held back until the service throttles. From then on calls are spaced evenly. The service is taken to
 //! keep a token bucket, as AWS does where it describes its throttling. It has none left when it throttles, so what it
 //! answered from one throttling to the next is what it refilled in that time, whatever the pace was. A little less
-//! than that is the next pace; windows without throttling raise it in growing steps.
+//! than that is the next pace; windows without throttling raise it in growing steps. Where the pace turns out to be far
+//! off, as when the service answered nothing for some seconds, the rate is learned anew, in large steps.
 
 use std::time::Duration;
 
@@ -24,11 +25,13 @@ const TELLING_REFUSALS: f64 = 16.0;
 const LEAST_OF_ANSWERED: f64 = 0.9;
 /// How much of the pace is kept at least where it is far off.
 const LEAST_KEPT: f64 = 0.25;
+/// Below this share of the pace, what was found is no rate to settle on: it may be a short trouble of the service.
+const FAR_OFF: f64 = 0.35;
 /// The first step upwards after throttling; each window without doubles it.
 const FIRST_STEP: f64 = 0.005;
 /// Larger steps would run far past the rate on what the service saved up in the meantime.
 const LARGEST_STEP: f64 = 0.1;
-/// The steps before the rate was found for the first time.
+/// The steps while the rate is learned.
 const LEARNING_STEP: f64 = 0.5;
 /// A window is a second long, or longer where calls are few: it takes some to tell a rate.
 const WINDOW: Duration = Duration::from_secs(1);
@@ -41,7 +44,7 @@ const CATCH_UP: Duration = Duration::from_millis(500);
 pub(crate) struct Pace {
     /// Calls a second; absent until the service throttled for the first time.
     rate: Option<f64>,
-    /// True until the rate was found for the first time.
+    /// True until the rate was found, and again where it turned out to be far off.
     is_learning: bool,
     step: f64,
     next_slot: Instant,
@@ -124,8 +127,8 @@ impl Pace {
         } else {
             return;
         };
-        self.is_learning = false;
-        self.step = FIRST_STEP;
+        self.is_learning = found < rate * FAR_OFF;
+        self.step = if self.is_learning { LEARNING_STEP } else { FIRST_STEP };
         self.set((found * BACK_OFF).max(SLOWEST), now);
     }
 

@@ -171,15 +171,19 @@ async fn an_update_brings_new_code_and_new_behaviour_and_goes_back() {
     assert!(status.unwrap().success());
     let package = std::fs::read(folder.path().join("tags-collector.zip")).unwrap();
     stacks::upload(&client, "tag-hub-code-222222222222", "second.zip", package).await.unwrap();
-    world.deploy_agency(AGENCY_A, &[("CodeKey", "second.zip"), ("ScheduleExpression", "rate(2 hours)")]).await.unwrap();
+    let changes =
+        [("CodeKey", "second.zip"), ("ScheduleExpression", "cron(0 3 * * ? *)"), ("FlexibleWindowMinutes", "45")];
+    world.deploy_agency(AGENCY_A, &changes).await.unwrap();
     assert_ne!(code_sum(&client).await, first, "the function still has its first package");
-    assert_eq!(schedule(&client).await, "rate(2 hours)");
+    let flexible = json!({"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 45});
+    assert_eq!(schedule(&client).await, ("cron(0 3 * * ? *)".to_owned(), flexible));
     world.deploy_central(&[("TagPolicy", r#"{"include": ["Role"]}"#)]).await.unwrap();
     world.sweep_well(AGENCY_A).await.unwrap();
     assert_eq!(world.plain_tags(&enrolled.node), tags(&[("Role", "web")]));
 
     world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
-    assert_eq!((code_sum(&client).await, schedule(&client).await), (first, "rate(1 day)".to_owned()));
+    assert_eq!(code_sum(&client).await, first);
+    assert_eq!(schedule(&client).await, ("rate(1 day)".to_owned(), json!({"Mode": "OFF"})));
     world.deploy_central(&[("TagPolicy", "{}")]).await.unwrap();
     world.sweep_well(AGENCY_A).await.unwrap();
     assert_eq!(world.plain_tags(&enrolled.node), tags(&[("Env", "PROD"), ("Role", "web")]));
@@ -191,9 +195,10 @@ async fn code_sum(client: &Client) -> String {
     answer["CodeSha256"].as_str().unwrap().to_owned()
 }
 
-async fn schedule(client: &Client) -> String {
+/// When the collector runs, and how late it may.
+async fn schedule(client: &Client) -> (String, Value) {
     let answer = client.rest("scheduler", Method::GET, "/schedules/tags-collector", &[], "").await.unwrap().json();
-    answer["ScheduleExpression"].as_str().unwrap().to_owned()
+    (answer["ScheduleExpression"].as_str().unwrap().to_owned(), answer["FlexibleTimeWindow"].clone())
 }
 
 #[tokio::test]
