@@ -33,10 +33,7 @@ impl Retirable for ManagedNodes<'_> {
         let mut page_token = None;
         loop {
             let request = request.clone().set_pagination_token(page_token);
-            let output = self
-                .calls
-                .call(&self.calls.get_resources, "tag:GetResources", async || request.clone().send().await)
-                .await?;
+            let output = self.calls.get_resources.call(async || request.clone().send().await).await?;
             found.extend(self.tagged(output.resource_tag_mapping_list));
             page_token = output.pagination_token.filter(|token| !token.is_empty());
             if page_token.is_none() {
@@ -49,20 +46,15 @@ impl Retirable for ManagedNodes<'_> {
         &self,
         nodes: &[ManagedInstanceId],
     ) -> Result<BTreeMap<ManagedInstanceId, Information>, AwsError> {
-        let operation = "ssm:DescribeInstanceInformation";
         let ids = nodes.iter().map(ManagedInstanceId::to_string).collect();
         let filter = InstanceInformationStringFilter::builder().key("InstanceIds").set_values(Some(ids)).build();
-        let filter = filter.map_err(|error| invalid_request(operation, &error))?;
+        let filter = filter.map_err(|error| invalid_request(self.calls.describe_information.name, &error))?;
         let request = self.calls.ssm.describe_instance_information().filters(filter).max_results(NODES_PER_PAGE);
         let mut read = BTreeMap::new();
         let mut page_token = None;
         loop {
             let request = request.clone().set_next_token(page_token);
-            let output = match self
-                .calls
-                .call(&self.calls.describe_information, operation, async || request.clone().send().await)
-                .await
-            {
+            let output = match self.calls.describe_information.call(async || request.clone().send().await).await {
                 Ok(output) => output,
                 Err(error) if error.code == "InvalidInstanceId" && nodes.len() == 1 => return Ok(read),
                 Err(error) => return Err(error),
@@ -82,7 +74,7 @@ impl Retirable for ManagedNodes<'_> {
             attempt.update(|attempt| attempt + 1);
             request.clone().send().await
         };
-        match self.calls.call(&self.calls.deregister, "ssm:DeregisterManagedInstance", send).await {
+        match self.calls.deregister.call(send).await {
             Ok(_) => Ok(()),
             // An attempt that seemed to fail went through after all.
             Err(error) if error.code == "InvalidInstanceId" && attempt.get() > 1 => Ok(()),

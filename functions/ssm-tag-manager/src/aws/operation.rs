@@ -1,0 +1,82 @@
+//! One operation of AWS: when it is called, how often again, and how often it was.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use hub::AwsError;
+use telemetry::CallCounts;
+use tokio::time::Instant;
+
+use crate::pace::Pace;
+
+/// How often one call may fail. Throttling is no failure: the call goes again at the pace that it taught us, and the
+/// whole call is bounded by the invocation's budget.
+const MAX_FAILURES: u32 = 8;
+/// The wait after the first failure; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// An operation, with its pace as the service has taught it so far.
+#[derive(Debug)]
+pub(super) struct Operation {
+    /// Service and operation, such as `ssm:AddTagsToResource`.
+    pub(super) name: &'static str,
+    pace: RefCell<Pace>,
+    counts: Cell<CallCounts>,
+}
+
+impl Operation {
+    pub(super) fn new(name: &'static str) -> Self {
+        Self { name, pace: RefCell::new(Pace::new(Instant::now())), counts: Cell::default() }
+    }
+
+    /// Makes a call at the operation's pace, and again where that can help.
+    pub(super) async fn call<T, E>(
+        &self,
+        send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<T, AwsError>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let mut wait = FIRST_WAIT;
+        let mut failures = 0;
+        loop {
+            let slot = self.pace.borrow_mut().slot(Instant::now());
+            tokio::time::sleep_until(slot).await;
+            let went_out = Instant::now();
+            self.counts.update(|counts| CallCounts { calls: counts.calls + 1, ..counts });
+            let error = match send().await {
+                Ok(output) => {
+                    self.pace.borrow_mut().answered(Instant::now());
+                    return Ok(output);
+                }
+                Err(error) => AwsError::from_sdk(self.name, &error),
+            };
+            if error.is_throttling() {
+                self.counts.update(|counts| CallCounts { throttles: counts.throttles + 1, ..counts });
+                self.pace.borrow_mut().throttled(Instant::now(), went_out);
+                continue;
+            }
+            self.pace.borrow_mut().answered(Instant::now());
+            failures += 1;
+            if !error.retryable || failures == MAX_FAILURES {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+    }
+
+    /// What was called since this was last asked for. Where AWS throttled, the log says so: the metrics do not tell
+    /// one operation from another.
+    pub(super) fn take_counts(&self) -> CallCounts {
+        let counts = self.counts.take();
+        let CallCounts { calls, throttles } = counts;
+        if throttles > 0 {
+            tracing::info!(operation = self.name, calls, throttles, "calls throttled");
+        }
+        counts
+    }
+}
