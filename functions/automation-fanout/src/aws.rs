@@ -5,8 +5,9 @@ mod tally;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{ConfigLoader, SdkConfig};
 use aws_sdk_ssm::Client;
+use aws_sdk_ssm::config::Builder;
 use aws_sdk_ssm::types::StopType as SdkStopType;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -24,11 +25,11 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeAutomationStepExecutions.html>.
 const STEPS_PER_PAGE: i32 = 50;
 
-/// The configuration of the client: calls are tried again, and each attempt is bounded in time. Every attempt of a
-/// start carries the same token. The handler keeps to the published rates by itself, so the SDK's adaptive mode would
-/// only slow down what follows a single throttled call.
-pub async fn sdk_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+/// The configuration of the client, with what the environment says in the loader: all calls but starts are tried again,
+/// and each attempt is bounded in time. The handler keeps to the published rates by itself, so the SDK's adaptive mode
+/// would only slow down what follows a single throttled call.
+pub async fn sdk_config(loader: ConfigLoader) -> SdkConfig {
+    loader
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
         .load()
@@ -76,6 +77,8 @@ impl Automation for Executions {
             .set_alarm_configuration(input.alarm_configuration)
             .set_target_locations_url(input.target_locations_url)
             .customize()
+            // The handler tries a start again, each time in a turn of its own.
+            .config_override(Builder::new().retry_config(RetryConfig::disabled()))
             .interceptor(self.tally.clone())
             .send()
             .await

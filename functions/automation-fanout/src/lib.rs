@@ -28,6 +28,9 @@
 //! depend on the execution that it resumes, and without a key on nothing else: an execution is resumed once,
 //! however often somebody asks.
 //!
+//! Starts are a second apart, which is the published rate, and an attempt that is made again after a failure takes
+//! its turn like a start.
+//!
 //! A resumption takes in the accounts and Regions where the execution failed, timed out or was cancelled, and
 //! those that it never came to before it ended. It carries the tag `tag-hub:resumes` with the old id.
 //!

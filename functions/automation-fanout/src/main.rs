@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use automation_fanout::{Config, Invocation, aws, handle, metrics};
+use aws_config::BehaviorVersion;
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
@@ -13,7 +14,8 @@ async fn main() -> Result<(), Error> {
     telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
-    let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&aws::sdk_config().await));
+    let sdk = aws::sdk_config(aws_config::defaults(BehaviorVersion::latest())).await;
+    let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&sdk));
     run(service_fn(async |event: LambdaEvent<Value>| {
         let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let invocation = Invocation { request_id: event.context.request_id.clone(), budget };

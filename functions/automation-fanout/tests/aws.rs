@@ -1,12 +1,14 @@
 //! The adapter over a real client whose answers are made up.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use automation_fanout::aws::Executions;
+use automation_fanout::aws::{Executions, sdk_config};
 use automation_fanout::event::StopType;
 use automation_fanout::handler::Automation as _;
 use automation_fanout::limit::Limit;
 use automation_fanout::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
+use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::Client;
+use aws_sdk_ssm::config::{Builder, Credentials};
 use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomationStepExecutionsOutput;
 use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionOutput;
 use aws_sdk_ssm::operation::start_automation_execution::{
@@ -14,15 +16,21 @@ use aws_sdk_ssm::operation::start_automation_execution::{
 };
 use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionOutput;
 use aws_sdk_ssm::types;
-use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
+use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client, mock};
 use hub::Tag;
 use telemetry::CallCounts;
 
 const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 const TOKEN: &str = "8f1d6f0a-0000-4000-8000-000000000000";
 
-fn executions(rule: &Rule) -> Executions {
-    Executions::new(mock_client!(aws_sdk_ssm, RuleMode::MatchAny, [rule]))
+/// With the configuration that the binary has, but for what only its environment knows.
+async fn executions(rule: &Rule) -> Executions {
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+        .http_client(create_mock_http_client());
+    let rules = MockResponseInterceptor::new().rule_mode(RuleMode::MatchAny).with_rule(rule);
+    Executions::new(Client::from_conf(Builder::from(&sdk_config(loader).await).interceptor(rules).build()))
 }
 
 fn error_body(code: &str) -> String {
@@ -120,7 +128,7 @@ async fn every_member_reaches_the_service() {
     let rule = mock!(Client::start_automation_execution)
         .match_requests(move |request| *request == expected)
         .then_output(started);
-    assert_eq!(executions(&rule).start(&request()).await.unwrap(), ID);
+    assert_eq!(executions(&rule).await.start(&request()).await.unwrap(), ID);
 }
 
 #[tokio::test]
@@ -141,20 +149,23 @@ async fn what_is_not_given_is_not_sent() {
         target_locations_url: Some("https://bucket.s3.amazonaws.com/x".to_owned()),
         ..StartRequest::default()
     };
-    executions(&rule).start(&request).await.unwrap();
+    executions(&rule).await.start(&request).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_throttled_start_is_tried_again_with_the_same_token() {
-    let rule = mock!(Client::start_automation_execution)
-        .match_requests(|request| request.client_token() == Some(TOKEN))
-        .sequence()
-        .http_status(400, Some(error_body("ThrottlingException")))
-        .http_status(500, Some(error_body("InternalServerError")))
-        .output(started)
-        .build();
-    assert_eq!(executions(&rule).start(&request()).await.unwrap(), ID);
-    assert_eq!(rule.num_calls(), 3);
+async fn a_start_is_one_attempt_with_its_token_and_says_whether_another_may_help() {
+    for (status, code) in [(400, "ThrottlingException"), (500, "InternalServerError"), (503, "SomethingNew")] {
+        let rule = mock!(Client::start_automation_execution)
+            .match_requests(|request| request.client_token() == Some(TOKEN))
+            .sequence()
+            .http_status(status, Some(error_body(code)))
+            .output(started)
+            .build();
+        let executions = executions(&rule).await;
+        let error = executions.start(&request()).await.unwrap_err();
+        assert_eq!((error.code.as_str(), error.retryable, rule.num_calls()), (code, true, 1));
+        assert_eq!(executions.start(&request()).await.unwrap(), ID);
+    }
 }
 
 #[tokio::test]
@@ -169,7 +180,7 @@ async fn a_refusal_keeps_its_code_and_is_not_tried_again() {
     ] {
         let rule =
             mock!(Client::start_automation_execution).sequence().http_status(400, Some(error_body(code))).build();
-        let error = executions(&rule).start(&request()).await.unwrap_err();
+        let error = executions(&rule).await.start(&request()).await.unwrap_err();
         assert_eq!((error.code.as_str(), error.message.as_str()), (code, "in words"));
         assert_eq!((error.operation, error.retryable), ("ssm:StartAutomationExecution", false));
         assert_eq!(rule.num_calls(), 1);
@@ -180,7 +191,7 @@ async fn a_refusal_keeps_its_code_and_is_not_tried_again() {
 async fn an_answer_without_an_id_is_no_success() {
     let rule =
         mock!(Client::start_automation_execution).then_output(|| StartAutomationExecutionOutput::builder().build());
-    let error = executions(&rule).start(&request()).await.unwrap_err();
+    let error = executions(&rule).await.start(&request()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.message.as_str()), ("UnexpectedAnswer", "the answer has no execution id"));
 }
 
@@ -222,7 +233,7 @@ async fn an_execution_is_read_with_all_that_a_resumption_needs() {
                 .build();
             GetAutomationExecutionOutput::builder().automation_execution(execution).build()
         });
-    let execution = executions(&rule).execution(ID).await.unwrap();
+    let execution = executions(&rule).await.execution(ID).await.unwrap();
     // The service tells neither token nor tags.
     assert_eq!(execution.request, StartRequest { client_token: None, tags: Vec::new(), ..request() });
     assert_eq!((execution.id.as_str(), execution.status.as_str()), (ID, "SomethingNew"));
@@ -249,7 +260,7 @@ async fn steps_come_in_pages_until_the_token_is_empty() {
             output.step_executions(sdk_step("two")).next_token("").build()
         })
         .build();
-    let executions = executions(&rule);
+    let executions = executions(&rule).await;
     let first = executions.steps(ID, None).await.unwrap();
     assert_eq!((first.steps[0].name.as_str(), first.next_token.as_deref()), ("one", Some("page 2")));
     let second = executions.steps(ID, first.next_token).await.unwrap();
@@ -261,7 +272,7 @@ async fn the_page_token_is_sent() {
     let rule = mock!(Client::describe_automation_step_executions)
         .match_requests(|request| request.next_token() == Some("page 2"))
         .then_output(|| DescribeAutomationStepExecutionsOutput::builder().build());
-    executions(&rule).steps(ID, Some("page 2".to_owned())).await.unwrap();
+    executions(&rule).await.steps(ID, Some("page 2".to_owned())).await.unwrap();
     assert_eq!(rule.num_calls(), 1);
 }
 
@@ -271,7 +282,7 @@ async fn an_unknown_execution_is_named_by_the_services_code() {
         .sequence()
         .http_status(400, Some(error_body("AutomationExecutionNotFoundException")))
         .build();
-    let error = executions(&rule).execution(ID).await.unwrap_err();
+    let error = executions(&rule).await.execution(ID).await.unwrap_err();
     assert_eq!(
         (error.code.as_str(), error.operation),
         ("AutomationExecutionNotFoundException", "ssm:GetAutomationExecution")
@@ -288,7 +299,7 @@ async fn a_stop_says_how() {
                 request.automation_execution_id() == Some(ID) && request.r#type() == Some(&expected)
             })
             .then_output(|| StopAutomationExecutionOutput::builder().build());
-        executions(&rule).stop(ID, stop_type).await.unwrap();
+        executions(&rule).await.stop(ID, stop_type).await.unwrap();
     }
 }
 
@@ -303,7 +314,7 @@ async fn every_request_counts_and_what_was_throttled_counts_again() {
             GetAutomationExecutionOutput::builder().automation_execution(execution).build()
         })
         .build();
-    let executions = executions(&rule);
+    let executions = executions(&rule).await;
     executions.execution(ID).await.unwrap();
     assert_eq!(executions.take_counts(), CallCounts { calls: 3, throttles: 1 });
     assert_eq!(executions.take_counts(), CallCounts::default(), "each invocation counts its own");

@@ -116,6 +116,11 @@ impl Edge {
             Some(Effect::Error { status, code, message }) => {
                 reply::error(protocol, &AwsError { status, code, message })
             }
+            Some(Effect::LostAnswer) => {
+                let lost = self.perform(&call, request, protocol).await;
+                tracing::debug!(operation = %call.name, status = lost.status().as_u16(), "answer lost by a fault");
+                reply::error(protocol, &AwsError::new(500, "InternalServerError", "The answer was lost."))
+            }
             _ => self.perform(&call, request, protocol).await,
         };
         self.kill(&verdict.kill, Moment::AfterTheCall);

@@ -12,6 +12,8 @@ pub enum Effect {
     Throttle,
     /// This error, in the shape of the service's protocol.
     Error { status: u16, code: String, message: String },
+    /// The call is performed, but its answer is lost: the caller gets a server error in its place.
+    LostAnswer,
     /// The call waits, then goes on.
     Latency(Duration),
     /// The call goes on while the service keeps up with this many calls a second, and is throttled beyond.
@@ -63,6 +65,10 @@ impl Fault {
 
     pub fn error(operation: &str, status: u16, code: &str, message: &str) -> Self {
         Self::new(operation, Effect::Error { status, code: code.to_owned(), message: message.to_owned() })
+    }
+
+    pub fn lost_answer(operation: &str) -> Self {
+        Self::new(operation, Effect::LostAnswer)
     }
 
     pub fn latency(operation: &str, wait: Duration) -> Self {
@@ -193,7 +199,7 @@ impl Faults {
                     verdict.end = Some(Effect::Throttle);
                     break;
                 }
-                end @ (Effect::Throttle | Effect::Error { .. }) => {
+                end @ (Effect::Throttle | Effect::Error { .. } | Effect::LostAnswer) => {
                     verdict.end = Some(end.clone());
                     break;
                 }
@@ -306,6 +312,17 @@ mod tests {
         let at = |ms| ends(&faults, "", start + Duration::from_millis(ms));
         assert_eq!([at(0), at(0), at(0)], [false, false, true]);
         assert_eq!([at(150), at(150)], [false, true]);
+    }
+
+    #[test]
+    fn a_lost_answer_ends_the_asking_like_an_error() {
+        let faults = Faults::default();
+        faults.add(Fault::lost_answer("ssm:AddTagsToResource").times(1));
+        let later = faults.add(Fault::throttle("ssm:AddTagsToResource"));
+        let verdict = faults.judge(&call(), |_| true, Instant::now());
+        assert_eq!((verdict.end, faults.fired(later)), (Some(Effect::LostAnswer), 0));
+        let verdict = faults.judge(&call(), |_| true, Instant::now());
+        assert_eq!(verdict.end, Some(Effect::Throttle));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
 
 const WITHIN: Duration = Duration::from_mins(1);
-const STARTS: &str = "ssm:StartAutomationExecution";
+pub(crate) const STARTS: &str = "ssm:StartAutomationExecution";
 
 /// A request to restart by tag, over one location.
 pub(crate) fn restart(location: &Value) -> Value {
@@ -186,12 +186,15 @@ async fn whatever_tries_again_starts_one_execution() {
     assert!(message.contains("or another IdempotencyKey"), "{message}");
     assert_eq!(executions(&world).len(), 5);
 
-    // The SDK. It takes its time after a throttled call, so this comes last.
+    // The function itself, after a start that was refused and one that was performed without its hearing of it. It takes
+    // its time after a call that failed, so this comes last.
     let before = world.aws.calls().snapshot();
     world.aws.faults().add(Fault::throttle(STARTS).times(1));
-    world.aws.faults().add(Fault::error(STARTS, 500, "InternalServerError", "try again").times(1));
-    start(&world, &restart(&everywhere())).await;
+    let lost = world.aws.faults().add(Fault::lost_answer(STARTS).times(1));
+    let id = start(&world, &restart(&everywhere())).await;
+    assert_eq!(world.aws.faults().fired(lost), 1);
     assert_eq!((world.aws.calls().snapshot().since(&before).of(STARTS).total(), executions(&world).len()), (3, 6));
+    assert_eq!(executions(&world)[5]["AutomationExecutionId"], *id);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::function::operations_called;
 use crate::policy::{Statement, statements, statements_of};
@@ -25,7 +25,7 @@ const INFRASTRUCTURE: [(Option<&str>, &str); 7] = [
 /// What a function needs where Lambda takes messages out of a queue for it.
 const TO_TAKE_MESSAGES: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
 
-/// What a sender to a queue with a key of one's own needs.
+/// What a sender to a queue or a topic with a key of one's own needs.
 const TO_ENCRYPT: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
 /// What a function needs without calling it, because AWS asks for it in the course of another call.
@@ -139,6 +139,9 @@ pub(crate) fn problems(template: &Template) -> Vec<String> {
             problems.extend(compare(&role, &done.collect()));
         }
     }
+    for topic in template.of_kind("AWS::SNS::Topic") {
+        problems.extend(problems_of_topic(&topic));
+    }
     for bucket in template.of_kind("AWS::S3::Bucket") {
         problems.extend(problems_of_bucket(&bucket));
     }
@@ -204,15 +207,22 @@ fn problems_of_schedule(schedule: &Resource<'_>) -> Vec<String> {
     problems
 }
 
-/// A rule reaches a queue by the policy of the queue, and an event bus of another Region by a role.
+/// A rule reaches a queue by the policy of the queue; an event bus of another Region and a topic of the stack by a role.
 fn problems_of_rule(rule: &Resource<'_>) -> Vec<String> {
     let template = rule.template;
     let mut problems = Vec::new();
     for target in rule.properties["Targets"].as_array().unwrap() {
-        if let Some(role) = template.referenced(&target["RoleArn"]) {
+        let on = resource_in(template, &target["Arn"]);
+        if let Some(role) = template.referenced(resource_in(template, &target["RoleArn"])) {
             let condition = role.condition.map(str::to_owned);
-            problems.extend(compare(&role, &BTreeSet::from([(condition, "events:PutEvents".to_owned())])));
-            let is_on = statements_of(&role, "Policies").iter().all(|one| one.resources() == [&target["Arn"]]);
+            let is_topic = template.referenced(on).is_some_and(|target| target.kind == "AWS::SNS::Topic");
+            let action = if is_topic { "sns:Publish" } else { "events:PutEvents" };
+            let mut needed = BTreeSet::from([(condition, action.to_owned())]);
+            let to_encrypt = TO_ENCRYPT.iter().filter(|_| is_topic);
+            needed.extend(to_encrypt.map(|action| (Some("HasKmsKey".to_owned()), (*action).to_owned())));
+            problems.extend(compare(&role, &needed));
+            let own = statements_of(&role, "Policies");
+            let is_on = own.iter().filter(|one| one.action() == action).all(|one| one.resources() == [on]);
             problems.extend((!is_on).then(|| format!("{}: not on the target of the rule alone", role.place())));
             continue;
         }
@@ -249,7 +259,7 @@ fn problems_of_trust(role: &Resource<'_>) -> Vec<String> {
             }
             "AWS::Events::Rule" => {
                 let mut targets = resource.properties["Targets"].as_array().unwrap().iter();
-                if targets.any(|target| is_this(&target["RoleArn"])) {
+                if targets.any(|target| is_this(resource_in(template, &target["RoleArn"]))) {
                     expected.insert("events.amazonaws.com");
                 }
             }
@@ -265,19 +275,40 @@ fn problems_of_trust(role: &Resource<'_>) -> Vec<String> {
     (!is_right).then(|| format!("{}: trusts {trusted:?}, is for {expected:?}", role.place())).into_iter().collect()
 }
 
+fn problems_of_topic(topic: &Resource<'_>) -> Vec<String> {
+    let policies = topic.template.of_kind("AWS::SNS::TopicPolicy");
+    let own = policies.iter().filter(|policy| policy.properties["Topics"][0]["Ref"] == topic.id);
+    let has_tls = own.flat_map(statements).any(|one| {
+        let is_for_this = one.action() == "sns:Publish" && one.resources() == [&json!({"Ref": topic.id})];
+        is_for_this && refuses_without_tls(&one)
+    });
+    (!has_tls).then(|| format!("{}: takes messages without TLS", topic.place())).into_iter().collect()
+}
+
 fn problems_of_bucket(bucket: &Resource<'_>) -> Vec<String> {
     let policies = bucket.template.of_kind("AWS::S3::BucketPolicy");
     let own: Vec<_> = policies.iter().filter(|policy| policy.properties["Bucket"]["Ref"] == bucket.id).collect();
     let all: Vec<Statement<'_>> = own.into_iter().flat_map(statements).collect();
     let mut problems = Vec::new();
-    let refuses =
-        |one: &Statement<'_>| one.is_deny() && one.value["Condition"]["Bool"]["aws:SecureTransport"] == "false";
-    problems.extend((!all.iter().any(refuses)).then(|| format!("{}: takes requests without TLS", bucket.place())));
+    problems.extend(
+        (!all.iter().any(refuses_without_tls)).then(|| format!("{}: takes requests without TLS", bucket.place())),
+    );
     for action in ["s3:GetObject", "s3:GetObjectVersion"] {
         let is_open = all.iter().any(|one| one.action() == action && one.conditions == ["HasOrganization"]);
         problems.extend((!is_open).then(|| format!("{}: no {action} for the organization", bucket.place())));
     }
     problems
+}
+
+fn refuses_without_tls(statement: &Statement<'_>) -> bool {
+    statement.is_deny() && statement.value["Condition"]["Bool"]["aws:SecureTransport"] == "false"
+}
+
+/// Of the branches of `Fn::If` the one that names a resource of the template; any other value as it is.
+fn resource_in<'a>(template: &Template, value: &'a Value) -> &'a Value {
+    let branches = value["Fn::If"].as_array();
+    let named = branches.and_then(|branches| branches.iter().find(|branch| template.referenced(branch).is_some()));
+    named.unwrap_or(value)
 }
 
 /// What a role allows, against what is needed, each with the condition that it is under.

@@ -28,6 +28,14 @@ fn queues_are_encrypted_with_a_key_of_sqs_or_ones_own() {
 }
 
 #[test]
+fn topics_are_encrypted_with_ones_own_key() {
+    each("AWS::SNS::Topic", |topic| {
+        let own = json!({"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]});
+        assert_eq!(topic.properties["KmsMasterKeyId"], own, "{}", topic.place());
+    });
+}
+
+#[test]
 fn log_groups_are_encrypted_and_end() {
     each("AWS::Logs::LogGroup", |group| {
         let own = json!({"Fn::If": ["HasKmsKey", {"Ref": "KmsKeyArn"}, {"Ref": "AWS::NoValue"}]});
@@ -88,7 +96,7 @@ fn no_environment_holds_a_secret() {
 #[test]
 fn nothing_outlives_its_stack_by_accident() {
     let text = |kind: &str| format!("{kind}: says nothing about its end");
-    for kind in ["AWS::SQS::Queue", "AWS::Logs::LogGroup", "AWS::S3::Bucket"] {
+    for kind in ["AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::S3::Bucket"] {
         each(kind, |resource| {
             let whole = &resource.template.section("Resources")[resource.id];
             assert_eq!(whole["DeletionPolicy"], "Delete", "{}: {}", resource.place(), text(kind));

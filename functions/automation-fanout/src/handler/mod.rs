@@ -5,6 +5,7 @@
 //! could be done. Once the time budget is spent nothing further is begun: the rest is `DeadlineExceeded`, and
 //! an invocation with the same idempotency key takes it up.
 
+mod attempts;
 mod pace;
 mod read;
 mod resume;
@@ -38,13 +39,14 @@ const PAGES_PER_SECOND: u32 = 3;
 
 /// What was not done because the time was up.
 pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+const NO_ANSWER_IN_TIME: &str = "the answer did not come in time";
 /// What the service says of an execution that it does not know.
 pub(crate) const NOT_FOUND: &str = "AutomationExecutionNotFoundException";
 
 /// The calls of Systems Manager that an invocation needs.
 #[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]
 pub trait Automation {
-    /// Starts an execution and gives its id.
+    /// Starts an execution and gives its id, with one attempt.
     async fn start(&self, request: &StartRequest) -> Result<String, AwsError>;
     /// An execution, with its steps where they are few.
     async fn execution(&self, id: &str) -> Result<Execution, AwsError>;
@@ -130,7 +132,7 @@ impl<'a, A: Automation> Run<'a, A> {
         call: impl Future<Output = Result<T, AwsError>>,
     ) -> Result<T, AwsError> {
         let result = timeout_at(self.answer_until, call).await;
-        let result = result.unwrap_or_else(|_| Err(too_late(operation, "the answer did not come in time")));
+        let result = result.unwrap_or_else(|_| Err(too_late(operation, NO_ANSWER_IN_TIME)));
         if let Err(error) = &result {
             tracing::warn!(operation, code = error.code, request_id = error.request_id, "call failed");
         }

@@ -25,8 +25,15 @@ impl Pace {
             return false;
         }
         sleep_until(turn).await;
-        self.next = Some(turn + self.interval);
+        // From when it came, because a timer may be late.
+        self.next = Some(Instant::now() + self.interval);
         true
+    }
+
+    /// Keeps the next turn back at least for so long from now.
+    pub(super) fn hold_back(&mut self, wait: Duration) {
+        let earliest = Instant::now() + wait;
+        self.next = Some(self.next.map_or(earliest, |next| next.max(earliest)));
     }
 
     /// How long so many turns take.
@@ -51,5 +58,21 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(9)).await;
         assert!(pace.turn(Instant::now() + Duration::from_millis(1)).await, "no turns are saved up or owed");
         assert!(!pace.turn(Instant::now() + Duration::from_millis(499)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_kept_back_and_never_brought_forward() {
+        let start = Instant::now();
+        let later = start + Duration::from_hours(1);
+        let mut pace = Pace::per_second(1);
+        let mut times = Vec::new();
+        for wait in [0, 300, 4_000] {
+            assert!(pace.turn(later).await);
+            times.push(start.elapsed().as_millis());
+            pace.hold_back(Duration::from_millis(wait));
+        }
+        assert!(pace.turn(later).await);
+        times.push(start.elapsed().as_millis());
+        assert_eq!(times, [0, 1_000, 2_000, 6_000]);
     }
 }

@@ -5,13 +5,11 @@ use std::time::Duration;
 use hub::AwsError;
 
 use super::read::Origin;
-use super::{Automation, DEADLINE_EXCEEDED, Run, too_late};
+use super::{Automation, DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, Run};
 use crate::answer::{Failure, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
 use crate::error::FanoutError;
 use crate::event::Order;
 use crate::plan::{Part, Plan, TokenSource, plan};
-
-const START: &str = "ssm:StartAutomationExecution";
 
 /// A start, and what it belongs to.
 #[derive(Debug)]
@@ -97,14 +95,8 @@ impl<A: Automation> Run<'_, A> {
 
     async fn start_one(&mut self, Due { part, resumes }: Due) -> Result<StartedExecution, Failure> {
         let client_token = token(&part);
-        let result = if self.starts.turn(self.begin_until).await {
-            self.in_time(START, self.automation.start(&part.request)).await.map_err(|error| explained(&error))
-        } else {
-            let message =
-                "not started, because the function's time is up; invoke it again with the same IdempotencyKey";
-            Err(explained(&too_late(START, message)))
-        };
-        match result {
+        let result = self.attempt_start(&part.request).await;
+        match result.map_err(|error| explained(&error)) {
             Ok(automation_execution_id) => {
                 tracing::info!(
                     execution = automation_execution_id,
@@ -152,7 +144,7 @@ fn explained(error: &AwsError) -> Failure {
              as then, or another IdempotencyKey ({})",
             error.message
         ),
-        DEADLINE_EXCEEDED if error.message.starts_with("the answer") => {
+        DEADLINE_EXCEEDED if error.message == NO_ANSWER_IN_TIME => {
             format!("{}; it may have started: invoke the function again with the same IdempotencyKey", error.message)
         }
         _ => error.message.clone(),

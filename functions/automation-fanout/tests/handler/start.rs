@@ -45,11 +45,42 @@ async fn starts_keep_to_the_published_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempts_take_turns_like_starts_and_wait_longer_each_time() {
+    let throttled = Some("ThrottlingException");
+    let account = Account::new().with_start_faults(&[throttled, throttled, throttled, None, throttled]);
+    let answer = send(&account, &fleet(3)).await.unwrap();
+    assert_eq!((answer["Complete"].clone(), ids(&answer).len()), (json!(true), 3));
+    assert_eq!(account.times(&Call::Start), [0, 1_000, 3_000, 7_000, 8_000, 9_000, 10_000]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn eight_attempts_are_enough_and_the_next_start_waits_for_its_turn() {
+    let account = Account::new().with_start_faults(&[Some("ThrottlingException"); 8]);
+    let answer = send(&account, &fleet(2)).await.unwrap();
+    assert_eq!((codes(&answer["Failed"]), ids(&answer).len()), (vec!["ThrottlingException"], 1));
+    let seconds = [0, 1, 3, 7, 15, 23, 31, 39, 40].map(|second| second * 1_000);
+    assert_eq!(account.times(&Call::Start), seconds);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end_with_the_time_of_the_invocation() {
+    let account = Account::new().with_start_faults(&[Some("ThrottlingException"); 20]);
+    // Two seconds are kept for the answer, so that the attempt at 23 seconds is not made, and no other start is begun.
+    let error = send_with(&account, 25, "request-1", &fleet(2)).await.unwrap_err();
+    assert_eq!(account.times(&Call::Start), [0, 1_000, 3_000, 7_000, 15_000]);
+    let text = error.to_string();
+    assert!(text.contains("DeadlineExceeded") && text.contains("it may have started"), "{text}");
+    let diagnostic = lambda_runtime::Diagnostic::from(error);
+    assert!(diagnostic.error_message.contains("not started, because the function's time is up"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_start_that_fails_does_not_stop_the_others() {
-    let account = Account::new().with_start_faults(&[None, Some("ThrottlingException"), None]);
+    let limit = "AutomationExecutionLimitExceededException";
+    let account = Account::new().with_start_faults(&[None, Some(limit), None]);
     let answer = send(&account, &fleet(3)).await.unwrap();
     assert_eq!((answer["Complete"].clone(), ids(&answer).len()), (json!(false), 2));
-    assert_eq!(codes(&answer["Failed"]), ["ThrottlingException"]);
+    assert_eq!(codes(&answer["Failed"]), [limit]);
     let failed_token = answer["Failed"][0]["ClientToken"].clone();
 
     let again = send_with(&account, 900, "request-2", &fleet(3)).await.unwrap();
@@ -118,7 +149,9 @@ async fn a_start_that_hangs_is_cut_off_in_time_for_the_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn only_where_nothing_started_the_invocation_fails() {
-    let account = Account::new().with_start_faults(&[Some("AccessDeniedException"), Some("ThrottlingException")]);
+    let mut faults = vec![Some("AccessDeniedException")];
+    faults.extend([Some("ThrottlingException"); 8]);
+    let account = Account::new().with_start_faults(&faults);
     let error = send(&account, &fleet(2)).await.unwrap_err();
     assert_eq!(error.to_string(), "nothing was started: AccessDeniedException: on demand (and 1 more)");
     let diagnostic = lambda_runtime::Diagnostic::from(error);

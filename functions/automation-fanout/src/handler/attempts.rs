@@ -1,0 +1,43 @@
+//! The attempts of one start.
+//!
+//! They are made here and not by the SDK. Its waits are random and may be short, so that an attempt and the next start
+//! would come right after each other, just when the service has asked for fewer calls.
+
+use std::time::Duration;
+
+use hub::AwsError;
+
+use super::{Automation, NO_ANSWER_IN_TIME, Run, too_late};
+use crate::request::StartRequest;
+
+const START: &str = "ssm:StartAutomationExecution";
+/// As many as the SDK makes of every other call.
+const ATTEMPTS_MAX: u32 = 8;
+/// After an attempt that failed; it doubles up to the maximum. All of them together are 39 seconds.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(8);
+
+impl<A: Automation> Run<'_, A> {
+    /// Starts an execution and gives its id. Each attempt takes a turn of the pace, and all have the request's token.
+    pub(super) async fn attempt_start(&mut self, request: &StartRequest) -> Result<String, AwsError> {
+        if !self.starts.turn(self.begin_until).await {
+            let message =
+                "not started, because the function's time is up; invoke it again with the same IdempotencyKey";
+            return Err(too_late(START, message));
+        }
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS_MAX {
+            match self.in_time(START, self.automation.start(request)).await {
+                Err(error) if error.retryable => {}
+                result => return result,
+            }
+            self.starts.hold_back(wait);
+            wait = (wait * 2).min(WAIT_MAX);
+            // What is under way goes on until the answer has to get out, and one of the attempts may have come through.
+            if !self.starts.turn(self.answer_until).await {
+                return Err(too_late(START, NO_ANSWER_IN_TIME));
+            }
+        }
+        self.in_time(START, self.automation.start(request)).await
+    }
+}

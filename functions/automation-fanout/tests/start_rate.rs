@@ -1,0 +1,163 @@
+//! The rate of starts on the wire: the handler over a real client that is configured as the binary configures it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use automation_fanout::aws::{Executions, sdk_config};
+use automation_fanout::{Config, FanoutError, Invocation, handle};
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::config::Credentials;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+use telemetry::CallCounts;
+use tokio::time::Instant;
+
+const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
+const THROTTLED: Answer = Answer::Error(400, "ThrottlingException");
+
+/// What a request gets.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    Good,
+    Error(u16, &'static str),
+    /// None at all.
+    Silence,
+}
+
+/// Gives the answers one after the other, then good ones, and notes when each request came.
+#[derive(Debug, Clone)]
+struct Wire {
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+    requests: Arc<Mutex<Vec<(Instant, Value)>>>,
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
+        self.requests.lock().unwrap().push((Instant::now(), body));
+        let (status, body) = match self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Good) {
+            Answer::Good if is(&request, "StartAutomationExecution") => (200, json!({"AutomationExecutionId": ID})),
+            Answer::Good => {
+                let execution = json!({"AutomationExecutionId": ID, "AutomationExecutionStatus": "Success"});
+                (200, json!({"AutomationExecution": execution}))
+            }
+            Answer::Error(status, code) => (status, json!({"__type": code, "message": "in words"})),
+            Answer::Silence => return HttpConnectorFuture::new(std::future::pending()),
+        };
+        let status = StatusCode::try_from(status).unwrap();
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body.to_string()))))
+    }
+}
+
+fn is(request: &HttpRequest, operation: &str) -> bool {
+    request.headers().get("x-amz-target").is_some_and(|target| target.ends_with(operation))
+}
+
+impl Wire {
+    fn with(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self { answers: Arc::new(Mutex::new(answers.into_iter().collect())), requests: Arc::default() }
+    }
+
+    fn client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(self.clone());
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    async fn executions(&self) -> Executions {
+        let loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
+            .http_client(self.client());
+        Executions::new(Client::new(&sdk_config(loader).await))
+    }
+
+    /// Sends a request to the handler, and gives its answer with the counts of the client.
+    async fn send(&self, budget: u64, event: &Value) -> (Result<Value, FanoutError>, CallCounts) {
+        let config = Config { administration_role_arn: "arn:aws:iam::111111111111:role/Administration".to_owned() };
+        let invocation = Invocation { request_id: "request-1".to_owned(), budget: Duration::from_secs(budget) };
+        let executions = self.executions().await;
+        let answer = handle(&config, &executions, &invocation, event).await;
+        (answer.map(|answer| serde_json::to_value(answer).unwrap()), executions.take_counts())
+    }
+
+    /// The seconds between one request and the next.
+    fn distances(&self) -> Vec<f64> {
+        let requests = self.requests.lock().unwrap();
+        requests.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs_f64()).collect()
+    }
+
+    /// The token of each request, as the number of the start that it first came with.
+    fn tokens(&self) -> Vec<usize> {
+        let mut seen: Vec<Value> = Vec::new();
+        let requests = self.requests.lock().unwrap();
+        let number = |(_, body): &(Instant, Value)| {
+            let token = body["ClientToken"].clone();
+            assert!(token.is_string(), "{body}");
+            seen.iter().position(|earlier| *earlier == token).unwrap_or_else(|| {
+                seen.push(token);
+                seen.len() - 1
+            })
+        };
+        requests.iter().map(number).collect()
+    }
+}
+
+/// So many locations that they make this many starts.
+fn fleet(starts: usize) -> Value {
+    let location = |n: usize| json!({"Accounts": [format!("{n:012}")], "Regions": ["us-east-1"]});
+    let locations: Vec<Value> = (0..=(starts - 1) * 100).map(location).collect();
+    json!({"DocumentName": "Patch", "TargetLocations": locations, "IdempotencyKey": "k"})
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_and_starts_are_a_second_apart_whatever_comes_back() {
+    let failed = Answer::Error(500, "InternalServerError");
+    let answers = [THROTTLED, THROTTLED, Answer::Good, failed, Answer::Good, Answer::Silence, Answer::Good, THROTTLED];
+    let wire = Wire::with(answers);
+    let (answer, counts) = wire.send(900, &fleet(5)).await;
+    let answer = answer.unwrap();
+    assert_eq!((&answer["Complete"], answer["Executions"].as_array().unwrap().len()), (&json!(true), 5));
+    assert_eq!(wire.tokens(), [0, 0, 0, 1, 1, 2, 2, 3, 3, 4], "every attempt of a start has its token");
+    // An attempt without an answer is given up after ten seconds.
+    assert_eq!(wire.distances(), [1.0, 2.0, 1.0, 1.0, 1.0, 11.0, 1.0, 1.0, 1.0]);
+    assert_eq!(counts, CallCounts { calls: 10, throttles: 3 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_stays_throttled_is_given_up_after_eight_attempts() {
+    let wire = Wire::with([THROTTLED; 8]);
+    let (answer, counts) = wire.send(900, &fleet(2)).await;
+    assert_eq!(answer.unwrap()["Failed"][0]["Code"], "ThrottlingException");
+    assert_eq!(wire.tokens(), [0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert!(wire.distances().iter().all(|seconds| *seconds >= 1.0), "{:?}", wire.distances());
+    assert_eq!(counts, CallCounts { calls: 9, throttles: 8 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_the_invocation_bounds_the_attempts() {
+    for (answer, calls) in [(THROTTLED, 5), (Answer::Silence, 2)] {
+        let wire = Wire::with([answer; 20]);
+        let begin = Instant::now();
+        let (answer, counts) = wire.send(20, &fleet(2)).await;
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains("DeadlineExceeded") && error.contains("it may have started"), "{error}");
+        assert!(begin.elapsed() <= Duration::from_secs(18), "{:?}", begin.elapsed());
+        assert_eq!(counts.calls, calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_other_call_is_tried_again_by_the_sdk() {
+    let wire = Wire::with([THROTTLED; 7]);
+    let (answer, counts) = wire.send(900, &json!({"Action": "Status", "AutomationExecutionId": ID})).await;
+    assert_eq!(answer.unwrap()["Terminal"], true);
+    assert_eq!(counts, CallCounts { calls: 8, throttles: 7 });
+}
