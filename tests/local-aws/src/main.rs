@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use local_aws::{LocalAws, Options};
+use local_aws::{LocalAws, Options, Outcome};
 
 /// MiniStack, behind an edge that adds hybrid managed nodes, cross-account invocations and Automation.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ async fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let Arguments { port, python } = Arguments::parse();
     let aws = LocalAws::start(Options { port, ..Options::new(python) })?;
+    // Nobody scripts anything here.
+    aws.automation().set_default(Outcome::TargetedInstances);
     let endpoint = aws.endpoint();
     println!("The local AWS is at {endpoint}; an access key id of 12 digits is the root of that account:");
     println!(

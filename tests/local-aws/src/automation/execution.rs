@@ -1,6 +1,6 @@
 //! One execution: over target locations, with a child for each account-Region pair, or local.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -50,6 +50,8 @@ pub(super) struct Pair<'a> {
     pub(super) region: &'a str,
     pub(super) location: &'a Location,
     pub(super) outcome: Outcome,
+    /// Its resources, where they are not made up.
+    pub(super) found: Option<&'a [String]>,
     pub(super) run: Run,
 }
 
@@ -66,6 +68,8 @@ pub(super) struct NewExecution {
     pub(super) locations: Vec<Location>,
     /// In the order of the locations, their accounts and their Regions.
     pub(super) plan: Vec<Planned>,
+    /// The resources that were looked up, by pair.
+    pub(super) found: HashMap<usize, Vec<String>>,
     /// Why it fails before anything begins.
     pub(super) problem: Option<String>,
     pub(super) unbegun: Unbegun,
@@ -109,12 +113,13 @@ impl Execution {
     pub(super) fn pair(&self, index: usize) -> Option<Pair<'_>> {
         let run = *self.timeline.run(index)?;
         let outcome = self.new.plan.get(index)?.outcome;
+        let found = self.new.found.get(&index).map(Vec::as_slice);
         let mut within = index;
         for location in &self.new.locations {
             if within < location.pairs() {
                 let account = location.accounts.get(within / location.regions.len())?;
                 let region = location.regions.get(within % location.regions.len())?;
-                return Some(Pair { index, account, region, location, outcome, run });
+                return Some(Pair { index, account, region, location, outcome, found, run });
             }
             within -= location.pairs();
         }

@@ -8,6 +8,7 @@
 //! Policies decide who may start, look and stop, `iam:PassRole` on the assume role included. Where
 //! nothing is scripted for a pair, its execution role is looked up in `MiniStack`: there has to be one,
 //! the administration role has to be allowed to assume it, and its trust policy has to agree.
+//! [`Outcome::TargetedInstances`] is a run on the EC2 instances that are really there: see [`targets`].
 //!
 //! # Where AWS is silent
 //! - The same client token with the same request gives the same execution again, for good.
@@ -31,6 +32,7 @@ mod outcome;
 mod request;
 mod serve;
 mod start;
+mod targets;
 mod timeline;
 mod view;
 

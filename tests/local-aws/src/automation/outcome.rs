@@ -15,6 +15,10 @@ use super::timeline::End;
 pub enum Outcome {
     /// The runbook worked on this many resources. With 0 and targets it found none, which is a success with a warning.
     Success { resources: u32 },
+    /// The runbook worked on the EC2 instances that the targets name in that account and Region when it is started,
+    /// which may be none. Without `MiniStack`, or without targets that it can look up, the same as a success on one
+    /// resource.
+    TargetedInstances,
     /// Nobody may assume the execution role there, or there is none. There is no child. AWS is
     /// reported to say the same of a runbook that is not shared with the account.
     ExecutionRoleMissing,
@@ -75,7 +79,7 @@ impl Outcome {
 
     pub(super) fn end(self) -> End {
         match self {
-            Self::Success { .. } | Self::Slow => End::Success,
+            Self::Success { .. } | Self::TargetedInstances | Self::Slow => End::Success,
             Self::TimedOut => End::TimedOut,
             _ => End::Failed,
         }
@@ -86,7 +90,7 @@ impl Outcome {
         match self {
             Self::Success { resources } => (resources, 0),
             Self::TargetFailure { resources, failed } => (resources, failed.clamp(1, resources.max(1))),
-            Self::TimedOut | Self::Slow => (1, 0),
+            Self::TargetedInstances | Self::TimedOut | Self::Slow => (1, 0),
             _ => (0, 0),
         }
     }
@@ -107,7 +111,7 @@ impl Outcome {
     pub(super) fn step_message(self, facts: Facts<'_>) -> Option<String> {
         let Facts { account, region, role, document, run } = facts;
         let cause = match self {
-            Self::Success { .. } | Self::Slow => return None,
+            Self::Success { .. } | Self::TargetedInstances | Self::Slow => return None,
             Self::ExecutionRoleMissing => format!(
                 "The execution role arn:aws:iam::{account}:role/{role} in the target location is unable to be assumed"
             ),
@@ -203,7 +207,7 @@ mod tests {
             assert!(outcome.step_message(FACTS).is_some(), "{outcome:?}");
             assert_eq!(outcome.run_message(FACTS).is_some(), outcome.has_child(), "{outcome:?}");
         }
-        for outcome in [Outcome::Success { resources: 1 }, Outcome::Slow] {
+        for outcome in [Outcome::Success { resources: 1 }, Outcome::TargetedInstances, Outcome::Slow] {
             assert_eq!((outcome.step_message(FACTS), outcome.run_message(FACTS)), (None, None));
         }
     }

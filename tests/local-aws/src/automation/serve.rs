@@ -7,9 +7,9 @@ use serde_json::{Map, Value, json};
 
 use super::execution::{Home, milliseconds};
 use super::ids::Id;
-use super::start::{Expansion, Start};
+use super::start::{Expansion, Known, Start};
 use super::timeline::Stop;
-use super::{Automation, documents, list, request, start, view};
+use super::{Automation, documents, list, request, start, targets, view};
 use crate::access::{self, Question};
 use crate::aws_error::AwsError;
 use crate::call::Call;
@@ -144,9 +144,27 @@ async fn begin(
         // UG, automation troubleshooting.
         return Ok(Err(request::wrong_parameters("The defined assume role is unable to be assumed.")));
     }
-    let unassumable = roles.map(|roles| unassumable(&expansion, &roles)).unwrap_or_default();
+    let known = look_up(automation, upstream, body, &expansion, roles).await?;
     let start = Start { id, home, body, version, executed_by };
-    Ok(start::start(&mut automation.lock(), start, expansion, &unassumable))
+    Ok(start::start(&mut automation.lock(), start, expansion, known))
+}
+
+/// What `MiniStack` knows of the accounts and Regions of a start.
+async fn look_up(
+    automation: &Automation,
+    upstream: Option<&Upstream>,
+    body: &Value,
+    expansion: &Expansion,
+    roles: Option<Roles>,
+) -> anyhow::Result<Known> {
+    let mut known = Known::default();
+    let (Some(upstream), Some(roles)) = (upstream, roles) else { return Ok(known) };
+    known.unassumable = unassumable(expansion, &roles);
+    let lookups = start::lookups(&automation.lock(), body, expansion, &known);
+    for lookup in lookups {
+        known.found.insert(lookup.pair, targets::find(upstream, &lookup.home, &lookup.target).await?);
+    }
+    Ok(known)
 }
 
 /// What `MiniStack` knows of the roles and the runbook; `None` without it.

@@ -1,12 +1,13 @@
 //! `StartAutomationExecution`, once it is allowed and checked.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
 use super::execution::{Execution, Home, Location, NewExecution, Planned, milliseconds};
 use super::ids::Id;
 use super::outcome::{Outcome, Script};
+use super::targets::Target;
 use super::{State, request};
 use crate::aws_error::AwsError;
 use crate::clock;
@@ -33,6 +34,23 @@ pub(super) struct Expansion {
     pub(super) problem: Option<String>,
 }
 
+/// What `MiniStack` knows of the places of a start; without it nothing.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The accounts whose execution role cannot be assumed, by place of the location.
+    pub(super) unassumable: HashSet<(usize, String)>,
+    /// The instances that the targets name, by pair.
+    pub(super) found: HashMap<usize, Vec<String>>,
+}
+
+/// A pair whose instances have to be looked up.
+#[derive(Debug)]
+pub(super) struct Lookup {
+    pub(super) pair: usize,
+    pub(super) home: Home,
+    pub(super) target: Target,
+}
+
 /// The answer to an earlier start with the same token.
 ///
 /// # Errors
@@ -49,25 +67,36 @@ pub(super) fn earlier(state: &State, home: &Home, body: &Value) -> Result<Option
     }
 }
 
-/// Starts it. `unassumable` are the accounts whose execution role cannot be assumed, by place of the location.
+/// The pairs of a start that are to run on instances that are really there.
+pub(super) fn lookups(state: &State, body: &Value, expansion: &Expansion, known: &Known) -> Vec<Lookup> {
+    let mut lookups = Vec::new();
+    for (pair, (place, account, region)) in pairs(&expansion.locations).enumerate() {
+        let target = || Target::read(body, &expansion.locations[place].asked);
+        if script(state, known, place, account, region).outcome == Outcome::TargetedInstances
+            && let Some(target) = target()
+        {
+            let home = Home { account: account.to_owned(), region: region.to_owned() };
+            lookups.push(Lookup { pair, home, target });
+        }
+    }
+    lookups
+}
+
+/// Starts it.
 pub(super) fn start(
     state: &mut State,
     start: Start<'_>,
     expansion: Expansion,
-    unassumable: &HashSet<(usize, String)>,
+    known: Known,
 ) -> Result<Value, AwsError> {
     if let Some(answer) = earlier(state, &start.home, start.body)? {
         return Ok(answer);
     }
     let Expansion { locations, problem } = expansion;
-    let is_local = request::locations(start.body).is_empty();
-    let mut plan = Vec::new();
-    for (place, location) in locations.iter().enumerate() {
-        for account in &location.accounts {
-            let unassumable = !is_local && unassumable.contains(&(place, account.clone()));
-            plan.extend(location.regions.iter().map(|region| planned(state, account, region, unassumable)));
-        }
-    }
+    let planned = pairs(&locations).enumerate().map(|(pair, (place, account, region))| {
+        planned(state, script(state, &known, place, account, region), known.found.get(&pair))
+    });
+    let plan = planned.collect();
     let id = start.id;
     let execution = Execution::new(NewExecution {
         id,
@@ -77,6 +106,7 @@ pub(super) fn start(
         executed_by: start.executed_by,
         locations,
         plan,
+        found: known.found,
         problem,
         unbegun: state.unbegun,
         started: clock::now() + state.ahead,
@@ -91,13 +121,29 @@ pub(super) fn start(
     Ok(answer(id))
 }
 
+/// The pairs in their order: place of the location, account, Region.
+fn pairs(locations: &[Location]) -> impl Iterator<Item = (usize, &str, &str)> {
+    locations.iter().enumerate().flat_map(|(place, location)| {
+        let accounts = location.accounts.iter();
+        accounts.flat_map(move |account| location.regions.iter().map(move |region| (place, &**account, &**region)))
+    })
+}
+
 /// What was scripted, else what the role check says.
-fn planned(state: &State, account: &str, region: &str, unassumable: bool) -> Planned {
+fn script(state: &State, known: &Known, place: usize, account: &str, region: &str) -> Script {
     let scripted = state.scripts.get(account).and_then(|regions| regions.get(region).or_else(|| regions.get("*")));
-    let Script { outcome, takes } = match scripted {
+    match scripted {
         Some(script) => *script,
-        None if unassumable => Outcome::ExecutionRoleMissing.into(),
+        None if known.unassumable.contains(&(place, account.to_owned())) => Outcome::ExecutionRoleMissing.into(),
         None => state.usual,
+    }
+}
+
+fn planned(state: &State, script: Script, found: Option<&Vec<String>>) -> Planned {
+    let Script { outcome, takes } = script;
+    let outcome = match found {
+        Some(found) => Outcome::Success { resources: u32::try_from(found.len()).unwrap_or(u32::MAX) },
+        None => outcome,
     };
     let usual = milliseconds(state.takes);
     let usual = if outcome == Outcome::Slow { usual.saturating_mul(SLOW) } else { usual };

@@ -201,8 +201,11 @@ fn pair_seed(execution: &Execution, pair: &Pair<'_>) -> u128 {
     uuid::Uuid::parse_str(&execution.id().step(pair.index).to_string()).map_or(0, |id| id.as_u128())
 }
 
-/// Made up, the same for the same pair.
+/// What was found, else made up and the same for the same pair.
 fn resources(pair: &Pair<'_>) -> Vec<String> {
+    if let Some(found) = pair.found {
+        return found.to_vec();
+    }
     let (resources, _) = pair.outcome.resources();
     let account: u64 = pair.account.parse().unwrap_or_default();
     (0..resources).map(|number| format!("i-{account:012}{number:05x}")).collect()

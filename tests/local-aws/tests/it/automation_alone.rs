@@ -333,6 +333,19 @@ async fn a_run_that_finds_nothing_succeeds_with_a_warning() {
 }
 
 #[tokio::test]
+async fn without_instances_to_look_up_a_run_works_on_one_that_is_made_up() {
+    let aws = start();
+    let central = aws.client(CENTRAL, REGION);
+    aws.automation().set_default(Outcome::TargetedInstances);
+    let id = begin(&central, &restart(&[AGENCY])).await.unwrap();
+    aws.automation().advance(Duration::from_mins(2));
+    let step = &get(&central, &id).await["StepExecutions"][0];
+    assert_eq!((&step["StepStatus"], &step["WarningMessage"]), (&json!("Success"), &Value::Null));
+    let child = get(&aws.client(AGENCY, REGION), step["Outputs"]["ExecutionId"][0].as_str().unwrap()).await;
+    assert_eq!(child["ResolvedTargets"]["ParameterValues"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn what_never_begins_can_be_shown_in_three_ways() {
     for (unbegun, running, ended) in [
         (Unbegun::Cancelled, vec!["InProgress", "Pending"], vec!["Failed", "Cancelled"]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{AGENCY, CENTRAL, REGION, start};
-use local_aws::{AwsError, Client, LocalAws, stacks};
+use local_aws::{AwsError, Client, LocalAws, Outcome, machine, stacks};
 use serde_json::{Value, json};
 
 const OTHER: &str = "333333333333";
@@ -67,6 +67,66 @@ async fn an_account_takes_part_once_it_has_the_execution_role() {
     deploy_execution(&aws, OTHER, &[]).await;
     let id = begin(&central, &restart(&[OTHER])).await.unwrap();
     assert_eq!(messages(&aws, &id).await, [""]);
+}
+
+/// The instances that a run came to in each of its accounts, and the warning that is shown there.
+async fn resources(aws: &LocalAws, body: &Value) -> Vec<(Value, Value)> {
+    let central = aws.client(CENTRAL, REGION);
+    let id = begin(&central, body).await.unwrap();
+    aws.automation().advance(Duration::from_hours(1));
+    let get = async |client: &Client, id: &Value| {
+        let answer = client.json("ssm", "GetAutomationExecution", &json!({"AutomationExecutionId": id})).await.unwrap();
+        answer["AutomationExecution"].clone()
+    };
+    let whole = get(&central, &json!(id)).await;
+    let mut found = Vec::new();
+    for step in whole["StepExecutions"].as_array().unwrap() {
+        assert_eq!(step["StepStatus"], "Success", "{step}");
+        let account = step["TargetLocation"]["Accounts"][0].as_str().unwrap();
+        let child = get(&aws.client(account, REGION), &step["Outputs"]["ExecutionId"][0]).await;
+        let resources = child["ResolvedTargets"]["ParameterValues"].clone();
+        let steps: Vec<Value> =
+            child["StepExecutions"].as_array().unwrap().iter().map(|step| step["StepName"].clone()).collect();
+        assert_eq!(resources, json!(steps), "{child}");
+        found.push((resources, step["WarningMessage"].clone()));
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_run_works_on_the_instances_that_are_there() {
+    let aws = start();
+    deploy_administration(&aws).await;
+    deploy_execution(&aws, AGENCY, &[]).await;
+    deploy_execution(&aws, OTHER, &[]).await;
+    let agency = aws.client(AGENCY, REGION);
+    let launch = async |client: &Client, env: &str| {
+        let id = machine::launch(client, None).await.unwrap().instance_id;
+        let tag = [("ResourceId.1", id.as_str()), ("Tag.1.Key", "Env"), ("Tag.1.Value", env)];
+        client.query("ec2", "CreateTags", &tag).await.unwrap();
+        id
+    };
+    let mut there = [launch(&agency, "PROD").await, launch(&agency, "PROD").await];
+    let gone = launch(&agency, "PROD").await;
+    let test = launch(&agency, "TEST").await;
+    launch(&agency.clone().in_region("us-west-2"), "PROD").await;
+    agency.query("ec2", "StopInstances", &[("InstanceId.1", &there[0])]).await.unwrap();
+    agency.query("ec2", "TerminateInstances", &[("InstanceId.1", &gone)]).await.unwrap();
+    there.sort_unstable();
+    let nothing = json!("No targets were found for the specified target key and values");
+    let body = restart(&[AGENCY, OTHER]);
+
+    let made_up = resources(&aws, &body).await;
+    assert_eq!(made_up[1].0.as_array().unwrap().len(), 1, "nobody has asked for real ones: {made_up:?}");
+    aws.automation().set_default(Outcome::TargetedInstances);
+    assert_eq!(resources(&aws, &body).await, [(json!(there), Value::Null), (json!([]), nothing)]);
+    let mut by_id = body.clone();
+    by_id["Targets"] = json!([{"Key": "ParameterValues", "Values": [test, gone]}]);
+    assert_eq!(resources(&aws, &by_id).await[0], (json!([test]), Value::Null));
+
+    aws.automation().script(AGENCY, REGION, Outcome::Success { resources: 3 });
+    let scripted = resources(&aws, &body).await;
+    assert_eq!(scripted[0].0.as_array().unwrap().len(), 3, "what is scripted goes first: {scripted:?}");
 }
 
 #[tokio::test]

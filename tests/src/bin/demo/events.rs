@@ -2,17 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use local_aws::stacks;
 use tests::{AGENCY_A, AGENCY_B, HOME_REGION, SECOND_REGION, World};
 
 use crate::fleet::Fleet;
-use crate::show;
 use crate::story::{CHANGE_WINDOW_SECONDS, deploy_agency};
+use crate::{expected, show};
 
 const WITHIN: Duration = Duration::from_mins(1);
 
-pub(crate) async fn tell(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
+pub(crate) async fn tell(world: &World, fleet: &mut Fleet) -> anyhow::Result<()> {
     show::step("Tags change, and this time the events of it carry them: the schedule is a day away");
     for agency in [AGENCY_A, AGENCY_B] {
         deploy_agency(world, agency, "rate(1 day)").await?;
@@ -25,22 +25,18 @@ pub(crate) async fn tell(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
     show::note(&format!("{SECOND_REGION} forwards its events to {HOME_REGION}: cfn/agency-region.yaml"));
     world.aws.set_tag_events(true)?;
 
-    let watched = [("web", &fleet.web), ("cache", &fleet.cache)];
-    let before = watched.map(|(_, enrolled)| world.plain_tags(&enrolled.node));
+    let mut before = Vec::new();
     let start = Instant::now();
-    world.tag(&fleet.web, "Env", "STAGE").await?;
-    world.tag(&fleet.cache, "Role", "queue").await?;
-    let is_carried_over = |world: &World| {
-        let has = |node: &str, key: &str, value: &str| world.plain_tags(node).get(key).is_some_and(|is| is == value);
-        has(&fleet.web.node, "Env", "STAGE") && has(&fleet.cache.node, "Role", "queue")
-    };
-    show::wait(world, "the events have carried them over", WITHIN, is_carried_over).await?;
+    for (name, key, value) in [("web", "Env", "STAGE"), ("cache", "Role", "queue")] {
+        let member = fleet.member_mut(name)?;
+        before.push((name, expected::plain_tags(world, &member.enrolled.node)));
+        world.tag(&member.enrolled, key, value).await?;
+        member.carried.insert(key.to_owned(), value.to_owned());
+    }
+    expected::arrive(world, fleet, "the events have carried them over, and nothing else", WITHIN).await?;
     show::note(&format!("after {:.1} s:", start.elapsed().as_secs_f64()));
-    for ((name, enrolled), before) in watched.iter().zip(&before) {
-        let after = world.plain_tags(&enrolled.node);
-        show::difference(name, before, &after);
-        let changed = after.iter().filter(|(key, value)| before.get(*key) != Some(value)).count();
-        ensure!(changed == 1 && after.len() == before.len(), "nothing else has changed on {name}");
+    for (name, before) in &before {
+        show::difference(name, before, &expected::plain_tags(world, &fleet.member(name)?.enrolled.node));
     }
     Ok(())
 }

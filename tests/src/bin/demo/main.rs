@@ -1,10 +1,12 @@
 //! The whole of Tag Hub on the local AWS, in a few minutes, checked at every step.
 //!
-//! Deploys the templates in three accounts, has activations made, launches a dozen instances that register themselves,
+//! Deploys the templates in three accounts, has activations made, launches instances that register themselves,
 //! lets the schedule fire and a tag change, and shows what became of their tags. Ends with an error where anything that
 //! it shows is not so.
 
+mod answers;
 mod events;
+mod expected;
 mod fanout;
 mod fleet;
 mod registration;
@@ -36,29 +38,33 @@ async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let world = World::start(Paths::from_env()?, arguments.port, arguments.keep_logs)?;
     let fleet = story::tell(&world).await?;
-    fanout::tell(&world).await?;
+    fanout::tell(&world, &fleet).await?;
+    expected::tags(&world, &fleet)?;
     show::step("Everything shown was so.");
     if arguments.keep {
-        look_around(&world, &fleet);
+        look_around(&world, &fleet)?;
         tokio::signal::ctrl_c().await?;
     }
     Ok(())
 }
 
-fn look_around(world: &World, fleet: &Fleet) {
+fn look_around(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
     let endpoint = world.aws.endpoint();
+    let web = &fleet.member("web")?.enrolled;
     show::step("It stays running until Ctrl-C. To look around, with the AWS CLI of .venv/bin:");
     let act_as = |account: &str| format!("AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=any");
     println!("export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={HOME_REGION}");
     println!("{} aws ssm describe-instance-information", act_as(CENTRAL));
-    println!("{} aws ssm list-tags-for-resource --resource-type ManagedInstance --resource-id mi-…", act_as(CENTRAL));
+    let of_node = format!("--resource-type ManagedInstance --resource-id {}", web.node);
+    println!("{} aws ssm list-tags-for-resource {of_node}", act_as(CENTRAL));
     println!(
         "{} aws resourcegroupstaggingapi get-resources --resource-type-filters ssm:managed-instance",
         act_as(CENTRAL)
     );
     println!("{} aws ec2 describe-instances --filters Name=tag-key,Values=managedinstanceid", act_as(AGENCY_A));
-    println!("{} aws ec2 create-tags --resources {} --tags Key=Env,Value=ANY", act_as(AGENCY_A), fleet.web.instance);
+    println!("{} aws ec2 create-tags --resources {} --tags Key=Env,Value=ANY", act_as(AGENCY_A), web.instance);
     println!("{} aws ssm describe-activations", act_as(CENTRAL));
     println!("{} aws lambda invoke --function-name tags-collector /dev/stdout", act_as(AGENCY_A));
     println!("{} aws logs filter-log-events --log-group-name /aws/lambda/ssm-tag-manager", act_as(CENTRAL));
+    Ok(())
 }

@@ -49,18 +49,18 @@ pub(crate) async fn register(world: &World) -> anyhow::Result<Fleet> {
     }
     show::note(&format!(
         "{} instances, {} of them registered themselves, in {:.1} s",
-        fleet.instance_count,
-        fleet.enrolled.len(),
+        fleet.members.len() + fleet.others.len(),
+        fleet.members.len(),
         start.elapsed().as_secs_f64()
     ));
     ensure!(fleet.machines.iter().all(local_aws::machine::Machine::is_active), "every agent runs again");
-    for enrolled in &fleet.enrolled {
+    for enrolled in fleet.members.iter().map(|member| &member.enrolled) {
         let tags = world.tags(&enrolled.node);
         ensure!(tags[hub::AGENCY_TAG_KEY] == enrolled.agency, "the activation says whose {} is", enrolled.node);
     }
     for activation in world.aws.activations().list(CENTRAL, HOME_REGION) {
         let agency = activation.tags[hub::AGENCY_TAG_KEY].as_str();
-        let expected = fleet.enrolled.iter().filter(|enrolled| enrolled.agency == agency).count();
+        let expected = fleet.members.iter().filter(|member| member.enrolled.agency == agency).count();
         let count = usize::try_from(activation.registrations_count)?;
         ensure!(count == expected, "{count} instead of {expected} nodes registered with {agency}'s activation");
         show::note(&format!("{count} nodes with the activation of {agency}"));

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
-use tests::{Enrolled, World};
+use tests::World;
+
+use crate::fleet::Fleet;
+use crate::{answers, expected};
 
 /// A line that says what comes next.
 pub(crate) fn step(text: &str) {
@@ -48,8 +51,8 @@ pub(crate) async fn wait(
 }
 
 /// Every node with its agency, source, tags, and what was left behind and why.
-pub(crate) fn nodes(world: &World, fleet: &[Enrolled], answers: &[Value]) {
-    let left_behind = left_behind(answers);
+pub(crate) fn nodes(world: &World, fleet: &Fleet, all: &[Value]) {
+    let left_behind = answers::left_behind(all);
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -57,43 +60,26 @@ pub(crate) fn nodes(world: &World, fleet: &[Enrolled], answers: &[Value]) {
         table.set_width(140);
     }
     table.set_header(["node", "agency", "source", "tags", "left behind"]);
-    for enrolled in fleet {
+    for enrolled in fleet.members.iter().map(|member| &member.enrolled) {
         let tags = world.tags(&enrolled.node);
         let reserved = |key: &str| tags.get(key).cloned().unwrap_or_default();
-        let plain: Vec<String> =
-            world.plain_tags(&enrolled.node).iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let plain = expected::plain_tags(world, &enrolled.node);
+        let plain: Vec<String> = plain.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let left_behind = left_behind.get(&enrolled.instance).into_iter().flatten();
+        let left_behind: Vec<String> = left_behind.map(|(key, reason)| format!("{key}: {reason}")).collect();
         let source = reserved(hub::SOURCE_TAG_KEY).replacen(&format!("{}/", enrolled.agency), "", 1);
         table.add_row([
             enrolled.node.clone(),
             reserved(hub::AGENCY_TAG_KEY),
             source,
             plain.join("\n"),
-            left_behind.get(&enrolled.instance).cloned().unwrap_or_default(),
+            left_behind.join("\n"),
         ]);
     }
     println!("{table}");
-    for (instance, reason) in
-        left_behind.iter().filter(|(id, _)| fleet.iter().all(|enrolled| enrolled.instance != **id))
-    {
-        note(&format!("{instance}: {reason}"));
+    for (instance, (node, reason)) in answers::refused(all) {
+        note(&format!("{instance}: {node} is refused: {reason}"));
     }
-}
-
-/// By EC2 instance: the tags left behind and why, or why the whole was refused.
-fn left_behind(answers: &[Value]) -> BTreeMap<String, String> {
-    let nodes = answers.iter().flat_map(|answer| answer["nodes"].as_array().into_iter().flatten());
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    nodes
-        .filter_map(|node| {
-            let dropped = node["dropped"].as_array().into_iter().flatten();
-            let mut lines: Vec<String> =
-                dropped.map(|tag| format!("{}: {}", text(&tag["key"]), text(&tag["reason"]))).collect();
-            if node["outcome"] == "rejected" {
-                lines.push(format!("{} is refused: {}", text(&node["instanceId"]), text(&node["reason"])));
-            }
-            (!lines.is_empty()).then(|| (text(&node["ec2InstanceId"]), lines.join("\n")))
-        })
-        .collect()
 }
 
 /// One line for each account and Region of a run, and the summary.
