@@ -11,6 +11,8 @@ use super::{Automation, NO_ANSWER_IN_TIME, Run, too_late};
 use crate::request::StartRequest;
 
 const START: &str = "ssm:StartAutomationExecution";
+const ALWAYS_THROTTLED: &str = "not started, because AWS throttled every attempt until the function's time was up; \
+                                invoke it again with the same IdempotencyKey";
 /// As many as the SDK makes of every other call.
 const ATTEMPTS_MAX: u32 = 8;
 /// After an attempt that failed; it doubles up to the maximum. All of them together are 39 seconds.
@@ -26,16 +28,18 @@ impl<A: Automation> Run<'_, A> {
             return Err(too_late(START, message));
         }
         let mut wait = FIRST_WAIT;
+        let mut may_have_started = false;
         for _ in 1..ATTEMPTS_MAX {
             match self.in_time(START, self.automation.start(request)).await {
-                Err(error) if error.retryable => {}
+                // What was throttled was not done; of all else nobody knows.
+                Err(error) if error.retryable => may_have_started |= !error.is_throttling(),
                 result => return result,
             }
             self.starts.hold_back(wait);
             wait = (wait * 2).min(WAIT_MAX);
-            // What is under way goes on until the answer has to get out, and one of the attempts may have come through.
+            // What is under way goes on until the answer has to get out.
             if !self.starts.turn(self.answer_until).await {
-                return Err(too_late(START, NO_ANSWER_IN_TIME));
+                return Err(too_late(START, if may_have_started { NO_ANSWER_IN_TIME } else { ALWAYS_THROTTLED }));
             }
         }
         self.in_time(START, self.automation.start(request)).await

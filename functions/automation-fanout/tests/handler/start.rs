@@ -69,7 +69,7 @@ async fn attempts_end_with_the_time_of_the_invocation() {
     let error = send_with(&account, 25, "request-1", &fleet(2)).await.unwrap_err();
     assert_eq!(account.times(&Call::Start), [0, 1_000, 3_000, 7_000, 15_000]);
     let text = error.to_string();
-    assert!(text.contains("DeadlineExceeded") && text.contains("it may have started"), "{text}");
+    assert!(text.contains("DeadlineExceeded") && text.contains("AWS throttled every attempt"), "{text}");
     let diagnostic = lambda_runtime::Diagnostic::from(error);
     assert!(diagnostic.error_message.contains("not started, because the function's time is up"));
 }

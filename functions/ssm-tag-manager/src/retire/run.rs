@@ -178,7 +178,7 @@ impl Run {
 fn outcome_of(stopped: Stopped) -> RetireOutcome {
     match stopped {
         Stopped::NotBegun => RetireOutcome::Kept { reason: Reason::Deferred },
-        Stopped::CutOff => failed("DeadlineExceeded", "the time was up before AWS answered".to_owned()),
+        Stopped::CutOff => failed("DeadlineExceeded", "the time was up before AWS had done it".to_owned()),
         // The node went away in between.
         Stopped::Failed(error) if matches!(error.code.as_str(), "InvalidInstanceId" | "InvalidResourceId") => {
             RetireOutcome::Kept { reason: Reason::UnknownNode }

@@ -1,9 +1,8 @@
 //! The EC2 instances that the targets of a run name, as `MiniStack` has them.
 //!
-//! `tag:<key>`, `tag-key`, `InstanceIds`, `ParameterValues` and `AWS::EC2::Instance` are looked up among the
-//! instances of the account and Region that are neither terminated nor about to be. Values are compared as they
-//! are; `*` stands for every instance under `InstanceIds` and `AWS::EC2::Instance`. Resource groups and target maps
-//! are not looked up.
+//! `tag:<key>`, `ParameterValues` and `AWS::EC2::Instance` are looked up among the instances of the account and Region
+//! that are neither terminated nor about to be. Values are compared as they are; `*` stands for every instance under
+//! `AWS::EC2::Instance`. Resource groups and target maps are not looked up.
 
 use serde_json::Value;
 
@@ -35,11 +34,10 @@ impl Target {
     fn names(&self, instance: &Value) -> bool {
         let is_value = |text: &Value| self.values.iter().any(|value| text == value);
         let mut tags = items(&instance["tagSet"]).iter();
-        match (self.key.as_str(), self.key.strip_prefix("tag:")) {
-            (_, Some(key)) => tags.any(|tag| tag["key"] == key && is_value(&tag["value"])),
-            ("tag-key", _) => tags.any(|tag| is_value(&tag["key"])),
-            ("InstanceIds" | "AWS::EC2::Instance", _) if self.values.iter().any(|value| value == "*") => true,
-            _ => is_value(&instance["instanceId"]),
+        match self.key.strip_prefix("tag:") {
+            Some(key) => tags.any(|tag| tag["key"] == key && is_value(&tag["value"])),
+            None if self.key == "AWS::EC2::Instance" && self.values.iter().any(|value| value == "*") => true,
+            None => is_value(&instance["instanceId"]),
         }
     }
 }
@@ -72,7 +70,10 @@ mod tests {
     use super::*;
 
     fn check(key: &str, values: &[&str], expected: &[&str]) {
-        let instance = |id: &str, state: &str, env: &str| json!({"instanceId": id, "instanceState": {"name": state}, "tagSet": [{"key": "Env", "value": env}]});
+        let instance = |id: &str, state: &str, env: &str| {
+            let tags = json!([{"key": "Env", "value": env}]);
+            json!({"instanceId": id, "instanceState": {"name": state}, "tagSet": tags})
+        };
         let instances = [
             instance("i-3", "running", "PROD"),
             instance("i-1", "stopped", "PROD"),
@@ -91,10 +92,7 @@ mod tests {
         check("tag:Env", &["PROD", "prod"], &["i-1", "i-3", "i-4"]);
         check("tag:Env", &["*"], &[]);
         check("tag:env", &["PROD"], &[]);
-        check("tag-key", &["Env"], &["i-1", "i-3", "i-4"]);
         check("ParameterValues", &["i-4", "i-2", "i-9"], &["i-4"]);
-        check("InstanceIds", &["i-5"], &["i-5"]);
-        check("InstanceIds", &["*"], &["i-1", "i-3", "i-4", "i-5"]);
         check("AWS::EC2::Instance", &["*"], &["i-1", "i-3", "i-4", "i-5"]);
     }
 
