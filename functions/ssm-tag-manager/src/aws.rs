@@ -23,7 +23,7 @@ use crate::plan::Tags;
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The configuration of the clients. They do not try again by themselves: [`Operation`] does.
+/// The configuration of the clients. They do not try again by themselves: [`Calls`] does.
 pub async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .retry_config(RetryConfig::disabled())
