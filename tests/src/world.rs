@@ -158,6 +158,14 @@ impl World {
         }
     }
 
+    /// The instances of an account and Region for which the filters hold, as `DescribeInstances` shows them.
+    pub async fn instances(&self, account: &str, region: &str, filters: &[(&str, &str)]) -> anyhow::Result<Vec<Value>> {
+        let answer = self.aws.client(account, region).query("ec2", "DescribeInstances", filters).await?;
+        let reservations = answer["reservationSet"].as_array().into_iter().flatten();
+        let instances = reservations.filter_map(|reservation| reservation["instancesSet"].as_array()).flatten();
+        Ok(instances.cloned().collect())
+    }
+
     /// What an agency's parameter holds in a Region, read as its root; `None` where it is not there.
     pub async fn activation_parameter(&self, agency: &str, region: &str) -> anyhow::Result<Option<Value>> {
         let ask = serde_json::json!({"Name": ACTIVATION_PARAMETER, "WithDecryption": true});

@@ -119,11 +119,11 @@ impl Pace {
         }
         self.stretch.refused += 1.0;
         self.window.refused += 1.0;
-        let share = rate * self.stretch.answered_share();
+        let of_pace = rate * self.stretch.answered_share();
         let found = if self.stretch.answered >= TELLING_ANSWERS {
-            self.stretch.answered_rate(now).min(rate).max(share * LEAST_OF_ANSWERED)
+            self.stretch.answered_rate(now).min(rate).max(of_pace * LEAST_OF_ANSWERED)
         } else if self.stretch.refused >= TELLING_REFUSALS {
-            share.max(rate * LEAST_KEPT)
+            of_pace.max(rate * LEAST_KEPT)
         } else {
             return;
         };
@@ -134,18 +134,21 @@ impl Pace {
 
     fn set(&mut self, rate: f64, now: Instant) {
         self.rate = Some(rate);
-        self.stretch = Tally::new(now);
-        self.window = Tally::new(now);
+        self.count_anew(now);
         // There is nothing left to catch up on.
         self.next_slot = self.next_slot.max(now);
+    }
+
+    fn count_anew(&mut self, now: Instant) {
+        self.stretch = Tally::new(now);
+        self.window = Tally::new(now);
     }
 
     fn turn_window(&mut self, now: Instant) {
         let elapsed = now.saturating_duration_since(self.window.start);
         let Some(rate) = self.rate else {
             if elapsed >= WINDOW {
-                self.stretch = Tally::new(now);
-                self.window = Tally::new(now);
+                self.count_anew(now);
             }
             return;
         };

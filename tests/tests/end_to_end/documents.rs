@@ -152,10 +152,7 @@ impl Reader {
         let mut launched = Vec::new();
         for agency in [AGENCY_A, AGENCY_B] {
             let filter = [("Filter.1.Name", tag), ("Filter.1.Value.1", value)];
-            let client = self.world.aws.client(agency, HOME_REGION);
-            let answer = client.query("ec2", "DescribeInstances", &filter).await.unwrap();
-            let reservations = answer["reservationSet"].as_array().into_iter().flatten();
-            for found in reservations.filter_map(|reservation| reservation["instancesSet"].as_array()).flatten() {
+            for found in self.world.instances(agency, HOME_REGION, &filter).await.unwrap() {
                 let text = |name: &str| found[name].as_str().unwrap().to_owned();
                 let (account, region) = (agency.to_owned(), HOME_REGION.to_owned());
                 let instance = Ec2Instance { account, region, instance_id: text("instanceId") };

@@ -29,12 +29,14 @@ impl<A: Automation> Run<'_, A> {
         }
         let mut wait = FIRST_WAIT;
         let mut may_have_started = false;
-        for _ in 1..ATTEMPTS_MAX {
+        let mut attempt = 1;
+        loop {
             match self.in_time(START, self.automation.start(request)).await {
                 // What was throttled was not done; of all else nobody knows.
-                Err(error) if error.retryable => may_have_started |= !error.is_throttling(),
+                Err(error) if error.retryable && attempt < ATTEMPTS_MAX => may_have_started |= !error.is_throttling(),
                 result => return result,
             }
+            attempt += 1;
             self.starts.hold_back(wait);
             wait = (wait * 2).min(WAIT_MAX);
             // What is under way goes on until the answer has to get out.
@@ -42,6 +44,5 @@ impl<A: Automation> Run<'_, A> {
                 return Err(too_late(START, if may_have_started { NO_ANSWER_IN_TIME } else { ALWAYS_THROTTLED }));
             }
         }
-        self.in_time(START, self.automation.start(request)).await
     }
 }

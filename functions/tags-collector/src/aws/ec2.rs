@@ -54,7 +54,8 @@ impl Instances {
         self.read(region, filters, instance_ids, page_token).await
     }
 
-    /// Reads which of these instances (1 to 200) are terminated, and which are about to be. Their tags are not asked for: EC2 takes them away.
+    /// Reads which of these instances (1 to 200) are terminated, and which are about to be. Their tags are not asked for:
+    /// EC2 takes them away.
     ///
     /// # Errors
     /// What AWS answers after retries.

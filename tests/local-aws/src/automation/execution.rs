@@ -1,6 +1,6 @@
 //! One execution: over target locations, with a child for each account-Region pair, or local.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
@@ -36,9 +36,11 @@ impl Location {
 }
 
 /// What a pair is going to do.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Planned {
     pub(super) outcome: Outcome,
+    /// Its resources, where they were looked up.
+    pub(super) found: Option<Vec<String>>,
     pub(super) takes: u64,
 }
 
@@ -68,8 +70,6 @@ pub(super) struct NewExecution {
     pub(super) locations: Vec<Location>,
     /// In the order of the locations, their accounts and their Regions.
     pub(super) plan: Vec<Planned>,
-    /// The resources that were looked up, by pair.
-    pub(super) found: HashMap<usize, Vec<String>>,
     /// Why it fails before anything begins.
     pub(super) problem: Option<String>,
     pub(super) unbegun: Unbegun,
@@ -112,8 +112,8 @@ impl Execution {
 
     pub(super) fn pair(&self, index: usize) -> Option<Pair<'_>> {
         let run = *self.timeline.run(index)?;
-        let outcome = self.new.plan.get(index)?.outcome;
-        let found = self.new.found.get(&index).map(Vec::as_slice);
+        let Planned { outcome, found, .. } = self.new.plan.get(index)?;
+        let (outcome, found) = (*outcome, found.as_deref());
         let mut within = index;
         for location in &self.new.locations {
             if within < location.pairs() {

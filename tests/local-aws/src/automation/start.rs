@@ -71,9 +71,8 @@ pub(super) fn earlier(state: &State, home: &Home, body: &Value) -> Result<Option
 pub(super) fn lookups(state: &State, body: &Value, expansion: &Expansion, known: &Known) -> Vec<Lookup> {
     let mut lookups = Vec::new();
     for (pair, (place, account, region)) in pairs(&expansion.locations).enumerate() {
-        let target = || Target::read(body, &expansion.locations[place].asked);
         if script(state, known, place, account, region).outcome == Outcome::TargetedInstances
-            && let Some(target) = target()
+            && let Some(target) = Target::read(body, &expansion.locations[place].asked)
         {
             let home = Home { account: account.to_owned(), region: region.to_owned() };
             lookups.push(Lookup { pair, home, target });
@@ -87,14 +86,15 @@ pub(super) fn start(
     state: &mut State,
     start: Start<'_>,
     expansion: Expansion,
-    known: Known,
+    mut known: Known,
 ) -> Result<Value, AwsError> {
     if let Some(answer) = earlier(state, &start.home, start.body)? {
         return Ok(answer);
     }
     let Expansion { locations, problem } = expansion;
     let planned = pairs(&locations).enumerate().map(|(pair, (place, account, region))| {
-        planned(state, script(state, &known, place, account, region), known.found.get(&pair))
+        let script = script(state, &known, place, account, region);
+        planned(state, script, known.found.remove(&pair))
     });
     let plan = planned.collect();
     let id = start.id;
@@ -106,7 +106,6 @@ pub(super) fn start(
         executed_by: start.executed_by,
         locations,
         plan,
-        found: known.found,
         problem,
         unbegun: state.unbegun,
         started: clock::now() + state.ahead,
@@ -139,15 +138,15 @@ fn script(state: &State, known: &Known, place: usize, account: &str, region: &st
     }
 }
 
-fn planned(state: &State, script: Script, found: Option<&Vec<String>>) -> Planned {
+fn planned(state: &State, script: Script, found: Option<Vec<String>>) -> Planned {
     let Script { outcome, takes } = script;
-    let outcome = match found {
+    let outcome = match &found {
         Some(found) => Outcome::Success { resources: u32::try_from(found.len()).unwrap_or(u32::MAX) },
         None => outcome,
     };
     let usual = milliseconds(state.takes);
     let usual = if outcome == Outcome::Slow { usual.saturating_mul(SLOW) } else { usual };
-    Planned { outcome, takes: takes.map_or(usual, milliseconds) }
+    Planned { outcome, found, takes: takes.map_or(usual, milliseconds) }
 }
 
 /// Resolves the organizational units of the target locations.

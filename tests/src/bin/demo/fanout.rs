@@ -112,10 +112,8 @@ async fn tagged(world: &World, agency: &str, region: &str) -> anyhow::Result<BTr
         ("Filter.2.Value.1", "running"),
         ("Filter.2.Value.2", "stopped"),
     ];
-    let answer = world.aws.client(agency, region).query("ec2", "DescribeInstances", &filters).await?;
-    let reservations = answer["reservationSet"].as_array().into_iter().flatten();
-    let instances = reservations.flat_map(|reservation| reservation["instancesSet"].as_array().into_iter().flatten());
-    Ok(instances.filter_map(|instance| instance["instanceId"].as_str().map(str::to_owned)).collect())
+    let instances = world.instances(agency, region, &filters).await?;
+    Ok(instances.iter().filter_map(|instance| instance["instanceId"].as_str().map(str::to_owned)).collect())
 }
 
 /// Asks until the run has ended, and shows the matrix whenever it has changed. It has to be seen under way before; only
