@@ -18,9 +18,11 @@ pub use arn::{AGENCY_ALIAS_PREFIX, FunctionArn};
 pub use aws_error::AwsError;
 pub use ids::{AccountId, Ec2InstanceId, Invalid, ManagedInstanceId, Region};
 pub use outcome::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, TerminatedCounts};
-pub use report::{Instance, REPORT_VERSION, Report, Tag, Terminated};
+pub use report::{
+    Coverage, INSTANCE_TAGS_MAX, Instance, REPORT_INSTANCES_MAX, REPORT_VERSION, Report, Tag, Terminated, Unlinked,
+};
 pub use reserved::{
     AGENCY_TAG_KEY, APPLIED_TAG_KEY, MANAGED_INSTANCE_ID_TAG_KEY, SOURCE_TAG_KEY, TERMINATED_TAG_KEY, is_reserved,
 };
 pub use timestamp::Timestamp;
-pub use wire::{WireError, decode, json_kind};
+pub use wire::{WireError, decode, decode_str, json_kind};

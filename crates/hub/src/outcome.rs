@@ -20,15 +20,25 @@ pub struct Answer {
     pub counts: Counts,
     /// One entry for each instance, without those that were unchanged and lost no tag.
     pub nodes: Vec<NodeAnswer>,
-    /// What became of the terminated instances; absent where the report names none.
+    /// What became of the terminated instances; absent if the report names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated: Option<TerminatedCounts>,
+    /// Nodes whose `set`, `removed` and `dropped` were left out because the answer would have been too large for
+    /// Lambda. The counts include them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub details_omitted: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference to the field over")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// How many instances had which outcome, and how many tags moved.
 ///
 /// `received` is the sum of `updated`, `unchanged`, `rejected`, `failed` and `deferred`. In a dry run
-/// `updated` counts the nodes that would be.
+/// `updated` counts the nodes that would be. `adopted` counts some of those in `updated`; `superseded` and `unlinked`
+/// count nodes that no instance of the report names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "each field is named for the outcome that it counts")]
@@ -42,6 +52,12 @@ pub struct Counts {
     pub tags_set: usize,
     pub tags_removed: usize,
     pub tags_dropped: usize,
+    #[serde(default)]
+    pub adopted: usize,
+    #[serde(default)]
+    pub superseded: usize,
+    #[serde(default)]
+    pub unlinked: usize,
 }
 
 impl AddAssign for Counts {
@@ -55,6 +71,9 @@ impl AddAssign for Counts {
         self.tags_set += other.tags_set;
         self.tags_removed += other.tags_removed;
         self.tags_dropped += other.tags_dropped;
+        self.adopted += other.adopted;
+        self.superseded += other.superseded;
+        self.unlinked += other.unlinked;
     }
 }
 
@@ -143,8 +162,16 @@ pub enum Outcome {
         /// True where the same report may succeed later.
         retryable: bool,
     },
-    /// The time budget was spent before this node's turn. The next report brings it again.
+    /// Nothing was written because the time was up, or because the agency's lease was not to be had. The next report
+    /// brings the node again.
     Deferred,
+    /// The node's own EC2 instance is terminated, and the instance that names the node now took it over.
+    Adopted,
+    /// The EC2 instance registered again and names another node now. The hub took its tags off this one, so that no
+    /// target reaches it.
+    Superseded,
+    /// The EC2 instance behind this node no longer carries the tag `managedinstanceid`. The node keeps its tags.
+    Unlinked,
 }
 
 impl Outcome {
@@ -157,6 +184,9 @@ impl Outcome {
             Self::Rejected { .. } => "rejected",
             Self::Failed { .. } => "failed",
             Self::Deferred => "deferred",
+            Self::Adopted => "adopted",
+            Self::Superseded => "superseded",
+            Self::Unlinked => "unlinked",
         }
     }
 
@@ -222,6 +252,8 @@ pub enum DropReason {
     Collision,
     /// An operator's tag stands under this key, and the policy says not to overwrite.
     OperatorOwned,
+    /// Systems Manager refuses the tag for a reason that the hub does not know.
+    Refused,
 }
 
 impl DropReason {
@@ -235,6 +267,7 @@ impl DropReason {
             Self::NodeFull => "node-full",
             Self::Collision => "collision",
             Self::OperatorOwned => "operator-owned",
+            Self::Refused => "refused",
         }
     }
 
@@ -302,8 +335,14 @@ mod tests {
     #[test]
     fn an_answer_without_terminated_instances_says_nothing_about_them() {
         let counts = TerminatedCounts { received: 1, marked: 1, ..TerminatedCounts::default() };
-        let mut answer =
-            Answer { agency: None, dry_run: false, counts: Counts::default(), nodes: vec![], terminated: Some(counts) };
+        let mut answer = Answer {
+            agency: None,
+            dry_run: false,
+            counts: Counts::default(),
+            nodes: vec![],
+            terminated: Some(counts),
+            details_omitted: 0,
+        };
         let value = serde_json::to_value(&answer).unwrap();
         assert_eq!((&value["terminated"]["marked"], &value["terminated"]["ignored"]), (&json!(1), &json!(0)));
         assert_eq!(serde_json::from_value::<Answer>(value).unwrap(), answer);
@@ -314,7 +353,15 @@ mod tests {
     #[test]
     fn words_are_those_of_the_wire() {
         let word = |value: Result<serde_json::Value, serde_json::Error>| value.unwrap().as_str().unwrap().to_owned();
-        for outcome in [Outcome::Updated, Outcome::WouldUpdate, Outcome::Unchanged, Outcome::Deferred] {
+        for outcome in [
+            Outcome::Updated,
+            Outcome::WouldUpdate,
+            Outcome::Unchanged,
+            Outcome::Deferred,
+            Outcome::Adopted,
+            Outcome::Superseded,
+            Outcome::Unlinked,
+        ] {
             assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.as_str());
         }
         for reason in
@@ -332,6 +379,7 @@ mod tests {
             DropReason::NodeFull,
             DropReason::Collision,
             DropReason::OperatorOwned,
+            DropReason::Refused,
         ] {
             assert_eq!(word(serde_json::to_value(reason)), reason.as_str());
         }

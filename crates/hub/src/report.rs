@@ -1,12 +1,19 @@
 //! The report that a collector sends to the manager.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::{AccountId, Region, Timestamp, WireError, decode};
+use crate::wire::at_most;
+use crate::{AccountId, Region, Timestamp, WireError, decode_str};
 
 /// The only version of the report there is.
 pub const REPORT_VERSION: u64 = 1;
+
+/// A report names at most this many instances, and at most this many in each of its other lists.
+pub const REPORT_INSTANCES_MAX: usize = 1_000;
+
+/// An instance of a report has at most this many tags. EC2 takes 50 of a user's, and AWS adds some of its own:
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html>.
+pub const INSTANCE_TAGS_MAX: usize = 200;
 
 /// The tags of an agency's instances as they were at one instant.
 ///
@@ -14,10 +21,10 @@ pub const REPORT_VERSION: u64 = 1;
 /// sender: who the sender is, the manager knows from the alias that was invoked.
 ///
 /// ```
-/// let event = serde_json::json!({"instances": [
+/// let event = r#"{"instances": [
 ///     {"instanceId": "mi-0123456789abcdef0", "tags": [{"Key": "OS", "Value": 7}]}
-/// ]});
-/// let error = hub::Report::from_event(&event).unwrap_err();
+/// ]}"#;
+/// let error = hub::Report::from_event(event).unwrap_err();
 /// assert_eq!(error.path, "instances[0].tags[0].Value");
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,24 +45,73 @@ pub struct Report {
     /// Plan and answer, write nothing.
     #[serde(default)]
     pub dry_run: bool,
-    /// False where nobody reads the answer (an asynchronous invocation).
-    #[serde(default = "yes")]
-    pub reply: bool,
-    /// The instances, at most 500 from our own collector.
+    /// False if nobody reads the answer (an asynchronous invocation). Absent means true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<bool>,
+    /// The instances, at most [`REPORT_INSTANCES_MAX`], and at most 500 from our own collector.
+    #[serde(deserialize_with = "at_most::<_, _, REPORT_INSTANCES_MAX>")]
     pub instances: Vec<Instance>,
     /// Instances that EC2 says are terminated, at most 500 from our own collector. None of them is in `instances`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "at_most::<_, _, REPORT_INSTANCES_MAX>"
+    )]
     pub terminated: Vec<Terminated>,
+    /// Instances that are not terminated and carry no tag `managedinstanceid`, at most 500 from our own collector. A
+    /// node whose `tag-hub:source` names one of them lost its link. Not checked here, as with [`Instance`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unlinked: Option<Unlinked>,
+    /// How many of the Region's instances are managed: in one report of each sweep and Region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
 }
 
 impl Report {
-    /// Reads a report from the event of an invocation.
+    /// Reads a report from the JSON of an invocation, without building a tree of it first.
     ///
     /// # Errors
     /// Names the place that does not fit, such as `instances[3].tags[0].Value`.
-    pub fn from_event(event: &Value) -> Result<Self, WireError> {
-        decode(event)
+    pub fn from_event(event: &str) -> Result<Self, WireError> {
+        decode_str(event)
     }
+
+    /// True if somebody reads the answer.
+    pub fn wants_reply(&self) -> bool {
+        self.reply.unwrap_or(true)
+    }
+
+    /// True if the sender is a collector of a release before 0.2, which cannot read the outcomes that came later:
+    /// those collectors always say `reply` and never `unlinked`.
+    pub fn is_from_old_collector(&self) -> bool {
+        self.reply.is_some() && self.unlinked.is_none()
+    }
+}
+
+/// EC2 instance IDs, at most [`REPORT_INSTANCES_MAX`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Unlinked(#[serde(deserialize_with = "at_most::<_, _, REPORT_INSTANCES_MAX>")] pub Vec<String>);
+
+/// How many of a Region's instances have a managed node, and which do not.
+///
+/// `running` and `stopped` count all instances of the Region that are not terminated (`pending` counts as running,
+/// `stopping` as stopped); `managed` counts those of them that carry the tag `managedinstanceid`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Coverage {
+    /// Instances that are pending or running.
+    pub running: usize,
+    /// Instances that are stopping, stopped or shutting down.
+    pub stopped: usize,
+    /// Instances that name a managed node.
+    pub managed: usize,
+    /// Running instances that name none, the first ones by ID.
+    #[serde(default, deserialize_with = "at_most::<_, _, REPORT_INSTANCES_MAX>")]
+    pub unmanaged: Vec<String>,
+    /// How many more there are.
+    #[serde(default)]
+    pub unmanaged_omitted: usize,
 }
 
 /// One EC2 instance that names a managed node.
@@ -68,7 +124,8 @@ pub struct Instance {
     /// The EC2 instance. Where it is absent, nothing guards the node against a cloned image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ec2_instance_id: Option<String>,
-    /// All tags of the EC2 instance.
+    /// All tags of the EC2 instance, at most [`INSTANCE_TAGS_MAX`].
+    #[serde(deserialize_with = "at_most::<_, _, INSTANCE_TAGS_MAX>")]
     pub tags: Vec<Tag>,
 }
 
@@ -95,10 +152,6 @@ fn report_version() -> u64 {
     REPORT_VERSION
 }
 
-fn yes() -> bool {
-    true
-}
-
 fn supported_version<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let version = u64::deserialize(deserializer)?;
     if version == REPORT_VERSION {
@@ -110,17 +163,21 @@ fn supported_version<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn read(event: &Value) -> Result<Report, WireError> {
+        Report::from_event(&event.to_string())
+    }
 
     #[test]
     fn the_minimal_form_is_a_report() {
         let event =
             json!({"instances": [{"instanceId": "mi-0123456789abcdef0", "tags": [{"Key": "Env", "Value": ""}]}]});
-        let report = Report::from_event(&event).unwrap();
+        let report = read(&event).unwrap();
         assert_eq!(report.version, 1);
-        assert!(report.reply && !report.dry_run);
+        assert!(report.wants_reply() && !report.dry_run && !report.is_from_old_collector());
         assert_eq!(report.instances[0].tags[0], Tag { key: "Env".to_owned(), value: String::new() });
     }
 
@@ -130,23 +187,49 @@ mod tests {
             "version": 1, "account": "222222222222", "region": "us-east-1", "observedAt": "2026-11-22T02:00:00Z",
             "dryRun": true, "reply": false,
             "instances": [{"instanceId": "mi-0123456789abcdef0", "ec2InstanceId": "i-0abcdef0123456789",
-                           "tags": [{"Key": "Env", "Value": "PROD"}]}]
+                           "tags": [{"Key": "Env", "Value": "PROD"}]}],
+            "unlinked": ["i-0aaaaaaaaaaaaaaaa"],
+            "coverage": {"running": 41, "stopped": 3, "managed": 38, "unmanaged": ["i-0bbbbbbbbbbbbbbbb"],
+                         "unmanagedOmitted": 0}
         });
-        let report = Report::from_event(&event).unwrap();
+        let report = read(&event).unwrap();
         assert_eq!(serde_json::to_value(report).unwrap(), event);
     }
 
     #[test]
     fn terminated_instances_are_a_report_of_their_own_and_are_absent_where_there_are_none() {
-        let event = json!({"version": 1, "dryRun": false, "reply": true, "instances": [],
+        let event = json!({"version": 1, "dryRun": false, "instances": [],
                            "terminated": [{"ec2InstanceId": "i-0abcdef0123456789"}]});
-        let mut report = Report::from_event(&event).unwrap();
+        let mut report = read(&event).unwrap();
         assert_eq!(serde_json::to_value(&report).unwrap(), event);
         report.terminated.clear();
-        assert_eq!(
-            serde_json::to_string(&report).unwrap(),
-            r#"{"version":1,"dryRun":false,"reply":true,"instances":[]}"#
-        );
+        assert_eq!(serde_json::to_string(&report).unwrap(), r#"{"version":1,"dryRun":false,"instances":[]}"#);
+    }
+
+    #[test]
+    fn a_collector_of_an_earlier_release_is_known_by_what_it_says() {
+        let report = |event: Value| read(&event).unwrap();
+        assert!(report(json!({"reply": true, "instances": []})).is_from_old_collector());
+        assert!(!report(json!({"reply": false, "instances": [], "unlinked": []})).is_from_old_collector());
+        assert!(!report(json!({"instances": []})).is_from_old_collector());
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_with_its_length() {
+        let instance = json!({"instanceId": "mi-0123456789abcdef0", "tags": []});
+        let most = vec![instance.clone(); 1_000];
+        assert_eq!(read(&json!({"instances": most})).unwrap().instances.len(), 1_000);
+        let tags = vec![json!({"Key": "a", "Value": "b"}); 201];
+        for (event, path, problem) in [
+            (json!({"instances": vec![instance; 1_001]}), "instances", "expected at most 1000 entries, got 1001"),
+            (json!({"instances": [], "unlinked": vec!["i"; 1_002]}), "unlinked", "got 1002"),
+            (json!({"instances": [], "terminated": vec![json!({"ec2InstanceId": "i"}); 1_001]}), "terminated", "1001"),
+            (json!({"instances": [{"instanceId": "x", "tags": tags}]}), "instances[0].tags", "at most 200 entries"),
+        ] {
+            let error = read(&event).unwrap_err();
+            assert_eq!(error.path, path);
+            assert!(error.problem.contains(problem), "{error}");
+        }
     }
 
     #[test]
@@ -156,9 +239,9 @@ mod tests {
             (json!([]), "event", "expected an object, got a list"),
             (json!(null), "event", "expected an object, got null"),
             (json!({}), "event", "missing field `instances`"),
-            (json!({"instances": {}}), "instances", "expected a sequence"),
+            (json!({"instances": {}}), "instances", "got an object, expected a list"),
             (json!({"version": 2, "instances": []}), "version", "expected version 1, got 2"),
-            (json!({"version": "1", "instances": []}), "version", "expected u64"),
+            (json!({"version": "1", "instances": []}), "version", "expected a whole number"),
             (json!({"account": "12", "instances": []}), "account", "12 digits"),
             (json!({"region": "mars", "instances": []}), "region", "Region code"),
             (json!({"observedAt": "noon", "instances": []}), "observedAt", "expected a time such as"),
@@ -175,7 +258,7 @@ mod tests {
             (tag(json!({"Key": "Env"})), "instances[0].tags[0]", "missing field `Value`"),
             (tag(json!({"key": "Env", "Value": "x"})), "instances[0].tags[0].key", "unknown field"),
         ] {
-            let error = Report::from_event(&event).unwrap_err();
+            let error = read(&event).unwrap_err();
             assert_eq!(error.path, path, "{event}");
             assert!(error.problem.contains(problem), "{event}: {error}");
         }

@@ -1,6 +1,9 @@
 //! Decoding JSON so that an error names the place.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 
 /// JSON that does not fit: where, and what is wrong there.
@@ -24,13 +27,99 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, WireError> {
             problem: format!("expected an object, got {}", json_kind(value)),
         });
     }
-    serde_path_to_error::deserialize(value).map_err(|error| WireError {
-        path: match error.path().to_string() {
-            path if path == "." => "event".to_owned(),
-            path => path,
-        },
-        problem: error.into_inner().to_string(),
-    })
+    serde_path_to_error::deserialize(value).map_err(wire_error)
+}
+
+/// Reads a `T` from JSON text, without building a tree of it first.
+///
+/// # Errors
+/// Names the first place that does not fit.
+pub fn decode_str<T: DeserializeOwned>(json: &str) -> Result<T, WireError> {
+    if !json.trim_start().starts_with('{') {
+        // Small, or no JSON at all: what it is can be told from a tree.
+        return match serde_json::from_str::<Value>(json) {
+            Ok(value) => decode(&value),
+            Err(error) => Err(WireError { path: "event".to_owned(), problem: plain(&error) }),
+        };
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(wire_error)?;
+    match deserializer.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(WireError { path: "event".to_owned(), problem: plain(&error) }),
+    }
+}
+
+fn wire_error(error: serde_path_to_error::Error<serde_json::Error>) -> WireError {
+    let path = match error.path().to_string() {
+        path if path == "." => "event".to_owned(),
+        path => path,
+    };
+    WireError { path, problem: plain(&error.into_inner()) }
+}
+
+/// serde's message in JSON's words and without the column, which the path replaces.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = match text.rfind(" at line ") {
+        Some(end) if error.line() > 0 => &text[..end],
+        _ => &text,
+    };
+    let Some((got, expected)) = text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+    else {
+        return text.replace("unknown variant", "unknown word");
+    };
+    let got = match got {
+        "map" => "an object",
+        "sequence" => "a list",
+        "unit value" => "null",
+        other => other,
+    };
+    let expected = match expected {
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "u64" | "usize" | "i64" | "u16" | "u32" => "a whole number",
+        struct_name if struct_name.starts_with("struct ") || struct_name.starts_with("internally tagged") => {
+            "an object"
+        }
+        other => other,
+    };
+    format!("got {got}, expected {expected}")
+}
+
+/// Reads a list of at most `MAX` entries. A longer one is refused with its length, and is not kept in memory.
+pub(crate) fn at_most<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct AtMost<T, const MAX: usize>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for AtMost<T, MAX> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while list.len() < MAX {
+                let Some(entry) = entries.next_element()? else { return Ok(list) };
+                list.push(entry);
+            }
+            let mut further_count = 0_usize;
+            while entries.next_element::<IgnoredAny>()?.is_some() {
+                further_count += 1;
+            }
+            if further_count == 0 {
+                return Ok(list);
+            }
+            Err(A::Error::custom(format!("expected at most {MAX} entries, got {}", MAX + further_count)))
+        }
+    }
+
+    deserializer.deserialize_seq(AtMost::<T, MAX>(PhantomData))
 }
 
 /// The kind of a JSON value, in words.
