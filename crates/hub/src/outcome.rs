@@ -23,6 +23,9 @@ pub struct Answer {
     /// What became of the terminated instances; absent if the report names none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated: Option<TerminatedCounts>,
+    /// Why nodes were deferred, if it was not for want of time alone: the lease of the agency was not to be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deferred_because: Option<String>,
     /// Nodes whose `set`, `removed` and `dropped` were left out because the answer would have been too large for
     /// Lambda. The counts include them.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -1,14 +1,17 @@
 //! The managed nodes and their tags, over Systems Manager and the Resource Groups Tagging API.
 
+mod leases;
 mod operation;
 mod retire;
+
+pub use leases::LeaseTable;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_resourcegroupstagging::Client as TaggingClient;
-use aws_sdk_resourcegroupstagging::types::ResourceTagMapping;
+use aws_sdk_resourcegroupstagging::types::{ResourceTagMapping, TagFilter};
 use aws_sdk_ssm::Client as SsmClient;
 use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
 use aws_smithy_types::retry::RetryConfig;
@@ -17,9 +20,13 @@ use hub::{AwsError, FunctionArn, ManagedInstanceId};
 use operation::Operation;
 use telemetry::CallCounts;
 
-use crate::handler::Nodes;
 use crate::plan::Tags;
+use crate::ports::{Nodes, Rates};
 
+/// The type of managed nodes in the Resource Groups Tagging API.
+const NODE_TYPE: &str = "ssm:managed-instance";
+/// The most that a page of `GetResources` holds.
+const RESOURCES_PER_PAGE: i32 = 100;
 /// How long one attempt may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,6 +44,7 @@ pub async fn sdk_config() -> SdkConfig {
 pub struct Calls {
     ssm: SsmClient,
     tagging: TaggingClient,
+    leases: LeaseTable,
     get_resources: Operation,
     list_tags: Operation,
     remove_tags: Operation,
@@ -47,10 +55,11 @@ pub struct Calls {
 
 impl Calls {
     /// Calls over these clients.
-    pub fn new(ssm: SsmClient, tagging: TaggingClient) -> Self {
+    pub fn new(ssm: SsmClient, tagging: TaggingClient, leases: LeaseTable) -> Self {
         Self {
             ssm,
             tagging,
+            leases,
             get_resources: Operation::new("tag:GetResources"),
             list_tags: Operation::new("ssm:ListTagsForResource"),
             remove_tags: Operation::new("ssm:RemoveTagsFromResource"),
@@ -62,9 +71,18 @@ impl Calls {
 
     /// What was called since this was last asked for. What AWS throttled is logged.
     pub fn take_counts(&self) -> CallCounts {
+        let counts = self.operations().into_iter().map(Operation::take_counts);
+        counts.fold(self.leases.take_counts(), |sum, counts| CallCounts {
+            calls: sum.calls + counts.calls,
+            throttles: sum.throttles + counts.throttles,
+        })
+    }
+
+    fn operations(&self) -> [&Operation; 6] {
         let Self {
             ssm: _,
             tagging: _,
+            leases: _,
             get_resources,
             list_tags,
             remove_tags,
@@ -73,12 +91,18 @@ impl Calls {
             deregister,
         } = self;
         [get_resources, list_tags, remove_tags, add_tags, describe_information, deregister]
-            .into_iter()
-            .map(Operation::take_counts)
-            .fold(CallCounts::default(), |sum, counts| CallCounts {
-                calls: sum.calls + counts.calls,
-                throttles: sum.throttles + counts.throttles,
-            })
+    }
+
+    fn rates(&self) -> Rates {
+        self.operations().into_iter().filter_map(|operation| Some((operation.name.to_owned(), operation.rate()?))).collect()
+    }
+
+    fn start_from(&self, rates: &Rates) {
+        for operation in self.operations() {
+            if let Some(rate) = rates.get(operation.name) {
+                operation.start_from(*rate);
+            }
+        }
     }
 }
 
@@ -156,6 +180,36 @@ impl Nodes for ManagedNodes<'_> {
             .set_tags(Some(tags));
         self.calls.add_tags.call(async || request.clone().send().await).await?;
         Ok(())
+    }
+
+    async fn find(&self, key: &str, values: &[String]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError> {
+        let values = (!values.is_empty()).then(|| values.to_vec());
+        let request = self
+            .calls
+            .tagging
+            .get_resources()
+            .resource_type_filters(NODE_TYPE)
+            .tag_filters(TagFilter::builder().key(key).set_values(values).build())
+            .resources_per_page(RESOURCES_PER_PAGE);
+        let mut found = BTreeMap::new();
+        let mut page_token = None;
+        loop {
+            let request = request.clone().set_pagination_token(page_token);
+            let output = self.calls.get_resources.call(async || request.clone().send().await).await?;
+            found.extend(self.tagged(output.resource_tag_mapping_list));
+            page_token = output.pagination_token.filter(|token| !token.is_empty());
+            if page_token.is_none() {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn rates(&self) -> Rates {
+        self.calls.rates()
+    }
+
+    fn start_from(&self, rates: &Rates) {
+        self.calls.start_from(rates);
     }
 }
 

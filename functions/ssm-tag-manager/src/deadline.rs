@@ -28,6 +28,26 @@ pub(crate) enum Stopped {
     Failed(AwsError),
 }
 
+impl Stopped {
+    /// The error code of AWS, or `DeadlineExceeded`.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::NotBegun | Self::CutOff => "DeadlineExceeded",
+            Self::Failed(error) => &error.code,
+        }
+    }
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NotBegun => f.write_str("the time was up before the call"),
+            Self::CutOff => f.write_str("the time was up before the answer"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
 impl Deadline {
     /// The deadline of an invocation that Lambda ends after `budget`.
     pub(crate) fn new(budget: Duration) -> Self {
@@ -36,6 +56,11 @@ impl Deadline {
             begin_until: start + budget.saturating_sub(BEGIN_MARGIN),
             answer_until: start + budget.saturating_sub(ANSWER_MARGIN),
         }
+    }
+
+    /// True if nothing further may be begun.
+    pub(crate) fn is_over(&self) -> bool {
+        Instant::now() >= self.begin_until
     }
 
     /// Makes a call, if there is time for it.

@@ -6,7 +6,7 @@ use lambda_runtime::Diagnostic;
 /// An invocation that failed as a whole.
 #[derive(Debug, thiserror::Error)]
 pub enum ManagerError {
-    /// The event is no report.
+    /// The event is not a report.
     #[error("the report is refused: {0}")]
     InvalidReport(#[from] WireError),
     /// The invoked ARN names no agency.
@@ -27,7 +27,7 @@ pub enum ManagerError {
         invoked_arn: String,
     },
     /// Which nodes are marked could not be read, so that none was looked at.
-    #[error("the marked nodes could not be read: {0}")]
+    #[error("failed to list nodes tagged tag-hub:terminated: {0}")]
     MarksUnread(AwsError),
     /// The report claims an account that is not the sender's.
     #[error("the report claims account {claimed}, but the invoked alias belongs to {agency}")]

@@ -4,7 +4,7 @@
 //! `agency-<account id>`, and may invoke nothing else: the alias in the invoked ARN is what says who calls.
 //!
 //! # Input and output
-//! A [`hub::Report`]; the answer is a [`hub::Answer`] with an outcome for every node and a reason for every
+//! A [`hub::Report`] of at most 1,000 instances; the answer is a [`hub::Answer`] with an outcome for every node and a reason for every
 //! tag that was left behind.
 //!
 //! Or `{"action": "retire"}` ([`retire::RetireEvent`]), from the central account alone and through no alias: the
@@ -15,13 +15,16 @@
 //! |---|---|---|
 //! | `TAG_POLICY` | which tags are carried over, and how: see [`plan::Policy`] | `{}` |
 //! | `OWNERSHIP_CHECK` | `enforce`: a node belongs to the agency in its tag `tag-hub:agency`; `off`: no check | `enforce` |
-//! | `RETIRE_NODES` | `off`: terminated instances are nobody's concern; `dry-run`: say which nodes would be marked and deregistered; `on`: do so | `off` |
+//! | `LEASE_TABLE` | the DynamoDB table of leases: see [`ports::Leases`] | `tag-hub-leases` |
+//! | `BULK_WRITERS` | how many invocations may write many nodes at the same time, 1 to 8 | `2` |
+//! | `RETIRE_NODES` | `off`: terminated instances are ignored; `dry-run`: say which nodes would be marked and deregistered; `on`: do so | `off` |
 //! | `RETIRE_GRACE_HOURS` | how old the mark and the last ping of a node have to be, 1 to 8760 | `24` |
 //! | `RETIRE_LIMIT` | the most nodes that one run deregisters, 1 to 1000 | `10` |
 //!
 //! # IAM actions
-//! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`. Where
-//! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation`, and where it is `on`
+//! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`,
+//! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. If
+//! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation`, and if it is `on`
 //! `ssm:DeregisterManagedInstance`.
 //!
 //! # Metrics
@@ -36,12 +39,13 @@
 
 pub mod config;
 pub mod plan;
+pub mod ports;
 
+mod answer;
 mod deadline;
 mod error;
 mod log;
 mod pace;
-mod triage;
 
 pub mod handler;
 pub mod metrics;
@@ -53,6 +57,6 @@ pub mod aws;
 
 pub use config::Config;
 pub use error::ManagerError;
-pub use handler::{Handled, Invocation, handle};
+pub use handler::{Handled, Invocation, LeaseUse, handle};
 pub use metrics::metrics;
 pub use respond::{Responded, Response, respond};

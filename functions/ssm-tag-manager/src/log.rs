@@ -1,13 +1,20 @@
-//! The log of a report: a line for each node with news, and one for the whole. No tag's value is in it, and no
-//! message of AWS either, because those quote values.
+//! The log of a report: a line for each node with news, up to a fixed number, and one for the whole. No tag's value is in
+//! it, and no message of AWS either, because those quote values.
 
 use hub::{AccountId, Answer, NodeAnswer, Outcome, Region};
 
+use crate::handler::LeaseUse;
+
+/// Nodes that have lines of their own: trouble first. A report can name 1,000, and an agency decides what is in it.
+const NODES_MAX: usize = 100;
+
 /// Writes the lines of a report.
-pub(crate) fn log(region: Option<&Region>, answer: &Answer) {
+pub(crate) fn log(region: Option<&Region>, answer: &Answer, lease_use: &LeaseUse) {
     let region = region.map(Region::as_str);
     let agency = answer.agency.as_ref().map(AccountId::as_str);
-    for node in &answer.nodes {
+    let mut nodes: Vec<&NodeAnswer> = answer.nodes.iter().filter(|node| is_news(node)).collect();
+    nodes.sort_by_key(|node| !is_trouble(node));
+    for node in nodes.iter().take(NODES_MAX) {
         log_outcome(region, agency, node);
         log_drops(region, agency, node);
     }
@@ -22,13 +29,30 @@ pub(crate) fn log(region: Option<&Region>, answer: &Answer) {
         rejected = counts.rejected,
         failed = counts.failed,
         deferred = counts.deferred,
+        adopted = counts.adopted,
+        superseded = counts.superseded,
+        unlinked = counts.unlinked,
         tags_set = counts.tags_set,
         tags_removed = counts.tags_removed,
         tags_dropped = counts.tags_dropped,
         terminated = answer.terminated.map(|counts| counts.received),
         marked = answer.terminated.map(|counts| counts.marked),
+        lease_wait_ms = lease_use.wait.as_millis(),
+        slices = lease_use.slice_count,
+        nodes_not_logged = nodes.len().saturating_sub(NODES_MAX),
         "report applied"
     );
+}
+
+fn is_news(node: &NodeAnswer) -> bool {
+    !matches!(node.outcome, Outcome::WouldUpdate | Outcome::Unchanged) || node.notable_drops().next().is_some()
+}
+
+fn is_trouble(node: &NodeAnswer) -> bool {
+    matches!(
+        node.outcome,
+        Outcome::Rejected { .. } | Outcome::Failed { .. } | Outcome::Deferred | Outcome::Unlinked | Outcome::Superseded
+    )
 }
 
 fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
@@ -36,7 +60,7 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
     let (tags_set, tags_removed) = (node.set.len(), node.removed.len());
     let outcome = node.outcome.as_str();
     match &node.outcome {
-        Outcome::Updated => tracing::info!(
+        Outcome::Updated | Outcome::Adopted => tracing::info!(
             agency,
             region,
             instance_id,
@@ -70,6 +94,23 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
         Outcome::Deferred => {
             tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node deferred");
         }
+        Outcome::Superseded => tracing::warn!(
+            agency,
+            region,
+            instance_id,
+            ec2_instance_id,
+            outcome,
+            tags_removed,
+            "node superseded: its instance registered again"
+        ),
+        Outcome::Unlinked => tracing::warn!(
+            agency,
+            region,
+            instance_id,
+            ec2_instance_id,
+            outcome,
+            "node unlinked: its instance lost the tag managedinstanceid"
+        ),
         Outcome::WouldUpdate | Outcome::Unchanged => {}
     }
 }

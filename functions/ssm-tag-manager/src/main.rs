@@ -3,10 +3,9 @@
 
 use std::time::SystemTime;
 
-use hub::Timestamp;
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
-use serde_json::Value;
-use ssm_tag_manager::aws::{Calls, ManagedNodes, sdk_config};
+use serde_json::value::RawValue;
+use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes, sdk_config};
 use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
 
 #[tokio::main(flavor = "current_thread")]
@@ -16,8 +15,9 @@ async fn main() -> Result<(), Error> {
     let config =
         Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = sdk_config().await;
-    let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk));
-    run(service_fn(async |event: LambdaEvent<Value>| {
+    let leases = LeaseTable::new(&sdk, &config.lease_table);
+    let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk), leases);
+    run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let arn =
             event.context.invoked_function_arn.parse().map_err(|_| ManagerError::Unauthenticated {
                 invoked_arn: event.context.invoked_function_arn.clone(),
@@ -25,8 +25,8 @@ async fn main() -> Result<(), Error> {
         let now = SystemTime::now();
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
         let nodes = ManagedNodes::new(&calls, &arn);
-        let invocation = Invocation { arn, now: Timestamp::from(now), budget };
-        let responded = respond(&config, &nodes, &invocation, &event.payload).await;
+        let invocation = Invocation { arn, now, budget, entropy: uuid::Uuid::new_v4().into_bytes() };
+        let responded = respond(&config, &nodes, &invocation, event.payload.get()).await;
         let ended = SystemTime::now();
         // Where there is no standard output there is no log to complain in either.
         let _ = metrics(&responded, calls.take_counts(), ended).write(ended, level.as_deref(), std::io::stdout());

@@ -23,7 +23,9 @@ pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> M
     let retired_count = retired.filter(|answer| answer.mode == Mode::On).map_or(0, |answer| answer.counts.retired);
     let nodes = answer.map(|answer| answer.nodes.as_slice()).unwrap_or_default();
     let counts = answer.map(|answer| answer.counts).unwrap_or_default();
-    let updated_count = nodes.iter().filter(|node| node.outcome == Outcome::Updated).count();
+    let lease_use = handled.map(|handled| handled.lease_use.clone()).unwrap_or_default();
+    let is_updated = |node: &&NodeAnswer| matches!(node.outcome, Outcome::Updated | Outcome::Adopted);
+    let updated_count = nodes.iter().filter(is_updated).count();
     let rejected = |reason| nodes.iter().filter(|node| node.outcome == Outcome::Rejected { reason }).count();
     let written = |count| if answer.is_some_and(|answer| answer.dry_run) { 0 } else { count };
     let mut metrics = vec![
@@ -41,7 +43,13 @@ pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> M
         Metric::count("TagsSet", written(counts.tags_set)),
         Metric::count("TagsRemoved", written(counts.tags_removed)),
         Metric::count("TagsDropped", nodes.iter().flat_map(NodeAnswer::notable_drops).count()),
+        Metric::count("NodesAdopted", counts.adopted),
+        Metric::count("NodesSuperseded", counts.superseded),
+        Metric::count("NodesUnlinked", counts.unlinked),
         Metric::count("NodesRetired", retired_count),
+        Metric::duration("LeaseWait", lease_use.wait),
+        Metric::count("Slices", lease_use.slice_count),
+        Metric::count("NodesDeferredForLease", lease_use.deferred_count),
     ];
     metrics.extend(calls.metrics());
     if let Some(observed_at) = handled.and_then(|handled| handled.observed_at).filter(|_| updated_count > 0) {

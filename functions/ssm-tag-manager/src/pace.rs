@@ -89,6 +89,19 @@ impl Pace {
         }
     }
 
+    /// A pace that starts from a rate that was found before.
+    pub(crate) fn resuming(now: Instant, rate: f64) -> Self {
+        let mut pace = Self::new(now);
+        pace.is_learning = false;
+        pace.set(rate, now);
+        pace
+    }
+
+    /// Calls a second, once the service has throttled.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        self.rate
+    }
+
     /// When the next call may go. Each slot is given to one call.
     pub(crate) fn slot(&mut self, now: Instant) -> Instant {
         self.turn_window(now);

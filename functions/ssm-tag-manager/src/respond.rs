@@ -1,13 +1,13 @@
 //! From an event of either kind to its answer.
 
 use hub::Answer;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::ManagerError;
 use crate::handler::{Handled, Invocation, handle};
-use crate::retire::{Retirable, RetireAnswer, retire};
+use crate::ports::{Leases, Retirable};
+use crate::retire::{RetireAnswer, retire};
 
 /// What came of an invocation.
 #[derive(Debug)]
@@ -28,6 +28,12 @@ pub enum Response {
     Retire(RetireAnswer),
 }
 
+/// An event of which only the field matters that tells its kind. All else is passed over and not kept.
+#[derive(Deserialize)]
+struct Kind {
+    action: Option<serde::de::IgnoredAny>,
+}
+
 impl Responded {
     /// What the caller is told.
     ///
@@ -42,11 +48,17 @@ impl Responded {
 }
 
 /// Answers an invocation: an event with the field `action` asks for retirement, all others are reports.
-pub async fn respond(config: &Config, nodes: &impl Retirable, invocation: &Invocation, event: &Value) -> Responded {
+pub async fn respond(
+    config: &Config,
+    ports: &(impl Retirable + Leases),
+    invocation: &Invocation,
+    event: &str,
+) -> Responded {
+    let asks_for_action = serde_json::from_str::<Kind>(event).is_ok_and(|kind| kind.action.is_some());
     // Boxed, because a future that holds all that either of them may come to is too deep for the compiler.
-    if event.get("action").is_some() {
-        Responded::Retire(Box::pin(retire(config, nodes, invocation, event)).await)
+    if asks_for_action {
+        Responded::Retire(Box::pin(retire(config, ports, invocation, event)).await)
     } else {
-        Responded::Report(Box::pin(handle(config, nodes, invocation, event)).await)
+        Responded::Report(Box::pin(handle(config, ports, invocation, event)).await)
     }
 }

@@ -32,6 +32,19 @@ impl Operation {
         Self { name, pace: RefCell::new(Pace::new(Instant::now())), counts: Cell::default() }
     }
 
+    /// Calls a second that the service takes, as far as is known.
+    pub(super) fn rate(&self) -> Option<f64> {
+        self.pace.borrow().rate()
+    }
+
+    /// Starts from a rate that somebody else found, unless one was found here.
+    pub(super) fn start_from(&self, rate: f64) {
+        let mut pace = self.pace.borrow_mut();
+        if pace.rate().is_none() {
+            *pace = Pace::resuming(Instant::now(), rate);
+        }
+    }
+
     /// Makes a call at the operation's pace, and again where that can help.
     pub(super) async fn call<T, E>(
         &self,

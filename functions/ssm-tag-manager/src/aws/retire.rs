@@ -1,47 +1,18 @@
-//! What retirement asks of Systems Manager and the Resource Groups Tagging API.
+//! What retirement asks of Systems Manager.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-use aws_sdk_resourcegroupstagging::types::TagFilter;
 use aws_sdk_ssm::types::{InstanceInformation, InstanceInformationStringFilter, PingStatus, ResourceType};
 use hub::{AwsError, ManagedInstanceId, Timestamp};
 
 use super::{ManagedNodes, invalid_request};
-use crate::plan::Tags;
-use crate::retire::Retirable;
-use crate::retire::evidence::Information;
+use crate::ports::{Information, Retirable};
 
-/// The type of managed nodes in the Resource Groups Tagging API.
-const NODE_TYPE: &str = "ssm:managed-instance";
-/// The most that a page of `GetResources` holds.
-const RESOURCES_PER_PAGE: i32 = 100;
 /// The most that a page of `DescribeInstanceInformation` holds.
 const NODES_PER_PAGE: i32 = 50;
 
 impl Retirable for ManagedNodes<'_> {
-    async fn find(&self, key: &str, values: &[String]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError> {
-        let values = (!values.is_empty()).then(|| values.to_vec());
-        let request = self
-            .calls
-            .tagging
-            .get_resources()
-            .resource_type_filters(NODE_TYPE)
-            .tag_filters(TagFilter::builder().key(key).set_values(values).build())
-            .resources_per_page(RESOURCES_PER_PAGE);
-        let mut found = BTreeMap::new();
-        let mut page_token = None;
-        loop {
-            let request = request.clone().set_pagination_token(page_token);
-            let output = self.calls.get_resources.call(async || request.clone().send().await).await?;
-            found.extend(self.tagged(output.resource_tag_mapping_list));
-            page_token = output.pagination_token.filter(|token| !token.is_empty());
-            if page_token.is_none() {
-                return Ok(found);
-            }
-        }
-    }
-
     async fn information(
         &self,
         nodes: &[ManagedInstanceId],
@@ -83,12 +54,17 @@ impl Retirable for ManagedNodes<'_> {
     }
 }
 
-/// What counts as evidence. A status that is absent or new is no lost connection.
+/// What counts as evidence. A status that is new to us does not count as a lost connection, and none at all only if the
+/// agent was never heard of.
 fn information(instance: InstanceInformation) -> Option<(ManagedInstanceId, Information)> {
+    let last_ping = instance.last_ping_date_time;
     let information = Information {
         is_managed_instance: instance.resource_type == Some(ResourceType::ManagedInstance),
-        is_connection_lost: matches!(instance.ping_status, Some(PingStatus::ConnectionLost | PingStatus::Inactive)),
-        last_ping: instance.last_ping_date_time.map(|time| Timestamp::from_unix_seconds(time.secs())),
+        is_connection_lost: match instance.ping_status {
+            Some(status) => matches!(status, PingStatus::ConnectionLost | PingStatus::Inactive),
+            None => last_ping.is_none(),
+        },
+        last_seen: last_ping.or(instance.registration_date).map(|time| Timestamp::from_unix_seconds(time.secs())),
     };
     Some((instance.instance_id?.parse().ok()?, information))
 }

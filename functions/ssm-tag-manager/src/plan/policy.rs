@@ -6,6 +6,7 @@ use hub::{DropReason, DroppedTag, Tag, is_reserved};
 
 use super::charset;
 use super::desired::{Desired, DesiredTag};
+use super::fold::looks;
 use super::glob::KeyGlob;
 
 /// What central IT decided about the tags that are carried over. Read from the JSON of `TAG_POLICY` by
@@ -60,7 +61,8 @@ impl Policy {
     /// The tags that the node of an instance with these tags should carry, the most important first.
     ///
     /// The order is: `set`, `derive`, then the instance's own by the entries of `include` and, within an
-    /// entry, by key. Of several `derive` entries for one key the first that applies counts. The order of the input does not matter.
+    /// entry, by key. Of several `derive` entries for one key the first that applies counts. Of keys that look alike
+    /// the most important stays. The order of the input does not matter.
     pub fn desired(&self, source: &[Tag]) -> Desired {
         let mut dropped = Vec::new();
         let mut copied: Vec<(usize, &Tag, DesiredTag)> = Vec::new();
@@ -90,11 +92,13 @@ impl Policy {
         let added =
             added.map(|(key, value)| DesiredTag { key: key.clone(), value: value.clone(), source_key: key.clone() });
         for tag in added.chain(copied.into_iter().map(|(_, _, desired)| desired)) {
-            if !taken.insert(tag.key.clone()) {
+            let looks = looks(&tag.key);
+            if looks.iter().any(|look| taken.contains(look)) {
                 dropped.push(tag.dropped(DropReason::Collision));
             } else if tags.len() == self.max_tags {
                 dropped.push(tag.dropped(DropReason::Limit));
             } else {
+                taken.extend(looks);
                 tags.push(tag);
             }
         }
@@ -160,8 +164,31 @@ mod tests {
     }
 
     #[test]
-    fn by_default_everything_is_carried_over_in_the_order_of_its_key() {
-        check("{}", &[("b", "2"), ("a", "1"), ("B", "")], &["B=", "a=1", "b=2"]);
+    fn by_default_everything_is_carried_over_and_what_people_target_by_comes_first() {
+        check("{}", &[("b", "2"), ("a", "1"), ("C", "")], &["C=", "a=1", "b=2"]);
+        let thirteen = [
+            "App", "Backup", "Cost", "Department", "Environment", "Floor", "Group", "Host", "Index", "Name", "Owner",
+            "Patch Group", "Zone",
+        ];
+        let tags: Vec<(&str, &str)> = thirteen.iter().map(|key| (*key, "x")).collect();
+        check(
+            "{}",
+            &tags,
+            &[
+                "Name=x", "Patch Group=x", "Environment=x", "App=x", "Backup=x", "Cost=x", "Department=x", "Floor=x",
+                "Group=x", "Host=x", "Index!limit", "Owner!limit", "Zone!limit",
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_that_look_alike_are_one_key() {
+        check("{}", &[("env", "1"), ("ENV", "2"), ("Env\u{3164}", "3")], &["ENV=2", "Env\u{3164}!collision", "env!collision"]);
+        check(
+            r#"{"set": {"Env": "fixed"}, "include": ["env", "*"]}"#,
+            &[("env", "1"), ("Env\u{a0}", "2"), ("Patch Group", "3"), ("PatchGroup", "4")],
+            &["Env=fixed", "Patch Group=3", "PatchGroup=4", "Env\u{a0}!collision", "env!collision"],
+        );
     }
 
     #[test]

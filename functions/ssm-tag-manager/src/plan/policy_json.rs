@@ -16,6 +16,8 @@ const FIELDS: [&str; 9] =
 /// 50 tags on a node without the three that are reserved.
 const MAX_TAGS_LIMIT: u64 = 47;
 const DEFAULT_MAX_TAGS: u64 = 10;
+/// What people target by comes first, so that it is not what falls off a node with more than `maxTags`.
+const DEFAULT_INCLUDE: &[&str] = &["Name", "Patch Group", "PatchGroup", "Env*", "*"];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -57,7 +59,7 @@ struct Reader {
 impl Reader {
     fn policy(&mut self) -> Policy {
         self.unknown_fields();
-        let include = self.globs("include", &["*"]);
+        let include = self.globs("include", DEFAULT_INCLUDE);
         let exclude = self.globs("exclude", &[]);
         let rename = self.rename();
         let set = self.set();

@@ -7,10 +7,11 @@ use hub::{
     Timestamp,
 };
 
-use super::applied::Applied;
 use super::desired::{Desired, DesiredTag};
-use super::mark::Mark;
+use super::intent::NodeIntent;
+use super::last_applied::{LastApplied, Record, Salt};
 use super::policy::Policy;
+use super::termination_marker::TerminationMarker;
 
 /// The tags of a node, by key.
 pub type Tags = BTreeMap<String, String>;
@@ -19,15 +20,21 @@ pub type Tags = BTreeMap<String, String>;
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_AddTagsToResource.html>.
 pub const MAX_TAGS_PER_NODE: usize = 50;
 
-/// Who reports on a node, and when.
+/// Who reports on a node, when, and what is known beside its tags.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
-    /// The agency that the node must belong to; absent where ownership is not checked.
+pub struct ReportContext<'a> {
+    /// The agency that the node must belong to; absent if ownership is not checked.
     pub owner: Option<&'a AccountId>,
-    /// The EC2 instance behind the node, `<account>/<region>/<EC2 instance id>`, where the report names it.
+    /// The EC2 instance behind the node, `<account>/<region>/<EC2 instance id>`, if the report names it.
     pub source: Option<&'a str>,
     /// When the tags were read.
     pub observed_at: Timestamp,
+    /// Sources that the same report says are terminated.
+    pub terminated: &'a BTreeSet<String>,
+    /// What an earlier writer that did not finish may have changed on the node.
+    pub unsettled: Option<&'a NodeIntent>,
+    /// Random bits for the node's memory.
+    pub salt: Salt,
 }
 
 /// What is to be done about a node.
@@ -35,8 +42,8 @@ pub struct Subject<'a> {
 pub enum Decision {
     /// The report may not change the node.
     Rejected(Rejection),
-    /// The report may not change the node either, but shows that an instance of its owner lives behind it: the mark
-    /// is removed, so that the node is not retired, and nothing else.
+    /// The report may not change the node either, but shows that an instance of its owner lives behind it: the
+    /// termination marker is removed, so that the node is not retired, and nothing else.
     Unmarked(Rejection),
     /// The changes, possibly none.
     Planned(Plan),
@@ -45,7 +52,7 @@ pub enum Decision {
 /// The changes to a node: first remove, then set and stamp in one call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Keys to remove. Each was set by the hub, the mark of a node that was taken for dead among them.
+    /// Keys to remove. Each was set by the hub, the termination marker of a node that lives among them.
     pub remove: Vec<String>,
     /// Tags to set because they are missing or different.
     pub set: Tags,
@@ -53,12 +60,54 @@ pub struct Plan {
     pub stamp: Tags,
     /// Tags of the EC2 instance that are left behind, sorted by key.
     pub dropped: Vec<DroppedTag>,
+    /// True if the node was linked to an instance that is terminated, and is linked to this one now.
+    pub adopts: bool,
+    memory: Option<Memory>,
+}
+
+/// What the stamp says, in a form that can still change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Memory {
+    observed_at: Timestamp,
+    salt: Salt,
+    record: Record,
+    /// The keys of `set` that the hub owned before.
+    owned_before: BTreeSet<String>,
+    source_keys: BTreeMap<String, String>,
 }
 
 impl Plan {
-    /// True where no call is needed.
+    /// True if no call is needed.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.stamp.is_empty()
+    }
+
+    /// What a crash half-way through may leave behind, on a node that carries these tags.
+    pub fn intent(&self, live: &Tags) -> NodeIntent {
+        NodeIntent::new(&self.set, &self.remove, live)
+    }
+
+    /// The plan without tags that Systems Manager refused: they are dropped, and remembered so that they are not sent
+    /// again until they change.
+    pub fn refuse(&mut self, keys: &BTreeSet<String>) {
+        let Some(memory) = &mut self.memory else { return };
+        for key in keys {
+            let Some(value) = self.set.remove(key) else { continue };
+            let source_key = memory.source_keys.get(key).unwrap_or(key).clone();
+            self.dropped.push(DroppedTag { key: source_key, reason: DropReason::Refused });
+            if !memory.owned_before.contains(key) {
+                memory.record.owned.remove(key);
+            }
+            memory.record.refused.insert((key.clone(), value));
+        }
+        self.dropped.sort();
+        self.stamp.insert(APPLIED_TAG_KEY.to_owned(), memory.to_tag_value());
+    }
+}
+
+impl Memory {
+    fn to_tag_value(&self) -> String {
+        LastApplied::new(self.observed_at, self.salt, &self.record).to_tag_value()
     }
 }
 
@@ -67,95 +116,169 @@ impl Plan {
 /// A key that the source does not carry and the hub did not set is never touched. Applying the plan and
 /// deciding again yields an empty plan, and so does applying any part of it, removals first, and then the
 /// plan that is decided next.
-pub fn reconcile(policy: &Policy, desired: Desired, live: &Tags, subject: Subject<'_>) -> Decision {
-    let applied = live.get(APPLIED_TAG_KEY).and_then(|value| Applied::parse(value));
-    match rejection(live, applied.as_ref(), subject) {
-        Some(Rejection::Conflict) if is_alive_again(live, subject.observed_at) => {
-            Decision::Unmarked(Rejection::Conflict)
+pub fn reconcile(policy: &Policy, desired: Desired, live: &Tags, context: ReportContext<'_>) -> Decision {
+    let applied = LastApplied::of(live);
+    let adopts = match rejection(live, applied.as_ref(), context) {
+        None => false,
+        Some(Rejection::Conflict) if is_abandoned(live, context) => true,
+        Some(Rejection::Conflict) if is_alive_again(live, context.observed_at) => {
+            return Decision::Unmarked(Rejection::Conflict);
         }
-        Some(reason) => Decision::Rejected(reason),
-        None => Decision::Planned(plan(policy, desired, live, applied.as_ref(), subject)),
+        Some(reason) => return Decision::Rejected(reason),
+    };
+    let owned = Owned { applied: applied.as_ref(), unsettled: context.unsettled, live };
+    Decision::Planned(plan(policy, desired, &owned, context, adopts))
+}
+
+/// Takes the hub's tags off a node that its instance left for another one.
+pub fn release(live: &Tags, context: ReportContext<'_>) -> Plan {
+    let applied = LastApplied::of(live);
+    let owned = Owned { applied: applied.as_ref(), unsettled: context.unsettled, live };
+    let record = Record { is_superseded: true, ..Record::default() };
+    let remove: Vec<String> = owned.keys().map(str::to_owned).collect();
+    let mut plan = Plan { remove, ..Plan::default() };
+    if !plan.remove.is_empty() || applied.is_none_or(|applied| !applied.says(&record)) {
+        let value = LastApplied::new(context.observed_at, context.salt, &record).to_tag_value();
+        plan.stamp.insert(APPLIED_TAG_KEY.to_owned(), value);
+    }
+    plan
+}
+
+/// The node's memory with what an earlier writer that did not finish may have changed; nothing if the node's memory
+/// says it all.
+pub fn settled_memory(live: &Tags, unsettled: &NodeIntent, now: Timestamp, salt: Salt) -> Option<Tags> {
+    let applied = LastApplied::of(live);
+    let owned = Owned { applied: applied.as_ref(), unsettled: Some(unsettled), live };
+    let record = Record {
+        owned: owned.keys().map(str::to_owned).collect(),
+        refused: BTreeSet::new(),
+        is_superseded: applied.as_ref().is_some_and(|applied| applied.is_superseded),
+    };
+    let says_all = applied.as_ref().map_or(record.owned.is_empty(), |applied| {
+        owned.keys().all(|key| applied.owns(key, live)) && live.keys().all(|key| !applied.owns(key, live) || owned.has(key))
+    });
+    // Not later than what was applied, so that no report is taken for an old one.
+    let observed_at = applied.map_or(Timestamp::from_unix_seconds(0), |applied| applied.observed_at).min(now);
+    (!says_all).then(|| {
+        let value = LastApplied::new(observed_at, salt, &record).to_tag_value();
+        Tags::from([(APPLIED_TAG_KEY.to_owned(), value)])
+    })
+}
+
+/// Which of a node's tags are the hub's.
+struct Owned<'a> {
+    applied: Option<&'a LastApplied>,
+    unsettled: Option<&'a NodeIntent>,
+    live: &'a Tags,
+}
+
+impl Owned<'_> {
+    /// True for a tag on the node that the hub set. Reserved keys are not asked for.
+    fn has(&self, key: &str) -> bool {
+        let Some(value) = self.live.get(key) else { return false };
+        let unsettled = self.unsettled.and_then(|intent| intent.ownership(key, value));
+        unsettled.unwrap_or_else(|| self.applied.is_some_and(|applied| applied.owns(key, self.live)))
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &str> {
+        self.live.keys().map(String::as_str).filter(|key| !hub::is_reserved(key) && self.has(key))
     }
 }
 
-fn rejection(live: &Tags, applied: Option<&Applied>, subject: Subject<'_>) -> Option<Rejection> {
+fn rejection(live: &Tags, applied: Option<&LastApplied>, context: ReportContext<'_>) -> Option<Rejection> {
     let live_source = live.get(SOURCE_TAG_KEY).map(String::as_str);
-    if subject.owner.is_some_and(|owner| live.get(AGENCY_TAG_KEY).map(String::as_str) != Some(owner.as_str())) {
+    if context.owner.is_some_and(|owner| live.get(AGENCY_TAG_KEY).map(String::as_str) != Some(owner.as_str())) {
         Some(Rejection::NotOwned)
-    } else if subject.source.is_some() && live_source.is_some() && subject.source != live_source {
-        Some(Rejection::Conflict)
-    } else if applied.is_some_and(|applied| subject.observed_at < applied.observed_at) {
+    } else if applied.is_some_and(|applied| context.observed_at < applied.observed_at) {
         Some(Rejection::Stale)
+    } else if context.source.is_some() && live_source.is_some() && context.source != live_source {
+        Some(Rejection::Conflict)
     } else {
         None
     }
 }
 
-/// True for a node with a mark that is older than the report, which shows that it lives. The mark of a node whose
-/// instance was reported as gone later than that stays.
-fn is_alive_again(live: &Tags, observed_at: Timestamp) -> bool {
-    live.contains_key(TERMINATED_TAG_KEY) && Mark::of(live).is_none_or(|mark| mark.0 <= observed_at)
+/// True if the instance that the node is linked to is known to be terminated: the same report says so, or a marker
+/// that is not younger than the report.
+fn is_abandoned(live: &Tags, context: ReportContext<'_>) -> bool {
+    live.get(SOURCE_TAG_KEY).is_some_and(|source| context.terminated.contains(source))
+        || TerminationMarker::of(live).is_some_and(|marker| marker.0 <= context.observed_at)
 }
 
-fn plan(policy: &Policy, desired: Desired, live: &Tags, applied: Option<&Applied>, subject: Subject<'_>) -> Plan {
+/// True for a node with a marker that is older than the report, which shows that it lives. The marker of a node whose
+/// instance was reported as terminated later than that stays.
+fn is_alive_again(live: &Tags, observed_at: Timestamp) -> bool {
+    live.contains_key(TERMINATED_TAG_KEY) && TerminationMarker::of(live).is_none_or(|marker| marker.0 <= observed_at)
+}
+
+fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportContext<'_>, adopts: bool) -> Plan {
     let Desired { tags: wanted, mut dropped } = desired;
-    let owns = |key: &str| applied.is_some_and(|applied| applied.owns(key));
-    let is_operators =
-        |tag: &DesiredTag| live.get(&tag.key).is_some_and(|value| *value != tag.value) && !owns(&tag.key);
-    let (kept, operators): (Vec<DesiredTag>, Vec<DesiredTag>) =
-        wanted.into_iter().partition(|tag| policy.overwrite || !is_operators(tag));
-    dropped.extend(operators.iter().map(|tag| tag.dropped(DropReason::OperatorOwned)));
+    let live = owned.live;
+    let mut record = Record::default();
+    let mut kept = Vec::with_capacity(wanted.len());
+    for tag in wanted {
+        if owned.applied.is_some_and(|applied| applied.is_refused(&tag.key, &tag.value)) {
+            dropped.push(tag.dropped(DropReason::Refused));
+            record.refused.insert((tag.key, tag.value));
+        } else if !policy.overwrite && live.contains_key(&tag.key) && !owned.has(&tag.key) {
+            dropped.push(tag.dropped(DropReason::OperatorOwned));
+        } else {
+            kept.push(tag);
+        }
+    }
 
     let wanted_keys: BTreeSet<&str> = kept.iter().map(|tag| tag.key.as_str()).collect();
-    let stale: BTreeSet<String> = live
-        .keys()
-        .filter(|key| !hub::is_reserved(key) && owns(key) && !wanted_keys.contains(key.as_str()))
-        .cloned()
-        .collect();
+    let stale: BTreeSet<String> = owned.keys().filter(|key| !wanted_keys.contains(key)).map(str::to_owned).collect();
     let removed = if policy.remove_stale { &stale } else { &BTreeSet::new() };
-    let mark = is_alive_again(live, subject.observed_at).then(|| TERMINATED_TAG_KEY.to_owned());
+    let marker = is_alive_again(live, context.observed_at).then(|| TERMINATED_TAG_KEY.to_owned());
 
-    let (kept, full) = fit(kept, live, removed.len() + usize::from(mark.is_some()), subject);
+    let (kept, full) = fit(kept, live, removed.len() + usize::from(marker.is_some()), context);
     dropped.extend(full);
     dropped.sort();
     let Some(kept) = kept else {
         // There is no room to remember what the hub set, so nothing is set that it would have to remember.
-        return Plan { remove: mark.into_iter().collect(), dropped, ..Plan::default() };
+        return Plan { remove: marker.into_iter().collect(), dropped, ..Plan::default() };
     };
 
-    let owned = kept.iter().map(|tag| tag.key.as_str());
-    let still_owned = stale.iter().map(String::as_str).filter(|key| !removed.contains(*key));
-    let next = Applied::new(subject.observed_at, owned.chain(still_owned));
+    record.owned = kept.iter().map(|tag| tag.key.clone()).chain(stale.difference(removed).cloned()).collect();
     let set: Tags = kept
         .iter()
         .filter(|tag| live.get(&tag.key) != Some(&tag.value))
         .map(|tag| (tag.key.clone(), tag.value.clone()))
         .collect();
-    let remembers = match applied {
-        Some(applied) => applied.owns_the_same_as(&next),
-        None => kept.is_empty(),
+    let says_the_same = match owned.applied {
+        Some(applied) => applied.says(&record),
+        None => record == Record::default(),
+    };
+    let memory = Memory {
+        observed_at: context.observed_at,
+        salt: context.salt,
+        owned_before: set.keys().filter(|key| owned.has(key)).cloned().collect(),
+        source_keys: kept.into_iter().map(|tag| (tag.key, tag.source_key)).collect(),
+        record,
     };
     let mut stamp = Tags::new();
-    if !remembers || !set.is_empty() || !removed.is_empty() {
-        stamp.insert(APPLIED_TAG_KEY.to_owned(), next.to_tag_value());
-        if let (Some(source), false) = (subject.source, live.contains_key(SOURCE_TAG_KEY)) {
-            stamp.insert(SOURCE_TAG_KEY.to_owned(), source.to_owned());
-        }
+    if !says_the_same || !set.is_empty() || !removed.is_empty() || adopts {
+        stamp.insert(APPLIED_TAG_KEY.to_owned(), memory.to_tag_value());
     }
-    Plan { remove: removed.iter().cloned().chain(mark).collect(), set, stamp, dropped }
+    if let Some(source) = context.source.filter(|_| adopts || !live.contains_key(SOURCE_TAG_KEY)) {
+        stamp.insert(SOURCE_TAG_KEY.to_owned(), source.to_owned());
+    }
+    let remove = removed.iter().cloned().chain(marker).collect();
+    Plan { remove, set, stamp, dropped, adopts, memory: Some(memory) }
 }
 
 /// Leaves behind, the least important first, what the node has no room for.
 ///
-/// The first value is absent where there is not even room for the hub's own memory.
+/// The first value is absent if there is not even room for the hub's own memory.
 fn fit(
     kept: Vec<DesiredTag>,
     live: &Tags,
     removed_count: usize,
-    subject: Subject<'_>,
+    context: ReportContext<'_>,
 ) -> (Option<Vec<DesiredTag>>, Vec<DroppedTag>) {
     let missing_memory = usize::from(!live.contains_key(APPLIED_TAG_KEY))
-        + usize::from(subject.source.is_some() && !live.contains_key(SOURCE_TAG_KEY));
+        + usize::from(context.source.is_some() && !live.contains_key(SOURCE_TAG_KEY));
     let Some(mut room) = (MAX_TAGS_PER_NODE + removed_count).checked_sub(live.len() + missing_memory) else {
         let full = kept.iter().filter(|tag| live.get(&tag.key) != Some(&tag.value));
         return (None, full.map(|tag| tag.dropped(DropReason::NodeFull)).collect());

@@ -4,8 +4,8 @@ use hub::ManagedInstanceId;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Reason;
-use super::{Mode, Source};
-use crate::plan::Tags;
+use super::Mode;
+use crate::plan::{Source, Tags};
 
 /// How many nodes the answer lists.
 const NODES_MAX: usize = 500;

@@ -6,27 +6,16 @@
 use hub::{AGENCY_TAG_KEY, Timestamp};
 use serde::Serialize;
 
-use super::Source;
 use crate::config::OwnershipCheck;
-use crate::plan::{Mark, Tags};
+use crate::plan::{Source, Tags, TerminationMarker};
+use crate::ports::Information;
 
 const SECONDS_PER_HOUR: i64 = 3600;
-
-/// What Systems Manager knows about a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Information {
-    /// True for a node of a hybrid activation; false for an EC2 instance that is managed in its own account.
-    pub is_managed_instance: bool,
-    /// True where the status says that the agent does not answer: `ConnectionLost`, or the older `Inactive`.
-    pub is_connection_lost: bool,
-    /// When the agent was last heard of.
-    pub last_ping: Option<Timestamp>,
-}
 
 /// What a node has to show to be retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// How old the mark and the last ping have to be.
+    /// How old the marker and the last ping have to be; for a node that never pinged, its registration.
     pub grace_hours: u16,
     /// Whether the node has to name the agency whose instance is gone.
     pub ownership: OwnershipCheck,
@@ -84,13 +73,13 @@ pub fn verdict(
 
 /// What the tags alone say against it.
 pub fn obstacle_in_tags(tags: &Tags, now: Timestamp, rules: Rules) -> Option<Reason> {
-    let Some(mark) = Mark::of(tags) else { return Some(Reason::NotMarked) };
+    let Some(marker) = TerminationMarker::of(tags) else { return Some(Reason::NotMarked) };
     let Some(source) = Source::of(tags) else { return Some(Reason::NoSource) };
     let owner = tags.get(AGENCY_TAG_KEY).map(String::as_str);
     if rules.ownership == OwnershipCheck::Enforce && owner != Some(source.account.as_str()) {
         return Some(Reason::NotOwned);
     }
-    (!is_older_than_grace(mark.0, now, rules)).then_some(Reason::TooEarly)
+    (!is_older_than_grace(marker.0, now, rules)).then_some(Reason::TooEarly)
 }
 
 fn obstacle(tags: Option<&Tags>, information: Option<&Information>, now: Timestamp, rules: Rules) -> Option<Reason> {
@@ -104,7 +93,7 @@ fn obstacle(tags: Option<&Tags>, information: Option<&Information>, now: Timesta
     if !information.is_connection_lost {
         return Some(Reason::Online);
     }
-    let is_silent = information.last_ping.is_some_and(|last_ping| is_older_than_grace(last_ping, now, rules));
+    let is_silent = information.last_seen.is_some_and(|last_seen| is_older_than_grace(last_seen, now, rules));
     (!is_silent).then_some(Reason::PingedLately)
 }
 
@@ -141,7 +130,7 @@ mod tests {
     }
 
     fn information() -> Information {
-        Information { is_managed_instance: true, is_connection_lost: true, last_ping: Some(at(NOW - GRACE - 1)) }
+        Information { is_managed_instance: true, is_connection_lost: true, last_seen: Some(at(NOW - GRACE - 1)) }
     }
 
     fn with(key: &str, value: &str) -> Tags {
@@ -188,9 +177,9 @@ mod tests {
             (None, Reason::UnknownNode),
             (Some(Information { is_managed_instance: false, ..lost }), Reason::UnknownNode),
             (Some(Information { is_connection_lost: false, ..lost }), Reason::Online),
-            (Some(Information { last_ping: None, ..lost }), Reason::PingedLately),
-            (Some(Information { last_ping: Some(at(NOW - GRACE)), ..lost }), Reason::PingedLately),
-            (Some(Information { last_ping: Some(at(NOW + 1)), ..lost }), Reason::PingedLately),
+            (Some(Information { last_seen: None, ..lost }), Reason::PingedLately),
+            (Some(Information { last_seen: Some(at(NOW - GRACE)), ..lost }), Reason::PingedLately),
+            (Some(Information { last_seen: Some(at(NOW + 1)), ..lost }), Reason::PingedLately),
         ] {
             let verdict = verdict(Some(&tags()), information.as_ref(), at(NOW), RULES, 1);
             assert_eq!(verdict, Verdict::Keep(expected), "{information:?}");
@@ -261,7 +250,7 @@ mod tests {
                 tags.extend(value.map(|value| (key.to_owned(), value)));
             }
             let information = information.map(|(is_managed_instance, is_connection_lost, last_ping)| {
-                Information { is_managed_instance, is_connection_lost, last_ping: last_ping.map(at) }
+                Information { is_managed_instance, is_connection_lost, last_seen: last_ping.map(at) }
             });
             let ownership = if is_enforced { OwnershipCheck::Enforce } else { OwnershipCheck::Off };
             let expected = mark.is_some_and(|mark| NOW - mark > GRACE)
@@ -270,7 +259,7 @@ mod tests {
                 && information.is_some_and(|information| {
                     information.is_managed_instance
                         && information.is_connection_lost
-                        && information.last_ping.is_some_and(|ping| NOW - ping.unix_seconds() > GRACE)
+                        && information.last_seen.is_some_and(|ping| NOW - ping.unix_seconds() > GRACE)
                 })
                 && left > 0;
             let rules = Rules { grace_hours: 24, ownership };
@@ -287,7 +276,7 @@ mod tests {
         fn what_is_due_stays_due(mark in time(), ping in time(), later in 0_i64..GRACE, grace_hours in 1_u16..=24) {
             let mut tags = tags();
             tags.extend(Mark(at(mark)).to_tags());
-            let information = Information { last_ping: Some(at(ping)), ..information() };
+            let information = Information { last_seen: Some(at(ping)), ..information() };
             if verdict(Some(&tags), Some(&information), at(NOW), RULES, 1) == Verdict::Retire {
                 let rules = Rules { grace_hours, ..RULES };
                 prop_assert_eq!(verdict(Some(&tags), Some(&information), at(NOW + later), rules, 1), Verdict::Retire);

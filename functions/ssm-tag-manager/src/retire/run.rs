@@ -1,54 +1,62 @@
 //! One run of retirement: find the marked nodes, weigh the evidence, deregister.
 //!
-//! The oldest marks come first. Nodes that their tags alone speak for cost no call, and so do those beyond the limit.
-//! What goes wrong with one node is its outcome; only where the marked nodes cannot be found at all does the run end
-//! in an error.
+//! Agencies take turns, and within an agency the oldest markers come first, so that one agency does not use up the
+//! limit of all. Nodes that their tags alone speak for cost no call, and so do those beyond the limit. A node is
+//! deregistered under the lease of its agency, after a last look at its tags. What goes wrong with one node is its
+//! outcome; only if the marked nodes cannot be found at all does the run end in an error.
 
 use std::collections::BTreeMap;
 
-use hub::{AwsError, ManagedInstanceId, TERMINATED_TAG_KEY, Timestamp, decode};
-use serde_json::Value;
+use futures_util::stream::{self, StreamExt as _};
+use hub::{AccountId, AwsError, ManagedInstanceId, TERMINATED_TAG_KEY, Timestamp, decode_str};
 
-use super::evidence::{Information, Reason, Rules, Verdict, obstacle_in_tags, verdict};
-use super::{Mode, Retirable, RetireAnswer, RetireEvent, RetireOutcome, Source};
-use crate::config::Config;
+use super::evidence::{Reason, Rules, Verdict, obstacle_in_tags, verdict};
+use super::share::take_turns;
+use super::{Mode, RetireAnswer, RetireEvent, RetireOutcome};
+use crate::config::{Config, OwnershipCheck};
 use crate::deadline::{Deadline, Stopped};
 use crate::error::ManagerError;
-use crate::handler::Invocation;
-use crate::plan::{Mark, Tags};
+use crate::handler::{Clock, Invocation, Job, LeaseUse, Slice, Writer};
+use crate::plan::{NodeIntent, Source, Tags, TerminationMarker};
+use crate::ports::{Information, LeaseName, Leases, Retirable};
 
 /// `DescribeInstanceInformation` gives at most 50 nodes a page:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.
 const NODES_PER_READ: usize = 50;
+/// Nodes that are read by themselves at the same time in a dry run.
+const NODE_CONCURRENCY: usize = 8;
 
 /// Carries out the event `{"action": "retire"}`.
 ///
 /// # Errors
 /// `Unauthenticated` for whoever comes through an alias: an agency may mark its nodes, and not deregister any.
-/// `InvalidEvent`, and `MarksUnread` where the marked nodes could not be found.
+/// `InvalidEvent`, and `MarksUnread` if the marked nodes could not be found.
 pub async fn retire(
     config: &Config,
-    nodes: &impl Retirable,
+    ports: &(impl Retirable + Leases),
     invocation: &Invocation,
-    event: &Value,
+    event: &str,
 ) -> Result<RetireAnswer, ManagerError> {
     if !matches!(invocation.arn.qualifier.as_deref(), None | Some("$LATEST")) {
         return Err(ManagerError::RetireThroughAlias { invoked_arn: invocation.arn.to_string() });
     }
-    let RetireEvent { dry_run, .. } = decode(event).map_err(ManagerError::InvalidEvent)?;
+    let RetireEvent { dry_run, .. } = decode_str(event).map_err(ManagerError::InvalidEvent)?;
     let mode = config.retire.mode.with_dry_run(dry_run);
     if mode == Mode::Off {
         tracing::info!(%mode, "nothing is retired");
         return Ok(RetireAnswer::off());
     }
     let run = Run {
+        ports,
         rules: Rules { grace_hours: config.retire.grace_hours, ownership: config.ownership },
-        now: invocation.now,
+        bulk_writers: config.bulk_writers,
+        now: invocation.now.into(),
         left: config.retire.limit.into(),
         deadline: Deadline::new(invocation.budget),
+        clock: Clock::new(invocation.now, invocation.budget, invocation.entropy),
         answer: RetireAnswer::new(mode),
     };
-    let answer = run.retire(nodes).await?;
+    let answer = run.retire().await?;
     let counts = answer.counts;
     tracing::info!(
         %mode,
@@ -62,19 +70,30 @@ pub async fn retire(
 }
 
 /// A run on its way.
-struct Run {
+struct Run<'a, P> {
+    ports: &'a P,
     rules: Rules,
+    bulk_writers: u8,
     now: Timestamp,
     /// How many nodes may still be deregistered.
     left: usize,
     deadline: Deadline,
+    clock: Clock,
     answer: RetireAnswer,
 }
 
 /// A node that its tags, as they were found, do not speak for.
+#[derive(Clone)]
 struct Due {
     node: ManagedInstanceId,
     tags: Tags,
+    information: Option<Information>,
+}
+
+/// What came of trying to deregister a node, and how many places of the limit that took.
+struct Deregistered {
+    outcome: RetireOutcome,
+    places: usize,
 }
 
 /// What Systems Manager says about some nodes at once.
@@ -85,83 +104,137 @@ enum Read {
     Stopped(RetireOutcome),
 }
 
-impl Run {
-    async fn retire(mut self, nodes: &impl Retirable) -> Result<RetireAnswer, ManagerError> {
-        let found = self.deadline.call(nodes.find(TERMINATED_TAG_KEY, &[])).await;
+impl Due {
+    fn agency(&self) -> Option<AccountId> {
+        Source::of(&self.tags).map(|source| source.account)
+    }
+}
+
+impl<P: Retirable + Leases> Run<'_, P> {
+    async fn retire(mut self) -> Result<RetireAnswer, ManagerError> {
+        let found = self.deadline.call(self.ports.find(TERMINATED_TAG_KEY, &[])).await;
         let mut due = Vec::new();
         for (node, tags) in found.map_err(unread)? {
             match obstacle_in_tags(&tags, self.now, self.rules) {
                 Some(reason) => self.answer.add(node, &tags, RetireOutcome::Kept { reason }),
-                None => due.push(Due { node, tags }),
+                None => due.push(Due { node, tags, information: None }),
             }
         }
-        due.sort_by_key(|due| Mark::of(&due.tags));
+        due.sort_by_key(|due| TerminationMarker::of(&due.tags));
+        let due = take_turns(due, Due::agency);
         for chunk in due.chunks(NODES_PER_READ) {
-            let read = self.read(nodes, chunk).await;
+            let mut proven = Vec::new();
+            let read = self.read(chunk).await;
             for due in chunk {
-                let outcome = self.finish(nodes, due, &read).await;
-                log(due, &outcome);
-                self.answer.add(due.node.clone(), &due.tags, outcome);
+                match self.weigh(due, &read).await {
+                    Ok(due) => proven.push(due),
+                    Err(outcome) => self.add(due, outcome),
+                }
             }
+            self.retire_proven(proven).await;
         }
         Ok(self.answer.finish())
     }
 
-    async fn read(&self, nodes: &impl Retirable, chunk: &[Due]) -> Read {
+    async fn read(&self, chunk: &[Due]) -> Read {
         if self.left == 0 {
             return Read::Stopped(RetireOutcome::Kept { reason: Reason::Limit });
         }
         let ids: Vec<ManagedInstanceId> = chunk.iter().map(|due| due.node.clone()).collect();
-        match self.deadline.call(nodes.information(&ids)).await {
+        match self.deadline.call(self.ports.information(&ids)).await {
             Ok(read) => Read::Together(read),
             Err(Stopped::Failed(error)) if error.code == "InvalidInstanceId" => Read::OneByOne,
             Err(stopped) => Read::Stopped(outcome_of(stopped)),
         }
     }
 
-    async fn finish(&mut self, nodes: &impl Retirable, due: &Due, read: &Read) -> RetireOutcome {
-        if self.left == 0 {
-            return RetireOutcome::Kept { reason: Reason::Limit };
-        }
-        let verdict = match self.weigh(nodes, due, read).await {
-            Ok(verdict) => verdict,
-            Err(outcome) => return outcome,
-        };
-        match verdict {
-            Verdict::Keep(reason) => RetireOutcome::Kept { reason },
-            Verdict::Retire if self.answer.mode == Mode::On => self.deregister(nodes, &due.node).await,
-            Verdict::Retire => {
-                self.left -= 1;
-                RetireOutcome::WouldRetire
-            }
-        }
-    }
-
-    /// Weighs the evidence, at last on the tags that the node carries right now.
-    async fn weigh(&self, nodes: &impl Retirable, due: &Due, read: &Read) -> Result<Verdict, RetireOutcome> {
+    /// Weighs the evidence on the tags as they were found: the node with what speaks against it, or why it stays.
+    async fn weigh(&self, due: &Due, read: &Read) -> Result<Due, RetireOutcome> {
         let information = match read {
             Read::Together(read) => read.get(&due.node).copied(),
             Read::OneByOne => {
-                let alone = self.deadline.call(nodes.information(std::slice::from_ref(&due.node))).await;
+                let alone = self.deadline.call(self.ports.information(std::slice::from_ref(&due.node))).await;
                 alone.map_err(outcome_of)?.remove(&due.node)
             }
             Read::Stopped(outcome) => return Err(outcome.clone()),
         };
-        let weigh = |tags| verdict(tags, information.as_ref(), self.now, self.rules, self.left);
-        let on_old_tags = weigh(Some(&due.tags));
-        if on_old_tags != Verdict::Retire {
-            return Ok(on_old_tags);
+        match verdict(Some(&due.tags), information.as_ref(), self.now, self.rules, self.left) {
+            Verdict::Retire => Ok(Due { information, ..due.clone() }),
+            Verdict::Keep(reason) => Err(RetireOutcome::Kept { reason }),
         }
-        let live = self.deadline.call(nodes.read(&due.node)).await.map_err(outcome_of)?;
-        Ok(weigh(live.as_ref()))
     }
 
-    async fn deregister(&mut self, nodes: &impl Retirable, node: &ManagedInstanceId) -> RetireOutcome {
-        let stopped = match self.deadline.call(nodes.deregister(node)).await {
-            Ok(()) => {
-                self.left -= 1;
-                return RetireOutcome::Retired;
+    /// Retires as many as the limit allows. A node that turns out to live leaves its place to the next one.
+    async fn retire_proven(&mut self, mut proven: Vec<Due>) {
+        while !proven.is_empty() {
+            if self.left == 0 {
+                for due in proven {
+                    self.add(&due, RetireOutcome::Kept { reason: Reason::Limit });
+                }
+                return;
             }
+            let rest = proven.split_off(self.left.min(proven.len()));
+            for (due, Deregistered { outcome, places }) in self.retire_some(proven).await {
+                self.left = self.left.saturating_sub(places);
+                self.add(&due, outcome);
+            }
+            proven = rest;
+        }
+    }
+
+    async fn retire_some(&self, proven: Vec<Due>) -> Vec<(Due, Deregistered)> {
+        if self.answer.mode != Mode::On {
+            let looked = stream::iter(proven).map(async |due| {
+                let outcome = match self.last_look(&due).await {
+                    Ok(()) => Deregistered { outcome: RetireOutcome::WouldRetire, places: 1 },
+                    Err(outcome) => Deregistered { outcome, places: 0 },
+                };
+                (due, outcome)
+            });
+            return looked.buffer_unordered(NODE_CONCURRENCY).collect().await;
+        }
+        let mut by_lease: BTreeMap<LeaseName, Vec<Job<Due>>> = BTreeMap::new();
+        for due in proven {
+            let lease = match (due.agency(), self.rules.ownership) {
+                (Some(agency), OwnershipCheck::Enforce) => LeaseName::Agency(agency),
+                _ => LeaseName::AllAgencies,
+            };
+            let job = Job { node: due.node.clone(), intent: NodeIntent::default(), arrival: None, item: due };
+            by_lease.entry(lease).or_default().push(job);
+        }
+        let mut done = Vec::new();
+        for (lease, jobs) in by_lease {
+            let writer = Writer {
+                ports: self.ports,
+                lease,
+                clock: &self.clock,
+                deadline: self.deadline,
+                bulk_writers: self.bulk_writers,
+            };
+            let work = async |_: &Slice<'_, P>, due: &Due| self.deregister(due).await;
+            let (finished, deferred) = writer.run(jobs, &mut LeaseUse::default(), work).await;
+            done.extend(finished);
+            let outcome = RetireOutcome::Kept { reason: Reason::Deferred };
+            done.extend(deferred.into_iter().map(|due| (due, Deregistered { outcome: outcome.clone(), places: 0 })));
+        }
+        done
+    }
+
+    /// Weighs the evidence once more, on the tags that the node carries right now.
+    async fn last_look(&self, due: &Due) -> Result<(), RetireOutcome> {
+        let live = self.deadline.call(self.ports.read(&due.node)).await.map_err(outcome_of)?;
+        match verdict(live.as_ref(), due.information.as_ref(), self.now, self.rules, 1) {
+            Verdict::Retire => Ok(()),
+            Verdict::Keep(reason) => Err(RetireOutcome::Kept { reason }),
+        }
+    }
+
+    async fn deregister(&self, due: &Due) -> Deregistered {
+        if let Err(outcome) = self.last_look(due).await {
+            return Deregistered { outcome, places: 0 };
+        }
+        let stopped = match self.deadline.call(self.ports.deregister(&due.node)).await {
+            Ok(()) => return Deregistered { outcome: RetireOutcome::Retired, places: 1 },
             Err(stopped) => stopped,
         };
         // What AWS plainly refused takes nobody's place. Of all else nobody knows whether it was done.
@@ -170,8 +243,12 @@ impl Run {
             Stopped::CutOff => true,
             Stopped::Failed(error) => error.retryable,
         };
-        self.left -= usize::from(may_be_done);
-        outcome_of(stopped)
+        Deregistered { outcome: outcome_of(stopped), places: usize::from(may_be_done) }
+    }
+
+    fn add(&mut self, due: &Due, outcome: RetireOutcome) {
+        log(due, &outcome);
+        self.answer.add(due.node.clone(), &due.tags, outcome);
     }
 }
 

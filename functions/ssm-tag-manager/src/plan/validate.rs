@@ -13,7 +13,7 @@ pub(crate) struct Candidate<'a> {
 
 /// The instances of a report, sorted.
 #[derive(Debug)]
-pub(crate) struct Triage<'a> {
+pub(crate) struct Validated<'a> {
     pub(crate) candidates: Vec<Candidate<'a>>,
     pub(crate) rejected: Vec<(&'a Instance, Rejection)>,
     /// Word-for-word repetitions of a candidate: it speaks for them.
@@ -22,7 +22,7 @@ pub(crate) struct Triage<'a> {
 
 /// Sorts. Two different instances that name one node are both a conflict: which of them carries the identity
 /// of the other, nobody here can tell.
-pub(crate) fn triage(instances: &[Instance]) -> Triage<'_> {
+pub(crate) fn validate(instances: &[Instance]) -> Validated<'_> {
     let mut rejected = Vec::new();
     let mut by_node: BTreeMap<ManagedInstanceId, Vec<&Instance>> = BTreeMap::new();
     for instance in instances {
@@ -43,7 +43,7 @@ pub(crate) fn triage(instances: &[Instance]) -> Triage<'_> {
             rejected.extend(named_by.into_iter().map(|instance| (instance, Rejection::Conflict)));
         }
     }
-    Triage { candidates, rejected, repeated_count }
+    Validated { candidates, rejected, repeated_count }
 }
 
 fn is_repetition(first: &Instance, other: &Instance) -> bool {
@@ -72,10 +72,10 @@ mod tests {
     const NODE: &str = "mi-0123456789abcdef0";
 
     fn check(instances: &[Instance], candidates: usize, rejected: &[Rejection], repeated: usize) {
-        let triage = triage(instances);
-        assert_eq!(triage.candidates.len(), candidates);
-        assert_eq!(triage.rejected.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), rejected);
-        assert_eq!(triage.repeated_count, repeated);
+        let validated = validate(instances);
+        assert_eq!(validated.candidates.len(), candidates);
+        assert_eq!(validated.rejected.iter().map(|(_, reason)| *reason).collect::<Vec<_>>(), rejected);
+        assert_eq!(validated.repeated_count, repeated);
     }
 
     #[test]

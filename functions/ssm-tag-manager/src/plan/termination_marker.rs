@@ -6,16 +6,16 @@ use super::Tags;
 
 /// When the EC2 instance behind a node was reported as terminated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Mark(pub Timestamp);
+pub struct TerminationMarker(pub Timestamp);
 
-impl Mark {
+impl TerminationMarker {
     /// The mark that a node carries. Nothing where there is none, or one that the hub did not write.
     ///
     /// ```
-    /// use ssm_tag_manager::plan::{Mark, Tags};
+    /// use ssm_tag_manager::plan::{Tags, TerminationMarker};
     ///
     /// let tags = Tags::from([("tag-hub:terminated".to_owned(), "1795312800".to_owned())]);
-    /// assert_eq!(Mark::of(&tags).map(|mark| mark.0.to_string()).as_deref(), Some("2026-11-22T02:00:00Z"));
+    /// assert_eq!(TerminationMarker::of(&tags).map(|marker| marker.0.to_string()).as_deref(), Some("2026-11-22T02:00:00Z"));
     /// ```
     pub fn of(tags: &Tags) -> Option<Self> {
         let value = tags.get(TERMINATED_TAG_KEY)?;
@@ -37,17 +37,17 @@ mod tests {
 
     #[test]
     fn a_mark_is_unix_seconds() {
-        let mark = Mark(Timestamp::from_unix_seconds(1_795_312_800));
+        let mark = TerminationMarker(Timestamp::from_unix_seconds(1_795_312_800));
         assert_eq!(mark.to_tags()["tag-hub:terminated"], "1795312800");
-        assert_eq!(Mark::of(&mark.to_tags()), Some(mark));
+        assert_eq!(TerminationMarker::of(&mark.to_tags()), Some(mark));
     }
 
     #[test]
     fn what_the_hub_did_not_write_is_no_mark() {
-        assert_eq!(Mark::of(&Tags::new()), None);
+        assert_eq!(TerminationMarker::of(&Tags::new()), None);
         for value in ["", "yes", "-1", "+1", " 1", "1.5", "2026-11-22T02:00:00Z", "99999999999999999999"] {
             let tags = Tags::from([(TERMINATED_TAG_KEY.to_owned(), value.to_owned())]);
-            assert_eq!(Mark::of(&tags), None, "{value}");
+            assert_eq!(TerminationMarker::of(&tags), None, "{value}");
         }
     }
 }

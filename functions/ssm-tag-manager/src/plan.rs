@@ -4,16 +4,25 @@
 //! [`reconcile()`] compares these with what the node carries and what the hub set before, and yields a
 //! [`Plan`] or a rejection. No clock, no AWS, no logging in here.
 
-mod applied;
 mod charset;
 mod desired;
+mod fold;
 mod glob;
-mod mark;
+mod intent;
+mod last_applied;
 mod policy;
 mod policy_json;
 mod reconcile;
+mod source;
+mod termination_marker;
+mod validate;
 
 pub use desired::{Desired, DesiredTag};
-pub use mark::Mark;
+pub use intent::{Intent, NodeIntent};
+pub use last_applied::{LastApplied, Salt};
 pub use policy::{Derived, InvalidCharacters, Policy};
-pub use reconcile::{Decision, MAX_TAGS_PER_NODE, Plan, Subject, Tags, reconcile};
+pub use reconcile::{Decision, MAX_TAGS_PER_NODE, Plan, ReportContext, Tags, reconcile, release, settled_memory};
+pub use source::Source;
+pub use termination_marker::TerminationMarker;
+
+pub(crate) use validate::{Candidate, validate};

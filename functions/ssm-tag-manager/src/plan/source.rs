@@ -4,7 +4,7 @@ use std::fmt;
 
 use hub::{AccountId, Ec2InstanceId, Region, SOURCE_TAG_KEY};
 
-use crate::plan::Tags;
+use super::Tags;
 
 /// `<account>/<region>/<EC2 instance id>`.
 #[derive(Debug, Clone, PartialEq, Eq)]

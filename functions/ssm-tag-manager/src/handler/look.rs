@@ -1,0 +1,123 @@
+//! Looking at nodes without a lease: most need nothing, and that costs one read for a hundred.
+
+use futures_util::stream::{self, StreamExt as _};
+use hub::{AGENCY_TAG_KEY, AwsError, ManagedInstanceId, NodeAnswer, Outcome, Rejection, SOURCE_TAG_KEY};
+
+use super::{Job, Run, without_reserved};
+use crate::answer::node_answer;
+use crate::plan::{Candidate, Decision, LastApplied, NodeIntent, Plan, Tags};
+use crate::ports::{Leases, Nodes};
+
+/// Bulk reads that are under way at the same time. `GetResources` takes 15 calls a second.
+const READ_CONCURRENCY: usize = 2;
+/// Nodes that are read by themselves at the same time, because a bulk read did not name them.
+const NODE_CONCURRENCY: usize = 8;
+/// `ResourceARNList` takes at most 100 ARNs:
+/// <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>.
+const NODES_PER_READ: usize = 100;
+
+/// What a look at a node came to.
+#[derive(Debug)]
+pub(super) enum Looked<'c, 'r> {
+    /// There is nothing to write.
+    Finished(NodeAnswer),
+    /// Something has to be written.
+    Differs(Job<&'c Candidate<'r>>),
+}
+
+impl<'a, P: Nodes + Leases> Run<'a, P> {
+    pub(super) async fn look<'c>(&self, candidates: &'c [Candidate<'a>]) -> Vec<Looked<'c, 'a>> {
+        stream::iter(candidates.chunks(NODES_PER_READ))
+            .map(async |chunk| self.read_chunk(chunk).await)
+            .buffer_unordered(READ_CONCURRENCY)
+            .flat_map(stream::iter)
+            .map(async |(candidate, seen)| self.look_at(candidate, seen).await)
+            .buffer_unordered(NODE_CONCURRENCY)
+            .collect()
+            .await
+    }
+
+    /// The nodes of one bulk read, each with its tags if the read names it. A node alone is read by itself: that costs
+    /// no more, and is never old.
+    async fn read_chunk<'c>(
+        &self,
+        chunk: &'c [Candidate<'a>],
+    ) -> Vec<(&'c Candidate<'a>, Result<Option<Tags>, Outcome>)> {
+        if let [candidate] = chunk {
+            return vec![(candidate, Ok(None))];
+        }
+        let ids: Vec<ManagedInstanceId> = chunk.iter().map(|candidate| candidate.node.clone()).collect();
+        let mut read = match self.before_deadline(self.ports.read_many(&ids)).await {
+            Ok(read) => read,
+            Err(outcome) => return chunk.iter().map(|candidate| (candidate, Err(outcome.clone()))).collect(),
+        };
+        chunk.iter().map(|candidate| (candidate, Ok(read.remove(&candidate.node)))).collect()
+    }
+
+    async fn look_at<'c>(
+        &self,
+        candidate: &'c Candidate<'a>,
+        seen: Result<Option<Tags>, Outcome>,
+    ) -> Looked<'c, 'a> {
+        let mut node = node_answer(candidate.instance, Outcome::Unchanged);
+        let looked = match seen {
+            Ok(seen) => self.before_deadline(self.owned_tags(candidate, seen)).await,
+            Err(outcome) => Err(outcome),
+        };
+        let (tags, decision) = match looked {
+            Ok(Some(tags)) => {
+                let decision = self.decide(candidate, &tags, None);
+                (tags, decision)
+            }
+            Ok(None) => {
+                node.outcome = Outcome::Rejected { reason: Rejection::UnknownNode };
+                return Looked::Finished(node);
+            }
+            Err(outcome) => {
+                node.outcome = outcome;
+                return Looked::Finished(node);
+            }
+        };
+        match decision {
+            Decision::Rejected(reason) => node.outcome = Outcome::Rejected { reason },
+            Decision::Unmarked(reason) if self.report.dry_run => node.outcome = Outcome::Rejected { reason },
+            Decision::Unmarked(_) => return Looked::Differs(self.job(candidate, NodeIntent::default(), None)),
+            Decision::Planned(plan) if plan.is_empty() => node.dropped = plan.dropped,
+            Decision::Planned(plan) if self.report.dry_run => {
+                node.outcome = Outcome::WouldUpdate;
+                node.removed = without_reserved(plan.remove);
+                node.set = plan.set;
+                node.dropped = plan.dropped;
+            }
+            Decision::Planned(plan) => {
+                let arrival = self.source_of(candidate.instance).filter(|_| is_arrival(&plan, &tags));
+                return Looked::Differs(self.job(candidate, plan.intent(&tags), arrival));
+            }
+        }
+        Looked::Finished(node)
+    }
+
+    /// A node that the bulk read does not name, or without its owner, is read by itself: it may have been registered
+    /// just now.
+    async fn owned_tags(&self, candidate: &Candidate<'_>, seen: Option<Tags>) -> Result<Option<Tags>, AwsError> {
+        match seen {
+            Some(seen) if seen.contains_key(AGENCY_TAG_KEY) || self.owner_is_unchecked() => Ok(Some(seen)),
+            _ => self.ports.read(&candidate.node).await,
+        }
+    }
+
+    fn job<'c>(
+        &self,
+        candidate: &'c Candidate<'a>,
+        intent: NodeIntent,
+        arrival: Option<String>,
+    ) -> Job<&'c Candidate<'a>> {
+        Job { node: candidate.node.clone(), intent, arrival, item: candidate }
+    }
+}
+
+/// True for a node that is linked to its instance only now: the instance may have had another one before.
+pub(super) fn is_arrival(plan: &Plan, tags: &Tags) -> bool {
+    let is_back = || LastApplied::of(tags).is_some_and(|applied| applied.is_superseded);
+    !plan.is_empty() && (plan.adopts || !tags.contains_key(SOURCE_TAG_KEY) || is_back())
+}

@@ -1,0 +1,176 @@
+//! Writing one node under the lease: read it, plan anew, remove, set.
+
+use std::collections::BTreeSet;
+
+use hub::{AwsError, ManagedInstanceId, NodeAnswer, Outcome, Rejection, SOURCE_TAG_KEY, TERMINATED_TAG_KEY};
+
+use super::look::is_arrival;
+use super::{Run, Slice, Writer, outcome_of, without_reserved};
+use crate::answer::node_answer;
+use crate::deadline::Stopped;
+use crate::plan::{Candidate, Decision, LastApplied, Plan, Tags, release};
+use crate::ports::{Leases, Nodes};
+
+impl<P: Nodes + Leases> Run<'_, P> {
+    /// What became of the node, and of nodes that its instance left for it.
+    pub(super) async fn write(
+        &self,
+        writer: &Writer<'_, P>,
+        slice: &Slice<'_, P>,
+        candidate: &Candidate<'_>,
+    ) -> Vec<NodeAnswer> {
+        let mut node = node_answer(candidate.instance, Outcome::Unchanged);
+        let mut superseded = Vec::new();
+        node.outcome = match self.write_node(writer, slice, candidate, &mut node, &mut superseded).await {
+            Ok(outcome) | Err(outcome) => outcome,
+        };
+        superseded.push(node);
+        superseded
+    }
+
+    async fn write_node(
+        &self,
+        writer: &Writer<'_, P>,
+        slice: &Slice<'_, P>,
+        candidate: &Candidate<'_>,
+        answer: &mut NodeAnswer,
+        superseded: &mut Vec<NodeAnswer>,
+    ) -> Result<Outcome, Outcome> {
+        let id = &candidate.node;
+        let Some(live) = self.before_deadline(self.ports.read(id)).await? else {
+            slice.settle(id);
+            return Ok(Outcome::Rejected { reason: Rejection::UnknownNode });
+        };
+        let unsettled = slice.unsettled_of(id);
+        let mut plan = match self.decide(candidate, &live, unsettled) {
+            Decision::Rejected(reason) => {
+                if let Some(intent) = unsettled {
+                    writer.settle(slice, id, intent).await.map_err(outcome_of)?;
+                }
+                return Ok(Outcome::Rejected { reason });
+            }
+            Decision::Unmarked(reason) => {
+                self.before_deadline(self.ports.remove(id, &[TERMINATED_TAG_KEY.to_owned()])).await?;
+                return Ok(Outcome::Rejected { reason });
+            }
+            Decision::Planned(plan) => plan,
+        };
+        if let Some(source) = self.source_of(candidate.instance).filter(|_| is_arrival(&plan, &live)) {
+            // First, because only an arrival looks for them.
+            self.release_others(slice, id, &source, superseded).await?;
+        }
+        answer.dropped.clone_from(&plan.dropped);
+        if plan.is_empty() {
+            slice.settle(id);
+            return Ok(Outcome::Unchanged);
+        }
+        self.before_deadline(slice.begin(id, plan.intent(&live))).await?;
+        if !plan.remove.is_empty() {
+            self.before_deadline(self.ports.remove(id, &plan.remove)).await?;
+            answer.removed = without_reserved(std::mem::take(&mut plan.remove));
+        }
+        if !(plan.set.is_empty() && plan.stamp.is_empty()) {
+            self.set(id, &mut plan).await?;
+            answer.dropped = plan.dropped;
+            answer.set = plan.set;
+        }
+        slice.settle(id);
+        Ok(if plan.adopts { Outcome::Adopted } else { Outcome::Updated })
+    }
+
+    /// Sets the plan's tags with the memory. If Systems Manager refuses them for a reason that lasts, the ones to blame
+    /// are found by halves and left behind.
+    async fn set(&self, id: &ManagedInstanceId, plan: &mut Plan) -> Result<(), Outcome> {
+        let all: Tags = plan.set.iter().chain(&plan.stamp).map(|(key, value)| (key.clone(), value.clone())).collect();
+        match self.deadline.call(self.ports.set(id, &all)).await {
+            Ok(()) => return Ok(()),
+            Err(Stopped::Failed(error)) if is_lasting(&error) && !plan.set.is_empty() => {
+                tracing::warn!(instance_id = id.as_str(), code = error.code, "tags refused");
+            }
+            Err(stopped) => return Err(outcome_of(stopped)),
+        }
+        // The memory alone: if that is refused, it is not for a tag.
+        self.before_deadline(self.ports.set(id, &plan.stamp)).await?;
+        let refused = self.refused(id, &plan.set).await?;
+        plan.refuse(&refused);
+        self.before_deadline(self.ports.set(id, &plan.stamp)).await
+    }
+
+    /// The keys of the tags that are refused, out of some that are refused together. The others are set.
+    async fn refused(&self, id: &ManagedInstanceId, tags: &Tags) -> Result<BTreeSet<String>, Outcome> {
+        let mut refused = BTreeSet::new();
+        let mut parts = halves(tags.clone());
+        while let Some(part) = parts.pop() {
+            match self.deadline.call(self.ports.set(id, &part)).await {
+                Ok(()) => {}
+                Err(Stopped::Failed(error)) if is_lasting(&error) => {
+                    if part.len() == 1 {
+                        refused.extend(part.into_keys());
+                    } else {
+                        parts.extend(halves(part));
+                    }
+                }
+                Err(stopped) => return Err(outcome_of(stopped)),
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Takes the hub's tags off the nodes that the instance left for this one.
+    async fn release_others(
+        &self,
+        slice: &Slice<'_, P>,
+        id: &ManagedInstanceId,
+        source: &str,
+        superseded: &mut Vec<NodeAnswer>,
+    ) -> Result<(), Outcome> {
+        let nodes = self.before_deadline(slice.nodes_of(source)).await?;
+        for other in nodes.iter().filter(|other| *other != id) {
+            let Some(live) = self.before_deadline(self.ports.read(other)).await? else { continue };
+            if live.get(SOURCE_TAG_KEY).map(String::as_str) != Some(source) || !self.owns(&live) {
+                continue;
+            }
+            let applied = LastApplied::of(&live);
+            if applied.is_some_and(|applied| applied.observed_at > self.observed_at) {
+                // This report is from before the instance registered again.
+                return Err(Outcome::Rejected { reason: Rejection::Stale });
+            }
+            let plan = release(&live, self.context(Some(source), other, slice.unsettled_of(other)));
+            if plan.is_empty() {
+                continue;
+            }
+            self.before_deadline(slice.begin(other, plan.intent(&live))).await?;
+            if !plan.remove.is_empty() {
+                self.before_deadline(self.ports.remove(other, &plan.remove)).await?;
+            }
+            self.before_deadline(self.ports.set(other, &plan.stamp)).await?;
+            slice.settle(other);
+            superseded.push(NodeAnswer {
+                instance_id: other.to_string(),
+                ec2_instance_id: source.rsplit('/').next().map(str::to_owned),
+                outcome: Outcome::Superseded,
+                set: Tags::new(),
+                removed: plan.remove,
+                dropped: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn halves(tags: Tags) -> Vec<Tags> {
+    let half = tags.len().div_ceil(2);
+    let mut first = tags;
+    let second = match first.keys().nth(half).cloned() {
+        Some(key) => first.split_off(&key),
+        None => Tags::new(),
+    };
+    [first, second].into_iter().filter(|part| !part.is_empty()).collect()
+}
+
+/// True for a refusal that the same request would meet again, and that may be for one of its tags.
+fn is_lasting(error: &AwsError) -> bool {
+    !error.retryable
+        && !error.is_access_denied()
+        && !matches!(error.code.as_str(), "InvalidResourceId" | "InvalidResourceType" | "TooManyTagsError")
+}

@@ -1,0 +1,380 @@
+//! Writing under an agency's lease, many nodes in slices.
+//!
+//! Whatever changes a node does so in here: while an invocation holds the lease of an agency, nobody else writes to
+//! that agency's nodes. Many nodes also need one of a few slots, and lease and slot are given back every few seconds, so
+//! that agencies take turns and small changes get in between.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use hub::{AwsError, ManagedInstanceId, SOURCE_TAG_KEY, Timestamp};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::clock::Clock;
+use crate::deadline::{Deadline, Stopped};
+use crate::plan::{Intent, NodeIntent, settled_memory};
+use crate::ports::{Lease, LeaseName, Leases, Nodes, SOURCES_PER_FIND, Taken};
+
+/// Nodes that are worked on at the same time. Systems Manager publishes no rate for tagging; calls slow down from here
+/// if it throttles.
+const NODE_CONCURRENCY: usize = 8;
+/// So many nodes are written without a slot.
+const FEW_NODES: usize = 5;
+/// No node is begun later than this in a slice.
+const SLICE: Duration = Duration::from_secs(5);
+/// A slice names at most so many nodes, and at most about so many bytes of what it is about to change: an item of
+/// DynamoDB has at most 400 KB, and each kilobyte is a write unit.
+const NODES_PER_SLICE: usize = 300;
+const INTENT_BYTES_PER_SLICE: usize = 60_000;
+/// How long to wait between two attempts to take what somebody else holds, and between two slices of our own.
+const ATTEMPT_GAP_MS: std::ops::Range<u64> = 100..400;
+const SLICE_GAP_MS: std::ops::Range<u64> = 300..500;
+/// A lease outlives the invocation that holds it by this much, for clocks that differ.
+const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+/// How long a bulk writer keeps its slot while somebody else holds its agency's lease.
+const LEASE_PATIENCE_WITH_SLOT: Duration = Duration::from_secs(1);
+/// Giving back must not take the time that the answer needs.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A node to write, and what is meant to change on it.
+#[derive(Debug)]
+pub(crate) struct Job<T> {
+    pub(crate) node: ManagedInstanceId,
+    pub(crate) intent: NodeIntent,
+    /// The source of a node that the hub sees for the first time: another node may have had it before.
+    pub(crate) arrival: Option<String>,
+    pub(crate) item: T,
+}
+
+/// What waiting for leases came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseUse {
+    /// How long the invocation waited for leases and slots.
+    pub wait: Duration,
+    /// How often it held a lease.
+    pub slice_count: usize,
+    /// Nodes that were deferred because the lease was not to be had.
+    pub deferred_count: usize,
+    /// Why, if any were.
+    pub problem: Option<String>,
+}
+
+/// Writes to the nodes of one agency.
+#[derive(Debug)]
+pub(crate) struct Writer<'a, P> {
+    pub(crate) ports: &'a P,
+    pub(crate) lease: LeaseName,
+    pub(crate) clock: &'a Clock,
+    pub(crate) deadline: Deadline,
+    pub(crate) bulk_writers: u8,
+}
+
+/// The time in which an invocation holds a lease.
+#[derive(Debug)]
+pub(crate) struct Slice<'a, P> {
+    ports: &'a P,
+    lease: Lease<'a>,
+    declared: tokio::sync::Mutex<Intent>,
+    arrivals: tokio::sync::Mutex<Arrivals>,
+    inherited: Intent,
+    begun: RefCell<BTreeSet<ManagedInstanceId>>,
+    settled: RefCell<BTreeSet<ManagedInstanceId>>,
+}
+
+/// The nodes that carry the sources of new ones, looked up for many at a time.
+#[derive(Debug, Default)]
+struct Arrivals {
+    wanted: Vec<String>,
+    found: BTreeMap<String, Vec<ManagedInstanceId>>,
+}
+
+impl<P: Nodes + Leases> Writer<'_, P> {
+    /// Does `work` on each node under the lease. What is left over could not be begun: the lease was not to be had.
+    pub(crate) async fn run<T, R>(
+        &self,
+        jobs: Vec<Job<T>>,
+        lease_use: &mut LeaseUse,
+        work: impl AsyncFn(&Slice<'_, P>, &T) -> R,
+    ) -> (Vec<(T, R)>, Vec<T>) {
+        let is_bulk = jobs.len() > FEW_NODES;
+        let mut waiting = VecDeque::from(jobs);
+        let mut done = Vec::with_capacity(waiting.len());
+        while !waiting.is_empty() {
+            let finished = if self.deadline.is_over() {
+                Err("the time was up".to_owned())
+            } else {
+                self.slice(&mut waiting, is_bulk, lease_use, &work).await
+            };
+            match finished {
+                Ok(finished) => done.extend(finished),
+                Err(problem) => {
+                    tracing::warn!(lease = %self.lease, nodes = waiting.len(), problem, "lease not taken");
+                    lease_use.deferred_count += waiting.len();
+                    lease_use.problem = Some(problem);
+                    break;
+                }
+            }
+            if !waiting.is_empty() {
+                sleep(self.clock.random_ms(SLICE_GAP_MS)).await;
+            }
+        }
+        (done, waiting.into_iter().map(|job| job.item).collect())
+    }
+
+    async fn slice<T, R>(
+        &self,
+        waiting: &mut VecDeque<Job<T>>,
+        is_bulk: bool,
+        lease_use: &mut LeaseUse,
+        work: &impl AsyncFn(&Slice<'_, P>, &T) -> R,
+    ) -> Result<Vec<(T, R)>, String> {
+        let holder = self.clock.holder();
+        let waited_from = Instant::now();
+        let slot = if is_bulk { Some(self.wait_for_slot(&holder).await) } else { None };
+        let slot = match slot.transpose() {
+            Ok(slot) => slot,
+            Err(problem) => {
+                lease_use.wait += waited_from.elapsed();
+                return Err(problem);
+            }
+        };
+        let batch = batch(waiting);
+        let intent = Intent(batch.iter().map(|job| (job.node.clone(), job.intent.clone())).collect());
+        let taken = self.wait_for_lease(&holder, &intent, is_bulk).await;
+        lease_use.wait += waited_from.elapsed();
+        let result = match taken {
+            Ok(Taken::Ours(inherited)) => {
+                lease_use.slice_count += 1;
+                let slice = Slice {
+                    ports: self.ports,
+                    lease: self.terms(&self.lease, &holder),
+                    declared: tokio::sync::Mutex::new(intent),
+                    arrivals: tokio::sync::Mutex::new(Arrivals::of(&batch)),
+                    inherited,
+                    begun: RefCell::default(),
+                    settled: RefCell::default(),
+                };
+                let (finished, left) = self.work(&slice, batch, work).await;
+                for job in left.into_iter().rev() {
+                    waiting.push_front(job);
+                }
+                self.release(slice).await;
+                Ok(finished)
+            }
+            other => {
+                for job in batch.into_iter().rev() {
+                    waiting.push_front(job);
+                }
+                other.map(|_| Vec::new())
+            }
+        };
+        if let Some(slot) = slot {
+            let (terms, rates) = (self.terms(&slot, &holder), self.ports.rates());
+            log_unreleased(&slot, timeout(RELEASE_TIMEOUT, self.ports.release_slot(&terms, &rates)).await);
+        }
+        result
+    }
+
+    async fn work<T, R>(
+        &self,
+        slice: &Slice<'_, P>,
+        batch: Vec<Job<T>>,
+        work: &impl AsyncFn(&Slice<'_, P>, &T) -> R,
+    ) -> (Vec<(T, R)>, Vec<Job<T>>) {
+        let begin_until = Instant::now() + SLICE;
+        self.settle_others(slice, &batch).await;
+        let begun_count = Cell::new(0);
+        let outcomes: Vec<Result<(T, R), Job<T>>> = stream::iter(batch)
+            .map(async |job| {
+                if Instant::now() >= begin_until && begun_count.get() >= NODE_CONCURRENCY {
+                    return Err(job);
+                }
+                begun_count.update(|count| count + 1);
+                let result = work(slice, &job.item).await;
+                Ok((job.item, result))
+            })
+            .buffer_unordered(NODE_CONCURRENCY)
+            .collect()
+            .await;
+        let mut left = Vec::new();
+        let mut finished = Vec::with_capacity(outcomes.len());
+        for outcome in outcomes {
+            match outcome {
+                Ok(done) => finished.push(done),
+                Err(job) => left.push(job),
+            }
+        }
+        (finished, left)
+    }
+
+    /// Looks after nodes that an earlier holder left half-done and that this slice is not about: their memory has to
+    /// say what that holder may have changed, before anything else changes.
+    async fn settle_others<T>(&self, slice: &Slice<'_, P>, batch: &[Job<T>]) {
+        let ours: BTreeSet<&ManagedInstanceId> = batch.iter().map(|job| &job.node).collect();
+        let others = slice.inherited.0.iter().filter(|(node, _)| !ours.contains(node));
+        stream::iter(others)
+            .for_each_concurrent(NODE_CONCURRENCY, async |(node, intent)| {
+                if let Err(stopped) = self.settle(slice, node, intent).await {
+                    tracing::warn!(instance_id = node.as_str(), code = stopped.code(), "half-done node not settled");
+                }
+            })
+            .await;
+    }
+
+    /// Makes a node's memory say what an earlier holder may have changed.
+    pub(crate) async fn settle(
+        &self,
+        slice: &Slice<'_, P>,
+        node: &ManagedInstanceId,
+        intent: &NodeIntent,
+    ) -> Result<(), Stopped> {
+        let live = self.deadline.call(self.ports.read(node)).await?;
+        let now = Timestamp::from_unix_seconds(self.clock.now_ms() / 1000);
+        if let Some(live) = live
+            && let Some(memory) = settled_memory(&live, intent, now, self.clock.salt(node))
+        {
+            self.deadline.call(self.ports.set(node, &memory)).await?;
+        }
+        slice.settle(node);
+        Ok(())
+    }
+
+    async fn wait_for_slot(&self, holder: &str) -> Result<LeaseName, String> {
+        let first = self.clock.random_ms(0..u64::from(self.bulk_writers)).as_millis();
+        let first = u8::try_from(first).unwrap_or_default();
+        loop {
+            for offset in 0..self.bulk_writers {
+                let slot = LeaseName::Bulk((first + offset) % self.bulk_writers + 1);
+                let taken = self.deadline.call(self.ports.take_slot(&self.terms(&slot, holder))).await;
+                if let Some(rates) = taken.map_err(|stopped| stopped.to_string())? {
+                    self.ports.start_from(&rates);
+                    return Ok(slot);
+                }
+            }
+            self.wait("other agencies held all slots for bulk writers").await?;
+        }
+    }
+
+    async fn wait_for_lease(&self, holder: &str, intent: &Intent, has_slot: bool) -> Result<Taken, String> {
+        let give_slot_back = Instant::now() + LEASE_PATIENCE_WITH_SLOT;
+        loop {
+            let taken = self.deadline.call(self.ports.take(&self.terms(&self.lease, holder), intent)).await;
+            let taken = taken.map_err(|stopped| stopped.to_string())?;
+            if taken != Taken::Busy || (has_slot && Instant::now() >= give_slot_back) {
+                return Ok(taken);
+            }
+            self.wait("another report of the agency held its lease").await?;
+        }
+    }
+
+    async fn wait(&self, reason: &str) -> Result<(), String> {
+        sleep(self.clock.random_ms(ATTEMPT_GAP_MS)).await;
+        if self.deadline.is_over() { Err(format!("{reason} until the time was up")) } else { Ok(()) }
+    }
+
+    async fn release(&self, slice: Slice<'_, P>) {
+        let unsettled = slice.unsettled().await;
+        let lease = Lease { now_ms: self.clock.now_ms(), ..slice.lease };
+        let released = self.ports.release(&lease, &unsettled);
+        log_unreleased(&self.lease, timeout(RELEASE_TIMEOUT, released).await);
+    }
+
+    fn terms<'l>(&self, name: &'l LeaseName, holder: &'l str) -> Lease<'l> {
+        let now_ms = self.clock.now_ms();
+        Lease { name, holder, now_ms, until_ms: self.clock.end_ms() + millis(CLOCK_MARGIN) }
+    }
+}
+
+impl Arrivals {
+    fn of<T>(batch: &[Job<T>]) -> Self {
+        Self { wanted: batch.iter().filter_map(|job| job.arrival.clone()).collect(), found: BTreeMap::new() }
+    }
+}
+
+impl<P: Nodes> Slice<'_, P> {
+    /// The nodes that carry a source by now, possibly some seconds old.
+    pub(crate) async fn nodes_of(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
+        let mut arrivals = self.arrivals.lock().await;
+        if let Some(nodes) = arrivals.found.get(source) {
+            return Ok(nodes.clone());
+        }
+        let mut sources = vec![source.to_owned()];
+        let found = &arrivals.found;
+        let others = arrivals.wanted.iter().filter(|other| *other != source && !found.contains_key(*other));
+        sources.extend(others.take(SOURCES_PER_FIND - 1).cloned());
+        let nodes = self.ports.find(SOURCE_TAG_KEY, &sources).await?;
+        arrivals.found.extend(sources.into_iter().map(|source| (source, Vec::new())));
+        for (node, tags) in nodes {
+            if let Some(known) = tags.get(SOURCE_TAG_KEY).and_then(|source| arrivals.found.get_mut(source)) {
+                known.push(node);
+            }
+        }
+        Ok(arrivals.found.get(source).cloned().unwrap_or_default())
+    }
+}
+
+impl<P: Leases> Slice<'_, P> {
+    /// What an earlier holder may have changed on a node.
+    pub(crate) fn unsettled_of(&self, node: &ManagedInstanceId) -> Option<&NodeIntent> {
+        if self.settled.borrow().contains(node) { None } else { self.inherited.0.get(node) }
+    }
+
+    /// To be called before a node is written: makes sure that the table says what is about to change.
+    pub(crate) async fn begin(&self, node: &ManagedInstanceId, intent: NodeIntent) -> Result<(), AwsError> {
+        let mut declared = self.declared.lock().await;
+        if !declared.0.get(node).is_some_and(|declared| declared.covers(&intent)) {
+            declared.0.entry(node.clone()).or_default().merge(intent);
+            let mut all = self.inherited.clone();
+            all.merge(declared.clone());
+            self.ports.declare(&self.lease, &all).await?;
+        }
+        self.begun.borrow_mut().insert(node.clone());
+        Ok(())
+    }
+
+    /// To be called when a node's memory says all that was changed on it, by us and by those before us.
+    pub(crate) fn settle(&self, node: &ManagedInstanceId) {
+        self.settled.borrow_mut().insert(node.clone());
+    }
+
+    /// What was begun, by us or by those before us, and not finished.
+    async fn unsettled(&self) -> Intent {
+        let mut unsettled = self.inherited.clone();
+        let begun = self.begun.borrow().clone();
+        let declared = self.declared.lock().await;
+        let ours: BTreeMap<_, _> = declared.0.iter().filter(|(node, _)| begun.contains(node)).collect();
+        unsettled.merge(Intent(ours.into_iter().map(|(node, intent)| (node.clone(), intent.clone())).collect()));
+        let settled = self.settled.borrow();
+        unsettled.0.retain(|node, _| !settled.contains(node));
+        unsettled
+    }
+}
+
+/// As many nodes as a slice names.
+fn batch<T>(waiting: &mut VecDeque<Job<T>>) -> Vec<Job<T>> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while let Some(job) = waiting.front() {
+        bytes += job.intent.size_bytes();
+        if batch.len() == NODES_PER_SLICE || (bytes > INTENT_BYTES_PER_SLICE && !batch.is_empty()) {
+            break;
+        }
+        batch.extend(waiting.pop_front());
+    }
+    batch
+}
+
+fn log_unreleased(lease: &LeaseName, released: Result<Result<(), AwsError>, tokio::time::error::Elapsed>) {
+    match released {
+        Ok(Ok(())) => {}
+        // It ends by itself.
+        Ok(Err(error)) => tracing::warn!(%lease, code = error.code, "lease not given back"),
+        Err(_) => tracing::warn!(%lease, "lease not given back in time"),
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
