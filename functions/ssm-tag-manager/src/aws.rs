@@ -6,7 +6,7 @@ mod retire;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{ConfigLoader, SdkConfig};
 use aws_sdk_resourcegroupstagging::Client as TaggingClient;
 use aws_sdk_resourcegroupstagging::types::ResourceTagMapping;
 use aws_sdk_ssm::Client as SsmClient;
@@ -14,8 +14,8 @@ use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hub::{AwsError, FunctionArn, ManagedInstanceId};
+use lambda_kit::CallCounts;
 use operation::Operation;
-use telemetry::CallCounts;
 
 use crate::handler::Nodes;
 use crate::plan::Tags;
@@ -24,8 +24,8 @@ use crate::plan::Tags;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The configuration of the clients. They do not try again by themselves: [`Calls`] does.
-pub async fn sdk_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+pub async fn sdk_config(loader: ConfigLoader) -> SdkConfig {
+    loader
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
         .load()

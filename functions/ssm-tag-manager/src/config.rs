@@ -1,7 +1,12 @@
 //! The configuration, parsed once at start-up.
 
+use lambda_kit::{ConfigError, Reader};
+
 use crate::plan::Policy;
 use crate::retire::Settings;
+
+const TAG_POLICY: &str = "TAG_POLICY";
+const OWNERSHIP_CHECK: &str = "OWNERSHIP_CHECK";
 
 /// Everything that the environment decides.
 #[derive(Debug)]
@@ -23,39 +28,19 @@ pub enum OwnershipCheck {
     Off,
 }
 
-/// What is wrong with the configuration: every problem, not just the first.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration is refused: {}", .0.join("; "))]
-pub struct ConfigError(pub Vec<String>);
-
 impl Config {
     /// Reads the configuration through a lookup of environment variables.
     ///
     /// # Errors
     /// Lists all problems at once.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let policy = Policy::parse(lookup("TAG_POLICY").as_deref().unwrap_or("{}"));
-        let ownership = parse_ownership(lookup("OWNERSHIP_CHECK").as_deref());
-        let retire = Settings::from_lookup(lookup);
-        match (policy, ownership, retire) {
-            (Ok(policy), Ok(ownership), Ok(retire)) => Ok(Self { policy, ownership, retire }),
-            (policy, ownership, retire) => {
-                let policy_problems = policy.err().unwrap_or_default();
-                let mut problems: Vec<String> =
-                    policy_problems.into_iter().map(|problem| format!("TAG_POLICY: {problem}")).collect();
-                problems.extend(ownership.err());
-                problems.extend(retire.err().unwrap_or_default());
-                Err(ConfigError(problems))
-            }
-        }
-    }
-}
-
-fn parse_ownership(value: Option<&str>) -> Result<OwnershipCheck, String> {
-    match value {
-        None | Some("enforce") => Ok(OwnershipCheck::Enforce),
-        Some("off") => Ok(OwnershipCheck::Off),
-        Some(other) => Err(format!("OWNERSHIP_CHECK: expected enforce or off, got {other:?}")),
+        let mut read = Reader::new(lookup);
+        let policy = Policy::parse(read.value(TAG_POLICY).as_deref().unwrap_or("{}"));
+        let policy = policy.map_err(|problems| problems.iter().for_each(|problem| read.problem(TAG_POLICY, problem)));
+        let ownership =
+            read.word(OWNERSHIP_CHECK, &[("enforce", OwnershipCheck::Enforce), ("off", OwnershipCheck::Off)]);
+        let retire = Settings::read(&mut read);
+        read.finish(|| Some(Self { policy: policy.ok()?, ownership: ownership?, retire: retire? }))
     }
 }
 
@@ -86,13 +71,13 @@ mod tests {
         ];
         assert_eq!(
             parse(&variables).unwrap_err().to_string(),
-            "the configuration is refused: \
+            "invalid configuration: \
              TAG_POLICY: includes: unknown field, expected one of include, exclude, rename, set, derive, \
              invalidCharacters, maxTags, removeStale, overwrite; \
              TAG_POLICY: maxTags: expected 1 to 47, got 48; \
              OWNERSHIP_CHECK: expected enforce or off, got \"no\"; \
              RETIRE_NODES: expected off, dry-run or on, got \"yes\"; \
-             RETIRE_LIMIT: expected 1 to 1000, got \"0\""
+             RETIRE_LIMIT: expected a number from 1 to 1000, got \"0\""
         );
     }
 }

@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use hub::Timestamp;
+use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use ssm_tag_manager::aws::{Calls, ManagedNodes, sdk_config};
@@ -12,10 +13,11 @@ use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
-    let config =
-        Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
-    let sdk = sdk_config().await;
+    init_log(env!("CARGO_PKG_NAME"), level.as_deref());
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = Config::from_lookup(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = sdk_config(loader).await;
     let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk));
     run(service_fn(async |event: LambdaEvent<Value>| {
         let arn =
