@@ -5,7 +5,7 @@ mod parameters;
 
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{ConfigLoader, SdkConfig};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hub::AwsError;
@@ -14,7 +14,6 @@ pub use central::CentralAccount;
 pub use parameters::{AgencyParameters, OpenParameters, PartitionParameters};
 
 const MAX_ATTEMPTS: u32 = 5;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The configuration of all clients: calls are tried again, and each attempt is bounded in time.
@@ -22,15 +21,10 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// That holds for `CreateActivation` too, which has no client token: an attempt that came through although its answer
 /// was lost leaves an activation whose code nobody knows, and a later run deletes it. Without retries a throttled
 /// call, which is far more likely, would cost the agency a day.
-pub async fn sdk_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+pub async fn sdk_config(loader: ConfigLoader) -> SdkConfig {
+    loader
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .build(),
-        )
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
         .load()
         .await
 }

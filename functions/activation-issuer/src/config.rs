@@ -1,10 +1,7 @@
 //! The configuration, read from environment variables.
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-use std::str::FromStr;
-
 use hub::Region;
+use lambda_kit::{ConfigError, Reader, text};
 
 const MANAGER_FUNCTION_NAME: &str = "MANAGER_FUNCTION_NAME";
 const WRITER_ROLE_NAME: &str = "WRITER_ROLE_NAME";
@@ -42,26 +39,23 @@ pub struct Config {
     pub renew_below: u32,
 }
 
-/// Everything that is wrong with the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid configuration: {}", .0.join("; "))]
-pub struct ConfigError(Vec<String>);
-
 impl Config {
     /// Reads the configuration through `lookup`, which gives the value of an environment variable.
     ///
     /// # Errors
     /// Lists all problems at once, each with its variable, what was expected and what came.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let mut read = Reader { lookup, problems: Vec::new() };
-        let region = read
-            .required(AWS_REGION, "the Region that the function runs in", |_| true)
-            .and_then(|region| read.parsed(AWS_REGION, &region));
-        let manager_function_name = read.required(MANAGER_FUNCTION_NAME, "the name of a function", is_function_name);
-        let writer_role_name = read.required(WRITER_ROLE_NAME, "the name of a role, without a path", is_role_name);
-        let node_role = read.required(NODE_ROLE, "the name of a role and no ARN", is_role_name_with_path);
-        let parameter_name = read.required(PARAMETER_NAME, "the name of a parameter, such as /a/b", is_parameter_name);
-        let parameter_regions = read.regions(region.as_ref());
+        let mut read = Reader::new(lookup);
+        let region: Option<Region> =
+            read.required(AWS_REGION, "a Region code such as us-east-1", |value| value.parse().ok());
+        let manager_function_name =
+            read.required(MANAGER_FUNCTION_NAME, "the name of a function", text(is_function_name));
+        let writer_role_name =
+            read.required(WRITER_ROLE_NAME, "the name of a role, without a path", text(is_role_name));
+        let node_role = read.required(NODE_ROLE, "the name of a role and no ARN", text(is_role_name_with_path));
+        let parameter_name =
+            read.required(PARAMETER_NAME, "the name of a parameter, such as /a/b", text(is_parameter_name));
+        let parameter_regions = read.list(PARAMETER_REGIONS).or_else(|| region.clone().map(|region| vec![region]));
         let registration_limit = read.number(REGISTRATION_LIMIT, 1..=1000, 1000);
         let valid_days = read.number(VALID_DAYS, 2..=30, 30);
         let renew_before_days = read.number(RENEW_BEFORE_DAYS, 1..=29, 7);
@@ -70,76 +64,27 @@ impl Config {
         if let (Some(before), Some(valid)) = (renew_before_days, valid_days)
             && before >= valid
         {
-            read.problems.push(format!("{RENEW_BEFORE_DAYS}: expected less than {VALID_DAYS} ({valid}), got {before}"));
+            read.problem(RENEW_BEFORE_DAYS, format_args!("expected less than {VALID_DAYS} ({valid}), got {before}"));
         }
         if let (Some(below), Some(limit)) = (renew_below, registration_limit)
             && below > limit
         {
-            read.problems.push(format!("{RENEW_BELOW}: expected at most {REGISTRATION_LIMIT} ({limit}), got {below}"));
+            read.problem(RENEW_BELOW, format_args!("expected at most {REGISTRATION_LIMIT} ({limit}), got {below}"));
         }
-        let config = || {
+        read.finish(|| {
             Some(Self {
                 manager_function_name: manager_function_name?,
                 writer_role_name: writer_role_name?,
                 node_role: node_role?,
                 parameter_name: parameter_name?,
-                parameter_regions,
+                parameter_regions: parameter_regions?,
                 region: region?,
                 registration_limit: registration_limit?,
                 valid_days: valid_days?,
                 renew_before_days: renew_before_days?,
                 renew_below: renew_below?,
             })
-        };
-        config().filter(|_| read.problems.is_empty()).ok_or(ConfigError(read.problems))
-    }
-}
-
-/// Reads variables, and remembers what is wrong with them.
-struct Reader<L> {
-    lookup: L,
-    problems: Vec<String>,
-}
-
-impl<L: Fn(&str) -> Option<String>> Reader<L> {
-    fn value(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
-    }
-
-    fn required(&mut self, name: &str, expected: &str, is_valid: fn(&str) -> bool) -> Option<String> {
-        let value = self.value(name);
-        let got = match value {
-            Some(value) if is_valid(&value) => return Some(value),
-            Some(value) => format!("{value:?}"),
-            None => "nothing".to_owned(),
-        };
-        self.problems.push(format!("{name}: expected {expected}, got {got}"));
-        None
-    }
-
-    fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str, value: &str) -> Option<T> {
-        value.parse().map_err(|error| self.problems.push(format!("{name}: {error}"))).ok()
-    }
-
-    fn number(&mut self, name: &str, range: RangeInclusive<u32>, default: u32) -> Option<u32> {
-        let Some(value) = self.value(name) else { return Some(default) };
-        let number = value.parse().ok().filter(|number| range.contains(number));
-        if number.is_none() {
-            let (low, high) = (range.start(), range.end());
-            self.problems.push(format!("{name}: expected a number from {low} to {high}, got {value:?}"));
-        }
-        number
-    }
-
-    /// The Regions of the list in their order, each once; without a list the function's own.
-    fn regions(&mut self, own: Option<&Region>) -> Vec<Region> {
-        let Some(list) = self.value(PARAMETER_REGIONS) else { return own.cloned().into_iter().collect() };
-        let mut regions = Vec::new();
-        for item in list.split(',') {
-            let region = self.parsed(PARAMETER_REGIONS, item.trim());
-            regions.extend(region.filter(|region| !regions.contains(region)));
-        }
-        regions
+        })
     }
 }
 
@@ -259,7 +204,7 @@ mod tests {
     fn what_is_missing_is_told() {
         let error = Config::from_lookup(|_| None).unwrap_err().to_string();
         insta::assert_snapshot!(error.replace("; ", "\n"), @r"
-        invalid configuration: AWS_REGION: expected the Region that the function runs in, got nothing
+        invalid configuration: AWS_REGION: expected a Region code such as us-east-1, got nothing
         MANAGER_FUNCTION_NAME: expected the name of a function, got nothing
         WRITER_ROLE_NAME: expected the name of a role, without a path, got nothing
         NODE_ROLE: expected the name of a role and no ARN, got nothing

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hub::{AGENCY_ALIAS_PREFIX, AccountId, AwsError, WireError};
+use lambda_kit::diagnostic;
 use lambda_runtime::Diagnostic;
 
 use crate::answer::Answer;
@@ -54,13 +55,9 @@ impl IssueError {
 impl From<IssueError> for Diagnostic {
     fn from(error: IssueError) -> Self {
         let answer = match &error {
-            IssueError::PartialIssue(answer) => serde_json::to_string(answer).ok(),
+            IssueError::PartialIssue(answer) => Some(serde_json::to_string(answer)),
             IssueError::InvalidEvent(_) | IssueError::UnknownAgency { .. } | IssueError::NothingRead(_) => None,
         };
-        let error_message = match answer {
-            Some(answer) => format!("{error}; answer: {answer}"),
-            None => error.to_string(),
-        };
-        Self { error_type: error.error_type().to_owned(), error_message }
+        diagnostic(error.error_type(), &error, answer)
     }
 }

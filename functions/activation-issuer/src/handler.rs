@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::{AccountId, AwsError, Region, Timestamp};
+use lambda_kit::{DEADLINE_EXCEEDED, Deadline, Margins};
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
 use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, Parameter, StoredActivation};
 use crate::answer::{AgencyAnswer, Answer, Counts, Failure, Outcome};
@@ -26,10 +26,8 @@ use crate::plan::{Reason, revoked};
 
 /// Agencies that are worked on at the same time. Systems Manager publishes no rate for activations, so they are few.
 const AGENCY_CONCURRENCY: usize = 4;
-/// With less time left than this, no agency is begun and no activation made.
-const BEGIN_MARGIN: Duration = Duration::from_secs(45);
-/// With less time left than this, work under way is cut off so that the answer still gets out.
-const ANSWER_MARGIN: Duration = Duration::from_secs(3);
+/// No agency is begun and no activation made without the time for all calls of one agency.
+const MARGINS: Margins = Margins { begin: Duration::from_secs(45), answer: Duration::from_secs(3) };
 
 /// The calls on the central account.
 #[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]
@@ -96,8 +94,7 @@ struct Round<'a, H, A> {
     agencies: &'a A,
     now: Timestamp,
     dry_run: bool,
-    begin_until: Instant,
-    answer_until: Instant,
+    deadline: Deadline,
     /// Counted where it happens, so that an agency which is cut off loses nothing.
     live_count: Cell<usize>,
     created_count: Cell<usize>,
@@ -106,15 +103,13 @@ struct Round<'a, H, A> {
 
 impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
     fn new(config: &'a Config, hub: &'a H, agencies: &'a A, invocation: &Invocation, dry_run: bool) -> Self {
-        let start = Instant::now();
         Self {
             config,
             hub,
             agencies,
             now: invocation.now,
             dry_run,
-            begin_until: start + invocation.budget.saturating_sub(BEGIN_MARGIN),
-            answer_until: start + invocation.budget.saturating_sub(ANSWER_MARGIN),
+            deadline: Deadline::with_margins(invocation.budget, MARGINS),
             live_count: Cell::new(0),
             created_count: Cell::new(0),
             deleted_count: Cell::new(0),
@@ -160,13 +155,13 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
 
     /// Serves one agency, in the time there is.
     async fn agency(&self, agency: &AccountId, listed: &BTreeMap<ActivationId, Activation>) -> AgencyAnswer {
-        if self.is_late() {
+        if self.deadline.is_late() {
             return AgencyAnswer::new(agency, Outcome::Deferred);
         }
-        timeout_at(self.answer_until, self.tend(agency, listed)).await.unwrap_or_else(|_| {
+        self.deadline.cut_off(self.tend(agency, listed)).await.unwrap_or_else(|| {
             let mut answer = AgencyAnswer::new(agency, Outcome::Failed);
             answer.fail(Failure {
-                error_code: "DeadlineExceeded".to_owned(),
+                error_code: DEADLINE_EXCEEDED.to_owned(),
                 message: "cut off by the end of the invocation; the next run takes it up".to_owned(),
             });
             answer
@@ -180,7 +175,7 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
         if self.dry_run {
             answer.outcome = Outcome::WouldRevoke;
             answer.would_delete = orphans;
-        } else if self.is_late() {
+        } else if self.deadline.is_late() {
             answer.outcome = Outcome::Deferred;
         } else {
             self.delete_all(orphans, &mut answer).await;
@@ -190,7 +185,7 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
 
     async fn delete_all(&self, orphans: Vec<ActivationId>, answer: &mut AgencyAnswer) {
         for id in orphans {
-            if self.is_late() {
+            if self.deadline.is_late() {
                 // The next run finds it again.
                 tracing::warn!(agency = answer.agency.as_str(), activation_id = id.as_str(), "deletion deferred");
                 continue;
@@ -203,10 +198,6 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
                 Err(error) => answer.fail(self.failure(&answer.agency, &error)),
             }
         }
-    }
-
-    fn is_late(&self) -> bool {
-        Instant::now() >= self.begin_until
     }
 
     fn failure(&self, agency: &AccountId, error: &AwsError) -> Failure {

@@ -6,17 +6,18 @@ use std::time::SystemTime;
 use activation_issuer::aws::{AgencyParameters, CentralAccount, sdk_config};
 use activation_issuer::{Config, Invocation, IssueError, handle, metrics};
 use hub::Timestamp;
+use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
-use telemetry::init_log;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
     init_log(env!("CARGO_PKG_NAME"), level.as_deref());
-    let config =
-        Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
-    let sdk = sdk_config().await;
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = Config::from_lookup(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = sdk_config(loader).await;
     let ssm = aws_sdk_ssm::Client::new(&sdk);
     let hub = CentralAccount::new(&config, aws_sdk_lambda::Client::new(&sdk), ssm.clone());
     let agencies = AgencyParameters::new(&config, aws_sdk_sts::Client::new(&sdk), ssm);

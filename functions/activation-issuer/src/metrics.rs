@@ -1,6 +1,6 @@
 //! The metrics of an invocation. Pure: what happened comes in, a list goes out.
 
-use telemetry::{Metric, Metrics};
+use lambda_kit::{Metric, Metrics};
 
 use crate::answer::Answer;
 use crate::error::IssueError;

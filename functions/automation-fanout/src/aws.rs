@@ -12,7 +12,7 @@ use aws_sdk_ssm::types::StopType as SdkStopType;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hub::AwsError;
-use telemetry::CallCounts;
+use lambda_kit::CallCounts;
 
 use self::tally::Tally;
 use crate::event::StopType;

@@ -1,5 +1,7 @@
 //! The configuration, parsed once at start-up.
 
+use lambda_kit::{ConfigError, Reader, text};
+
 const ADMINISTRATION_ROLE_ARN: &str = "AUTOMATION_ADMINISTRATION_ROLE_ARN";
 
 /// Everything that the environment decides.
@@ -9,25 +11,16 @@ pub struct Config {
     pub administration_role_arn: String,
 }
 
-/// What is wrong with the configuration: every problem, not just the first.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration is refused: {}", .0.join("; "))]
-pub struct ConfigError(pub Vec<String>);
-
 impl Config {
     /// Reads the configuration through a lookup of environment variables.
     ///
     /// # Errors
     /// Names the variable, what was expected and what came.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let got = match lookup(ADMINISTRATION_ROLE_ARN) {
-            Some(arn) if is_role_arn(&arn) => return Ok(Self { administration_role_arn: arn }),
-            Some(other) => format!("{other:?}"),
-            None => "nothing".to_owned(),
-        };
-        Err(ConfigError(vec![format!(
-            "{ADMINISTRATION_ROLE_ARN}: expected a role ARN: arn:PARTITION:iam::ACCOUNT:role/NAME, got {got}"
-        )]))
+        let mut read = Reader::new(lookup);
+        let expected = "a role ARN: arn:PARTITION:iam::ACCOUNT:role/NAME";
+        let administration_role_arn = read.required(ADMINISTRATION_ROLE_ARN, expected, text(is_role_arn));
+        read.finish(|| Some(Self { administration_role_arn: administration_role_arn? }))
     }
 }
 
@@ -75,7 +68,6 @@ mod tests {
     #[test]
     fn what_is_no_role_arn_is_refused_in_words() {
         for value in [
-            "",
             "AWS-SystemsManager-AutomationAdministrationRole",
             "arn:aws:iam::111111111111:user/admin",
             "arn:aws:iam::111111111111:role/",
@@ -90,11 +82,13 @@ mod tests {
             assert_eq!(
                 error,
                 format!(
-                    "the configuration is refused: AUTOMATION_ADMINISTRATION_ROLE_ARN: expected a role ARN: \
+                    "invalid configuration: AUTOMATION_ADMINISTRATION_ROLE_ARN: expected a role ARN: \
                      arn:PARTITION:iam::ACCOUNT:role/NAME, got {value:?}"
                 )
             );
         }
-        assert!(parse(None).unwrap_err().to_string().ends_with("got nothing"));
+        for absent in [None, Some("")] {
+            assert!(parse(absent).unwrap_err().to_string().ends_with("got nothing"));
+        }
     }
 }

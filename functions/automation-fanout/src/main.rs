@@ -4,17 +4,18 @@
 use std::time::SystemTime;
 
 use automation_fanout::{Config, Invocation, aws, handle, metrics};
-use aws_config::BehaviorVersion;
+use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
-    let config =
-        Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
-    let sdk = aws::sdk_config(aws_config::defaults(BehaviorVersion::latest())).await;
+    init_log(env!("CARGO_PKG_NAME"), level.as_deref());
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = Config::from_lookup(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = aws::sdk_config(loader).await;
     let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&sdk));
     run(service_fn(async |event: LambdaEvent<Value>| {
         let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();

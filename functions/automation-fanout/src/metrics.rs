@@ -1,6 +1,6 @@
 //! The metrics of an invocation. Pure: what happened comes in, a list goes out.
 
-use telemetry::{CallCounts, Metric, Metrics};
+use lambda_kit::{CallCounts, Metric, Metrics};
 
 use crate::answer::{Answer, StartAnswer};
 use crate::error::FanoutError;

@@ -18,7 +18,7 @@ use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionOu
 use aws_sdk_ssm::types;
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client, mock};
 use hub::Tag;
-use telemetry::CallCounts;
+use lambda_kit::CallCounts;
 
 const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 const TOKEN: &str = "8f1d6f0a-0000-4000-8000-000000000000";

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use automation_fanout::answer::{Answer, Failure, StartAnswer, StartedExecution, StopAnswer};
 use automation_fanout::{FanoutError, metrics};
-use telemetry::{CallCounts, Unit};
+use lambda_kit::{CallCounts, Unit};
 
 const CALLS: CallCounts = CallCounts { calls: 5, throttles: 1 };
 

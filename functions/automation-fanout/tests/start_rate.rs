@@ -16,8 +16,8 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use lambda_kit::CallCounts;
 use serde_json::{Value, json};
-use telemetry::CallCounts;
 use tokio::time::Instant;
 
 const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";

@@ -123,7 +123,9 @@ impl AnswerBuilder {
 /// About how much JSON a node's tags take. A character of a key can take six bytes, as `\u0001` does.
 fn detail_bytes(node: &NodeAnswer) -> usize {
     let text = |text: &String| {
-        text.len() + 5 * text.bytes().filter(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')).count() + JSON_OVERHEAD_BYTES
+        text.len()
+            + 5 * text.bytes().filter(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')).count()
+            + JSON_OVERHEAD_BYTES
     };
     let set = node.set.iter().map(|(key, value)| text(key) + text(value));
     let dropped = node.dropped.iter().map(|tag| text(&tag.key) + tag.reason.as_str().len() + 20);

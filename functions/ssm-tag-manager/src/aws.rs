@@ -9,7 +9,7 @@ pub use leases::LeaseTable;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{ConfigLoader, SdkConfig};
 use aws_sdk_resourcegroupstagging::Client as TaggingClient;
 use aws_sdk_resourcegroupstagging::types::{ResourceTagMapping, TagFilter};
 use aws_sdk_ssm::Client as SsmClient;
@@ -17,8 +17,8 @@ use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hub::{AwsError, FunctionArn, ManagedInstanceId};
+use lambda_kit::CallCounts;
 use operation::Operation;
-use telemetry::CallCounts;
 
 use crate::plan::Tags;
 use crate::ports::{Nodes, Rates};
@@ -31,8 +31,8 @@ const RESOURCES_PER_PAGE: i32 = 100;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The configuration of the clients. They do not try again by themselves: [`Calls`] does.
-pub async fn sdk_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
+pub async fn sdk_config(loader: ConfigLoader) -> SdkConfig {
+    loader
         .retry_config(RetryConfig::disabled())
         .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_TIMEOUT).build())
         .load()
@@ -94,7 +94,10 @@ impl Calls {
     }
 
     fn rates(&self) -> Rates {
-        self.operations().into_iter().filter_map(|operation| Some((operation.name.to_owned(), operation.rate()?))).collect()
+        self.operations()
+            .into_iter()
+            .filter_map(|operation| Some((operation.name.to_owned(), operation.rate()?)))
+            .collect()
     }
 
     fn start_from(&self, rates: &Rates) {

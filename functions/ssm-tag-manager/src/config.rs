@@ -1,7 +1,16 @@
 //! The configuration, parsed once at start-up.
 
+use lambda_kit::{ConfigError, Reader};
+
 use crate::plan::Policy;
 use crate::retire::Settings;
+
+const TAG_POLICY: &str = "TAG_POLICY";
+const OWNERSHIP_CHECK: &str = "OWNERSHIP_CHECK";
+const LEASE_TABLE: &str = "LEASE_TABLE";
+const DEFAULT_LEASE_TABLE: &str = "tag-hub-leases";
+const BULK_WRITERS: std::ops::RangeInclusive<u8> = 1..=8;
+const DEFAULT_BULK_WRITERS: u8 = 2;
 
 /// Everything that the environment decides.
 #[derive(Debug)]
@@ -18,10 +27,6 @@ pub struct Config {
     pub bulk_writers: u8,
 }
 
-const DEFAULT_LEASE_TABLE: &str = "tag-hub-leases";
-const DEFAULT_BULK_WRITERS: u8 = 2;
-const BULK_WRITERS: std::ops::RangeInclusive<u8> = 1..=8;
-
 /// Whether the tag `tag-hub:agency` decides who may change a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnershipCheck {
@@ -31,62 +36,39 @@ pub enum OwnershipCheck {
     Off,
 }
 
-/// What is wrong with the configuration: every problem, not just the first.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the configuration is refused: {}", .0.join("; "))]
-pub struct ConfigError(pub Vec<String>);
-
 impl Config {
     /// Reads the configuration through a lookup of environment variables.
     ///
     /// # Errors
     /// Lists all problems at once.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let policy = Policy::parse(lookup("TAG_POLICY").as_deref().unwrap_or("{}"));
-        let ownership = parse_ownership(lookup("OWNERSHIP_CHECK").as_deref());
-        let lease_table = parse_lease_table(lookup("LEASE_TABLE").as_deref());
-        let bulk_writers = parse_bulk_writers(lookup("BULK_WRITERS").as_deref());
-        let retire = Settings::from_lookup(lookup);
-        match (policy, ownership, lease_table, bulk_writers, retire) {
-            (Ok(policy), Ok(ownership), Ok(lease_table), Ok(bulk_writers), Ok(retire)) => {
-                Ok(Self { policy, ownership, retire, lease_table, bulk_writers })
-            }
-            (policy, ownership, lease_table, bulk_writers, retire) => {
-                let policy_problems = policy.err().unwrap_or_default();
-                let mut problems: Vec<String> =
-                    policy_problems.into_iter().map(|problem| format!("TAG_POLICY: {problem}")).collect();
-                problems.extend(ownership.err());
-                problems.extend(lease_table.err());
-                problems.extend(bulk_writers.err());
-                problems.extend(retire.err().unwrap_or_default());
-                Err(ConfigError(problems))
-            }
+        let mut read = Reader::new(lookup);
+        let policy = Policy::parse(read.value(TAG_POLICY).as_deref().unwrap_or("{}"));
+        let policy = policy.map_err(|problems| problems.iter().for_each(|problem| read.problem(TAG_POLICY, problem)));
+        let ownership =
+            read.word(OWNERSHIP_CHECK, &[("enforce", OwnershipCheck::Enforce), ("off", OwnershipCheck::Off)]);
+        let lease_table = read.value(LEASE_TABLE).unwrap_or_else(|| DEFAULT_LEASE_TABLE.to_owned());
+        if !is_table_name(&lease_table) {
+            read.problem(LEASE_TABLE, format_args!("expected the name of a table, got {lease_table:?}"));
         }
-    }
-}
-
-fn parse_ownership(value: Option<&str>) -> Result<OwnershipCheck, String> {
-    match value {
-        None | Some("enforce") => Ok(OwnershipCheck::Enforce),
-        Some("off") => Ok(OwnershipCheck::Off),
-        Some(other) => Err(format!("OWNERSHIP_CHECK: expected enforce or off, got {other:?}")),
+        let bulk_writers = read.number("BULK_WRITERS", BULK_WRITERS, DEFAULT_BULK_WRITERS);
+        let retire = Settings::read(&mut read);
+        read.finish(|| {
+            Some(Self {
+                policy: policy.ok()?,
+                ownership: ownership?,
+                retire: retire?,
+                lease_table,
+                bulk_writers: bulk_writers?,
+            })
+        })
     }
 }
 
 /// Names of DynamoDB tables:
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/HowItWorks.NamingRulesDataTypes.html>.
-fn parse_lease_table(value: Option<&str>) -> Result<String, String> {
-    let name = value.unwrap_or(DEFAULT_LEASE_TABLE);
-    let is_name = (3..=255).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if is_name { Ok(name.to_owned()) } else { Err(format!("LEASE_TABLE: expected the name of a table, got {name:?}")) }
-}
-
-fn parse_bulk_writers(value: Option<&str>) -> Result<u8, String> {
-    let Some(text) = value else { return Ok(DEFAULT_BULK_WRITERS) };
-    text.parse().ok().filter(|count| BULK_WRITERS.contains(count)).ok_or_else(|| {
-        format!("BULK_WRITERS: expected {} to {}, got {text:?}", BULK_WRITERS.start(), BULK_WRITERS.end())
-    })
+fn is_table_name(name: &str) -> bool {
+    (3..=255).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
 #[cfg(test)]
@@ -119,15 +101,15 @@ mod tests {
         ];
         assert_eq!(
             parse(&variables).unwrap_err().to_string(),
-            "the configuration is refused: \
+            "invalid configuration: \
              TAG_POLICY: includes: unknown field, expected one of include, exclude, rename, set, derive, \
              invalidCharacters, maxTags, removeStale, overwrite; \
              TAG_POLICY: maxTags: expected 1 to 47, got 48; \
              OWNERSHIP_CHECK: expected enforce or off, got \"no\"; \
              LEASE_TABLE: expected the name of a table, got \"a b\"; \
-             BULK_WRITERS: expected 1 to 8, got \"9\"; \
+             BULK_WRITERS: expected a number from 1 to 8, got \"9\"; \
              RETIRE_NODES: expected off, dry-run or on, got \"yes\"; \
-             RETIRE_LIMIT: expected 1 to 1000, got \"0\""
+             RETIRE_LIMIT: expected a number from 1 to 1000, got \"0\""
         );
     }
 }

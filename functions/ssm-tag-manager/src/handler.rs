@@ -18,8 +18,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use hub::{
-    AccountId, Answer, AwsError, FunctionArn, Instance, ManagedInstanceId, Outcome, Rejection, Report,
-    Timestamp,
+    AccountId, Answer, AwsError, FunctionArn, Instance, ManagedInstanceId, Outcome, Rejection, Report, Timestamp,
 };
 
 pub(crate) use clock::Clock;
@@ -28,11 +27,11 @@ pub(crate) use writer::{Job, Slice, Writer};
 
 use crate::answer::{AnswerBuilder, node_answer};
 use crate::config::{Config, OwnershipCheck};
-use crate::deadline::{Deadline, Stopped};
 use crate::error::ManagerError;
 use crate::log::log;
 use crate::plan::{Candidate, Decision, NodeIntent, ReportContext, Source, Tags, reconcile, validate};
 use crate::ports::{LeaseName, Leases, Nodes};
+use lambda_kit::{Deadline, Stopped};
 use look::Looked;
 
 /// How far ahead of our clock a report may say it was observed.

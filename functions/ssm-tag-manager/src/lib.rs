@@ -42,7 +42,6 @@ pub mod plan;
 pub mod ports;
 
 mod answer;
-mod deadline;
 mod error;
 mod log;
 mod pace;

@@ -3,6 +3,7 @@
 
 use std::time::SystemTime;
 
+use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
 use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes, sdk_config};
@@ -11,10 +12,11 @@ use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
-    let config =
-        Config::from_lookup(|name| std::env::var(name).ok()).inspect_err(|error| tracing::error!("{error}"))?;
-    let sdk = sdk_config().await;
+    init_log(env!("CARGO_PKG_NAME"), level.as_deref());
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = Config::from_lookup(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = sdk_config(loader).await;
     let leases = LeaseTable::new(&sdk, &config.lease_table);
     let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk), leases);
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {

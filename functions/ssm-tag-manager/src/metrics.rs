@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub::{NodeAnswer, Outcome, Rejection, Timestamp};
-use telemetry::{Breakdown, CallCounts, Metric, Metrics};
+use lambda_kit::{Breakdown, CallCounts, Metric, Metrics};
 
 use crate::handler::Handled;
 use crate::respond::Responded;

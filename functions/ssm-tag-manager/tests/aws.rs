@@ -12,10 +12,10 @@ use aws_sdk_ssm::types::{ResourceTypeForTagging, Tag};
 use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_types::retry::RetryConfig;
 use hub::ManagedInstanceId;
+use lambda_kit::CallCounts;
 use ssm_tag_manager::aws::{Calls, ManagedNodes};
 use ssm_tag_manager::handler::Nodes as _;
 use ssm_tag_manager::plan::Tags;
-use telemetry::CallCounts;
 
 const FUNCTION: &str = "arn:aws-us-gov:lambda:us-gov-west-1:111111111111:function:ssm-tag-manager:agency-222222222222";
 const NODE: &str = "mi-0123456789abcdef0";

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, Timestamp, WireError};
+use lambda_kit::{CallCounts, Metrics, Unit};
 use ssm_tag_manager::retire::{Mode, RetireAnswer, RetireCounts};
 use ssm_tag_manager::{Handled, ManagerError, Responded, metrics};
-use telemetry::{CallCounts, Metrics, Unit};
 
 /// 2026-11-22T02:00:00Z, when the report was observed.
 const OBSERVED: i64 = 1_795_312_800;

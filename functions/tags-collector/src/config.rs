@@ -1,10 +1,7 @@
 //! The configuration, read from environment variables.
 
-use std::fmt;
-
 use hub::{AGENCY_ALIAS_PREFIX, FunctionArn, Region};
-
-use crate::event::unique;
+use lambda_kit::{ConfigError, Reader};
 
 const MANAGER_FUNCTION_ARN: &str = "MANAGER_FUNCTION_ARN";
 const COLLECT_REGIONS: &str = "COLLECT_REGIONS";
@@ -31,83 +28,34 @@ pub enum InvocationType {
     Event,
 }
 
-/// Everything that is wrong with the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid configuration: {}", .0.join("; "))]
-pub struct ConfigError(Vec<String>);
-
 impl Config {
     /// Reads the configuration through `lookup`, which gives the value of an environment variable.
     ///
     /// # Errors
     /// Lists all problems at once, each with its variable, what was expected and what came.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let value = |name| lookup(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let mut problems = Vec::new();
-        let manager = manager(value(MANAGER_FUNCTION_ARN).as_deref(), &mut problems);
-        let collect_regions = collect_regions(value(COLLECT_REGIONS), value(AWS_REGION), &mut problems);
-        let invocation_type = invocation_type(value(INVOCATION_TYPE).as_deref(), &mut problems);
-        match (manager, invocation_type) {
-            (Some(manager), Some(invocation_type)) if problems.is_empty() => {
-                Ok(Self { manager, collect_regions, invocation_type })
-            }
-            _ => Err(ConfigError(problems)),
+        let mut read = Reader::new(lookup);
+        let expected = format!(
+            "a function ARN with the alias of this agency, \
+             arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:{AGENCY_ALIAS_PREFIX}<12 digits>"
+        );
+        let manager = read.required(MANAGER_FUNCTION_ARN, &expected, |value| {
+            value.parse().ok().filter(|arn: &FunctionArn| arn.agency().is_some())
+        });
+        let collect_regions = read.list(COLLECT_REGIONS).or_else(|| read.list(AWS_REGION));
+        if collect_regions.is_none() {
+            read.problem(
+                COLLECT_REGIONS,
+                format_args!("expected a comma list of Regions where {AWS_REGION} is not set"),
+            );
         }
-    }
-}
-
-fn manager(value: Option<&str>, problems: &mut Vec<String>) -> Option<FunctionArn> {
-    let arn = value.and_then(|value| value.parse::<FunctionArn>().ok());
-    let arn = arn.filter(|arn| arn.agency().is_some());
-    if arn.is_none() {
-        problems.push(format!(
-            "{MANAGER_FUNCTION_ARN}: expected a function ARN with the alias of this agency, \
-             arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:{AGENCY_ALIAS_PREFIX}<12 digits>, got {}",
-            Got(value)
-        ));
-    }
-    arn
-}
-
-fn collect_regions(list: Option<String>, own: Option<String>, problems: &mut Vec<String>) -> Vec<Region> {
-    let (name, list) = match (list, own) {
-        (Some(list), _) => (COLLECT_REGIONS, list),
-        (None, Some(own)) => (AWS_REGION, own),
-        (None, None) => {
-            problems.push(format!("{COLLECT_REGIONS}: expected a comma list of Regions where {AWS_REGION} is not set"));
-            return Vec::new();
-        }
-    };
-    let mut regions = Vec::new();
-    for item in list.split(',') {
-        match item.trim().parse() {
-            Ok(region) => regions.push(region),
-            Err(error) => problems.push(format!("{name}: {error}")),
-        }
-    }
-    unique(regions)
-}
-
-fn invocation_type(value: Option<&str>, problems: &mut Vec<String>) -> Option<InvocationType> {
-    match value {
-        None | Some("RequestResponse") => Some(InvocationType::RequestResponse),
-        Some("Event") => Some(InvocationType::Event),
-        other => {
-            problems.push(format!("{INVOCATION_TYPE}: expected RequestResponse or Event, got {}", Got(other)));
-            None
-        }
-    }
-}
-
-/// A value that came, or the lack of one.
-struct Got<'a>(Option<&'a str>);
-
-impl fmt::Display for Got<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(value) => write!(f, "{value:?}"),
-            None => f.write_str("nothing"),
-        }
+        let invocation_type = read.word(
+            INVOCATION_TYPE,
+            &[("RequestResponse", InvocationType::RequestResponse), ("Event", InvocationType::Event)],
+        );
+        read.finish(|| {
+            Some(Self { manager: manager?, collect_regions: collect_regions?, invocation_type: invocation_type? })
+        })
     }
 }
 

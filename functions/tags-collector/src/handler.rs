@@ -4,10 +4,10 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use hub::{AccountId, FunctionArn, WireError};
+use lambda_kit::{Deadline, Metrics, diagnostic};
 use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::Serialize;
 use serde_json::Value;
-use telemetry::Metrics;
 
 use crate::answer::SweepAnswer;
 use crate::config::{Config, InvocationType};
@@ -15,7 +15,7 @@ use crate::event::{Event, Scope};
 use crate::log::{log_refused, log_swept};
 use crate::metrics::{Asked, metrics};
 use crate::queue::{Queue, QueueAnswer};
-use crate::sweep::{Aws, Sweep, Swept};
+use crate::sweep::{Aws, MARGINS, Sweep, Swept};
 
 /// The function.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ struct Order {
     scope: Scope,
     queue: Option<Queue>,
     account: AccountId,
-    deadline: SystemTime,
+    deadline: Deadline,
 }
 
 /// Why an invocation ends in an error.
@@ -87,14 +87,11 @@ impl CollectError {
 
 impl From<CollectError> for Diagnostic {
     fn from(error: CollectError) -> Self {
-        let error_message = match &error {
-            CollectError::InvalidEvent(_) => error.to_string(),
-            CollectError::PartialSweep(answer) => match serde_json::to_string(answer) {
-                Ok(answer) => format!("{error}; answer: {answer}"),
-                Err(_) => error.to_string(),
-            },
+        let answer = match &error {
+            CollectError::InvalidEvent(_) => None,
+            CollectError::PartialSweep(answer) => Some(serde_json::to_string(answer)),
         };
-        Self { error_type: error.error_type().to_owned(), error_message }
+        diagnostic(error.error_type(), &error, answer)
     }
 }
 
@@ -121,7 +118,8 @@ impl<A: Aws, N: Fn() -> SystemTime> Collector<A, N> {
     /// What is to be done, unless the event asks for nothing that the function knows.
     fn admit(&self, event: LambdaEvent<Value>) -> Result<Order, WireError> {
         let (payload, context) = event.into_parts();
-        let deadline = context.deadline();
+        let budget = context.deadline().duration_since((self.now)()).unwrap_or_default();
+        let deadline = Deadline::with_margins(budget, MARGINS);
         let function: FunctionArn = context.invoked_function_arn.parse().map_err(|error: hub::Invalid| WireError {
             path: "context.invokedFunctionArn".to_owned(),
             problem: error.to_string(),

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use aws_config::BehaviorVersion;
+use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{LambdaEvent, run, service_fn};
 use serde_json::Value;
 use tags_collector::aws::Clients;
@@ -13,9 +13,11 @@ use tags_collector::handler::{Collector, Handled};
 #[expect(clippy::disallowed_methods, reason = "this is where the environment and the clock are read")]
 async fn main() -> anyhow::Result<()> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
-    telemetry::init_log(env!("CARGO_PKG_NAME"), level.as_deref());
-    let config = Config::from_lookup(|name| std::env::var(name).ok())?;
-    let sdk = aws_config::load_defaults(BehaviorVersion::latest()).await;
+    init_log(env!("CARGO_PKG_NAME"), level.as_deref());
+    let lookup = |name: &str| std::env::var(name).ok();
+    let config = Config::from_lookup(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
+    let sdk = loader.load().await;
     let clients = Clients::new(&sdk, &config);
     let collector = Collector::new(config, clients, SystemTime::now);
     run(service_fn(async |event: LambdaEvent<Value>| {

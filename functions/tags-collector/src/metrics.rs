@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use telemetry::{Metric, Metrics};
+use lambda_kit::{Metric, Metrics};
 
 use crate::answer::RegionAnswer;
 use crate::event::Event;

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt};
 use hub::{AccountId, AwsError, Counts, Ec2InstanceId, Instance, Region, Terminated, TerminatedCounts, Timestamp};
+use lambda_kit::{DEADLINE_EXCEEDED, Deadline, Margins, Stopped};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::answer::{Attention, Failure, RegionAnswer, SweepAnswer};
@@ -20,7 +21,7 @@ use crate::queue::Unsettled;
 
 /// Work ends this long before the function is stopped: enough to write the answer, even on a slow core, and
 /// little beside the minutes that a sweep may take.
-pub const DEADLINE_MARGIN: Duration = Duration::from_secs(5);
+pub const MARGINS: Margins = Margins { begin: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
 /// Regions that are read at the same time.
 const REGIONS_AT_ONCE: usize = 4;
@@ -76,8 +77,8 @@ pub struct Sweep<'a, A, N> {
     pub aws: &'a A,
     /// The clock.
     pub now: &'a N,
-    /// When the function is stopped.
-    pub deadline: SystemTime,
+    /// When the work has to end.
+    pub deadline: Deadline,
     /// The agency's account.
     pub account: AccountId,
     /// How reports are handed over.
@@ -244,12 +245,12 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
 
     /// Starts nothing after the time is up, and waits no longer than until then.
     async fn before_deadline<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        let rest = self.deadline.duration_since((self.now)()).unwrap_or_default().saturating_sub(DEADLINE_MARGIN);
-        let exceeded = || Failure::new("DeadlineExceeded", "the function's time was up before this was done");
-        if rest.is_zero() {
-            return Err(exceeded());
-        }
-        tokio::time::timeout(rest, work).await.unwrap_or_else(|_| Err(exceeded()))
+        self.deadline.call(work).await.map_err(|stopped| match stopped {
+            Stopped::Failed(failure) => failure,
+            Stopped::NotBegun | Stopped::CutOff => {
+                Failure::new(DEADLINE_EXCEEDED, "the function's time was up before this was done")
+            }
+        })
     }
 
     fn summarise(self, scope: Scope, readings: Vec<Reading>, deliveries: Deliveries) -> Swept {

@@ -14,7 +14,7 @@ const NAMESPACE: &str = "TagHub";
 /// The names in quotes in the files that make metrics.
 fn metrics_written() -> BTreeSet<String> {
     let name = Regex::new(r#""([A-Z][A-Za-z]+)""#).unwrap();
-    let of_metrics = Regex::new(r"^(functions/[a-z-]+|crates/telemetry)/src/metrics(\.rs|/[a-z_/]+\.rs)$").unwrap();
+    let of_metrics = Regex::new(r"^(functions/[a-z-]+|crates/lambda-kit)/src/metrics(\.rs|/[a-z_/]+\.rs)$").unwrap();
     let mut names = BTreeSet::new();
     for path in files().into_iter().filter(|path| of_metrics.is_match(path)) {
         let text = text(&path).unwrap();

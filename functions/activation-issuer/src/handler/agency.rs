@@ -99,7 +99,7 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
             Repair::Keep(_) => return Vec::new(),
             Repair::Copy { stored, regions, .. } => self.write_all(store, &stored, &regions, answer).await.holding,
             Repair::Create { regions, .. } => {
-                if self.is_late() {
+                if self.deadline.is_late() {
                     answer.outcome = Outcome::Deferred;
                     return Vec::new();
                 }

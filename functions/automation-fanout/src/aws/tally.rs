@@ -11,7 +11,7 @@ use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionErro
 use aws_sdk_ssm::operation::start_automation_execution::StartAutomationExecutionError;
 use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionError;
 use hub::AwsError;
-use telemetry::CallCounts;
+use lambda_kit::CallCounts;
 
 /// What was sent, and what of it was throttled. Clones count together.
 #[derive(Debug, Clone, Default)]

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use hub::AwsError;
-use telemetry::CallCounts;
+use lambda_kit::CallCounts;
 use tokio::time::sleep;
 
 use super::ManagedNodes;
@@ -85,7 +85,9 @@ impl LeaseTable {
             // An attempt whose answer was lost.
             return Ok(Some(Item::new()));
         }
-        if there.is_empty() || number(&there, "until").is_some_and(|until| (lease.now_ms..=lease.now_ms + LONGEST_MS).contains(&until)) {
+        if there.is_empty()
+            || number(&there, "until").is_some_and(|until| (lease.now_ms..=lease.now_ms + LONGEST_MS).contains(&until))
+        {
             return Ok(None);
         }
         if number(&there, "until").is_none() {
@@ -196,7 +198,9 @@ impl Leases for ManagedNodes<'_> {
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {
         let item = item(slot, slot.until_ms, None);
         let before = self.calls.leases.acquire(slot, &item, Condition::is_free(slot)).await?;
-        Ok(before.map(|before| text(&before, "rates").and_then(|rates| serde_json::from_str(rates).ok()).unwrap_or_default()))
+        Ok(before.map(|before| {
+            text(&before, "rates").and_then(|rates| serde_json::from_str(rates).ok()).unwrap_or_default()
+        }))
     }
 
     async fn release_slot(&self, slot: &Lease<'_>, rates: &Rates) -> Result<(), AwsError> {

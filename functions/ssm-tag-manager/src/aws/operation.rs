@@ -7,7 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use hub::AwsError;
-use telemetry::CallCounts;
+use lambda_kit::CallCounts;
 use tokio::time::Instant;
 
 use crate::pace::Pace;

@@ -54,11 +54,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         chunk.iter().map(|candidate| (candidate, Ok(read.remove(&candidate.node)))).collect()
     }
 
-    async fn look_at<'c>(
-        &self,
-        candidate: &'c Candidate<'a>,
-        seen: Result<Option<Tags>, Outcome>,
-    ) -> Looked<'c, 'a> {
+    async fn look_at<'c>(&self, candidate: &'c Candidate<'a>, seen: Result<Option<Tags>, Outcome>) -> Looked<'c, 'a> {
         let mut node = node_answer(candidate.instance, Outcome::Unchanged);
         let looked = match seen {
             Ok(seen) => self.before_deadline(self.owned_tags(candidate, seen)).await,

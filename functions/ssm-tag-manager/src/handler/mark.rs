@@ -9,10 +9,10 @@ use futures_util::stream::{self, StreamExt as _};
 use hub::{ManagedInstanceId, SOURCE_TAG_KEY, TerminatedCounts};
 
 use super::{Job, LeaseUse, Run, Slice};
-use crate::deadline::Stopped;
 use crate::plan::{MAX_TAGS_PER_NODE, NodeIntent, Source, Tags, TerminationMarker};
 use crate::ports::{Leases, Nodes, SOURCES_PER_FIND};
 use crate::retire::Mode;
+use lambda_kit::Stopped;
 
 /// Nodes that are worked on at the same time, as with reports.
 const NODE_CONCURRENCY: usize = 8;

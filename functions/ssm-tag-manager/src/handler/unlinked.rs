@@ -9,9 +9,9 @@ use hub::{AGENCY_TAG_KEY, AccountId, ManagedInstanceId, NodeAnswer, Outcome, SOU
 
 use super::Run;
 use crate::config::OwnershipCheck;
-use crate::deadline::Stopped;
 use crate::plan::{LastApplied, Source, Tags};
 use crate::ports::{Leases, Nodes, SOURCES_PER_FIND};
+use lambda_kit::Stopped;
 
 /// For more instances than this it takes fewer calls to list all nodes of the agency, 100 a call.
 const FIND_BY_SOURCE_MAX: usize = 5 * SOURCES_PER_FIND;
@@ -56,9 +56,11 @@ impl<P: Nodes + Leases> Run<'_, P> {
         match &self.agency {
             Some(agency) if sources.len() > FIND_BY_SOURCE_MAX => {
                 let nodes = self.deadline.call(self.ports.find(AGENCY_TAG_KEY, &[agency.to_string()])).await?;
-                found.extend(nodes.into_iter().filter(|(_, tags)| {
-                    tags.get(SOURCE_TAG_KEY).is_some_and(|source| sources.contains(source))
-                }));
+                found.extend(
+                    nodes
+                        .into_iter()
+                        .filter(|(_, tags)| tags.get(SOURCE_TAG_KEY).is_some_and(|source| sources.contains(source))),
+                );
             }
             _ => {
                 let sources = Vec::from_iter(sources.iter().cloned());

@@ -7,9 +7,9 @@ use hub::{AwsError, ManagedInstanceId, NodeAnswer, Outcome, Rejection, SOURCE_TA
 use super::look::is_arrival;
 use super::{Run, Slice, Writer, outcome_of, without_reserved};
 use crate::answer::node_answer;
-use crate::deadline::Stopped;
 use crate::plan::{Candidate, Decision, LastApplied, Plan, Tags, release};
 use crate::ports::{Leases, Nodes};
+use lambda_kit::Stopped;
 
 impl<P: Nodes + Leases> Run<'_, P> {
     /// What became of the node, and of nodes that its instance left for it.

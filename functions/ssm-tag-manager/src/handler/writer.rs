@@ -13,9 +13,9 @@ use hub::{AwsError, ManagedInstanceId, SOURCE_TAG_KEY, Timestamp};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::clock::Clock;
-use crate::deadline::{Deadline, Stopped};
 use crate::plan::{Intent, NodeIntent, settled_memory};
 use crate::ports::{Lease, LeaseName, Leases, Nodes, SOURCES_PER_FIND, Taken};
+use lambda_kit::{Deadline, Stopped};
 
 /// Nodes that are worked on at the same time. Systems Manager publishes no rate for tagging; calls slow down from here
 /// if it throttles.
@@ -102,7 +102,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let mut waiting = VecDeque::from(jobs);
         let mut done = Vec::with_capacity(waiting.len());
         while !waiting.is_empty() {
-            let finished = if self.deadline.is_over() {
+            let finished = if self.deadline.is_late() {
                 Err("the time was up".to_owned())
             } else {
                 self.slice(&mut waiting, is_bulk, lease_use, &work).await
@@ -271,7 +271,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
 
     async fn wait(&self, reason: &str) -> Result<(), String> {
         sleep(self.clock.random_ms(ATTEMPT_GAP_MS)).await;
-        if self.deadline.is_over() { Err(format!("{reason} until the time was up")) } else { Ok(()) }
+        if self.deadline.is_late() { Err(format!("{reason} until the time was up")) } else { Ok(()) }
     }
 
     async fn release(&self, slice: Slice<'_, P>) {

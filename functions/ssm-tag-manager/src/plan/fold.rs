@@ -44,8 +44,21 @@ mod tests {
     #[test]
     fn case_and_white_space_that_nobody_sees_make_no_difference() {
         for other in [
-            "env", "ENV", "Env ", " Env", "Env\u{a0}", "Env\u{3000}", "\u{3164}Env", "Env\u{3164}", "En\u{3164}v", "En\u{200b}v",
-            "Env\u{feff}", "E\u{ad}nv", "Env\u{2800}", "Env\u{2003}\u{205f}", "Env\u{e0020}",
+            "env",
+            "ENV",
+            "Env ",
+            " Env",
+            "Env\u{a0}",
+            "Env\u{3000}",
+            "\u{3164}Env",
+            "Env\u{3164}",
+            "En\u{3164}v",
+            "En\u{200b}v",
+            "Env\u{feff}",
+            "E\u{ad}nv",
+            "Env\u{2800}",
+            "Env\u{2003}\u{205f}",
+            "Env\u{e0020}",
         ] {
             assert!(alike("Env", other), "{other:?}");
         }

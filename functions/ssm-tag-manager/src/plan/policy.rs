@@ -167,23 +167,49 @@ mod tests {
     fn by_default_everything_is_carried_over_and_what_people_target_by_comes_first() {
         check("{}", &[("b", "2"), ("a", "1"), ("C", "")], &["C=", "a=1", "b=2"]);
         let thirteen = [
-            "App", "Backup", "Cost", "Department", "Environment", "Floor", "Group", "Host", "Index", "Name", "Owner",
-            "Patch Group", "Zone",
+            "App",
+            "Backup",
+            "Cost",
+            "Department",
+            "Environment",
+            "Floor",
+            "Group",
+            "Host",
+            "Index",
+            "Name",
+            "Owner",
+            "Patch Group",
+            "Zone",
         ];
         let tags: Vec<(&str, &str)> = thirteen.iter().map(|key| (*key, "x")).collect();
         check(
             "{}",
             &tags,
             &[
-                "Name=x", "Patch Group=x", "Environment=x", "App=x", "Backup=x", "Cost=x", "Department=x", "Floor=x",
-                "Group=x", "Host=x", "Index!limit", "Owner!limit", "Zone!limit",
+                "Name=x",
+                "Patch Group=x",
+                "Environment=x",
+                "App=x",
+                "Backup=x",
+                "Cost=x",
+                "Department=x",
+                "Floor=x",
+                "Group=x",
+                "Host=x",
+                "Index!limit",
+                "Owner!limit",
+                "Zone!limit",
             ],
         );
     }
 
     #[test]
     fn keys_that_look_alike_are_one_key() {
-        check("{}", &[("env", "1"), ("ENV", "2"), ("Env\u{3164}", "3")], &["ENV=2", "Env\u{3164}!collision", "env!collision"]);
+        check(
+            "{}",
+            &[("env", "1"), ("ENV", "2"), ("Env\u{3164}", "3")],
+            &["ENV=2", "Env\u{3164}!collision", "env!collision"],
+        );
         check(
             r#"{"set": {"Env": "fixed"}, "include": ["env", "*"]}"#,
             &[("env", "1"), ("Env\u{a0}", "2"), ("Patch Group", "3"), ("PatchGroup", "4")],

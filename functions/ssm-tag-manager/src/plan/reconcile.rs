@@ -155,7 +155,8 @@ pub fn settled_memory(live: &Tags, unsettled: &NodeIntent, now: Timestamp, salt:
         is_superseded: applied.as_ref().is_some_and(|applied| applied.is_superseded),
     };
     let says_all = applied.as_ref().map_or(record.owned.is_empty(), |applied| {
-        owned.keys().all(|key| applied.owns(key, live)) && live.keys().all(|key| !applied.owns(key, live) || owned.has(key))
+        owned.keys().all(|key| applied.owns(key, live))
+            && live.keys().all(|key| !applied.owns(key, live) || owned.has(key))
     });
     // Not later than what was applied, so that no report is taken for an old one.
     let observed_at = applied.map_or(Timestamp::from_unix_seconds(0), |applied| applied.observed_at).min(now);

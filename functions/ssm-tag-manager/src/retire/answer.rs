@@ -3,8 +3,8 @@
 use hub::ManagedInstanceId;
 use serde::{Deserialize, Serialize};
 
-use super::evidence::Reason;
 use super::Mode;
+use super::evidence::Reason;
 use crate::plan::{Source, Tags};
 
 /// How many nodes the answer lists.

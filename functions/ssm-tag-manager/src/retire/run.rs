@@ -14,11 +14,11 @@ use super::evidence::{Reason, Rules, Verdict, obstacle_in_tags, verdict};
 use super::share::take_turns;
 use super::{Mode, RetireAnswer, RetireEvent, RetireOutcome};
 use crate::config::{Config, OwnershipCheck};
-use crate::deadline::{Deadline, Stopped};
 use crate::error::ManagerError;
 use crate::handler::{Clock, Invocation, Job, LeaseUse, Slice, Writer};
 use crate::plan::{NodeIntent, Source, Tags, TerminationMarker};
 use crate::ports::{Information, LeaseName, Leases, Retirable};
+use lambda_kit::{Deadline, Stopped};
 
 /// `DescribeInstanceInformation` gives at most 50 nodes a page:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.

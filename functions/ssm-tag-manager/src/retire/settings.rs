@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
+use lambda_kit::Reader;
 use serde::Serialize;
 
 const GRACE_HOURS: RangeInclusive<u16> = 1..=8760;
@@ -34,6 +35,15 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::DryRun => "dry-run",
+            Self::On => "on",
+        }
+    }
+
     /// The mode for a caller who may ask for a dry run. Nobody turns on by it what is off.
     #[must_use]
     pub fn with_dry_run(self, dry_run: bool) -> Self {
@@ -42,42 +52,19 @@ impl Mode {
 }
 
 impl Settings {
-    /// Reads the settings through a lookup of environment variables.
-    ///
-    /// # Errors
-    /// Lists all problems at once.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
-        let mut problems = Vec::new();
-        let mode = match lookup("RETIRE_NODES").as_deref() {
-            None | Some("off") => Mode::Off,
-            Some("dry-run") => Mode::DryRun,
-            Some("on") => Mode::On,
-            Some(other) => {
-                problems.push(format!("RETIRE_NODES: expected off, dry-run or on, got {other:?}"));
-                Mode::Off
-            }
-        };
-        let mut number = |name: &str, range: RangeInclusive<u16>, default| {
-            let Some(text) = lookup(name) else { return default };
-            let number = text.parse().ok().filter(|number| range.contains(number));
-            number.unwrap_or_else(|| {
-                problems.push(format!("{name}: expected {} to {}, got {text:?}", range.start(), range.end()));
-                default
-            })
-        };
-        let grace_hours = number("RETIRE_GRACE_HOURS", GRACE_HOURS, DEFAULT_GRACE_HOURS);
-        let limit = number("RETIRE_LIMIT", LIMIT, DEFAULT_LIMIT);
-        if problems.is_empty() { Ok(Self { mode, grace_hours, limit }) } else { Err(problems) }
+    /// Reads the settings. None if there was a problem, which `read` then knows.
+    pub(crate) fn read(read: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Self> {
+        let modes = [Mode::Off, Mode::DryRun, Mode::On].map(|mode| (mode.as_str(), mode));
+        let mode = read.word("RETIRE_NODES", &modes);
+        let grace_hours = read.number("RETIRE_GRACE_HOURS", GRACE_HOURS, DEFAULT_GRACE_HOURS);
+        let limit = read.number("RETIRE_LIMIT", LIMIT, DEFAULT_LIMIT);
+        Some(Self { mode: mode?, grace_hours: grace_hours?, limit: limit? })
     }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::DryRun => "dry-run",
-            Self::On => "on",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -85,10 +72,12 @@ impl fmt::Display for Mode {
 mod tests {
     use super::*;
 
-    fn parse(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
-        Settings::from_lookup(|name| {
+    fn parse(variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let mut read = Reader::new(|name: &str| {
             variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
+        });
+        let settings = Settings::read(&mut read);
+        read.finish(|| settings).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -109,14 +98,12 @@ mod tests {
     #[test]
     fn every_problem_is_listed() {
         let problems = parse(&[("RETIRE_NODES", "On"), ("RETIRE_GRACE_HOURS", "0"), ("RETIRE_LIMIT", "1001")]);
-        let expected = [
-            "RETIRE_NODES: expected off, dry-run or on, got \"On\"",
-            "RETIRE_GRACE_HOURS: expected 1 to 8760, got \"0\"",
-            "RETIRE_LIMIT: expected 1 to 1000, got \"1001\"",
-        ];
+        let expected = "invalid configuration: RETIRE_NODES: expected off, dry-run or on, got \"On\"; \
+                        RETIRE_GRACE_HOURS: expected a number from 1 to 8760, got \"0\"; \
+                        RETIRE_LIMIT: expected a number from 1 to 1000, got \"1001\"";
         assert_eq!(problems.unwrap_err(), expected);
         for (name, value) in [("RETIRE_GRACE_HOURS", "8761"), ("RETIRE_GRACE_HOURS", "1 day"), ("RETIRE_LIMIT", "-1")] {
-            assert_eq!(parse(&[(name, value)]).unwrap_err().len(), 1, "{name}={value}");
+            assert!(parse(&[(name, value)]).is_err(), "{name}={value}");
         }
     }
 

@@ -97,12 +97,7 @@ impl Instances {
 fn settings(builder: Builder) -> Config {
     builder
         .retry_config(RetryConfig::standard().with_max_attempts(5))
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(Duration::from_secs(5))
-                .operation_attempt_timeout(Duration::from_mins(1))
-                .build(),
-        )
+        .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(Duration::from_mins(1)).build())
         .build()
 }
 

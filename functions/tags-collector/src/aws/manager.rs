@@ -76,9 +76,7 @@ struct FunctionError {
 fn settings(builder: Builder) -> Config {
     builder
         .retry_config(RetryConfig::standard().with_max_attempts(5))
-        .timeout_config(
-            TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).operation_timeout(TIMEOUT).build(),
-        )
+        .timeout_config(TimeoutConfig::builder().operation_timeout(TIMEOUT).build())
         // Silence is no stall: the manager is at work.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build()

@@ -116,6 +116,7 @@ impl Aws for &FakeAws {
         tokio::task::yield_now().await;
         self.reading.fall();
         self.now.set(self.now.get() + self.page_takes);
+        tokio::time::advance(self.page_takes).await;
         let start: usize = page_token.map_or(0, |token| token.parse().unwrap());
         let is_asked_for = |instance: &&Instance| {
             instance_ids.is_empty()

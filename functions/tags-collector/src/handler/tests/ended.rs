@@ -18,7 +18,7 @@ fn sample() -> Value {
     file(include_str!("../../../../../events/tags-collector/terminated.json"))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sweep_reports_the_terminated_from_the_same_pages() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..3))]),
@@ -34,7 +34,7 @@ async fn a_sweep_reports_the_terminated_from_the_same_pages() {
     assert_eq!((&answer["counts"]["received"], &answer["terminated"]["marked"]), (&json!(3), &json!(1)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_nothing_ended_nothing_is_said_about_it() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let answer = serde_json::to_value(handle(&aws, json!({})).await.unwrap()).unwrap();
@@ -43,7 +43,7 @@ async fn where_nothing_ended_nothing_is_said_about_it() {
     assert_eq!(report.get("terminated"), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_terminated_fill_batches_too() {
     let all = (0..1_100).map(|id| gone(&format!("i-{id:017x}"), true)).collect();
     let aws = FakeAws {
@@ -56,7 +56,7 @@ async fn the_terminated_fill_batches_too() {
     assert_eq!(sizes, [(200, 300), (0, 500), (0, 300)]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_event_is_believed_only_where_ec2_says_the_same() {
     let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
     let answer = handle(&aws, sample()).await.unwrap();
@@ -73,7 +73,7 @@ async fn an_event_is_believed_only_where_ec2_says_the_same() {
     assert_eq!(answer.not_found, [GONE.parse().unwrap()]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn other_states_cost_no_call() {
     let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
     let mut event = sample();
@@ -101,7 +101,7 @@ async fn failed<A: Aws>(aws: A, clock: &FakeAws, payload: Value) -> Vec<String> 
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ends_come_through_the_queue_too() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(1..2))]),
@@ -124,7 +124,7 @@ async fn ends_come_through_the_queue_too() {
     assert_eq!(named(&aws), [(1, vec![GONE.to_owned()])]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_sample_of_the_queue_is_one_end() {
     let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
     let payload = file(include_str!("../../../../../events/tags-collector/terminated-queue.json"));
@@ -132,7 +132,7 @@ async fn the_sample_of_the_queue_is_one_end() {
     assert_eq!(named(&aws), [(0, vec![GONE.to_owned()])]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_comes_again_where_it_could_not_be_read_reported_or_marked() {
     let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
     let page = |_: &Region, _: Option<&str>| Some(denied());
@@ -156,7 +156,7 @@ async fn an_end_comes_again_where_it_could_not_be_read_reported_or_marked() {
     assert_eq!(failed(unmarked, &aws, payload).await, ["m0"], "a change beside it is done");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_end_that_ec2_does_not_show_yet_comes_again() {
     let aws = FakeAws { ending: vec![GONE.to_owned()], ..FakeAws::default() };
     assert_eq!(failed(&aws, &aws, messages(&[&sample()])).await, ["m0"]);

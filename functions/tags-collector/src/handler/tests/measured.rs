@@ -11,7 +11,7 @@ fn value(metrics: &Metrics, name: &str) -> Option<u64> {
     metrics.metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_sweep_in_one_line() {
     let west = vec![
         instance(4, &[("outcome", "rejected")]),
@@ -26,7 +26,7 @@ async fn a_sweep_in_one_line() {
     insta::assert_snapshot!(String::from_utf8(line).unwrap(), @r#"{"_aws":{"Timestamp":1795312800000,"CloudWatchMetrics":[{"Namespace":"TagHub","Dimensions":[[]],"Metrics":[{"Name":"Sweeps","Unit":"Count"},{"Name":"InstancesSeen","Unit":"Count"},{"Name":"ReportsSent","Unit":"Count"},{"Name":"ReportsFailed","Unit":"Count"},{"Name":"RegionsFailed","Unit":"Count"},{"Name":"NodesRejected","Unit":"Count"},{"Name":"NodesFailed","Unit":"Count"},{"Name":"TagsDropped","Unit":"Count"},{"Name":"ChangesReceived","Unit":"Count"},{"Name":"SweepDuration","Unit":"Milliseconds"}]}]},"level":"INFO","timestamp":"2026-11-22T02:00:00Z","ChangesReceived":0,"InstancesSeen":4,"NodesFailed":1,"NodesRejected":1,"RegionsFailed":0,"ReportsFailed":0,"ReportsSent":2,"SweepDuration":2000,"Sweeps":1,"TagsDropped":1}"#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_metric_is_there_even_where_nothing_happened() {
     let aws = FakeAws::default();
     let names = [
@@ -43,18 +43,18 @@ async fn every_metric_is_there_even_where_nothing_happened() {
     for payload in [json!({"dryRun": true}), json!({"regions": ["mars"]}), json!({"Records": []})] {
         let metrics = measure(&aws, &aws, payload).await;
         let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
-        assert_eq!(found, names.map(|name| (name, telemetry::Unit::Count, 0)));
+        assert_eq!(found, names.map(|name| (name, lambda_kit::Unit::Count, 0)));
         assert_eq!(metrics.breakdown, None);
     }
     let metrics = measure(&aws, &aws, json!({})).await;
     let last = metrics.metrics.last().unwrap();
     assert_eq!(
         (last.name, last.unit, value(&metrics, "Sweeps")),
-        ("SweepDuration", telemetry::Unit::Milliseconds, Some(1))
+        ("SweepDuration", lambda_kit::Unit::Milliseconds, Some(1))
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_failed_is_counted_also_where_the_invocation_ends_in_an_error() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..700)), ("us-west-2", fleet(700..703))]),
@@ -77,7 +77,7 @@ async fn what_failed_is_counted_also_where_the_invocation_ends_in_an_error() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn changes_are_counted_and_are_no_sweep() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     for (name, changes) in [("tag-change", 1), ("tag-changes-queue", 3)] {

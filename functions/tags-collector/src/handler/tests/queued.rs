@@ -33,7 +33,7 @@ async fn drain(aws: &FakeAws, payload: Value) -> Vec<String> {
     failed(aws, aws, InvocationType::RequestResponse, payload).await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_sample_is_read_with_one_call_and_answered_with_its_one_bad_message() {
     let (a, b) = (0xabcd_ef01_2345_6789, 0xfedc_ba98_7654_3210);
     let aws = FakeAws {
@@ -54,7 +54,7 @@ async fn the_sample_is_read_with_one_call_and_answered_with_its_one_bad_message(
     assert_eq!(reported(&aws), [format!("mi-{a:017x}"), format!("mi-{b:017x}")]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_all_is_well_the_answer_is_empty() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
@@ -62,7 +62,7 @@ async fn where_all_is_well_the_answer_is_empty() {
     assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn five_hundred_changes_of_one_instance_cost_one_read_and_one_report() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..9))]), ..FakeAws::default() };
     assert!(drain(&aws, messages((0..500).map(|_| ("us-east-1", 3)))).await.is_empty());
@@ -71,7 +71,7 @@ async fn five_hundred_changes_of_one_instance_cost_one_read_and_one_report() {
     assert_eq!(reported(&aws), ["mi-00000000000000003"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn five_hundred_changed_instances_cost_three_reads_and_one_report() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..600))]), ..FakeAws::default() };
     assert!(drain(&aws, messages((0..500).map(|id| ("us-east-1", id)))).await.is_empty());
@@ -81,7 +81,7 @@ async fn five_hundred_changed_instances_cost_three_reads_and_one_report() {
     assert_eq!(reported(&aws), ids_of(&fleet(0..500)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_region_is_asked_for_its_own_instances() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..2)), ("us-west-2", fleet(2..5)), ("eu-west-1", fleet(5..6))]),
@@ -94,14 +94,14 @@ async fn each_region_is_asked_for_its_own_instances() {
     assert_eq!(reported(&aws), [0, 2, 3].map(|id| format!("mi-{id:017x}")));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_instance_that_is_gone_is_done() {
     let aws = FakeAws::default();
     assert!(drain(&aws, messages([("us-east-1", 1)])).await.is_empty());
     assert_eq!((aws.reads.borrow().len(), aws.reports.borrow().len()), (1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_node_may_fare_better_with_comes_again_and_what_not_does_not() {
     let outcomes = ["rejected", "failed", "throttled", "deferred", "updated"];
     let fleet = outcomes.iter().enumerate().map(|(id, outcome)| instance(id, &[("outcome", outcome)])).collect();
@@ -110,7 +110,7 @@ async fn what_a_node_may_fare_better_with_comes_again_and_what_not_does_not() {
     assert_eq!(drain(&aws, messages(twice.map(|id| ("us-east-1", id)))).await, ["m2", "m3", "m7", "m8"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_region_that_cannot_be_read_brings_back_its_own_messages_alone() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..2)), ("us-west-2", fleet(2..4))]),
@@ -123,7 +123,7 @@ async fn a_region_that_cannot_be_read_brings_back_its_own_messages_alone() {
     assert_eq!(reported(&aws), ["mi-00000000000000000"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_report_that_is_not_taken_brings_back_its_messages() {
     for invocation_type in [InvocationType::RequestResponse, InvocationType::Event] {
         let aws = FakeAws {
@@ -140,7 +140,7 @@ async fn a_report_that_is_not_taken_brings_back_its_messages() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn where_no_answer_is_asked_for_a_report_that_is_taken_is_enough() {
     let throttled = vec![instance(0, &[("outcome", "throttled")])];
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", throttled)]), ..FakeAws::default() };
@@ -148,7 +148,7 @@ async fn where_no_answer_is_asked_for_a_report_that_is_taken_is_enough() {
     assert!(!aws.reports.borrow()[0].reply);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_there_was_no_time_for_comes_again() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());

@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_scheduled_sweep_reads_every_region() {
     let west = vec![
         instance(4, &[("outcome", "rejected")]),
@@ -104,7 +104,7 @@ async fn a_scheduled_sweep_reads_every_region() {
     "#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn reserved_tags_need_no_look() {
     let stack = ("aws:cloudformation:stack-name", "web");
     let fleet = vec![instance(1, &[stack]), instance(2, &[stack, ("a#b", "x")])];
@@ -114,7 +114,7 @@ async fn reserved_tags_need_no_look() {
     assert_eq!((answer.nodes[0].dropped.len(), answer.nodes_omitted), (2, 0), "the answer leaves out no reason");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tag_change_reads_one_instance_in_one_region() {
     let own = 0xabcd_ef01_2345_6789;
     let aws = FakeAws {
@@ -131,7 +131,7 @@ async fn a_tag_change_reads_one_instance_in_one_region() {
     assert!(answer.not_found.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tag_change_outside_the_collected_regions_reads_nothing() {
     let mut payload = file(include_str!("../../../../../events/tags-collector/tag-change.json"));
     payload["resources"][0] = json!("arn:aws:ec2:eu-west-1:222222222222:instance/i-0abcdef0123456789");
@@ -142,7 +142,7 @@ async fn a_tag_change_outside_the_collected_regions_reads_nothing() {
     assert!(answer.not_found.is_empty() && answer.regions.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn instances_that_are_nowhere_are_named() {
     let known = 0xabcd_ef01_2345_6789;
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", vec![instance(known, &[])])]), ..FakeAws::default() };
@@ -151,7 +151,7 @@ async fn instances_that_are_nowhere_are_named() {
     assert_eq!(answer.counts.unwrap().received, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_ids_are_read_200_at_a_time() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..450))]), ..FakeAws::default() };
     let ids: Vec<_> = (0..451).map(|id| format!("i-{id:017x}")).collect();
@@ -163,7 +163,7 @@ async fn many_ids_are_read_200_at_a_time() {
     assert_eq!(answer.not_found.len(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn batches_run_over_pages_and_keep_the_earliest_time() {
     let aws =
         FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1201))]), page_size: 400, ..FakeAws::default() };
@@ -179,7 +179,7 @@ async fn batches_run_over_pages_and_keep_the_earliest_time() {
     assert_eq!((answer.regions[0].batches, answer.counts.unwrap().received), (3, 1201));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn reading_waits_while_a_report_is_on_its_way() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..10_000))]),
@@ -201,7 +201,7 @@ async fn reading_waits_while_a_report_is_on_its_way() {
     assert_eq!(aws.reporting.most.get(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn regions_are_read_four_at_a_time_and_answered_in_their_order() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-9", fleet(0..1))]), ..FakeAws::default() };
     let regions: Vec<_> = (1..10).rev().map(|number| format!("us-east-{number}")).collect();
@@ -211,7 +211,7 @@ async fn regions_are_read_four_at_a_time_and_answered_in_their_order() {
     assert_eq!(answer.regions[0].instances, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_dry_run_waits_for_its_answer_even_where_reports_are_queued() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
@@ -222,7 +222,7 @@ async fn a_dry_run_waits_for_its_answer_even_where_reports_are_queued() {
     assert_eq!(answer.counts.unwrap().updated, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn queued_reports_have_no_counts() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
@@ -254,7 +254,7 @@ async fn queued_reports_have_no_counts() {
     "#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_region_that_cannot_be_read_stops_no_other() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..3)), ("us-west-2", fleet(3..6))]),
@@ -275,7 +275,7 @@ async fn a_region_that_cannot_be_read_stops_no_other() {
     insta::assert_snapshot!(error.error_message, @r#"1 of 2 Regions not collected in full: us-west-2, ec2:DescribeInstances failed: UnauthorizedOperation: You are not authorized; answer: {"account":"222222222222","dryRun":false,"regions":[{"region":"us-east-1","instances":3,"batches":1,"failedBatches":0,"failedInstances":0},{"region":"us-west-2","instances":2,"batches":1,"failedBatches":0,"failedInstances":0,"error":{"code":"UnauthorizedOperation","message":"ec2:DescribeInstances failed: UnauthorizedOperation: You are not authorized"}}],"counts":{"received":5,"updated":5,"unchanged":0,"rejected":0,"failed":0,"deferred":0,"tagsSet":0,"tagsRemoved":0,"tagsDropped":0},"nodes":[],"nodesOmitted":0}"#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_batch_that_is_not_taken_stops_no_other() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1200))]), ..FakeAws::default() };
     let report = |report: &Report| {
@@ -292,7 +292,7 @@ async fn a_batch_that_is_not_taken_stops_no_other() {
     assert_eq!(answer.counts.unwrap().received, 1000);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_about_something_else_is_a_failure() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..2))]), ..FakeAws::default() };
     for (received, dry_run) in [(1, false), (2, true)] {
@@ -308,7 +308,7 @@ async fn an_answer_about_something_else_is_a_failure() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_page_and_no_report_is_begun_when_the_time_is_up() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..100))]),
@@ -327,7 +327,7 @@ async fn no_page_and_no_report_is_begun_when_the_time_is_up() {
     assert_eq!(region.error.as_ref().unwrap().code, "DeadlineExceeded");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_report_without_an_answer_is_given_up_before_the_function_is_stopped() {
     let aws = FakeAws {
         instances: BTreeMap::from([("us-east-1", fleet(0..1))]),
@@ -336,14 +336,14 @@ async fn a_report_without_an_answer_is_given_up_before_the_function_is_stopped()
         ..FakeAws::default()
     };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
-    let time = crate::sweep::DEADLINE_MARGIN + Duration::from_millis(20);
+    let time = MARGINS.answer + Duration::from_millis(20);
     let error = sweep(&collector, event(json!({}), time)).await.unwrap_err();
     let CollectError::PartialSweep(answer) = error else { panic!("{error:?}") };
     assert_eq!(answer.regions[0].error.as_ref().unwrap().code, "DeadlineExceeded");
     assert_eq!(answer.regions[0].failed_instances, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_event_that_does_not_fit_reads_nothing() {
     let aws = FakeAws::default();
     let error: Diagnostic = handle(&aws, json!({"regions": ["mars"]})).await.unwrap_err().into();
@@ -357,7 +357,7 @@ async fn an_event_that_does_not_fit_reads_nothing() {
     assert!(aws.reads.borrow().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_is_logged_without_the_answer() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let page = |region: &Region, _: Option<&str>| (region.as_str() == "us-west-2").then(denied);

@@ -64,7 +64,7 @@ mod tests {
     fn a_line_has_the_level_and_the_time_that_lambda_filters_by() {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = subscriber("telemetry", Some("WARN"), move || writer.clone());
+        let subscriber = subscriber("lambda-kit", Some("WARN"), move || writer.clone());
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("not this");
             tracing::warn!(agency = "222222222222", "node rejected");
