@@ -12,7 +12,7 @@ VENV ?= $(CURDIR)/.venv
 # Of what is built for Lambda. Everything else is built for this machine.
 ARCHITECTURE ?= x86_64
 RUST_TARGET := $(patsubst arm64,aarch64,$(ARCHITECTURE))-unknown-linux-gnu
-TEMPLATES := template.yaml $(wildcard cfn/*.yaml)
+TEMPLATES := template.yaml fanout.yaml $(wildcard cfn/*.yaml)
 
 # The target directory may lie outside the checkout.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -75,6 +75,7 @@ check: setup ## Check format, lints, documentation and templates
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cfn-lint $(TEMPLATES)
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file fanout.yaml
 
 .PHONY: test
 test: build programs ## Run all tests, on the local AWS where they need one

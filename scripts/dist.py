@@ -4,9 +4,9 @@
 
 PACKAGES holds <function>/bootstrap.zip, as cargo lambda leaves them. DIST gets, anew each time:
 
-- <function>.zip for each function of template.yaml and of cfn/agency.yaml. The same binary gives the same bytes: the
-  times in the archive are fixed, so that deploying an unchanged function changes nothing.
-- template.yaml, with these packages in the place of the sources. Nothing else differs.
+- <function>.zip for each function of template.yaml, fanout.yaml and cfn/agency.yaml. The same binary gives the same
+  bytes: the times in the archive are fixed, so that deploying an unchanged function changes nothing.
+- template.yaml and fanout.yaml, with these packages in the place of the sources. Nothing else differs.
 - each PROGRAM, a file as it is.
 - SHA256SUMS of all of these.
 """
@@ -18,17 +18,19 @@ import shutil
 import sys
 import zipfile
 
-TEMPLATE = pathlib.Path(__file__).resolve().parent.parent / "template.yaml"
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+# The hub, and the nested application that it deploys: the logical id there, none for the hub itself.
+TEMPLATES = {"template.yaml": None, "fanout.yaml": "FanoutApplication"}
 # The function of cfn/agency.yaml, whose package lies in a bucket of S3.
 AGENCY_FUNCTION = "tags-collector"
 # The earliest time that an archive can hold.
 NEVER = (1980, 1, 1, 0, 0, 0)
 
 
-def functions():
-    """The functions of template.yaml: the name of the binary by logical id."""
+def functions(name):
+    """The functions of a template: the name of the binary by logical id."""
     resource, found = None, {}
-    for line in TEMPLATE.read_text().splitlines():
+    for line in (REPOSITORY / name).read_text().splitlines():
         if match := re.fullmatch(r"  (\w+):", line):
             resource = match[1]
         if match := re.fullmatch(r" +Binary: (\S+)", line):
@@ -36,10 +38,10 @@ def functions():
     return found
 
 
-def template():
-    """template.yaml with each function's package in the place of its sources."""
+def packaged(name):
+    """A template with each function's package in the place of its sources."""
     binary, lines = None, []
-    for line in TEMPLATE.read_text().splitlines():
+    for line in (REPOSITORY / name).read_text().splitlines():
         if match := re.fullmatch(r" +Binary: (\S+)", line):
             binary = match[1]
         if line.endswith("CodeUri: ."):
@@ -69,9 +71,11 @@ def main():
     packages, target, *programs = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in [*functions().values(), AGENCY_FUNCTION]:
-        write(target / f"{name}.zip", read(packages / name / "bootstrap.zip"))
-    (target / "template.yaml").write_text(template())
+    for template in TEMPLATES:
+        for name in functions(template).values():
+            write(target / f"{name}.zip", read(packages / name / "bootstrap.zip"))
+        (target / template).write_text(packaged(template))
+    write(target / f"{AGENCY_FUNCTION}.zip", read(packages / AGENCY_FUNCTION / "bootstrap.zip"))
     for program in programs:
         shutil.copy(program, target)
     files = sorted(target.iterdir())

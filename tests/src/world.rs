@@ -67,15 +67,28 @@ impl World {
 
     /// Deploys `template.yaml`.
     pub async fn deploy_central(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
-        let (text, binaries) = template::packaged(&self.paths.text("template.yaml")?, "tag-hub-code");
+        let fanout = self.packaged("fanout.yaml", "").await?;
+        let url = self.packaged("template.yaml", &fanout).await?;
+        stacks::deploy_from(&self.central(), "tag-hub", &url, parameters).await.context("deploy template.yaml")
+    }
+
+    /// Deploys `fanout.yaml` by itself.
+    pub async fn deploy_fanout(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
+        let url = self.packaged("fanout.yaml", "").await?;
+        stacks::deploy_from(&self.central(), "tag-hub-fanout", &url, parameters).await.context("deploy fanout.yaml")
+    }
+
+    /// Uploads a template of the central account with its packages, as the SAM CLI does; its address. `nested` is the
+    /// address of the nested application's template.
+    async fn packaged(&self, name: &str, nested: &str) -> anyhow::Result<String> {
+        let (text, binaries) = template::packaged(&self.paths.text(name)?, "tag-hub-code");
+        let text = text.replace("Location: fanout.yaml", &format!("Location: {nested}"));
         let client = self.central();
         for binary in binaries {
             stacks::upload(&client, "tag-hub-code", &template::key(&binary), self.paths.package(&binary)?).await?;
         }
-        // As the SAM CLI does: the template has grown beyond what a request may hold.
-        stacks::upload(&client, "tag-hub-code", "template.yaml", text.into_bytes()).await?;
-        let url = format!("{}/tag-hub-code/template.yaml", self.aws.endpoint());
-        stacks::deploy_from(&client, "tag-hub", &url, parameters).await.context("deploy template.yaml")
+        stacks::upload(&client, "tag-hub-code", name, text.into_bytes()).await?;
+        Ok(format!("{}/tag-hub-code/{name}", self.aws.endpoint()))
     }
 
     /// Deploys `cfn/automation-administration-role.yaml`, which automation-fanout hands to its runs.
@@ -97,7 +110,7 @@ impl World {
     /// Deploys the central account with both automation roles in place for a fan-out over the agencies.
     pub async fn deployed_for_fanout(agencies: &[&str]) -> anyhow::Result<Self> {
         let world = Self::start(Paths::from_env()?, 0, None)?;
-        world.deploy_central(&[]).await?;
+        world.deploy_fanout(&[]).await?;
         world.deploy_administration_role().await?;
         for agency in agencies {
             world.deploy_execution_role(agency).await?;

@@ -4,7 +4,8 @@ Schedules fire within a second of their time. Tags of instances that change, and
 their state, put their events on the default bus; an event may go to the bus of another Region, and to a
 queue whose policy lets it. Event source mappings of queues keep their batching window and their batch
 size. Policies have variables, sessions are the roles that they are of, accounts may be in one
-organization, and every request counts as one over TLS.
+organization, and every request counts as one over TLS. A nested stack may be a SAM template,
+and a change set shows what a condition adds or removes.
 """
 
 import contextvars
@@ -19,7 +20,7 @@ from ministack.core import iam_evaluator as evaluator
 from ministack.core import responses
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, eventbridge, iam, lambda_svc, scheduler, sqs, sts
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import _stacks, changesets, engine, provisioners
 
 logger = logging.getLogger("local-aws")
 
@@ -250,6 +251,53 @@ def concurrency(limit):
     return limiting
 
 
+# The stack whose nested stack is being deployed.
+parent_stack = contextvars.ContextVar("parent_stack", default=None)
+
+
+def nested(deploy):
+    """Deploys a nested stack whose template may need a transform, which MiniStack applies to top-level ones alone."""
+    def deploying(name, properties, stack, **options):
+        token = parent_stack.set(stack)
+        try:
+            return deploy(name, properties, stack, **options)
+        finally:
+            parent_stack.reset(token)
+    return deploying
+
+
+def transformed(parse):
+    """The template of a nested stack as the transforms leave it, where the parent acknowledged that they run."""
+    def parsing(text):
+        template = parse(text)
+        if parent_stack.get() is None:
+            return template
+        provisioners._check_nested_stack_capabilities(parent_stack.get(), template)
+        return engine._apply_transforms(template)
+    return parsing
+
+
+def with_attributes(update):
+    """An update in a nested stack keeps the attributes that its handler does not repeat, as in a top-level stack."""
+    def updating(kind, physical_id, before, after, stack, name, *rest):
+        new_id, attributes = update(kind, physical_id, before, after, stack, name, *rest)
+        if parent_stack.get() is not None and new_id == physical_id:
+            known = _stacks[stack]["_resources"].get(name, {}).get("Attributes", {})
+            attributes = {**known, **(attributes or {})}
+        return new_id, attributes
+    return updating
+
+
+def conditional(resolve):
+    """A change set compares the resources that the conditions leave, so that one that comes or goes is a change."""
+    def resolving(template, params, *rest):
+        resolved = resolve(template, params, *rest)
+        conditions = engine._evaluate_conditions(template, params) if template else {}
+        there = lambda resource: conditions.get(resource.get("Condition"), True)
+        return {"Resources": {name: one for name, one in resolved.get("Resources", {}).items() if there(one)}}
+    return resolving
+
+
 def query_definition_id(properties):
     """Checks a saved query of Logs Insights, and gives it an id. Nothing is kept: nobody here can run one."""
     for name in ("Name", "QueryString"):
@@ -280,6 +328,10 @@ def mend():
     eventbridge._invoke_target = to_allowed_queue(eventbridge._invoke_target)
     lambda_svc._sqs_esm_concurrency = concurrency(lambda_svc._sqs_esm_concurrency)
     sqs._receive_messages_for_esm = with_window(sqs._receive_messages_for_esm)
+    changesets._resolve_props_for_diff = conditional(changesets._resolve_props_for_diff)
+    engine._parse_template = transformed(engine._parse_template)
+    provisioners._cfn_nested_stack_deploy = nested(provisioners._cfn_nested_stack_deploy)
+    provisioners._update_resource = with_attributes(provisioners._update_resource)
     provisioners._RESOURCE_HANDLERS.setdefault("AWS::Logs::QueryDefinition", QUERY_DEFINITION)
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
     scheduler._SCHEDULE_TICK_INTERVAL = 1

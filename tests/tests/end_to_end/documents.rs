@@ -39,7 +39,9 @@ impl Reader {
             let entry = entry.unwrap();
             std::fs::copy(entry.path(), checkout.join("cfn").join(entry.file_name())).unwrap();
         }
-        std::fs::copy(paths.repository.join("template.yaml"), checkout.join("template.yaml")).unwrap();
+        for template in ["template.yaml", "fanout.yaml"] {
+            std::fs::copy(paths.repository.join(template), checkout.join(template)).unwrap();
+        }
         std::os::unix::fs::symlink(paths.repository.join("events"), checkout.join("events")).unwrap();
         let script = paths.repository.join("scripts/dist.py");
         let status = Command::new(&paths.python).args([&script, &paths.packages, &checkout.join("dist")]).status();

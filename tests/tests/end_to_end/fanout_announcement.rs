@@ -11,7 +11,7 @@ const TOPIC: &str = "topic tag-hub-automations";
 
 async fn deployed(parameters: &[(&str, &str)]) -> (World, Outputs) {
     let world = World::start(Paths::from_env().unwrap(), 0, None).unwrap();
-    let outputs = world.deploy_central(parameters).await.unwrap();
+    let outputs = world.deploy_fanout(parameters).await.unwrap();
     (world, outputs)
 }
 
@@ -171,18 +171,18 @@ async fn a_topic_that_exists_is_used_in_place_of_one_of_its_own() {
     let existing = format!("arn:aws:sns:{HOME_REGION}:{CENTRAL}:existing");
     let both = [("AnnounceAutomations", "Yes"), ("AutomationTopicArn", existing.as_str())];
     let world = World::start(Paths::from_env().unwrap(), 0, None).unwrap();
-    let error = world.deploy_central(&both).await.expect_err("it was deployed");
+    let error = world.deploy_fanout(&both).await.expect_err("it was deployed");
     assert!(format!("{error:#}").contains("Ended automations go to one topic"), "{error:#}");
 
-    world.deploy_central(&[("AnnounceAutomations", "Yes")]).await.unwrap();
+    world.deploy_fanout(&[("AnnounceAutomations", "Yes")]).await.unwrap();
     assert!(stacks::inventory(&world.central()).await.unwrap().contains(TOPIC));
-    let outputs = world.deploy_central(&both[1..]).await.unwrap();
+    let outputs = world.deploy_fanout(&both[1..]).await.unwrap();
     assert!(!outputs.contains_key("AutomationAnnouncementsArn"), "{outputs:?}");
     let target = target(&world).await;
     assert_eq!((&target["Arn"], &target["RoleArn"]), (&json!(existing), &Value::Null), "{target}");
     assert!(!stacks::inventory(&world.central()).await.unwrap().contains(TOPIC));
 
-    let outputs = world.deploy_central(&[]).await.unwrap();
+    let outputs = world.deploy_fanout(&[]).await.unwrap();
     assert!(!outputs.contains_key("AutomationEndedRuleArn"), "{outputs:?}");
     let rule = format!("rule {RULE}");
     assert!(!stacks::inventory(&world.central()).await.unwrap().contains(&rule));

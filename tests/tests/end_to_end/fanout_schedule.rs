@@ -21,7 +21,7 @@ fn request() -> Value {
 async fn scheduled(request: &str) -> World {
     let world = World::start(Paths::from_env().unwrap(), 0, None).unwrap();
     let parameters = [("FanoutScheduleExpression", WEEKLY), ("FanoutScheduleInput", request)];
-    world.deploy_central(&parameters).await.unwrap();
+    world.deploy_fanout(&parameters).await.unwrap();
     world.deploy_administration_role().await.unwrap();
     world.deploy_execution_role(AGENCY_A).await.unwrap();
     world
@@ -92,15 +92,15 @@ async fn each_tick_starts_the_request_once() {
 #[tokio::test]
 async fn a_schedule_comes_with_a_request_and_goes_with_its_expression() {
     let world = World::start(Paths::from_env().unwrap(), 0, None).unwrap();
-    let error = world.deploy_central(&[("FanoutScheduleExpression", WEEKLY)]).await.expect_err("it was deployed");
+    let error = world.deploy_fanout(&[("FanoutScheduleExpression", WEEKLY)]).await.expect_err("it was deployed");
     assert!(format!("{error:#}").contains("A schedule needs a request"), "{error:#}");
 
     let text = request().to_string();
-    world.deploy_central(&[("FanoutScheduleExpression", WEEKLY), ("FanoutScheduleInput", &text)]).await.unwrap();
+    world.deploy_fanout(&[("FanoutScheduleExpression", WEEKLY), ("FanoutScheduleInput", &text)]).await.unwrap();
     let schedule = deployed_schedule(&world).await;
     let input: Value = serde_json::from_str(schedule["Target"]["Input"].as_str().unwrap()).unwrap();
     assert_eq!(input, with(request(), json!({"IdempotencyKey": format!("automation-fanout {DUE}")})));
-    world.deploy_central(&[]).await.unwrap();
+    world.deploy_fanout(&[]).await.unwrap();
     let path = "/schedules/automation-fanout";
     let gone = world.central().rest("scheduler", Method::GET, path, &[], "").await.unwrap_err();
     assert_eq!(gone.code, "ResourceNotFoundException");

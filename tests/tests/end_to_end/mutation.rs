@@ -254,14 +254,19 @@ impl Policy {
 /// The policies of all roles in the stacks with functions.
 async fn policies(world: &World) -> Vec<Policy> {
     let mut policies = Vec::new();
-    for (account, stack) in [tests::CENTRAL, AGENCY_A].into_iter().zip(STACKS) {
-        let client = world.aws.client(account, HOME_REGION);
-        let answer = client.query("cloudformation", "DescribeStackResources", &[("StackName", stack)]).await.unwrap();
+    let accounts = [tests::CENTRAL, AGENCY_A].map(str::to_owned);
+    let mut stacks: Vec<(String, String)> = accounts.into_iter().zip(STACKS.map(str::to_owned)).collect();
+    while let Some((account, stack)) = stacks.pop() {
+        let client = world.aws.client(&account, HOME_REGION);
+        let answer = client.query("cloudformation", "DescribeStackResources", &[("StackName", &stack)]).await.unwrap();
         for resource in answer["StackResources"].as_array().unwrap() {
+            let text = |name: &str| resource[name].as_str().unwrap().to_owned();
+            if resource["ResourceType"] == "AWS::CloudFormation::Stack" {
+                stacks.push((account.clone(), text("PhysicalResourceId")));
+            }
             if resource["ResourceType"] != "AWS::IAM::Role" {
                 continue;
             }
-            let text = |name: &str| resource[name].as_str().unwrap().to_owned();
             let role = text("PhysicalResourceId");
             let listed = client.query("iam", "ListRolePolicies", &[("RoleName", &role)]).await.unwrap();
             for name in names(&listed["PolicyNames"]) {
@@ -270,7 +275,7 @@ async fn policies(world: &World) -> Vec<Policy> {
                 let document = decoded(found["PolicyDocument"].as_str().unwrap());
                 policies.push(Policy {
                     client: client.clone(),
-                    account: account.to_owned(),
+                    account: account.clone(),
                     resource: text("LogicalResourceId"),
                     role: role.clone(),
                     name,

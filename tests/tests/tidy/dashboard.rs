@@ -62,7 +62,7 @@ fn every_alarm_of_the_hub_is_on_it() {
         let template = file(&templates, name);
         template.of_kind("AWS::CloudWatch::Alarm").iter().map(alarms::name).collect::<Vec<_>>()
     };
-    let mut expected = [alarms_of("template.yaml"), alarms_of("cfn/operations.yaml")].concat();
+    let mut expected = ["template.yaml", "fanout.yaml", "cfn/operations.yaml"].map(alarms_of).concat();
     let widgets = widgets();
     let shown = widgets.iter().find(|widget| widget["type"] == "alarm").unwrap();
     let shown = shown["properties"]["alarms"].as_array().unwrap().iter();
@@ -78,7 +78,8 @@ fn every_alarm_of_the_hub_is_on_it() {
 fn every_function_and_failure_queue_of_the_hub_is_on_it() {
     let body = dashboard().to_string();
     let templates = templates();
-    for function in file(&templates, "template.yaml").functions() {
+    let of_the_hub = ["template.yaml", "fanout.yaml"].map(|name| file(&templates, name).functions()).concat();
+    for function in of_the_hub {
         let name = function.function_name();
         for metric in ["Errors", "Throttles", "Duration", "ConcurrentExecutions"] {
             let shown = format!(r#""AWS/Lambda","{metric}","FunctionName","{name}""#);

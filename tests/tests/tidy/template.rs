@@ -33,9 +33,9 @@ pub(crate) struct Resource<'a> {
     pub(crate) properties: &'a Value,
 }
 
-/// `template.yaml` and everything in `cfn`.
+/// `template.yaml`, `fanout.yaml` and everything in `cfn`.
 pub(crate) fn templates() -> Vec<Template> {
-    let mut files = vec!["template.yaml".to_owned()];
+    let mut files = ["template.yaml", "fanout.yaml"].map(str::to_owned).to_vec();
     for entry in std::fs::read_dir(repository().join("cfn")).unwrap() {
         files.push(format!("cfn/{}", entry.unwrap().file_name().into_string().unwrap()));
     }
