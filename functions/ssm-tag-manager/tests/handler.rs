@@ -5,10 +5,10 @@ mod account;
 mod order;
 mod retirement;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use account::{Account, Call, Fault};
-use hub::{Answer, Counts, Timestamp};
+use hub::{Answer, Counts};
 use serde_json::{Value, json};
 use ssm_tag_manager::{Config, Invocation, ManagerError, handle};
 
@@ -26,14 +26,17 @@ fn config(policy: &str, ownership: &str) -> Config {
     .unwrap()
 }
 
+/// Two minutes after the sample events were observed.
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_795_312_920)
+}
+
 fn invocation(arn: &str) -> Invocation {
-    // Two minutes after the sample events were observed.
-    let now = Timestamp::from_unix_seconds(1_795_312_920);
-    Invocation { arn: arn.parse().unwrap(), now, budget: Duration::from_mins(5) }
+    Invocation { arn: arn.parse().unwrap(), now: now(), budget: Duration::from_mins(5), entropy: [7; 16] }
 }
 
 async fn send(account: &Account, event: &Value) -> Result<Answer, ManagerError> {
-    handle(&config("{}", "enforce"), account, &invocation(AGENCY_ARN), event).await.result
+    handle(&config("{}", "enforce"), account, &invocation(AGENCY_ARN), &event.to_string()).await.result
 }
 
 fn sample(name: &str) -> Value {
@@ -217,11 +220,11 @@ async fn who_calls_is_read_from_the_alias_and_nowhere_else() {
     let event = sample("report");
     let config = config("{}", "enforce");
     for arn in [OWN_ARN.to_owned(), format!("{OWN_ARN}:1"), format!("{OWN_ARN}:live")] {
-        let error = handle(&config, &account, &invocation(&arn), &event).await.result.unwrap_err();
+        let error = handle(&config, &account, &invocation(&arn), &event.to_string()).await.result.unwrap_err();
         assert!(matches!(error, ManagerError::Unauthenticated { .. }), "{arn}: {error}");
     }
     let other = format!("{OWN_ARN}:agency-333333333333");
-    let error = handle(&config, &account, &invocation(&other), &event).await.result.unwrap_err();
+    let error = handle(&config, &account, &invocation(&other), &event.to_string()).await.result.unwrap_err();
     assert_eq!(
         error.to_string(),
         "the report claims account 222222222222, but the invoked alias belongs to 333333333333"
@@ -233,7 +236,7 @@ async fn who_calls_is_read_from_the_alias_and_nowhere_else() {
 async fn without_the_ownership_check_operators_may_call() {
     let account = Account::default().with_node(NODE, &[("Owner", "ops")]);
     let config = config("{}", "off");
-    let answer = handle(&config, &account, &invocation(OWN_ARN), &sample("minimal")).await.result.unwrap();
+    let answer = handle(&config, &account, &invocation(OWN_ARN), &sample("minimal").to_string()).await.result.unwrap();
     assert_eq!((answer.agency, answer.counts.updated), (None, 1));
 }
 
@@ -253,11 +256,11 @@ async fn two_instances_that_name_one_node_change_nothing() {
 async fn what_is_measured_is_known_also_where_the_report_has_to_come_again() {
     let account = account().with_fault(Fault::on_set(NODE, "TooManyUpdates", true));
     let config = config("{}", "enforce");
-    let handled = handle(&config, &account, &invocation(AGENCY_ARN), &sample("asynchronous")).await;
+    let handled = handle(&config, &account, &invocation(AGENCY_ARN), &sample("asynchronous").to_string()).await;
     assert!(handled.result.is_err());
     assert_eq!(handled.answer().unwrap().counts.failed, 1);
     assert_eq!(handled.observed_at, Some("2026-11-22T02:00:00Z".parse().unwrap()));
-    let refused = handle(&config, &account, &invocation(AGENCY_ARN), &json!([])).await;
+    let refused = handle(&config, &account, &invocation(AGENCY_ARN), "[]").await;
     assert!(refused.answer().is_none() && refused.observed_at.is_none());
 }
 
@@ -333,10 +336,10 @@ async fn when_time_runs_out_the_rest_is_deferred() {
     invocation.budget = Duration::from_secs(13);
     let config = config("{}", "enforce");
     let event = json!({"instances": instances});
-    let answer = handle(&config, &account, &invocation, &event).await.result.unwrap();
+    let answer = handle(&config, &account, &invocation, &event.to_string()).await.result.unwrap();
     assert_eq!((answer.counts.updated, answer.counts.deferred), (16, 24));
     let event = json!({"instances": event["instances"], "reply": false});
-    let error = handle(&config, &account, &invocation, &event).await.result.unwrap_err();
+    let error = handle(&config, &account, &invocation, &event.to_string()).await.result.unwrap_err();
     assert!(error.to_string().starts_with("8 of 40 nodes"), "{error}");
 }
 

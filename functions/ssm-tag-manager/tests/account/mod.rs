@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hub::{AwsError, ManagedInstanceId};
-use ssm_tag_manager::handler::Nodes;
-use ssm_tag_manager::plan::Tags;
-use ssm_tag_manager::retire::Retirable;
-use ssm_tag_manager::retire::evidence::Information;
+use ssm_tag_manager::plan::{Intent, Tags};
+use ssm_tag_manager::ports::{Information, Lease, LeaseName, Leases, Nodes, Rates, Retirable, Taken};
 
 /// A call that was made. Bulk reads show how many nodes they were for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,26 +18,48 @@ pub(crate) enum Call {
     Find(String, usize),
     Information(usize),
     Deregister(String),
+    Take(String),
+    Declare,
+    Release(String),
+}
+
+/// A lease as the table has it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Held {
+    pub(crate) holder: String,
+    pub(crate) until_ms: i64,
+    pub(crate) intent: Intent,
 }
 
 /// A failure: of every bulk read or search, or of every write to one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     node: Option<String>,
+    /// Only calls with this key.
+    key: Option<String>,
     error: AwsError,
 }
 
 impl Fault {
     pub(crate) fn on_set(node: &str, code: &str, retryable: bool) -> Self {
-        Self { node: Some(node.to_owned()), error: error("ssm:AddTagsToResource", code, retryable) }
+        Self { node: Some(node.to_owned()), key: None, error: error("ssm:AddTagsToResource", code, retryable) }
+    }
+
+    /// Every request with this key is refused as a whole.
+    pub(crate) fn on_key(node: &str, key: &str, code: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..Self::on_set(node, code, false) }
+    }
+
+    pub(crate) fn on_lease(code: &str, retryable: bool) -> Self {
+        Self { node: None, key: None, error: error("dynamodb:PutItem", code, retryable) }
     }
 
     pub(crate) fn on_read_many(code: &str, retryable: bool) -> Self {
-        Self { node: None, error: error("tag:GetResources", code, retryable) }
+        Self { node: None, key: None, error: error("tag:GetResources", code, retryable) }
     }
 
     pub(crate) fn on_deregister(node: &str, code: &str, retryable: bool) -> Self {
-        Self { node: Some(node.to_owned()), error: error("ssm:DeregisterManagedInstance", code, retryable) }
+        Self { node: Some(node.to_owned()), key: None, error: error("ssm:DeregisterManagedInstance", code, retryable) }
     }
 }
 
@@ -53,6 +73,7 @@ pub(crate) struct Account {
     frozen: RefCell<Option<BTreeMap<String, Tags>>>,
     information: RefCell<BTreeMap<String, Information>>,
     calls: RefCell<Vec<Call>>,
+    leases: RefCell<BTreeMap<String, Held>>,
     fault: Option<Fault>,
     latency: Duration,
 }
@@ -112,13 +133,32 @@ impl Account {
         self.calls.borrow_mut().clear();
     }
 
+    /// The lease of an agency, if somebody holds it or left something unsettled.
+    pub(crate) fn lease(&self, name: &str) -> Option<Held> {
+        self.leases.borrow().get(name).cloned()
+    }
+
+    pub(crate) fn with_lease(self, name: &str, held: Held) -> Self {
+        self.leases.borrow_mut().insert(name.to_owned(), held);
+        self
+    }
+
+    /// The calls on nodes, without those of the table.
+    pub(crate) fn node_calls(&self) -> Vec<Call> {
+        let is_of_table = |call: &Call| matches!(call, Call::Take(_) | Call::Declare | Call::Release(_));
+        self.calls().into_iter().filter(|call| !is_of_table(call)).collect()
+    }
+
     async fn call(&self, call: Call) -> Result<(), AwsError> {
         if !self.latency.is_zero() {
             tokio::time::sleep(self.latency).await;
         }
         let fault = self.fault.iter().find(|fault| match (&call, &fault.node) {
-            (Call::ReadMany(_) | Call::Find(..), None) => true,
-            (Call::Set(id), Some(node)) => id == node && fault.error.operation == "ssm:AddTagsToResource",
+            (Call::ReadMany(_) | Call::Find(..), None) => fault.error.operation == "tag:GetResources",
+            (Call::Take(_), None) => fault.error.operation == "dynamodb:PutItem",
+            (Call::Set(id), Some(node)) => {
+                id == node && fault.key.is_none() && fault.error.operation == "ssm:AddTagsToResource"
+            }
             (Call::Deregister(id), Some(node)) => {
                 id == node && fault.error.operation == "ssm:DeregisterManagedInstance"
             }
@@ -153,13 +193,17 @@ impl Nodes for Account {
 
     async fn set(&self, node: &ManagedInstanceId, tags: &Tags) -> Result<(), AwsError> {
         self.call(Call::Set(node.to_string())).await?;
+        let refuses = |fault: &&Fault| {
+            fault.node.as_deref() == Some(node.as_str()) && fault.key.as_ref().is_some_and(|key| tags.contains_key(key))
+        };
+        if let Some(fault) = self.fault.iter().find(refuses) {
+            return Err(fault.error.clone());
+        }
         let mut nodes = self.nodes.borrow_mut();
         nodes.get_mut(node.as_str()).unwrap().extend(tags.clone());
         Ok(())
     }
-}
 
-impl Retirable for Account {
     async fn find(&self, key: &str, values: &[String]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError> {
         assert!(values.len() <= 20, "more than a filter takes");
         self.call(Call::Find(key.to_owned(), values.len())).await?;
@@ -174,6 +218,62 @@ impl Retirable for Account {
             .collect())
     }
 
+    fn rates(&self) -> Rates {
+        Rates::new()
+    }
+
+    fn start_from(&self, _: &Rates) {}
+}
+
+impl Leases for Account {
+    async fn take(&self, lease: &Lease<'_>, intent: &Intent) -> Result<Taken, AwsError> {
+        self.call(Call::Take(lease.name.to_string())).await?;
+        let mut leases = self.leases.borrow_mut();
+        let held = leases.entry(lease.name.to_string()).or_default();
+        if held.until_ms >= lease.now_ms {
+            return Ok(Taken::Busy);
+        }
+        let inherited = std::mem::take(&mut held.intent);
+        let mut all = inherited.clone();
+        all.merge(intent.clone());
+        *held = Held { holder: lease.holder.to_owned(), until_ms: lease.until_ms, intent: all };
+        Ok(Taken::Ours(inherited))
+    }
+
+    async fn declare(&self, lease: &Lease<'_>, intent: &Intent) -> Result<(), AwsError> {
+        self.call(Call::Declare).await?;
+        let mut leases = self.leases.borrow_mut();
+        let held = leases.get_mut(&lease.name.to_string()).unwrap();
+        assert_eq!(held.holder, lease.holder);
+        held.intent = intent.clone();
+        Ok(())
+    }
+
+    async fn release(&self, lease: &Lease<'_>, unsettled: &Intent) -> Result<(), AwsError> {
+        self.call(Call::Release(lease.name.to_string())).await?;
+        let mut leases = self.leases.borrow_mut();
+        if unsettled.is_empty() {
+            leases.remove(&lease.name.to_string());
+        } else {
+            leases.insert(lease.name.to_string(), Held { intent: unsettled.clone(), ..Held::default() });
+        }
+        Ok(())
+    }
+
+    async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {
+        assert!(matches!(slot.name, LeaseName::Bulk(1..=2)), "{}", slot.name);
+        match self.take(slot, &Intent::default()).await? {
+            Taken::Ours(_) => Ok(Some(Rates::new())),
+            Taken::Busy => Ok(None),
+        }
+    }
+
+    async fn release_slot(&self, slot: &Lease<'_>, _: &Rates) -> Result<(), AwsError> {
+        self.release(slot, &Intent::default()).await
+    }
+}
+
+impl Retirable for Account {
     async fn information(
         &self,
         nodes: &[ManagedInstanceId],
