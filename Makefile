@@ -87,6 +87,17 @@ test: build programs ## Run all tests, on the local AWS where they need one
 	fi
 	cargo test --locked --workspace --doc
 
+# The first test reports and changes at once on the deployed templates, so many rounds of it; the second simulates all of
+# the tagging in memory, so many seconds of it. Both print what they tried, and the seed with which to see a failure again.
+SOAK_ROUNDS ?= 100
+SOAK_SECONDS ?= 3600
+SOAK := cargo nextest run --locked --workspace --no-capture --cargo-quiet
+
+.PHONY: soak
+soak: build programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=100 SOAK_SECONDS=3600)
+	@TAG_HUB_SEEDS=$(SOAK_ROUNDS) $(SOAK) -E 'test(a_sweep_and_many_changes_at_once)'
+	@TAG_HUB_SIMULATION_SECONDS=$(SOAK_SECONDS) $(SOAK) -E 'package(ssm-tag-manager) & binary(simulation)'
+
 .PHONY: demo
 demo: build programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it running)
 	@"$(TARGET_DIR)/debug/demo" $(if $(KEEP),--keep)
