@@ -293,9 +293,21 @@ impl Arrivals {
     }
 }
 
-impl<P: Nodes> Slice<'_, P> {
-    /// The nodes that carry a source by now, possibly some seconds old.
-    pub(crate) async fn nodes_of(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
+impl<P: Nodes + Leases> Slice<'_, P> {
+    /// The other nodes that carry a source, or are about to.
+    pub(crate) async fn others_of(
+        &self,
+        source: &str,
+        node: &ManagedInstanceId,
+    ) -> Result<BTreeSet<ManagedInstanceId>, AwsError> {
+        let mut others = BTreeSet::from_iter(self.ports.arrive(source, node, self.lease.now_ms).await?);
+        others.extend(self.find(source).await?);
+        others.remove(node);
+        Ok(others)
+    }
+
+    /// The nodes that carry a source, possibly some seconds old. Asks for other sources of the slice in the same call.
+    async fn find(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
         let mut arrivals = self.arrivals.lock().await;
         if let Some(nodes) = arrivals.found.get(source) {
             return Ok(nodes.clone());

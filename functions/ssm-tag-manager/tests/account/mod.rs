@@ -1,7 +1,7 @@
 //! An account in memory: nodes, their tags, the calls made, and failures on demand.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hub::{AwsError, ManagedInstanceId};
@@ -20,6 +20,7 @@ pub(crate) enum Call {
     Deregister(String),
     Take(String),
     Declare,
+    Arrive(String),
     Release(String),
 }
 
@@ -74,6 +75,7 @@ pub(crate) struct Account {
     information: RefCell<BTreeMap<String, Information>>,
     calls: RefCell<Vec<Call>>,
     leases: RefCell<BTreeMap<String, Held>>,
+    arrivals: RefCell<BTreeMap<String, BTreeSet<ManagedInstanceId>>>,
     fault: Option<Fault>,
     latency: Duration,
 }
@@ -145,7 +147,8 @@ impl Account {
 
     /// The calls on nodes, without those of the table.
     pub(crate) fn node_calls(&self) -> Vec<Call> {
-        let is_of_table = |call: &Call| matches!(call, Call::Take(_) | Call::Declare | Call::Release(_));
+        let is_of_table =
+            |call: &Call| matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Release(_));
         self.calls().into_iter().filter(|call| !is_of_table(call)).collect()
     }
 
@@ -258,6 +261,14 @@ impl Leases for Account {
             leases.insert(lease.name.to_string(), Held { intent: unsettled.clone(), ..Held::default() });
         }
         Ok(())
+    }
+
+    async fn arrive(&self, source: &str, node: &ManagedInstanceId, _: i64) -> Result<Vec<ManagedInstanceId>, AwsError> {
+        self.call(Call::Arrive(source.to_owned())).await?;
+        let mut arrivals = self.arrivals.borrow_mut();
+        let nodes = arrivals.entry(source.to_owned()).or_default();
+        nodes.insert(node.clone());
+        Ok(nodes.iter().filter(|other| *other != node).cloned().collect())
     }
 
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {
