@@ -87,16 +87,18 @@ test: build programs ## Run all tests, on the local AWS where they need one
 	fi
 	cargo test --locked --workspace --doc
 
-# The first test reports and changes at once on the deployed templates, so many rounds of it; the second simulates all of
-# the tagging in memory, so many seconds of it. Both print what they tried, and the seed with which to see a failure again.
+# First a sweep and changes at once on the deployed templates, many rounds of it; then the simulation in memory. Each prints
+# what it tried, and the seed with which to see a failure again.
 SOAK_ROUNDS ?= 100
-SOAK_SECONDS ?= 3600
-SOAK := cargo nextest run --locked --workspace --no-capture --cargo-quiet
+SOAK_MINUTES ?= 60
+SOAK_SEEDS ?= 1000000
+export SIMULATION_SEEDS ?= 10000
 
 .PHONY: soak
-soak: build programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=100 SOAK_SECONDS=3600)
-	@TAG_HUB_SEEDS=$(SOAK_ROUNDS) $(SOAK) -E 'test(a_sweep_and_many_changes_at_once)'
-	@TAG_HUB_SIMULATION_SECONDS=$(SOAK_SECONDS) $(SOAK) -E 'package(ssm-tag-manager) & binary(simulation)'
+soak: build programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=100 SOAK_MINUTES=60)
+	@TAG_HUB_SEEDS=$(SOAK_ROUNDS) cargo test --locked --workspace --test end_to_end --quiet -- \
+		--nocapture contention::
+	@"$(TARGET_DIR)/debug/soak" --seeds $(SOAK_SEEDS) --minutes $(SOAK_MINUTES)
 
 .PHONY: demo
 demo: build programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it running)
