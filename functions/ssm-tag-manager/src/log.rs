@@ -51,7 +51,7 @@ fn is_news(node: &NodeAnswer) -> bool {
 fn is_trouble(node: &NodeAnswer) -> bool {
     matches!(
         node.outcome,
-        Outcome::Rejected { .. } | Outcome::Failed { .. } | Outcome::Deferred | Outcome::Unlinked | Outcome::Superseded
+        Outcome::Rejected { .. } | Outcome::Failed { .. } | Outcome::Deferred | Outcome::Unlinked | Outcome::Superseded | Outcome::Adopted
     )
 }
 
@@ -60,7 +60,17 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
     let (tags_set, tags_removed) = (node.set.len(), node.removed.len());
     let outcome = node.outcome.as_str();
     match &node.outcome {
-        Outcome::Updated | Outcome::Adopted => tracing::info!(
+        Outcome::Adopted => tracing::warn!(
+            agency,
+            region,
+            instance_id,
+            ec2_instance_id,
+            outcome,
+            tags_set,
+            tags_removed,
+            "node adopted"
+        ),
+        Outcome::Updated => tracing::info!(
             agency,
             region,
             instance_id,
@@ -101,7 +111,7 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
             ec2_instance_id,
             outcome,
             tags_removed,
-            "node superseded: its instance registered again"
+            "node superseded"
         ),
         Outcome::Unlinked => tracing::warn!(
             agency,
@@ -109,7 +119,7 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
             instance_id,
             ec2_instance_id,
             outcome,
-            "node unlinked: its instance lost the tag managedinstanceid"
+            "node unlinked"
         ),
         Outcome::WouldUpdate | Outcome::Unchanged => {}
     }
