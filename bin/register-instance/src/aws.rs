@@ -2,6 +2,7 @@
 
 mod imds;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use aws_config::imds::credentials::ImdsCredentialsProvider;
@@ -11,8 +12,14 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_ec2::types::Tag;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use hub::{AccountId, AwsError, Ec2InstanceId, MANAGED_INSTANCE_ID_TAG_KEY, ManagedInstanceId, Region};
 
+use crate::proxy::Proxies;
 use crate::retry::NO_CREDENTIALS;
 
 /// Which instance this is.
@@ -32,8 +39,8 @@ pub trait Aws {
     /// Which instance this is, from the metadata service.
     async fn identity(&self) -> Result<Identity, AwsError>;
 
-    /// The EC2 tag `managedinstanceid` of this instance. None also where the metadata service does not show tags,
-    /// which is the default.
+    /// The EC2 tag `managedinstanceid` of this instance, as the metadata service shows it: hours late, or, as is the
+    /// default, not at all.
     async fn own_tag(&self) -> Option<String>;
 
     /// The value of a parameter in the instance's own account and Region, decrypted.
@@ -41,6 +48,9 @@ pub trait Aws {
 
     /// Sets the EC2 tag `managedinstanceid` of this instance.
     async fn write_tag(&self, identity: &Identity, node: &ManagedInstanceId) -> Result<(), AwsError>;
+
+    /// Goes through these proxies from now on, but to the metadata service.
+    fn use_proxies(&self, proxies: &Proxies);
 }
 
 /// Clients of the real services. They connect when they are first used.
@@ -48,15 +58,22 @@ pub trait Aws {
 pub struct Clients {
     imds: aws_config::imds::Client,
     credentials: ImdsCredentialsProvider,
+    /// What AWS is called through. A custom endpoint, as of a test, may be `http`.
+    http: RefCell<SharedHttpClient>,
+    is_endpoint_plain: bool,
 }
 
 impl Clients {
-    /// Clients with the credentials that the metadata service has, and no others.
-    pub fn new() -> Self {
-        let config = ProviderConfig::without_region().with_behavior_version(Some(BehaviorVersion::latest()));
+    /// Clients with the credentials that the metadata service has, and no others. `endpoint` is the value of
+    /// `AWS_ENDPOINT_URL`.
+    pub fn new(endpoint: Option<&str>) -> Self {
+        let config = ProviderConfig::without_region()
+            .with_behavior_version(Some(BehaviorVersion::latest()))
+            .with_http_client(http_client(&ProxyConfig::disabled()));
         let imds = aws_config::imds::Client::builder().configure(&config).build();
         let credentials = ImdsCredentialsProvider::builder().configure(&config).imds_client(imds.clone()).build();
-        Self { imds, credentials }
+        let is_endpoint_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
+        Self { imds, credentials, http: RefCell::new(http_client(&ProxyConfig::disabled())), is_endpoint_plain }
     }
 
     /// Endpoints from the environment, everything else said here.
@@ -68,6 +85,7 @@ impl Clients {
             request_id: None,
             retryable: false,
         })?;
+        let http = self.http.borrow().clone();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
             .operation_attempt_timeout(Duration::from_secs(20))
@@ -75,6 +93,7 @@ impl Clients {
         Ok(aws_config::defaults(BehaviorVersion::latest())
             .region(aws_config::Region::new(region.to_string()))
             .credentials_provider(credentials)
+            .http_client(http)
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
             .load()
@@ -82,10 +101,18 @@ impl Clients {
     }
 }
 
-impl Default for Clients {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The SDK's own default reads the proxies from the environment, for the metadata service too.
+fn http_client(proxies: &ProxyConfig) -> SharedHttpClient {
+    let proxies = proxies.clone();
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.set_proxy_config(Some(proxies.clone()));
+        connector.build()
+    })
 }
 
 impl Aws for Clients {
@@ -106,6 +133,23 @@ impl Aws for Clients {
         let sdk = self.sdk("ec2:CreateTags", &identity.region).await?;
         write_tag(&aws_sdk_ec2::Client::new(&sdk), &identity.instance, node).await
     }
+
+    fn use_proxies(&self, proxies: &Proxies) {
+        let proxy = if self.is_endpoint_plain { &proxies.http } else { &proxies.https };
+        // One that is not a URL is reported by the agent, which does not get through either.
+        let config = proxy.as_deref().and_then(|proxy| ProxyConfig::all(with_scheme(proxy)).ok());
+        let config = config.unwrap_or_else(ProxyConfig::disabled);
+        let config = match &proxies.none {
+            Some(hosts) if proxy.is_some() => config.no_proxy(hosts),
+            _ => config,
+        };
+        *self.http.borrow_mut() = http_client(&config);
+    }
+}
+
+/// Go, and so the agent, takes a proxy without a scheme for `http`.
+fn with_scheme(proxy: &str) -> String {
+    if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") }
 }
 
 async fn parameter(client: &aws_sdk_ssm::Client, name: &str) -> Result<String, AwsError> {

@@ -1,8 +1,8 @@
-//! What to do with this machine, decided from facts alone.
+//! What to do, decided from what is known. Pure.
 
-use hub::{Ec2InstanceId, ManagedInstanceId};
+use hub::{Ec2InstanceId, Region};
 
-use crate::evidence::{Evidence, Registration};
+use crate::evidence::{Evidence, Node, Registration};
 use crate::marker::Marker;
 
 /// What is known before anything is done.
@@ -12,8 +12,8 @@ pub(crate) struct Facts {
     pub(crate) marker: Option<Marker>,
     /// The instance that the metadata service says this is.
     pub(crate) instance: Ec2InstanceId,
-    /// The EC2 tag `managedinstanceid`, where the metadata service shows tags and the instance has it.
-    pub(crate) tag: Option<String>,
+    /// The Region of the hub, if it is known.
+    pub(crate) hub_region: Option<Region>,
 }
 
 /// What to do.
@@ -21,14 +21,14 @@ pub(crate) struct Facts {
 pub(crate) enum Decision {
     /// Not registered.
     Register,
-    /// Registered; the tag is missing, different, or cannot be seen from here, and writing it again does no harm.
-    RepairTag { node: ManagedInstanceId, marker: MarkerState },
-    /// Registered and tagged.
-    Done { node: ManagedInstanceId, marker: MarkerState },
+    /// Registered, as far as the disk tells: ask the agent, then write the tag.
+    Confirm { node: Node, marker: MarkerState },
+    /// Registered in another Region than the hub's.
+    Foreign { node: Node, hub_region: Region },
     /// Registered by another instance, from which this one was made.
-    Clone { node: ManagedInstanceId, original: Ec2InstanceId },
-    /// The agent answers one id and keeps another; no tag can be right.
-    Contradiction { answered: ManagedInstanceId, kept: ManagedInstanceId },
+    Clone { node: Node, original: Ec2InstanceId },
+    /// There may be a registration, and it cannot be read.
+    Unreadable,
 }
 
 /// Whether the note is there for this registration.
@@ -43,34 +43,36 @@ pub(crate) enum MarkerState {
 pub(crate) fn decide(facts: &Facts) -> Decision {
     let node = match facts.evidence.registration() {
         Registration::None => return Decision::Register,
-        Registration::Contradiction { answered, kept } => return Decision::Contradiction { answered, kept },
+        Registration::Unreadable => return Decision::Unreadable,
         Registration::As(node) => node,
     };
     // A note about another node is older than this registration and says nothing about it.
-    let marker = facts.marker.as_ref().filter(|marker| marker.managed_instance_id == node);
-    let marker = match marker {
-        Some(marker) if marker.ec2_instance_id != facts.instance => {
-            return Decision::Clone { node, original: marker.ec2_instance_id.clone() };
-        }
-        Some(_) => MarkerState::Right,
-        None => MarkerState::Missing,
-    };
-    if facts.tag.as_deref() == Some(node.as_str()) {
-        Decision::Done { node, marker }
-    } else {
-        Decision::RepairTag { node, marker }
+    let marker = facts.marker.as_ref().filter(|marker| marker.managed_instance_id == node.id);
+    if let Some(marker) = marker.filter(|marker| marker.ec2_instance_id != facts.instance) {
+        return Decision::Clone { node, original: marker.ec2_instance_id.clone() };
     }
+    if let (Some(hub), Some(region)) = (&facts.hub_region, &node.region)
+        && hub != region
+    {
+        return Decision::Foreign { hub_region: hub.clone(), node };
+    }
+    Decision::Confirm { node, marker: if marker.is_some() { MarkerState::Right } else { MarkerState::Missing } }
 }
 
 #[cfg(test)]
 mod tests {
+    use hub::ManagedInstanceId;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::evidence::{Cli, Vault};
+    use crate::evidence::{Cli, Manifest, Vault};
 
-    fn node(digit: char) -> ManagedInstanceId {
+    fn id(digit: char) -> ManagedInstanceId {
         format!("mi-{}", digit.to_string().repeat(17)).parse().unwrap()
+    }
+
+    fn node(digit: char, region: &str) -> Node {
+        Node { id: id(digit), region: region.parse().ok() }
     }
 
     fn instance(digit: char) -> Ec2InstanceId {
@@ -79,70 +81,92 @@ mod tests {
 
     fn marker(node_digit: char, instance_digit: char) -> Marker {
         Marker {
-            managed_instance_id: node(node_digit),
+            managed_instance_id: id(node_digit),
             ec2_instance_id: instance(instance_digit),
             account: "222222222222".parse().unwrap(),
-            region: "us-east-1".parse().unwrap(),
+            region: "us-west-2".parse().unwrap(),
+            hub_region: None,
             registered_at: "2026-11-22T02:00:00Z".parse().unwrap(),
         }
     }
 
-    fn check(registered: Option<char>, marker: Option<Marker>, tag: Option<char>, expected: &Decision) {
-        let evidence = Evidence {
-            vault: registered.map_or(Vault::Absent, |digit| Vault::Node(node(digit))),
-            ..Evidence::default()
-        };
-        let facts = Facts { evidence, marker, instance: instance('1'), tag: tag.map(|digit| node(digit).to_string()) };
+    fn check(registered: Option<Node>, marker: Option<Marker>, hub_region: Option<&str>, expected: &Decision) {
+        let evidence = Evidence { vault: registered.map_or(Vault::Absent, Vault::Node), ..Evidence::default() };
+        let hub_region = hub_region.map(|region| region.parse().unwrap());
+        let facts = Facts { evidence, marker, instance: instance('1'), hub_region };
         assert_eq!(decide(&facts), *expected, "{facts:?}");
     }
 
     #[test]
     fn decisions() {
+        let home = Some("us-east-1");
+        let registered = || Some(node('a', "us-east-1"));
+        let confirm = |marker| Decision::Confirm { node: node('a', "us-east-1"), marker };
         let (right, missing) = (MarkerState::Right, MarkerState::Missing);
-        check(None, None, None, &Decision::Register);
-        // The image was cleared of its registration, but not of the note and the tag.
-        check(None, Some(marker('a', '2')), Some('a'), &Decision::Register);
-        check(Some('a'), Some(marker('a', '1')), Some('a'), &Decision::Done { node: node('a'), marker: right });
-        check(Some('a'), Some(marker('a', '1')), None, &Decision::RepairTag { node: node('a'), marker: right });
-        check(Some('a'), Some(marker('a', '1')), Some('b'), &Decision::RepairTag { node: node('a'), marker: right });
-        check(Some('a'), None, None, &Decision::RepairTag { node: node('a'), marker: missing });
-        check(Some('a'), None, Some('a'), &Decision::Done { node: node('a'), marker: missing });
-        // An operator registered anew, here or on the machine that the image was made from and then here.
-        check(Some('a'), Some(marker('b', '1')), Some('b'), &Decision::RepairTag { node: node('a'), marker: missing });
-        check(Some('a'), Some(marker('b', '2')), None, &Decision::RepairTag { node: node('a'), marker: missing });
-        let clone = Decision::Clone { node: node('a'), original: instance('2') };
-        check(Some('a'), Some(marker('a', '2')), None, &clone);
-        check(Some('a'), Some(marker('a', '2')), Some('a'), &clone);
+        check(None, None, home, &Decision::Register);
+        // The image was cleared of its registration, but not of the note.
+        check(None, Some(marker('a', '2')), home, &Decision::Register);
+        check(registered(), Some(marker('a', '1')), home, &confirm(right));
+        check(registered(), Some(marker('a', '1')), None, &confirm(right));
+        check(registered(), None, home, &confirm(missing));
+        // An operator registered it again, here or on the machine that the image was made from and then here.
+        check(registered(), Some(marker('b', '1')), home, &confirm(missing));
+        check(registered(), Some(marker('b', '2')), None, &confirm(missing));
+        let clone = Decision::Clone { node: node('a', "us-east-1"), original: instance('2') };
+        check(registered(), Some(marker('a', '2')), home, &clone);
+        let foreign =
+            Decision::Foreign { node: node('a', "us-east-1"), hub_region: "eu-west-1".parse().unwrap() };
+        check(registered(), None, Some("eu-west-1"), &foreign);
+        // A vault without a Region that can be read: the agent has to say which.
+        let unknown = || node('a', "mars");
+        check(Some(unknown()), None, home, &Decision::Confirm { node: unknown(), marker: missing });
     }
 
     fn digit() -> impl Strategy<Value = char> {
         prop_oneof![Just('a'), Just('b')]
     }
 
+    fn any_node() -> impl Strategy<Value = Node> {
+        (digit(), prop_oneof![Just("us-east-1"), Just("eu-west-1"), Just("mars")])
+            .prop_map(|(digit, region)| node(digit, region))
+    }
+
     proptest! {
         #[test]
-        fn a_registration_is_never_overwritten_and_a_clone_never_tagged(
-            cli in prop_oneof![Just(Cli::Silent), Just(Cli::Ec2), digit().prop_map(|d| Cli::Node(node(d)))],
-            vault in prop_oneof![
-                Just(Vault::Absent), Just(Vault::Cleared), Just(Vault::Unknown), digit().prop_map(|d| Vault::Node(node(d)))
+        fn a_registration_is_never_overwritten_and_nothing_foreign_is_confirmed(
+            cli in prop_oneof![
+                Just(Cli::Missing), Just(Cli::Silent(String::new())), Just(Cli::Ec2), any_node().prop_map(Cli::Node)
             ],
-            file in proptest::option::of(digit().prop_map(node)),
+            vault in prop_oneof![
+                Just(Vault::Absent), Just(Vault::Cleared), Just(Vault::Unreadable), any_node().prop_map(Vault::Node)
+            ],
+            manifest in prop_oneof![
+                Just(Manifest::Absent), Just(Manifest::Unreadable), Just(Manifest::WithRegistration)
+            ],
+            file in proptest::option::of(any_node()),
             noted in proptest::option::of((digit(), prop_oneof![Just('1'), Just('2')])),
-            tag in proptest::option::of(digit().prop_map(|d| node(d).to_string())),
+            hub in proptest::option::of(prop_oneof![Just("us-east-1"), Just("eu-west-1")]),
         ) {
-            let evidence = Evidence { cli, vault, file };
+            let evidence = Evidence { cli, vault, manifest, file };
             let marker = noted.map(|(node_digit, instance_digit)| marker(node_digit, instance_digit));
-            let facts = Facts { evidence: evidence.clone(), marker: marker.clone(), instance: instance('1'), tag };
+            let hub_region: Option<Region> = hub.map(|hub| hub.parse().unwrap());
+            let facts =
+                Facts { evidence: evidence.clone(), marker: marker.clone(), instance: instance('1'), hub_region: hub_region.clone() };
             match decide(&facts) {
                 Decision::Register => {
-                    prop_assert!(!matches!(evidence.vault, Vault::Node(_)) && !matches!(evidence.cli, Cli::Node(_)));
+                    prop_assert!(!matches!(evidence.vault, Vault::Node(_) | Vault::Unreadable));
+                    prop_assert!(!matches!(evidence.cli, Cli::Node(_)));
                 }
-                Decision::RepairTag { node, .. } | Decision::Done { node, .. } => {
+                Decision::Confirm { node, .. } => {
                     prop_assert_eq!(evidence.registration(), Registration::As(node.clone()));
-                    prop_assert!(!marker.is_some_and(|m| m.managed_instance_id == node && m.ec2_instance_id != instance('1')));
+                    prop_assert!(hub_region.is_none() || node.region.is_none() || hub_region == node.region);
+                    let is_clone =
+                        marker.is_some_and(|m| m.managed_instance_id == node.id && m.ec2_instance_id != instance('1'));
+                    prop_assert!(!is_clone);
                 }
+                Decision::Foreign { node, hub_region } => prop_assert_ne!(node.region, Some(hub_region)),
                 Decision::Clone { original, .. } => prop_assert_ne!(original, instance('1')),
-                Decision::Contradiction { answered, kept } => prop_assert_ne!(answered, kept),
+                Decision::Unreadable => prop_assert_eq!(evidence.vault, Vault::Unreadable),
             }
         }
     }

@@ -15,8 +15,10 @@ pub struct Success {
     pub done: Done,
     /// This instance.
     pub identity: Identity,
-    /// The Region of the hub, where it was read.
+    /// The Region of the hub, if it is known.
     pub hub_region: Option<Region>,
+    /// What an operator should know besides.
+    pub notes: Vec<String>,
 }
 
 /// What was done.
@@ -24,10 +26,15 @@ pub struct Success {
 pub enum Done {
     /// Registered and tagged.
     Registered(ManagedInstanceId),
-    /// It was registered; the tag was written, whether it was missing or cannot be seen from here.
+    /// It was registered; the tag was written, whether or not it was missing.
     TagWritten(ManagedInstanceId),
-    /// It was registered and tagged; nothing was changed in AWS.
-    AlreadyRegistered(ManagedInstanceId),
+    /// Registered again and tagged, in the place of a registration that was of no use.
+    Replaced {
+        /// The node that it is now.
+        node: ManagedInstanceId,
+        /// The node that the machine was registered as, if that could be read.
+        old: Option<ManagedInstanceId>,
+    },
     /// A dry run: it would be registered.
     WouldRegister,
     /// A dry run: it is registered, and the tag would be written.
@@ -39,7 +46,7 @@ impl Done {
         match self {
             Self::Registered(_) => "registered",
             Self::TagWritten(_) => "tag-written",
-            Self::AlreadyRegistered(_) => "already-registered",
+            Self::Replaced { .. } => "replaced",
             Self::WouldRegister => "would-register",
             Self::WouldWriteTag(_) => "would-write-tag",
         }
@@ -49,7 +56,7 @@ impl Done {
         match self {
             Self::Registered(node)
             | Self::TagWritten(node)
-            | Self::AlreadyRegistered(node)
+            | Self::Replaced { node, .. }
             | Self::WouldWriteTag(node) => Some(node),
             Self::WouldRegister => None,
         }
@@ -67,6 +74,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     managed_instance_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    replaced_instance_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ec2_instance_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<&'a str>,
@@ -76,6 +85,8 @@ struct Line<'a> {
     hub_region: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
 }
 
 /// Prints a run: its line of JSON, or in words a success to standard output and a failure to standard error.
@@ -97,46 +108,57 @@ pub fn exit_code(result: &Result<Success, Failure>) -> u8 {
 pub fn json(result: &Result<Success, Failure>) -> String {
     let exit_code = exit_code(result);
     let line = match result {
-        Ok(Success { done, identity, hub_region }) => Line {
+        Ok(Success { done, identity, hub_region, notes }) => Line {
             outcome: done.word(),
             exit_code,
             reason: None,
             managed_instance_id: done.node().map(ManagedInstanceId::as_str),
+            replaced_instance_id: match done {
+                Done::Replaced { old, .. } => old.as_ref().map(ManagedInstanceId::as_str),
+                _ => None,
+            },
             ec2_instance_id: Some(identity.instance.as_str()),
             account: Some(identity.account.as_str()),
             region: Some(identity.region.as_str()),
             hub_region: hub_region.as_ref().map(Region::as_str),
             message: None,
+            notes,
         },
         Err(failure) => Line {
             outcome: "failed",
             exit_code,
             reason: Some(failure.reason.as_str()),
             managed_instance_id: failure.node.as_ref().map(ManagedInstanceId::as_str),
+            replaced_instance_id: None,
             ec2_instance_id: None,
             account: None,
             region: None,
             hub_region: None,
             message: Some(&failure.message),
+            notes: &[],
         },
     };
     // Strings and a number have no form that JSON lacks.
     serde_json::to_string(&line).unwrap_or_default()
 }
 
-/// A success in words.
+/// A success in words, its notes on lines of their own.
 fn words(success: &Success) -> String {
-    let Success { done, identity, .. } = success;
+    let Success { done, identity, notes, .. } = success;
     let instance = &identity.instance;
-    match done {
+    let done = match done {
         Done::Registered(node) => format!("{instance} is now registered as {node}, and tagged"),
         Done::TagWritten(node) => format!("{instance} was registered as {node} before; its tag is written"),
-        Done::AlreadyRegistered(node) => format!("{instance} is registered as {node}, and tagged"),
+        Done::Replaced { node, old: Some(old) } => {
+            format!("{instance} is now registered as {node} and no longer as {old}, and tagged")
+        }
+        Done::Replaced { node, old: None } => format!("{instance} is now registered as {node}, and tagged"),
         Done::WouldRegister => format!("{instance} would be registered; nothing was changed"),
         Done::WouldWriteTag(node) => {
             format!("{instance} is registered as {node}, and its tag would be written; nothing was changed")
         }
-    }
+    };
+    notes.iter().fold(done, |words, note| format!("{words}\n{note}"))
 }
 
 #[cfg(test)]
@@ -153,8 +175,13 @@ mod tests {
         };
         let node = "mi-0123456789abcdef0".parse().unwrap();
         let done = Done::Registered(node);
-        let success = Ok(Success { done, identity, hub_region: Some("us-east-1".parse().unwrap()) });
-        insta::assert_snapshot!(json(&success), @r#"{"outcome":"registered","exitCode":0,"managedInstanceId":"mi-0123456789abcdef0","ec2InstanceId":"i-0123456789abcdef0","account":"222222222222","region":"us-west-2","hubRegion":"us-east-1"}"#);
+        let hub_region = Some("us-east-1".parse().unwrap());
+        let success = Ok(Success { done, identity, hub_region, notes: vec!["read this".to_owned()] });
+        insta::assert_snapshot!(json(&success), @r#"{"outcome":"registered","exitCode":0,"managedInstanceId":"mi-0123456789abcdef0","ec2InstanceId":"i-0123456789abcdef0","account":"222222222222","region":"us-west-2","hubRegion":"us-east-1","notes":["read this"]}"#);
+        insta::assert_snapshot!(words(success.as_ref().unwrap()), @r"
+        i-0123456789abcdef0 is now registered as mi-0123456789abcdef0, and tagged
+        read this
+        ");
         let failure = Err(Failure::new(Reason::ActivationExpired, "it expired at 2026-11-22T02:00:00Z"));
         insta::assert_snapshot!(json(&failure), @r#"{"outcome":"failed","exitCode":7,"reason":"activation-expired","message":"it expired at 2026-11-22T02:00:00Z"}"#);
     }

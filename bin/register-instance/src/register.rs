@@ -7,11 +7,13 @@ use hub::ManagedInstanceId;
 use crate::activation::Activation;
 use crate::agent::{self, Refusal};
 use crate::detect::{Control, Installation};
-use crate::evidence::{REGISTRATION_FILE, VAULT_FILE, Vault, node_in_file};
-use crate::machine::{Ended, Machine};
+use crate::evidence::{MANIFEST_FILE, REGISTRATION_FILE, VAULT_FILE, Vault, node_in_file};
+use crate::machine::{Command, Machine};
+use crate::marker::MARKER_FILE;
+use crate::unit::Variables;
 
-/// There from before the agent is stopped until it runs again. Where a run was killed in between, the next one finds
-/// it and starts the agent. It is gone after a boot, which starts the agent too.
+/// There from before the agent is stopped until it runs again. If a run is killed in between, the next one finds it and
+/// starts the agent. It is gone after a boot, which starts the agent too.
 pub(crate) const STOPPED_FILE: &str = "/run/tag-hub-agent-stopped";
 
 /// How long stopping or starting may take. systemd itself gives a service 90 seconds to stop.
@@ -42,27 +44,74 @@ pub(crate) enum NotRegistered {
     Unprepared(String),
 }
 
-/// Stops the agent, registers it and starts it again: in every case, also when something in between panics.
+/// Stops the agent, registers it and starts it again: in every case, also if something in between panics.
 pub(crate) fn attempt<M: Machine>(
     machine: &M,
     installation: &Installation,
+    environment: Option<&Variables>,
     activation: &Activation,
 ) -> Result<Registered, NotRegistered> {
-    machine
-        .write(STOPPED_FILE, "")
-        .map_err(|error| NotRegistered::Unprepared(format!("cannot write {STOPPED_FILE}: {error}")))?;
-    let restart = Restart { machine, installation, is_due: true };
-    if let Err(problem) = stop(machine, &installation.stop) {
-        let problem = format!("the agent could not be stopped ({problem}), so it was not registered");
-        return Err(NotRegistered::Control(and_not_started(problem, restart.now().err())));
-    }
-    let result = register(machine, installation, activation);
-    let not_started = restart.now().err();
+    let (result, not_started) = while_stopped(machine, installation, || register(machine, installation, environment, activation))?;
     match (result, not_started) {
         (Ok(node), not_started) => Ok(Registered { node, not_started }),
         (Err((refusal, said)), None) => Err(NotRegistered::Refused(refusal, said)),
         (Err((_, said)), not_started) => Err(NotRegistered::Control(and_not_started(said, not_started))),
     }
+}
+
+/// Takes a registration off the machine: the vault by the agent's own `-clear`, and the two files that outlive it.
+pub(crate) fn clear<M: Machine>(machine: &M, installation: &Installation) -> Result<(), NotRegistered> {
+    let clear = || -> Result<(), String> {
+        let args = ["-register", "-clear"];
+        let run = || machine.run(&Command::new(&installation.agent, &args), REGISTER_LIMIT);
+        let mut output = run().map_err(|error| format!("cannot run {}: {error}", installation.agent.display()))?;
+        if !output.is_success() {
+            // An agent that cannot read the list of its vault cannot clear it either. It writes a new list.
+            machine.remove(MANIFEST_FILE).map_err(|error| format!("cannot remove {MANIFEST_FILE}: {error}"))?;
+            output = run().map_err(|error| format!("cannot run {}: {error}", installation.agent.display()))?;
+        }
+        if !output.is_success() {
+            return Err(format!("the agent could not clear its registration: {}", agent::tail(&output.text())));
+        }
+        [REGISTRATION_FILE, MARKER_FILE]
+            .iter()
+            .try_for_each(|path| machine.remove(path).map_err(|error| format!("cannot remove {path}: {error}")))
+    };
+    let (result, not_started) = while_stopped(machine, installation, clear)?;
+    match (result, not_started) {
+        (Ok(()), None) => Ok(()),
+        (Ok(()), Some(problem)) => Err(NotRegistered::Control(problem)),
+        (Err(problem), not_started) => Err(NotRegistered::Unprepared(and_not_started(problem, not_started))),
+    }
+}
+
+/// Stops the agent and starts it, so that it reads its registration and its configuration.
+pub(crate) fn restart<M: Machine>(machine: &M, installation: &Installation) -> Result<(), NotRegistered> {
+    let ((), not_started) = while_stopped(machine, installation, || ())?;
+    not_started.map_or(Ok(()), |problem| Err(NotRegistered::Control(problem)))
+}
+
+/// Starts an agent.
+pub(crate) fn start_agent<M: Machine>(machine: &M, installation: &Installation) -> Result<(), String> {
+    start(machine, &installation.start)
+}
+
+/// Does something while the agent is stopped. Also tells why the agent could not be started again, if so.
+fn while_stopped<M: Machine, T>(
+    machine: &M,
+    installation: &Installation,
+    work: impl FnOnce() -> T,
+) -> Result<(T, Option<String>), NotRegistered> {
+    machine
+        .write(STOPPED_FILE, "")
+        .map_err(|error| NotRegistered::Unprepared(format!("cannot write {STOPPED_FILE}: {error}")))?;
+    let restart = Restart { machine, installation, is_due: true };
+    if let Err(problem) = stop(machine, &installation.stop) {
+        let problem = format!("the agent could not be stopped ({problem}), so its registration was not touched");
+        return Err(NotRegistered::Control(and_not_started(problem, restart.now().err())));
+    }
+    let result = work();
+    Ok((result, restart.now().err()))
 }
 
 /// Starts the agent that an earlier run stopped and was killed before it could start it.
@@ -101,37 +150,35 @@ impl<M: Machine> Drop for Restart<'_, M> {
 fn register<M: Machine>(
     machine: &M,
     installation: &Installation,
+    environment: Option<&Variables>,
     activation: &Activation,
 ) -> Result<ManagedInstanceId, (Refusal, String)> {
     let Activation { id, code, region, .. } = activation;
     // Never -y and never -clear: an agent that does hold a registration asks, gets no answer and leaves it alone.
-    let args = ["-register", "-code", code.expose(), "-id", id, "-region", region.as_str()];
+    let args = ["-register", "-code", code.expose(), "-id", id.as_str(), "-region", region.as_str()];
+    let command = Command { environment, ..Command::new(&installation.agent, &args) };
     let output = machine
-        .run(&installation.agent, &args, REGISTER_LIMIT)
-        .map_err(|error| (Refusal::Other, format!("cannot run {}: {error}", installation.agent.display())))?;
+        .run(&command, REGISTER_LIMIT)
+        .map_err(|error| (Refusal::Permanent, format!("cannot run {}: {error}", installation.agent.display())))?;
     let text = code.scrub(&output.text());
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         machine.explain(&format!("agent: {line}"));
     }
     if output.is_success() {
         return confirm(agent::registered_node(&text), machine)
-            .map_err(|problem| (Refusal::Other, format!("{problem} The agent said: {}", agent::tail(&text))));
+            .map_err(|problem| (Refusal::Unknown, format!("{problem} The agent said: {}", agent::tail(&text))));
     }
-    let refusal = match output.ended {
-        Ended::TimedOut => Refusal::Transient,
-        _ => agent::refusal(&text),
-    };
-    Err((refusal, format!("the agent did not register ({}): {}", output.ending(), agent::tail(&text))))
+    Err((agent::refusal(&text), format!("the agent did not register ({}): {}", output.ending(), agent::tail(&text))))
 }
 
-/// The node, where everything that names one names the same.
+/// The node, if everything that names one names the same.
 fn confirm<M: Machine>(printed: Option<ManagedInstanceId>, machine: &M) -> Result<ManagedInstanceId, String> {
     let read = |path| machine.read(path).ok().flatten();
     let kept = match Vault::parse(read(VAULT_FILE).as_deref()) {
-        Vault::Node(node) => Some(node),
+        Vault::Node(node) => Some(node.id),
         _ => None,
     };
-    let noted = read(REGISTRATION_FILE).as_deref().and_then(node_in_file);
+    let noted = read(REGISTRATION_FILE).as_deref().and_then(node_in_file).map(|node| node.id);
     let named: Vec<_> = [("printed", printed), ("keeps", kept), ("noted", noted)]
         .into_iter()
         .filter_map(|(how, node)| Some((how, node?)))
@@ -157,7 +204,7 @@ fn start<M: Machine>(machine: &M, control: &Control) -> Result<(), String> {
     for _ in 0..START_TRIES {
         result = run_control(machine, control, &["already running"]);
         if result.is_ok() {
-            // Where it stays, the next run starts an agent that runs, which does no harm.
+            // If it stays, the next run starts an agent that runs, which does no harm.
             let _ = machine.remove(STOPPED_FILE);
             return Ok(());
         }
@@ -168,7 +215,7 @@ fn start<M: Machine>(machine: &M, control: &Control) -> Result<(), String> {
 fn run_control<M: Machine>(machine: &M, control: &Control, harmless: &[&str]) -> Result<(), String> {
     machine.explain(&control.words());
     let output = machine
-        .run(&control.program, &control.args, CONTROL_LIMIT)
+        .run(&Command::new(&control.program, &control.args), CONTROL_LIMIT)
         .map_err(|error| format!("cannot run `{}`: {error}", control.words()))?;
     let text = output.text();
     if output.is_success() || harmless.iter().any(|word| text.contains(word)) {

@@ -1,44 +1,67 @@
 //! The run, step by step.
 
 mod calls;
-mod words;
+mod confirm;
+mod heal;
+mod register;
+pub(crate) mod words;
 
+use std::cell::RefCell;
 use std::time::Duration;
 
-use hub::{ManagedInstanceId, Region};
+use hub::{AccountId, ManagedInstanceId, Region};
 
-use crate::activation::Activation;
-use crate::agent::Refusal;
+use crate::activation::{Activation, Wanted};
 use crate::aws::{Aws, Identity};
 use crate::decide::{Decision, Facts, MarkerState, decide};
-use crate::detect::{Found, Installation, PACKAGED_UNITS, SNAP_FOLDER, detect};
-use crate::evidence::{Cli, Evidence, REGISTRATION_FILE, Registration, VAULT_FILE, Vault, node_in_file};
+use crate::detect::{Installation, Missing, detect};
+use crate::evidence::{
+    Evidence, MANIFEST_FILE, Manifest, REGISTRATION_FILE, Registration, VAULT_FILE, Vault, node_in_file,
+};
 use crate::failure::{Failure, Reason};
-use crate::machine::{Machine, Output};
+use crate::find::found;
+use crate::machine::{Lock, Machine, Stop};
 use crate::marker::{MARKER_FILE, Marker};
 use crate::outcome::{Done, Success};
-use crate::register::{self, NotRegistered, Registered};
-use crate::retry;
+use crate::proxy::Proxies;
+use crate::register as agent_control;
+use crate::unit::{self, Variables};
+use crate::{retry, verify};
 
-use calls::Calls;
+use calls::{Calls, stopped};
+pub(crate) use confirm::boot_word;
 
-/// How long `ssm-cli` may take.
-const CLI_LIMIT: Duration = Duration::from_secs(20);
-
-/// How often a registration is tried that fails for the network or the service.
-const TRANSIENT_TRIES: u32 = 3;
+/// The longest pause while the machine itself is waited for.
+const MACHINE_PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Where the activation is.
     pub source: Source,
-    /// The Region of the hub. Has to agree with the activation's own, where it names one.
+    /// The Region of the hub. Has to agree with the activation's own, if it names one.
     pub region: Option<Region>,
+    /// The central account. Has to agree with the activation's own.
+    pub hub_account: Option<AccountId>,
     /// Say what would be done, and change nothing.
     pub dry_run: bool,
-    /// Let the network take as long as the whole run may.
+    /// Let what belongs to a boot take as long as the whole run may: the metadata service, the agent.
     pub wait_for_network: bool,
+    /// Tell the agent not to write its credentials into root's default profile.
+    pub keep_default_profile: bool,
+    /// What to do about a registration that is of no use.
+    pub repair: Repair,
+}
+
+/// What to do about a registration that is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Say so.
+    Nothing,
+    /// Restart the agent, mend what is no registration.
+    Heal,
+    /// Besides, take it off the machine and register again.
+    Replace,
 }
 
 /// Where the activation is.
@@ -49,9 +72,9 @@ pub enum Source {
         /// Its name.
         parameter: String,
     },
-    /// In two parameters, as the original write-up has it.
+    /// In two parameters.
     Pair {
-        /// The name of the one with the id.
+        /// The name of the one with the ID.
         id: String,
         /// The name of the one with the code.
         code: String,
@@ -61,25 +84,25 @@ pub enum Source {
 /// Registers this machine, or sees to it that a registered one is tagged.
 ///
 /// # Errors
-/// Whatever keeps the machine from being registered and tagged. The agent runs again where it was stopped, or the
-/// reason is [`Reason::AgentControl`].
+/// Whatever keeps the machine from being registered and tagged. The agent runs again if it was stopped, or the reason is
+/// [`Reason::AgentControl`].
 pub async fn run<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) -> Result<Success, Failure> {
-    if !machine.is_root() {
-        return Err(Failure::new(Reason::NotRoot, "run this as root: it stops the agent and reads its files"));
-    }
+    check_root(machine)?;
     if !settings.dry_run {
         lock(machine)?;
     }
-    let installation =
-        detect(&found(machine)).map_err(|missing| Failure::new(Reason::AgentMissing, missing.to_string()))?;
+    let calls = Calls::new(machine, aws, settings.wait_for_network);
+    let installation = installation(settings, machine, &calls).await?;
     if !settings.dry_run {
-        register::start_left_over(machine, &installation)
+        agent_control::start_left_over(machine, &installation)
             .map_err(|problem| Failure::new(Reason::AgentControl, problem))?;
     }
-    let calls = Calls::new(machine, aws, settings.wait_for_network);
+    let environment = unit::environment(machine, &installation.manager);
+    let (proxies, route) = proxies(machine, &installation, environment.as_ref());
+    calls.use_proxies(&proxies, route.clone());
     let identity = calls.identity().await?;
     machine.say(&format!("this is {} in account {}, {}", identity.instance, identity.account, identity.region));
-    let run = Run { settings, machine, calls, installation, identity };
+    let run = Run { settings, machine, calls, installation, environment, route, identity, notes: RefCell::default() };
     run.decided().await
 }
 
@@ -89,191 +112,214 @@ struct Run<'a, M, A> {
     machine: &'a M,
     calls: Calls<'a, M, A>,
     installation: Installation,
+    /// The environment of the agent's service, if it has one of its own.
+    environment: Option<Variables>,
+    /// Which proxy the agent has, for a message.
+    route: String,
     identity: Identity,
+    notes: RefCell<Vec<String>>,
 }
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
     async fn decided(&self) -> Result<Success, Failure> {
-        let facts = Facts {
-            evidence: self.evidence()?,
-            marker: self.read(MARKER_FILE)?.as_deref().and_then(Marker::parse),
-            instance: self.identity.instance.clone(),
-            tag: self.calls.own_tag().await?,
+        let evidence = evidence(self.machine)?;
+        self.machine.explain(&format!("{evidence:?}"));
+        let hub_region = match evidence.registration() {
+            Registration::None => None,
+            Registration::As(_) | Registration::Unreadable => self.hub_region().await?,
         };
-        self.machine.explain(&format!("{:?}", facts.evidence));
+        let facts = Facts {
+            marker: read(self.machine, MARKER_FILE)?.as_deref().and_then(Marker::parse),
+            instance: self.identity.instance.clone(),
+            hub_region: hub_region.clone(),
+            evidence,
+        };
         match decide(&facts) {
             Decision::Register => self.register().await,
-            Decision::RepairTag { node, .. } if self.settings.dry_run => {
-                Ok(self.success(Done::WouldWriteTag(node), None))
-            }
-            Decision::Done { node, .. } if self.settings.dry_run => {
-                Ok(self.success(Done::AlreadyRegistered(node), None))
-            }
-            Decision::RepairTag { node, marker } => {
-                self.machine.say(&format!("already registered as {node}; writing the tag"));
-                let marked = self.mark(&node, marker);
-                self.calls.write_tag(&self.identity, &node).await.map_err(|failure| failure.of(&node))?;
-                marked.map_err(|failure| failure.of(&node))?;
-                Ok(self.success(Done::TagWritten(node), None))
-            }
-            Decision::Done { node, marker } => {
-                self.mark(&node, marker).map_err(|failure| failure.of(&node))?;
-                Ok(self.success(Done::AlreadyRegistered(node), None))
+            Decision::Confirm { node, marker } => self.confirm(&facts, &node, marker).await,
+            Decision::Foreign { node, hub_region } => {
+                let failure = Failure::new(Reason::ForeignRegistration, words::foreign(&node, &hub_region)).of(&node.id);
+                self.or_replace(failure, Some(&node), true).await
             }
             Decision::Clone { node, original } => {
-                let message = words::clone(&node, &original, &self.identity.instance, &self.installation);
-                Err(Failure::new(Reason::Clone, message).of(&node))
+                let message = words::clone(&node.id, &original, &self.identity.instance);
+                // The node is in use, by the other machine.
+                self.or_replace(Failure::new(Reason::Clone, message).of(&node.id), Some(&node), false).await
             }
-            Decision::Contradiction { answered, kept } => Err(Failure::new(
-                Reason::RegistrationFailed,
-                words::contradiction(&answered, &kept, &self.installation),
-            )),
+            Decision::Unreadable => {
+                self.or_replace(Failure::new(Reason::NotInUse, words::unreadable()), None, false).await
+            }
         }
     }
 
-    async fn register(&self) -> Result<Success, Failure> {
-        let activation = self.activation().await?;
-        let region = activation.region.clone();
-        self.machine.say(&format!("activation {} for Region {region}", activation.id));
-        if self.settings.dry_run {
-            let Installation { agent, stop, start, .. } = &self.installation;
-            let (agent, stop, start) = (agent.display(), stop.words(), start.words());
-            self.machine.say(&format!("would run `{stop}`"));
-            self.machine
-                .say(&format!("would run `{agent} -register -code *** -id {} -region {region}`", activation.id));
-            self.machine.say(&format!("would run `{start}`, and write the tag managedinstanceid"));
-            return Ok(self.success(Done::WouldRegister, Some(region)));
+    /// The Region of the hub, as far as it is known without registering.
+    async fn hub_region(&self) -> Result<Option<Region>, Failure> {
+        if self.settings.region.is_some() {
+            return Ok(self.settings.region.clone());
         }
-        let Registered { node, not_started } = self.registered(activation).await?;
-        self.machine.say(&format!("registered as {node}"));
-        let rest = async {
-            let marked = self.mark(&node, MarkerState::Missing);
-            self.calls.write_tag(&self.identity, &node).await?;
-            marked
-        };
-        let rest = rest.await;
-        // The worst comes first: without its agent the node is of no use, whatever its tag.
-        if let Some(problem) = not_started {
-            return Err(Failure::new(Reason::AgentControl, format!("registered, but {problem}")).of(&node));
-        }
-        rest.map_err(|failure| failure.of(&node))?;
-        Ok(self.success(Done::Registered(node), Some(region)))
-    }
-
-    /// Tries until the agent is registered, or another try is of no use.
-    async fn registered(&self, mut activation: Activation) -> Result<Registered, Failure> {
-        let (mut transient_tries, mut is_read_again) = (0, false);
-        loop {
-            self.calls.go_on().await?;
-            self.machine.say("stopping the agent, registering it, and starting it again");
-            let (refusal, said) = match register::attempt(self.machine, &self.installation, &activation) {
-                Ok(registered) => return Ok(registered),
-                Err(NotRegistered::Refused(refusal, said)) => (refusal, said),
-                Err(NotRegistered::Control(problem)) => return Err(Failure::new(Reason::AgentControl, problem)),
-                Err(NotRegistered::Unprepared(problem)) => return Err(Failure::new(Reason::Unexpected, problem)),
-            };
-            let failure = words::refused(refusal, &said, self.settings, &self.identity);
-            match refusal {
-                Refusal::Expired | Refusal::Exhausted | Refusal::Invalid if !is_read_again => {
-                    is_read_again = true;
-                    self.machine.say(&format!("{failure}; reading the activation again"));
-                    // The hub may have renewed it since. Where it cannot be read, the first failure is the one to know.
-                    match self.activation().await {
-                        Ok(renewed) if !renewed.is_same(&activation) => activation = renewed,
-                        _ => return Err(failure),
-                    }
-                }
-                Refusal::Transient => {
-                    transient_tries += 1;
-                    if transient_tries == TRANSIENT_TRIES {
-                        return Err(failure);
-                    }
-                    self.machine.say(&format!("{said}; trying again"));
-                    self.calls.pause(retry::backoff(transient_tries)).await?;
-                    // A try that got no answer may have reached its end all the same.
-                    if let Registration::As(node) = self.evidence()?.registration() {
-                        return Ok(Registered { node, not_started: None });
-                    }
-                }
-                _ => return Err(failure),
+        match self.read_activation().await {
+            Ok(activation) => {
+                let is_ours = activation.terms.is_none_or(|terms| terms.account == self.identity.account);
+                Ok(is_ours.then_some(activation.region))
+            }
+            Err(failure) if matches!(failure.reason, Reason::Network | Reason::Interrupted | Reason::Clock) => Err(failure),
+            Err(failure) => {
+                self.machine.say(&format!("the Region of the hub is not known: {failure}"));
+                Ok(None)
             }
         }
     }
 
     /// Reads the activation, and looks whether this instance may use it.
     async fn activation(&self) -> Result<Activation, Failure> {
-        let unreadable = |problem: String| {
-            Failure::new(Reason::ActivationUnreadable, words::no_activation(&self.settings.source, &problem))
+        let activation = self.read_activation().await?;
+        let wanted = Wanted {
+            account: &self.identity.account,
+            region: self.settings.region.as_ref(),
+            hub_account: self.settings.hub_account.as_ref(),
+            now: self.machine.now(),
         };
+        activation.check(&wanted).map_err(|problem| words::unusable(&problem, self.settings, &self.identity))?;
+        Ok(activation)
+    }
+
+    async fn read_activation(&self) -> Result<Activation, Failure> {
         let activation = match &self.settings.source {
             Source::Json { parameter } => {
-                Activation::from_json(&self.calls.parameter(&self.identity, parameter).await?).map_err(unreadable)?
+                Activation::from_json(&self.calls.parameter(&self.identity, parameter).await?)
             }
             Source::Pair { id, code } => {
                 let code = self.calls.parameter(&self.identity, code).await?;
                 let id = self.calls.parameter(&self.identity, id).await?;
                 let region = self.settings.region.clone().unwrap_or_else(|| self.identity.region.clone());
-                Activation::from_pair(&id, &code, region).map_err(unreadable)?
+                Activation::from_pair(&id, &code, region)
             }
         };
-        activation
-            .check(&self.identity.account, self.settings.region.as_ref(), self.machine.now())
-            .map_err(|problem| words::unusable(&problem, self.settings, &self.identity))?;
-        Ok(activation)
-    }
-
-    fn evidence(&self) -> Result<Evidence, Failure> {
-        let cli = self.installation.cli.as_ref();
-        let answer = cli.and_then(|cli| self.machine.run(cli, &["get-instance-information"], CLI_LIMIT).ok());
-        Ok(Evidence {
-            cli: answer.filter(Output::is_success).map(|output| Cli::parse(&output.stdout)).unwrap_or_default(),
-            vault: Vault::parse(self.read(VAULT_FILE)?.as_deref()),
-            file: self.read(REGISTRATION_FILE)?.as_deref().and_then(node_in_file),
+        activation.map_err(|problem| {
+            Failure::new(Reason::ActivationUnreadable, words::no_activation(&self.settings.source, &problem))
         })
     }
 
-    fn read(&self, path: &str) -> Result<Option<String>, Failure> {
-        self.machine
-            .read(path)
-            .map_err(|error| Failure::new(Reason::Unexpected, format!("cannot read {path}: {error}")))
-    }
-
-    fn mark(&self, node: &ManagedInstanceId, state: MarkerState) -> Result<(), Failure> {
+    /// Writes down which instance was registered as which node.
+    fn mark(&self, node: &ManagedInstanceId, hub_region: Option<&Region>, state: MarkerState) -> Result<(), Failure> {
         if state == MarkerState::Right {
             return Ok(());
         }
-        let marker = Marker::new(&self.identity, node.clone(), self.machine.now());
+        let marker = Marker {
+            managed_instance_id: node.clone(),
+            ec2_instance_id: self.identity.instance.clone(),
+            account: self.identity.account.clone(),
+            region: self.identity.region.clone(),
+            hub_region: hub_region.cloned(),
+            registered_at: self.machine.now(),
+        };
         let contents = serde_json::to_string(&marker).unwrap_or_default();
         self.machine.write(MARKER_FILE, &contents).map_err(|error| {
             Failure::new(Reason::Unexpected, format!("registered as {node}, but cannot write {MARKER_FILE}: {error}"))
         })
     }
 
-    fn success(&self, done: Done, hub_region: Option<Region>) -> Success {
-        Success { done, identity: self.identity.clone(), hub_region }
+    fn note(&self, note: String) {
+        self.machine.say(&note);
+        self.notes.borrow_mut().push(note);
     }
+
+    fn success(&self, done: Done, hub_region: Option<Region>) -> Success {
+        Success { done, identity: self.identity.clone(), hub_region, notes: self.notes.take() }
+    }
+}
+
+pub(crate) fn check_root<M: Machine>(machine: &M) -> Result<(), Failure> {
+    if machine.is_root() {
+        return Ok(());
+    }
+    Err(Failure::new(Reason::NotRoot, "run this as root: it stops the agent and reads its files"))
 }
 
 fn lock<M: Machine>(machine: &M) -> Result<(), Failure> {
     match machine.lock() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::new(Reason::Locked, "another run of register-instance is at work on this machine")),
+        Ok(Lock::Taken) => Ok(()),
+        Ok(Lock::Held(holder)) => {
+            let holder = if holder.is_empty() { String::new() } else { format!(" ({holder})") };
+            let message = format!("another run of register-instance is at work on this machine{holder}");
+            Err(Failure::new(Reason::Locked, message))
+        }
         Err(error) => Err(Failure::new(Reason::Unexpected, format!("cannot take the lock: {error}"))),
     }
 }
 
-fn found<M: Machine>(machine: &M) -> Found {
-    let in_snap = |program: &str| machine.file(&format!("{SNAP_FOLDER}/{program}"));
-    Found {
-        agent: machine.program("amazon-ssm-agent"),
-        cli: machine.program("ssm-cli"),
-        snap_agent: in_snap("amazon-ssm-agent"),
-        snap_cli: in_snap("ssm-cli"),
-        packaged_unit: PACKAGED_UNITS.iter().any(|unit| machine.file(unit).is_some()),
-        systemctl: machine.program("systemctl"),
-        initctl: machine.program("initctl"),
-        stop: machine.program("stop"),
-        start: machine.program("start"),
-        service: machine.program("service"),
+/// Finds the agent, and waits for one that is about to be installed.
+async fn installation<M: Machine, A: Aws>(
+    settings: &Settings,
+    machine: &M,
+    calls: &Calls<'_, M, A>,
+) -> Result<Installation, Failure> {
+    let mut tries = 0;
+    loop {
+        let missing = match detect(&found(machine)) {
+            Ok(installation) => return Ok(installation),
+            Err(missing) => missing,
+        };
+        let comes_later = match missing {
+            Missing::Seeding => true,
+            Missing::Agent | Missing::Control => settings.wait_for_network,
+            Missing::Two | Missing::Masked(_) => false,
+        };
+        if !comes_later || settings.dry_run {
+            return Err(Failure::new(Reason::AgentMissing, missing.to_string()));
+        }
+        if tries == 0 {
+            machine.say("the agent is not installed yet; waiting for it");
+        }
+        tries += 1;
+        match calls.wait(retry::backoff(tries, machine.random()).min(MACHINE_PAUSE_MAX)).await {
+            Ok(()) => {}
+            Err(Stop::Deadline) => {
+                let message = format!("not there within the time that --timeout allows: {missing}");
+                return Err(Failure::new(Reason::AgentMissing, message));
+            }
+            Err(stop) => return Err(stopped(stop, None)),
+        }
     }
+}
+
+/// The proxies to call AWS through, and what to say about them. The agent's own come first: this program then sees the
+/// network as the agent does.
+pub(crate) fn proxies<M: Machine>(
+    machine: &M,
+    installation: &Installation,
+    environment: Option<&Variables>,
+) -> (Proxies, String) {
+    let shell = Proxies::from_variables(machine.environment());
+    let service = installation.manager.service();
+    let unit = match environment {
+        Some(variables) => Proxies::from_variables(variables),
+        None => shell.clone(),
+    };
+    if !unit.is_empty() {
+        let route = format!(" (through the proxy {}, as in the environment of {service})", unit.shown());
+        return (unit, route);
+    }
+    if shell.is_empty() {
+        return (shell, String::new());
+    }
+    let route = format!(
+        " (this run has the proxy {}, and the agent's {service} has none: set it there, see docs/proxies.md)",
+        shell.shown()
+    );
+    (shell, route)
+}
+
+/// Everything on the machine that says whether it is registered, and as what.
+pub(crate) fn evidence<M: Machine>(machine: &M) -> Result<Evidence, Failure> {
+    Ok(Evidence {
+        cli: verify::ask(machine),
+        vault: Vault::parse(read(machine, VAULT_FILE)?.as_deref()),
+        manifest: Manifest::parse(read(machine, MANIFEST_FILE)?.as_deref()),
+        file: read(machine, REGISTRATION_FILE)?.as_deref().and_then(node_in_file),
+    })
+}
+
+pub(crate) fn read<M: Machine>(machine: &M, path: &str) -> Result<Option<String>, Failure> {
+    machine.read(path).map_err(|error| Failure::new(Reason::Unexpected, format!("cannot read {path}: {error}")))
 }

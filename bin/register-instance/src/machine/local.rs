@@ -1,10 +1,12 @@
 //! The machine that this runs on.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, TryLockError};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +14,8 @@ use hub::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Machine, Output, Stop, process};
+use super::files::{self, Links};
+use super::{Command, Lock, Machine, Output, Stop, Tail, process};
 
 /// Where the lock is. Whoever is first makes the file; it is never removed, as a second run may hold it open. It is not
 /// in `/run/lock`, where everybody may make files, and for root alone: whoever may open it may hold the lock.
@@ -26,6 +29,7 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Local {
     root: PathBuf,
     path: Vec<PathBuf>,
+    environment: BTreeMap<String, String>,
     verbose: bool,
     clock: fn() -> SystemTime,
     stop: watch::Receiver<Option<Stop>>,
@@ -36,13 +40,15 @@ impl Local {
     /// The machine whose files with fixed places are under `root`.
     pub fn new(
         root: PathBuf,
-        path: Option<&OsStr>,
+        environment: BTreeMap<String, String>,
         verbose: bool,
         clock: fn() -> SystemTime,
         stop: watch::Receiver<Option<Stop>>,
     ) -> Self {
-        let path = std::env::split_paths(path.unwrap_or(OsStr::new(PATH_DEFAULT))).collect();
-        Self { root, path, verbose, clock, stop, lock: RefCell::new(None) }
+        let path = environment.get("PATH").map_or(PATH_DEFAULT, String::as_str);
+        // A folder that is not absolute is one of whoever was here before: root runs nothing from it.
+        let path = std::env::split_paths(OsStr::new(path)).filter(|folder| folder.is_absolute()).collect();
+        Self { root, path, environment, verbose, clock, stop, lock: RefCell::new(None) }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -56,44 +62,62 @@ impl Machine for Local {
         self.root != Path::new("/") || rustix::process::geteuid().is_root()
     }
 
-    fn lock(&self) -> io::Result<bool> {
-        let path = self.at(LOCK_FILE);
-        create_folder_of(&path)?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    fn lock(&self) -> io::Result<Lock> {
+        let mut file = files::lock_file(&self.at(LOCK_FILE))?;
         match file.try_lock() {
             Ok(()) => {
+                // Only for whoever finds it held; a full disk is no reason not to run.
+                let _ = file.set_len(0).and_then(|()| write!(file, "process {} since {}", std::process::id(), self.now()));
                 *self.lock.borrow_mut() = Some(file);
-                Ok(true)
+                Ok(Lock::Taken)
             }
-            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = file.rewind().and_then(|()| file.take(200).read_to_string(&mut holder));
+                Ok(Lock::Held(holder))
+            }
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
 
     fn read(&self, path: &str) -> io::Result<Option<String>> {
-        match fs::read(self.at(path)) {
-            Ok(contents) => Ok(Some(String::from_utf8_lossy(&contents).into_owned())),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        files::read(&self.at(path), Links::Refused)
+    }
+
+    fn read_configuration(&self, path: &str) -> io::Result<Option<String>> {
+        files::read(&self.at(path), Links::Followed)
+    }
+
+    fn tail(&self, path: &str, from: u64, limit: u64) -> io::Result<Option<Tail>> {
+        Ok(files::tail(&self.at(path), from, limit)?.map(|(text, length)| Tail { text, length }))
+    }
+
+    fn list(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.at(folder)).into_iter().flatten().filter_map(Result::ok);
+        let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    fn is_masked(&self, path: &str) -> bool {
+        files::is_masked(&self.at(path))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.at(path)).is_ok()
     }
 
     fn write(&self, path: &str, contents: &str) -> io::Result<()> {
-        let path = self.at(path);
-        create_folder_of(&path)?;
-        // Written beside it and put in its place, so that nobody ever reads half of it.
-        let beside = path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(contents.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(beside, path)
+        files::write(&self.at(path), contents)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        match fs::remove_file(self.at(path)) {
-            Err(error) if !is_absent(&error) => Err(error),
-            _ => Ok(()),
-        }
+        files::remove(&self.at(path))
+    }
+
+    fn free_bytes(&self, path: &str) -> Option<u64> {
+        let found = rustix::fs::statvfs(self.at(path)).ok()?;
+        Some(found.f_bavail.saturating_mul(found.f_frsize))
     }
 
     fn program(&self, name: &str) -> Option<PathBuf> {
@@ -105,12 +129,22 @@ impl Machine for Local {
         path.exists().then_some(path)
     }
 
-    fn run(&self, program: &Path, args: &[&str], limit: Duration) -> io::Result<Output> {
-        process::run(program, args, limit)
+    fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    fn run(&self, command: &Command<'_>, limit: Duration) -> io::Result<Output> {
+        process::run(command, limit)
     }
 
     fn now(&self) -> Timestamp {
         (self.clock)().into()
+    }
+
+    fn random(&self) -> f64 {
+        // Each state of the standard library's hash is keyed by chance.
+        let bits = std::hash::RandomState::new().build_hasher().finish() >> 32;
+        f64::from(u32::try_from(bits).unwrap_or_default()) / f64::from(u32::MAX)
     }
 
     fn say(&self, line: &str) {
@@ -162,14 +196,6 @@ pub fn stop_on_signal_or_after(limit: Duration) -> io::Result<watch::Receiver<Op
     Ok(receiver)
 }
 
-fn create_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
-}
-
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
-}
-
 fn is_program(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
@@ -178,43 +204,62 @@ fn is_program(file: &Path) -> bool {
 mod tests {
     use super::*;
 
-    fn machine(root: &Path) -> Local {
+    fn machine(root: &Path, path: &str) -> Local {
         let (_, stop) = watch::channel(None);
-        let path = root.join("bin");
-        Local::new(root.to_owned(), Some(path.as_os_str()), false, || SystemTime::UNIX_EPOCH, stop)
+        let environment = [("PATH".to_owned(), path.to_owned())].into();
+        Local::new(root.to_owned(), environment, false, || SystemTime::UNIX_EPOCH, stop)
     }
 
     #[test]
     fn files_are_under_the_root() {
         let folder = tempfile::tempdir().unwrap();
-        let machine = machine(folder.path());
+        let machine = machine(folder.path(), "");
         assert_eq!(machine.read("/var/lib/x/y.json").unwrap(), None);
         machine.write("/var/lib/x/y.json", "one").unwrap();
         machine.write("/var/lib/x/y.json", "two").unwrap();
         assert_eq!(machine.read("/var/lib/x/y.json").unwrap().as_deref(), Some("two"));
-        assert_eq!(fs::read_dir(folder.path().join("var/lib/x")).unwrap().count(), 1, "nothing is left beside it");
+        assert_eq!(machine.list("/var/lib/x"), ["y.json"]);
         machine.remove("/var/lib/x/y.json").unwrap();
         machine.remove("/var/lib/x/y.json").unwrap();
         assert_eq!(machine.file("/var/lib/x/y.json"), None);
+        assert!(machine.free_bytes("/var/lib/x").is_some());
     }
 
     #[test]
-    fn only_what_can_be_run_is_a_program() {
+    fn only_what_can_be_run_is_a_program_and_only_in_an_absolute_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let machine = machine(folder.path());
-        machine.write("/bin/ssm-cli", "#!/bin/sh\n").unwrap();
-        assert_eq!(machine.program("ssm-cli"), None);
-        fs::set_permissions(folder.path().join("bin/ssm-cli"), fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(machine.program("ssm-cli"), Some(folder.path().join("bin/ssm-cli")));
+        let bin = folder.path().join("bin");
+        let machine = |path: &str| machine(folder.path(), path);
+        let absolute = machine(bin.to_str().unwrap());
+        absolute.write("/bin/ssm-cli", "#!/bin/sh\n").unwrap();
+        assert_eq!(absolute.program("ssm-cli"), None);
+        fs::set_permissions(bin.join("ssm-cli"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(absolute.program("ssm-cli"), Some(bin.join("ssm-cli")));
+        // Where this test runs, there is a folder `src` with files; make one that could be run.
+        let here = std::env::current_dir().unwrap();
+        let above: PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let relative = above.join(bin.strip_prefix("/").unwrap());
+        assert!(relative.join("ssm-cli").exists(), "the test looks in the right place");
+        assert_eq!(machine(relative.to_str().unwrap()).program("ssm-cli"), None);
+        assert_eq!(machine(&format!(":.:{}", bin.display())).program("ssm-cli"), Some(bin.join("ssm-cli")));
     }
 
     #[test]
     fn one_run_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let (first, second) = (machine(folder.path()), machine(folder.path()));
-        assert!(first.lock().unwrap());
-        assert!(!second.lock().unwrap());
+        let (first, second) = (machine(folder.path(), ""), machine(folder.path(), ""));
+        assert_eq!(first.lock().unwrap(), Lock::Taken);
+        let Lock::Held(holder) = second.lock().unwrap() else { panic!("two runs have the lock") };
+        assert!(holder.starts_with(&format!("process {} since 1970", std::process::id())), "{holder}");
         drop(first);
-        assert!(second.lock().unwrap());
+        assert_eq!(second.lock().unwrap(), Lock::Taken);
+    }
+
+    #[test]
+    fn chance_is_between_nothing_and_one() {
+        let machine = machine(Path::new("/"), "");
+        let numbers: Vec<f64> = (0..100).map(|_| machine.random()).collect();
+        assert!(numbers.iter().all(|number| (0.0..=1.0).contains(number)));
+        assert!(numbers.iter().any(|number| *number < 0.5) && numbers.iter().any(|number| *number > 0.5));
     }
 }

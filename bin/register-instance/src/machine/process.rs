@@ -2,14 +2,14 @@
 
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::{Ended, Output};
+use super::{Command, Ended, Output};
+use crate::proxy;
 
 /// How often a running program is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -24,9 +24,18 @@ const OUTPUT_MAX_BYTES: usize = 256 * 1024;
 /// Runs a program with nothing on its standard input, and kills it after `limit`.
 ///
 /// It is in a process group of its own, so that Ctrl-C on the terminal does not end a registration half-way.
-pub(super) fn run(program: &Path, args: &[&str], limit: Duration) -> io::Result<Output> {
-    let mut child = Command::new(program)
-        .args(args)
+///
+/// Of the environment of this run it gets all but the proxies, if it has an environment of its own.
+pub(super) fn run(command: &Command<'_>, limit: Duration) -> io::Result<Output> {
+    let mut process = std::process::Command::new(command.program);
+    if let Some(environment) = command.environment {
+        for name in proxy::ALL {
+            process.env_remove(name);
+        }
+        process.envs(environment);
+    }
+    let mut child = process
+        .args(command.args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -90,10 +99,22 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
 
     fn shell(script: &str, limit: Duration) -> Output {
-        run(Path::new("/bin/sh"), &["-c", script], limit).unwrap()
+        run(&Command::new(Path::new("/bin/sh"), &["-c", script]), limit).unwrap()
+    }
+
+    #[test]
+    fn an_environment_of_its_own_has_its_own_proxies() {
+        let environment = BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://proxy:3128".to_owned())]);
+        let args = ["-c", "echo \"$HTTPS_PROXY $PATH\"; export -p | grep -ci _proxy="];
+        let command = Command { environment: Some(&environment), ..Command::new(Path::new("/bin/sh"), &args) };
+        let said = run(&command, Duration::from_mins(1)).unwrap().stdout;
+        assert!(said.starts_with("http://proxy:3128 /") && said.ends_with("\n1\n"), "{said}");
     }
 
     #[test]
@@ -117,12 +138,12 @@ mod tests {
     fn a_service_that_keeps_the_pipe_is_not_waited_for() {
         let output = shell("sleep 600 & echo started $!", Duration::from_mins(1));
         let service = output.stdout.trim().strip_prefix("started ").unwrap();
-        run(Path::new("/bin/kill"), &[service], Duration::from_mins(1)).unwrap();
+        run(&Command::new(Path::new("/bin/kill"), &[service]), Duration::from_mins(1)).unwrap();
         assert_eq!(output.ended, Ended::Exit(0));
     }
 
     #[test]
     fn a_program_that_is_not_there() {
-        assert!(run(Path::new("/nonexistent/program"), &[], Duration::from_mins(1)).is_err());
+        assert!(run(&Command::new(Path::new("/nonexistent/program"), &[]), Duration::from_mins(1)).is_err());
     }
 }

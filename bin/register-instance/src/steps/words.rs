@@ -1,62 +1,76 @@
 //! What an operator is told, and what to do about it.
 
-use hub::{AwsError, Ec2InstanceId, ManagedInstanceId};
+use hub::{AwsError, Ec2InstanceId, ManagedInstanceId, Region};
 
 use super::{Settings, Source};
 use crate::activation::Unusable;
 use crate::agent::Refusal;
 use crate::aws::Identity;
-use crate::detect::Installation;
-use crate::evidence::REGISTRATION_FILE;
+use crate::evidence::{Node, VAULT_FILE};
 use crate::failure::{Failure, Reason};
-use crate::marker::MARKER_FILE;
 use crate::retry::{self, Kind, NO_CREDENTIALS};
 
-pub(super) fn clone(
-    node: &ManagedInstanceId,
-    original: &Ec2InstanceId,
-    instance: &Ec2InstanceId,
-    installation: &Installation,
-) -> String {
+/// What makes a machine register again.
+pub(crate) const REPLACE: &str = "register-instance heal --replace";
+
+pub(crate) fn clone(node: &ManagedInstanceId, original: &Ec2InstanceId, instance: &Ec2InstanceId) -> String {
     format!(
         "this machine carries the registration of another: {node} belongs to {original}, and this is {instance}. It was \
-         probably made from an image of it. Nothing was changed. Clear what the image carried and run this again: `{}`. \
-         Do the same before the next image is made",
-        clear(installation)
+         probably made from an image of it. Nothing was changed. To register this machine as itself, run `{REPLACE}`. \
+         Clear the registration before the next image is made"
     )
 }
 
-pub(super) fn contradiction(
-    answered: &ManagedInstanceId,
-    kept: &ManagedInstanceId,
-    installation: &Installation,
-) -> String {
+pub(crate) fn foreign(node: &Node, hub_region: &Region) -> String {
+    let Node { id, region } = node;
+    let region = region.as_ref().map_or("another Region", Region::as_str);
     format!(
-        "the agent answers {answered} and keeps {kept}. Nothing was changed. Restart the agent and run this again; if it \
-         stays so, clear the registration: `{}`",
-        clear(installation)
+        "this machine is registered as {id} in {region}, and the hub is in {hub_region}. Nothing was changed. If the other \
+         registration may go, run `{REPLACE}`; otherwise keep this tool off the machine"
     )
 }
 
-/// The commands that take a registration off a machine. The agent's own -clear leaves its file.
-fn clear(installation: &Installation) -> String {
-    let Installation { agent, stop, start, .. } = installation;
+pub(crate) fn unreadable() -> String {
     format!(
-        "{} && {} -register -clear && rm -f {REGISTRATION_FILE} {MARKER_FILE} && {}",
-        stop.words(),
-        agent.display(),
-        start.words()
+        "{VAULT_FILE} is not a registration that can be read: it was half written, or is of another form. Nothing was \
+         changed. Restart the agent and run this again; if that does not help, register again with `{REPLACE}`"
     )
 }
 
-pub(super) fn no_identity(error: &AwsError) -> String {
+/// The agent does not use its registration, in the words of `why`.
+pub(crate) fn not_in_use(node: &ManagedInstanceId, why: &str) -> String {
+    format!(
+        "the machine is registered as {node}, but the running agent does not use that: {why}. The tag was not written. \
+         Run `register-instance heal`, which restarts the agent; if that does not help, register again with `{REPLACE}` and \
+         deregister {node} in the central account"
+    )
+}
+
+/// What to do with a node that nothing uses any more.
+pub(crate) fn deregister(old: &Node) -> String {
+    let Node { id, region } = old;
+    let region = region.as_ref().map(|region| format!(" --region {region}")).unwrap_or_default();
+    format!(
+        "{id} is no longer in use. Deregister it in its central account: `aws ssm deregister-managed-instance --instance-id \
+         {id}{region}`"
+    )
+}
+
+pub(super) fn clock(error: &AwsError) -> Failure {
+    Failure::new(
+        Reason::Clock,
+        format!("AWS refuses the time of this machine: {error}. Set the clock (`chronyc makestep`), and run this again"),
+    )
+}
+
+pub(crate) fn no_identity(error: &AwsError) -> String {
     format!(
         "{error}. This has to run on an EC2 instance with its instance metadata service on (IMDSv2); in a container the hop \
          limit has to be 2"
     )
 }
 
-pub(super) fn no_parameter(name: &str, identity: &Identity, error: &AwsError) -> String {
+pub(crate) fn no_parameter(name: &str, identity: &Identity, error: &AwsError) -> String {
     let Identity { account, region, .. } = identity;
     match error.code.as_str() {
         "ParameterNotFound" => format!(
@@ -79,18 +93,30 @@ pub(super) fn no_activation(source: &Source, problem: &str) -> String {
 }
 
 pub(super) fn no_tag(node: &ManagedInstanceId, error: &AwsError) -> String {
-    format!(
-        "registered as {node}, but the tag managedinstanceid could not be written: {error}. The instance profile needs \
-         ec2:CreateTags on this instance for that key; then run this again, which writes the tag alone"
-    )
+    let what = format!("registered as {node}, but the tag managedinstanceid could not be written: {error}");
+    let advice = match error.code.as_str() {
+        "TagLimitExceeded" => {
+            "The instance has 50 tags, which is all that EC2 allows: remove one; then run this again, which writes the tag alone"
+        }
+        _ if retry::kind(error) == Kind::Denied => {
+            "The instance profile needs ec2:CreateTags on this instance for that key, and no other policy may deny it; then \
+             run this again, which writes the tag alone"
+        }
+        _ => "Run this again, which writes the tag alone",
+    };
+    format!("{what}. {advice}")
 }
 
 pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Identity) -> Failure {
     let name = source(&settings.source);
     match problem {
-        Unusable::OtherAccount(..) => Failure::new(
+        Unusable::OtherAccount(..) | Unusable::OtherHub(..) => Failure::new(
             Reason::ActivationWrong,
             format!("the activation in {name} is not for this instance: {problem}. Nothing was changed"),
+        ),
+        Unusable::UnknownHub(_) => Failure::new(
+            Reason::ActivationWrong,
+            format!("the activation in {name} cannot be told from another hub's: {problem}. {}", renew(settings, identity)),
         ),
         Unusable::OtherRegion(..) => Failure::new(
             Reason::ActivationWrong,
@@ -101,7 +127,7 @@ pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Ident
         ),
         Unusable::Expired(_) => Failure::new(
             Reason::ActivationExpired,
-            format!("the activation in {name} is over: {problem}. {}", renew(settings, identity)),
+            format!("the activation in {name} cannot be used: {problem}. {}", renew(settings, identity)),
         ),
     }
 }
@@ -111,7 +137,7 @@ pub(super) fn refused(refusal: Refusal, said: &str, settings: &Settings, identit
     match refusal {
         Refusal::Expired => Failure::new(
             Reason::ActivationExpired,
-            format!("the activation in {name} is over: {said}. {}", renew(settings, identity)),
+            format!("the activation in {name} expired: {said}. {}", renew(settings, identity)),
         ),
         Refusal::Exhausted => Failure::new(
             Reason::ActivationExhausted,
@@ -127,20 +153,20 @@ pub(super) fn refused(refusal: Refusal, said: &str, settings: &Settings, identit
         Refusal::Transient => Failure::new(Reason::Network, format!("{said}; run this again")),
         Refusal::AlreadyRegistered => Failure::new(
             Reason::RegistrationFailed,
-            format!("the agent holds a registration, which was left alone: {said}. Run this again with --verbose"),
+            format!("the agent holds a registration, which was left alone: {said}. See `register-instance doctor`"),
         ),
-        Refusal::Other => Failure::new(Reason::RegistrationFailed, said.to_owned()),
+        Refusal::Permanent | Refusal::Unknown => Failure::new(Reason::RegistrationFailed, said.to_owned()),
     }
 }
 
 fn renew(settings: &Settings, identity: &Identity) -> String {
     match settings.source {
         Source::Json { .. } => format!(
-            "The hub renews it daily; for now, have central IT invoke activation-issuer with {{\"agency\": \"{}\"}}, and run \
+            "The hub renews it by itself; for now, have central IT invoke activation-issuer with {{\"agency\": \"{}\"}}, and run \
              this again",
             identity.account
         ),
-        Source::Pair { .. } => "Put the id and the code of a new activation into both, and run this again".to_owned(),
+        Source::Pair { .. } => "Put the ID and the code of a new activation into both, and run this again".to_owned(),
     }
 }
 
