@@ -77,10 +77,10 @@ impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
     }
 
     /// Fails if the run has to end.
-    pub(super) async fn go_on(&self) -> Result<(), Failure> {
+    pub(super) async fn go_on(&self) -> Result<(), Stop> {
         // Lets a signal in that came while a program ran.
-        self.unless_stopped(tokio::task::yield_now()).await.map_err(|stop| stopped(stop, None))?;
-        self.unless_stopped(std::future::ready(())).await.map_err(|stop| stopped(stop, None))
+        self.unless_stopped(tokio::task::yield_now()).await?;
+        self.unless_stopped(std::future::ready(())).await
     }
 
     async fn tried<T>(&self, what: &str, mut call: impl AsyncFnMut() -> Result<T, AwsError>) -> Result<T, Trouble> {

@@ -42,7 +42,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         let needs_restart = self.see_to_profile()?;
         let confirmed = match self.settings.repair {
-            Repair::Nothing => self.in_use(node, hub_region, 0).await,
+            Repair::Nothing => self.in_use(node, hub_region, 0, None).await,
             Repair::Heal | Repair::Replace => self.healed(node, hub_region, needs_restart).await,
         };
         let found = match confirmed {
@@ -62,18 +62,27 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         Ok(self.success(Done::TagWritten(found.id), found.region))
     }
 
-    /// Asks the agent until it says that it is this node in this Region, or the time is up.
-    pub(super) async fn in_use(&self, node: &Node, region: Option<&Region>, log_from: u64) -> Result<Node, Failure> {
-        let (mut tries, mut settled) = (0, Duration::ZERO);
+    /// Asks the agent until it says that it is this node in this Region, or the time is up: that of the run, or `limit`.
+    pub(super) async fn in_use(
+        &self,
+        node: &Node,
+        region: Option<&Region>,
+        log_from: u64,
+        limit: Option<Duration>,
+    ) -> Result<Node, Failure> {
+        let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
             let seen = verify::look(self.machine, &self.installation, log_from);
             let why = match verify::judge(&seen, node, region) {
                 Verdict::InUse(found) => return Ok(found),
-                Verdict::Settling(found) if settled >= SETTLE => return Ok(found),
+                Verdict::Settling(found) if waited >= SETTLE => return Ok(found),
                 Verdict::Settling(_) => "the agent has just started".to_owned(),
                 Verdict::Refused(_, why) => return Err(not_in_use(node, &why, "")),
                 Verdict::NotYet(why) => why,
             };
+            if limit.is_some_and(|limit| waited >= limit) {
+                return Err(not_in_use(node, &why, &self.route));
+            }
             tries += 1;
             let pause = retry::backoff(tries, self.machine.random()).min(MACHINE_PAUSE_MAX);
             if tries == 1 {
@@ -82,7 +91,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 self.machine.explain(&why);
             }
             match self.calls.wait(pause).await {
-                Ok(()) => settled += pause,
+                Ok(()) => waited += pause,
                 Err(Stop::Deadline) => {
                     let why = format!("{why}, until the time that --timeout allows was up");
                     return Err(not_in_use(node, &why, &self.route));

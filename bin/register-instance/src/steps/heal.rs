@@ -1,5 +1,7 @@
 //! `heal`: restarts an agent that does not use its registration, and replaces a registration that is of no use.
 
+use std::time::Duration;
+
 use hub::Region;
 
 use super::{Repair, Run, words};
@@ -10,6 +12,9 @@ use crate::machine::Machine;
 use crate::outcome::{Done, Success};
 use crate::register::{self, NotRegistered};
 use crate::verify::{self, Verdict};
+
+/// How long an agent that was restarted is waited for before its registration is replaced.
+const RESTART_LIMIT: Duration = Duration::from_secs(60);
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
     /// Looks at the agent, and restarts it if it does not use its registration, or has to be restarted anyway.
@@ -28,7 +33,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         let log_from = verify::log_length(self.machine);
         register::restart(self.machine, &self.installation).map_err(control)?;
         self.note("the agent was restarted".to_owned());
-        self.in_use(node, region, log_from).await
+        // If the registration may be replaced, there has to be time left for that.
+        let limit = (self.settings.repair == Repair::Replace).then_some(RESTART_LIMIT);
+        self.in_use(node, region, log_from, limit).await
     }
 
     /// Fails, unless the registration may be replaced. `is_unused`: nothing else uses the old node.

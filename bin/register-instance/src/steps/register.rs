@@ -54,7 +54,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         self.see_to_boot();
         let node = Node { id: id.clone(), region: Some(region.clone()) };
-        self.in_use(&node, Some(&region), log_from).await.map_err(|failure| failure.of(&id))?;
+        self.in_use(&node, Some(&region), log_from, None).await.map_err(|failure| failure.of(&id))?;
         self.calls.write_tag(&self.identity, &id).await.map_err(|failure| failure.of(&id))?;
         marked.map_err(|failure| failure.of(&id))?;
         Ok(node)
@@ -62,9 +62,11 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 
     /// Tries until the agent is registered, another try is of no use, or the time is up.
     async fn registered(&self, mut activation: Activation) -> Result<Registered, Failure> {
-        let (mut tries, mut is_read_again) = (0, false);
+        let (mut tries, mut is_read_again, mut last) = (0, false, None);
         loop {
-            self.calls.go_on().await?;
+            if let Err(stop) = self.calls.go_on().await {
+                return Err(ended(stop, last, tries));
+            }
             self.machine.say("stopping the agent, registering it, and starting it again");
             let environment = self.environment.as_ref();
             let attempt = register::attempt(self.machine, &self.installation, environment, &activation);
@@ -89,10 +91,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                     tries += 1;
                     let pause = retry::backoff(tries, self.machine.random());
                     self.machine.say(&format!("{said}; trying again in {:.1} s", pause.as_secs_f64()));
-                    match self.calls.wait(pause).await {
-                        Ok(()) => {}
-                        Err(Stop::Deadline) => return Err(out_of_time(failure, tries)),
-                        Err(stop) => return Err(stopped(stop, None)),
+                    last = Some(failure);
+                    if let Err(stop) = self.calls.wait(pause).await {
+                        return Err(ended(stop, last, tries));
                     }
                     if let Some(id) = self.registered_after_all(&activation.region)? {
                         return Ok(Registered { node: id, not_started: None });
@@ -112,7 +113,13 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     }
 }
 
-fn out_of_time(failure: Failure, tries: u32) -> Failure {
-    let message = format!("not registered within the time that --timeout allows, after {tries} tries: {failure}");
-    Failure { message, ..failure }
+/// The end of a run that was still trying.
+fn ended(stop: Stop, last: Option<Failure>, tries: u32) -> Failure {
+    match (stop, last) {
+        (Stop::Deadline, Some(last)) => {
+            let message = format!("not registered within the time that --timeout allows, after {tries} tries: {last}");
+            Failure { message, ..last }
+        }
+        (stop, _) => stopped(stop, None),
+    }
 }

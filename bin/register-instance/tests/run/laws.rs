@@ -12,6 +12,8 @@ use crate::fake::{CODE, Fault, INSTANCE, NODE, STOPPED, State, VAULT, World, set
 fn starts() -> Vec<(&'static str, State)> {
     let mut cleared = State::registered();
     cleared.files.insert(VAULT.to_owned(), r#"{"instanceID":"","region":"","privateKey":"k"}"#.to_owned());
+    // The agent was started since.
+    cleared.identity = None;
     let mut tagged = State::marked(INSTANCE);
     (tagged.tag, tagged.shows_tags) = (Some(NODE.to_owned()), true);
     let mut killed_while_registering = State::fresh();

@@ -14,8 +14,8 @@ use crate::fake::{CODE, NODE, State, World, settings};
 
 /// Keeps the agent's state in files beside the programs, as the real ones do under `/var/lib/amazon/ssm`.
 const SYSTEMCTL: &str = r#"#!/bin/sh
-echo "$1 $2" >> "$ROOT/log"
-case "$1" in start) touch "$ROOT/running";; stop) rm -f "$ROOT/running";; esac
+case "$1" in is-*) ;; *) echo "$1 $2" >> "$ROOT/log";; esac
+case "$1" in is-active) if [ -e "$ROOT/running" ]; then echo active; else echo inactive; fi;; start) touch "$ROOT/running";; stop) rm -f "$ROOT/running";; esac
 "#;
 const SSM_CLI: &str = r#"#!/bin/sh
 if [ -e "$ROOT/var/lib/amazon/ssm/registration" ]; then id=NODE; else id=i-0123456789abcdef0; fi
@@ -29,7 +29,7 @@ mkdir -p "$ROOT/var/lib/amazon/ssm/Vault/Store"
 REGISTER
 "#;
 const REGISTERS: &str = r#"
-echo '{"instanceID":"NODE","privateKey":"k"}' > "$ROOT/var/lib/amazon/ssm/Vault/Store/RegistrationKey"
+echo '{"instanceID":"NODE","region":"us-east-1","privateKey":"k"}' > "$ROOT/var/lib/amazon/ssm/Vault/Store/RegistrationKey"
 echo '{"ManagedInstanceID":"NODE","Region":"us-east-1"}' > "$ROOT/var/lib/amazon/ssm/registration"
 echo "INFO Successfully registered the instance with AWS SSM using Managed instance-id: NODE"
 "#;
@@ -68,9 +68,10 @@ impl Folder {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let stop = stop_on_signal_or_after(Duration::from_mins(5)).unwrap();
-            let path = self.path().join("bin");
+            let path = self.path().join("bin").to_str().unwrap().to_owned();
+            let environment = [("PATH".to_owned(), path)].into();
             let clock = || SystemTime::UNIX_EPOCH;
-            let machine = Local::new(self.path().to_owned(), Some(path.as_os_str()), true, clock, stop);
+            let machine = Local::new(self.path().to_owned(), environment, true, clock, stop);
             run(&settings(), &machine, aws).await
         })
     }
