@@ -5,7 +5,8 @@ use lambda_kit::{Metric, Metrics};
 use crate::answer::Answer;
 use crate::error::IssueError;
 
-/// The metrics of an invocation: all of them each time, at zero where there was nothing.
+/// The metrics of an invocation: all of them each time, at zero if there was nothing. An account whose nodes could not be
+/// counted has no `HybridNodes`.
 pub fn metrics(result: &Result<Answer, IssueError>) -> Metrics {
     let answer = match result {
         Ok(answer) => Some(answer),
@@ -13,12 +14,15 @@ pub fn metrics(result: &Result<Answer, IssueError>) -> Metrics {
         Err(IssueError::InvalidEvent(_) | IssueError::UnknownAgency { .. } | IssueError::NothingRead(_)) => None,
     };
     let counts = answer.map(|answer| answer.counts).unwrap_or_default();
-    let metrics = vec![
+    let mut metrics = vec![
         Metric::count("ActivationsLive", counts.live),
         Metric::count("ActivationsCreated", counts.created),
         Metric::count("ActivationsDeleted", counts.deleted),
         Metric::count("AgenciesFailed", counts.failed),
     ];
+    if let Some(nodes) = counts.nodes {
+        metrics.push(Metric::count("HybridNodes", usize::try_from(nodes).unwrap_or(usize::MAX)));
+    }
     Metrics { metrics, breakdown: None }
 }
 
@@ -33,13 +37,14 @@ mod tests {
 
     #[test]
     fn a_partial_run_has_the_same_metrics_as_a_whole_one() {
-        let counts = Counts { agencies: 6, live: 5, created: 2, deleted: 3, failed: 1, deferred: 0 };
+        let counts = Counts { agencies: 6, live: 5, created: 2, deleted: 3, failed: 1, deferred: 0, nodes: Some(7) };
         let answer = Answer { dry_run: false, counts, agencies: Vec::new() };
-        let expected =
+        let without_nodes =
             [("ActivationsLive", 5), ("ActivationsCreated", 2), ("ActivationsDeleted", 3), ("AgenciesFailed", 1)];
+        let expected = [&without_nodes[..], &[("HybridNodes", 7)]].concat();
         assert_eq!(values(&Ok(answer.clone())), expected);
         assert_eq!(values(&Err(IssueError::PartialIssue(Box::new(answer)))), expected);
         let refused = IssueError::UnknownAgency { agency: "222222222222".parse().unwrap(), function: "f".to_owned() };
-        assert_eq!(values(&Err(refused)), expected.map(|(name, _)| (name, 0)));
+        assert_eq!(values(&Err(refused)), without_nodes.map(|(name, _)| (name, 0)));
     }
 }
