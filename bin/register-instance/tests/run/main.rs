@@ -6,4 +6,5 @@ mod cases;
 mod fake;
 mod laws;
 mod outcomes;
+mod packaging;
 mod programs;
