@@ -3,8 +3,8 @@
 Registers this Windows EC2 instance as a managed node of the central account, and tags it with its node's id.
 
 .DESCRIPTION
-The same steps as register-instance on Linux. This script is NOT tried in CI, which has no Windows: try it on one
-instance before you give it to a fleet.
+The same steps as register-instance on Linux. No Windows runs this script in the tests, which parse it and compare its
+tables and the order of its steps with those of the program: try it on one instance before you give it to a fleet.
 
 Requires PowerShell 5.1 run as administrator, the SSM Agent, and AWS Tools for PowerShell with the modules
 AWS.Tools.SimpleSystemsManagement and AWS.Tools.EC2 (or AWSPowerShell, which the Windows images of Amazon have).
@@ -15,7 +15,7 @@ registered agent leaves the central account's credentials in the SYSTEM profile,
 Exit codes are those of register-instance: 0 registered and tagged; 1 unexpected; 3 not administrator; 4 not EC2;
 5 agent or AWS Tools missing; 6 activation missing or unreadable; 7 expired; 8 exhausted; 9 wrong activation;
 10 registration failed; 11 the agent could not be stopped or started; 12 clone; 13 tag not written; 14 locked;
-15 network.
+15 network; 17 the running agent does not use the registration; 18 registered in another Region than the hub's.
 
 .EXAMPLE
 .\register-instance.ps1
@@ -32,6 +32,10 @@ param(
     [Parameter(ParameterSetName = 'Pair', Mandatory)] [string] $ActivationCodeParameter,
     # The Region of the hub.
     [ValidatePattern('^$|^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$')] [string] $Region = '',
+    # The central account. An activation of any other is refused.
+    [ValidatePattern('^$|^\d{12}$')] [string] $HubAccount = '',
+    # For how long what may pass is tried again.
+    [ValidateRange(10, 3600)] [int] $TimeoutSeconds = 300,
     # Say what would be done, and change nothing.
     [switch] $DryRun
 )
@@ -39,17 +43,22 @@ param(
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-$Data = Join-Path $env:ProgramData 'Amazon\SSM'
-$Vault = Join-Path $Data 'Vault\Store\RegistrationKey'
-# Agents differ in where they note the registration.
+# Not from the environment, which whoever starts this may have changed.
+$ProgramData = [Environment]::GetFolderPath('CommonApplicationData')
+$ProgramFiles = [Environment]::GetFolderPath('ProgramFiles')
+$Data = Join-Path $ProgramData 'Amazon\SSM'
+# Agents differ in where they keep the registration: the present ones under InstanceData, older ones beside it.
+$Vaults = (Join-Path $Data 'InstanceData\Vault\Store\RegistrationKey'), (Join-Path $Data 'Vault\Store\RegistrationKey')
+$Logs = Join-Path $Data 'Logs\amazon-ssm-agent.log'
 $Registrations = (Join-Path $Data 'InstanceData\registration'), (Join-Path $Data 'registration')
-$Marker = Join-Path $env:ProgramData 'TagHub\registration.json'
-$Agent = Join-Path $env:ProgramFiles 'Amazon\SSM\amazon-ssm-agent.exe'
-$Cli = Join-Path $env:ProgramFiles 'Amazon\SSM\ssm-cli.exe'
+$Marker = Join-Path $ProgramData 'TagHub\registration.json'
+$Agent = Join-Path $ProgramFiles 'Amazon\SSM\amazon-ssm-agent.exe'
+$Cli = Join-Path $ProgramFiles 'Amazon\SSM\ssm-cli.exe'
 $Service = 'AmazonSSMAgent'
 $NodePattern = 'mi-[0-9a-f]{17}'
 $Imds = 'http://169.254.169.254/latest'
 $RegisterSeconds = 60
+$Deadline = [datetime]::UtcNow.AddSeconds($TimeoutSeconds)
 $IsPair = $PSCmdlet.ParameterSetName -eq 'Pair'
 
 function Say([string] $Text) { Write-Host "register-instance: $Text" }
@@ -72,25 +81,36 @@ function Get-Field($Object, [string] $Name) {
     return $null
 }
 
+# Asks the metadata service, and never through a proxy.
+function Invoke-Imds([string] $Method, [string] $Path, [string] $Header, [string] $Value) {
+    $request = [System.Net.WebRequest]::CreateHttp("$Imds/$Path")
+    $request.Method = $Method
+    $request.Proxy = $null
+    $request.Timeout = 5000
+    if ($Method -eq 'PUT') { $request.ContentLength = 0 }
+    $request.Headers.Add($Header, $Value)
+    $response = $request.GetResponse()
+    try { (New-Object System.IO.StreamReader $response.GetResponseStream()).ReadToEnd() } finally { $response.Close() }
+}
+
 function Get-Imds([string] $Path, [string] $Token) {
-    Invoke-RestMethod -Uri "$Imds/$Path" -Headers @{ 'X-aws-ec2-metadata-token' = $Token } -TimeoutSec 5
+    Invoke-Imds 'GET' $Path 'X-aws-ec2-metadata-token' $Token
 }
 
 function Get-Identity {
     for ($try = 1; ; $try++) {
         try {
-            $token = Invoke-RestMethod -Method Put -Uri "$Imds/api/token" -TimeoutSec 5 `
-                -Headers @{ 'X-aws-ec2-metadata-token-ttl-seconds' = '3600' }
-            $document = Get-Imds 'dynamic/instance-identity/document' $token
+            $token = Invoke-Imds 'PUT' 'api/token' 'X-aws-ec2-metadata-token-ttl-seconds' '3600'
+            $document = Get-Imds 'dynamic/instance-identity/document' $token | ConvertFrom-Json
             break
         } catch {
             if ($try -ge 4) { Fail 4 "the instance metadata service does not answer: $($_.Exception.Message)" }
-            Start-Sleep -Seconds ([math]::Pow(2, $try))
+            Wait-Again $try
         }
     }
     try {
         $role = ("$(Get-Imds 'meta-data/iam/security-credentials/' $token)" -split '\s+')[0]
-        $keys = Get-Imds "meta-data/iam/security-credentials/$role" $token
+        $keys = Get-Imds "meta-data/iam/security-credentials/$role" $token | ConvertFrom-Json
     } catch {
         Fail 6 'this instance has no instance profile; attach the one of Tag Hub (TagHubInstance)'
     }
@@ -100,29 +120,79 @@ function Get-Identity {
     }
 }
 
-# The node that this machine is registered as. The vault is what the agent goes by; the file outlives it.
-function Get-RegisteredNode {
-    $answered = $null
-    $isEc2 = $false
-    if (Test-Path -LiteralPath $Cli) {
-        # A line on its standard error would count as an error here.
-        try { $answer = "$(& $Cli get-instance-information 2>$null)" } catch { $answer = '' }
-        if ($answer -match "`"instance-id`"\s*:\s*`"($NodePattern)`"") { $answered = $Matches[1] }
-        $isEc2 = $answer -match '"instance-id"\s*:\s*"i-'
+# What the agent answers: the ID and the Region, or nothing.
+function Get-AgentAnswer {
+    if (-not (Test-Path -LiteralPath $Cli)) { return $null }
+    # A line on its standard error would count as an error here.
+    try { $answer = "$(& $Cli get-instance-information 2>$null)" } catch { return $null }
+    if ($answer -notmatch '\{.*\}') { return $null }
+    try { $json = $Matches[0] | ConvertFrom-Json } catch { return $null }
+    [pscustomobject]@{ Id = "$(Get-Field $json 'instance-id')"; Region = "$(Get-Field $json 'region')" }
+}
+
+# What is on the disk: the first vault that is there counts. State: None, Node, Cleared or Unreadable.
+function Get-Kept {
+    foreach ($vault in $Vaults) {
+        if (-not (Test-Path -LiteralPath $vault)) { continue }
+        if ((Get-Item -LiteralPath $vault).Length -eq 0) { return [pscustomobject]@{ State = 'Cleared'; Id = ''; Region = '' } }
+        $record = Read-Json $vault
+        $id = Get-Field $record 'instanceID'
+        if ($null -eq $record -or $null -eq $id) { return [pscustomobject]@{ State = 'Unreadable'; Id = ''; Region = '' } }
+        if ($id -eq '') { return [pscustomobject]@{ State = 'Cleared'; Id = ''; Region = '' } }
+        if ($id -notmatch "^$NodePattern`$") { return [pscustomobject]@{ State = 'Unreadable'; Id = ''; Region = '' } }
+        return [pscustomobject]@{ State = 'Node'; Id = $id; Region = "$(Get-Field $record 'region')" }
     }
-    $hasVault = Test-Path -LiteralPath $Vault
-    $record = Read-Json $Vault
-    $kept = Get-Field $record 'instanceID'
-    # A vault that cannot be read says nothing; an empty one says that there is no registration.
-    $isUnread = $hasVault -and -not $record -and (Get-Item -LiteralPath $Vault).Length -gt 0
-    if ($isUnread -or ($kept -and $kept -notmatch "^$NodePattern`$")) { $kept = $null; $isUnknown = $true } else { $isUnknown = $false }
-    if ($answered -and $kept -and $answered -ne $kept) {
-        Fail 10 "the agent answers $answered and keeps $kept. Nothing was changed. Restart the agent and run this again"
+    return [pscustomobject]@{ State = 'None'; Id = ''; Region = '' }
+}
+
+# The node that this machine is registered as, and its Region. In doubt it counts as registered.
+function Get-Registration {
+    $answer = Get-AgentAnswer
+    $kept = Get-Kept
+    $isNode = $answer -and $answer.Id -match "^$NodePattern`$"
+    if ($kept.State -eq 'Node') { return $kept }
+    if ($isNode) { return [pscustomobject]@{ State = 'Node'; Id = $answer.Id; Region = $answer.Region } }
+    $noted = Get-NotedNode
+    if ($kept.State -eq 'Cleared' -or ($kept.State -eq 'None' -and $answer -and $answer.Id -like 'i-*')) { return $null }
+    if ($noted) { return [pscustomobject]@{ State = 'Node'; Id = $noted; Region = '' } }
+    if ($kept.State -eq 'Unreadable') {
+        Fail 17 'the vault of the agent cannot be read, so this machine may be registered. Nothing was changed. Clear it by hand'
     }
-    if ($answered) { return $answered }
-    if ($kept) { return $kept }
-    if (($hasVault -and -not $isUnknown) -or ($isEc2 -and -not $hasVault)) { return $null }
-    return Get-NotedNode
+    return $null
+}
+
+# The last line of the agent's log that says how it stands with Systems Manager, if that is a refusal.
+function Get-LoggedRefusal {
+    if (-not (Test-Path -LiteralPath $Logs)) { return $null }
+    $refusal = $null
+    foreach ($line in Get-Content -LiteralPath $Logs -Tail 2000) {
+        if ($line -match 'Credentials ready|Next credential rotation|Starting Core Agent|Successfully registered the instance') { $refusal = $null }
+        elseif ($line -match 'MachineFingerprintDoesNotMatch|has changed from the registered value') { $refusal = $line }
+        elseif ($line -match 'Retrieve credentials produced error.*(AccessDenied|InvalidInstanceId|UnrecognizedClient)' -and $line -notmatch 'EC2|ec2 identity') { $refusal = $line }
+    }
+    return $refusal
+}
+
+# Waits until the running agent says that it is this node in this Region.
+function Confirm-InUse([string] $Node, [string] $HubRegion) {
+    for ($try = 1; ; $try++) {
+        $refusal = Get-LoggedRefusal
+        if ($refusal) { Fail 17 "registered as $Node, but Systems Manager refuses the agent. The tag was not written. Its log says: $refusal" }
+        $answer = Get-AgentAnswer
+        $isRunning = (Get-Service -Name $Service).Status -eq 'Running'
+        if ($isRunning -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)) { return }
+        if ([datetime]::UtcNow -ge $Deadline) {
+            $said = if ($answer) { "$($answer.Id) in $($answer.Region)" } else { 'nothing' }
+            Fail 17 "registered as $Node, but the running agent does not use that: it answers $said. The tag was not written. Restart the service $Service and run this again"
+        }
+        Wait-Again $try
+    }
+}
+
+# Pauses that grow to 15 seconds, less up to half by chance.
+function Wait-Again([int] $Try) {
+    $full = [math]::Min([math]::Pow(2, [math]::Min($Try, 5) - 1), 15)
+    Start-Sleep -Milliseconds ([int](1000 * $full * (1 - (Get-Random -Minimum 0.0 -Maximum 0.5))))
 }
 
 function Get-NotedNode {
@@ -156,6 +226,10 @@ function Get-Activation($Identity) {
         }
         if ($json.Account -ne $Identity.Account) {
             Fail 9 "the activation in $Parameter is made for account $($json.Account), and this instance is in $($Identity.Account). Nothing was changed"
+        }
+        $hubOf = Get-Field $json 'HubAccount'
+        if ($HubAccount -and $hubOf -ne $HubAccount) {
+            Fail 9 "the activation in $Parameter registers in account '$hubOf', and -HubAccount asks for $HubAccount. Nothing was changed"
         }
         if ($Region -and $json.Region -ne $Region) {
             Fail 9 "the activation in $Parameter is for Region $($json.Region), and -Region asks for $Region. Nothing was changed"
@@ -209,25 +283,59 @@ function Register-Node($Activation) {
     if (-not $result.IsSuccess) { return [pscustomobject]@{ Node = $null; Text = $result.Text } }
     $named = @()
     if ($result.Text -match "Successfully registered.*?($NodePattern)") { $named += $Matches[1] }
-    $named += Get-Field (Read-Json $Vault) 'instanceID'
+    $named += (Get-Kept).Id
     $named += Get-NotedNode
     $named = @($named | Where-Object { $_ } | Select-Object -Unique)
     if ($named.Count -ne 1) { Fail 10 "the agent reports success, but names $($named.Count) nodes: $named. Run this again" }
     return [pscustomobject]@{ Node = $named[0]; Text = $result.Text }
 }
 
+# The exit code of a refusal, or 0 for what may pass: the network, throttling, and words that nobody knows.
 function Get-Refusal([string] $Text) {
-    switch -Regex ($Text) {
+    switch -Regex -CaseSensitive ($Text) {
         'ActivationExpired' { return 7 }
         'RegistrationLimitExceeded' { return 8 }
         'InvalidActivation' { return 9 }
-        'RequestError: send request failed|i/o timeout|no such host|connection refused' { return 15 }
+        'Instance already registered|InstanceAlreadyRegistered' { return 10 }
+        'Unable to save registration information|error persisting the instance registration information' { return 10 }
+        'flag provided but not defined|InvalidPublicKey|ValidationException' { return 10 }
     }
-    return 10
+    return 0
+}
+
+# Tries until it is registered, another try is of no use, or the time is up.
+function Register-Patiently($Identity, $Activation) {
+    $isReadAgain = $false
+    for ($try = 1; ; $try++) {
+        $result = Register-Node $Activation
+        if ($result.Node) { return $result.Node }
+        $refusal = Get-Refusal $result.Text
+        if ($refusal -in 7, 8, 9 -and -not $isReadAgain) {
+            # The hub may have renewed it in the meantime.
+            $isReadAgain = $true
+            $renewed = Get-Activation $Identity
+            if ($renewed.Code -ne $Activation.Code -or $renewed.Id -ne $Activation.Id) { $Activation = $renewed; continue }
+        }
+        if ($refusal -ne 0) { Fail $refusal "the agent did not register: $($result.Text)" }
+        if ([datetime]::UtcNow -ge $Deadline) { Fail 15 "not registered within $TimeoutSeconds seconds, after $try tries: $($result.Text)" }
+        Wait-Again $try
+        $kept = Get-Kept
+        # A try that got no answer may have reached its end all the same.
+        if ($kept.State -eq 'Node') { return $kept.Id }
+    }
 }
 
 function Write-Marker($Identity, [string] $Node) {
-    New-Item -ItemType Directory -Force -Path (Split-Path $Marker) | Out-Null
+    $folder = Split-Path $Marker
+    New-Item -ItemType Directory -Force -Path $folder | Out-Null
+    # For administrators and the system alone, whatever the folder above lets others do.
+    $acl = New-Object System.Security.AccessControl.DirectorySecurity
+    $acl.SetAccessRuleProtection($true, $false)
+    foreach ($sid in 'S-1-5-32-544', 'S-1-5-18') {
+        $who = New-Object System.Security.Principal.SecurityIdentifier $sid
+        $acl.AddAccessRule((New-Object System.Security.AccessControl.FileSystemAccessRule($who, 'FullControl', 'ContainerInherit, ObjectInherit', 'None', 'Allow')))
+    }
+    Set-Acl -LiteralPath $folder -AclObject $acl
     @{
         managedInstanceId = $Node; ec2InstanceId = $Identity.Instance; account = $Identity.Account
         region = $Identity.Region; registeredAt = [datetime]::UtcNow.ToString('yyyy-MM-ddTHH:mm:ssZ')
@@ -239,7 +347,8 @@ function Write-Tag($Identity, [string] $Node) {
         New-EC2Tag -Resource $Identity.Instance -Tag @{ Key = 'managedinstanceid'; Value = $Node } `
             -Region $Identity.Region -Credential $Identity.Credential
     } catch {
-        Fail 13 "registered as $Node, but the tag managedinstanceid could not be written: $($_.Exception.Message). Run this again"
+        $advice = if ("$($_.Exception.Message)" -match 'TagLimitExceeded') { 'The instance has 50 tags, which is all that EC2 allows: remove one; then run this again' } else { 'Run this again' }
+        Fail 13 "registered as $Node, but the tag managedinstanceid could not be written: $($_.Exception.Message). $advice"
     }
 }
 
@@ -253,8 +362,9 @@ function Invoke-Run {
 
     $identity = Get-Identity
     Say "this is $($identity.Instance) in account $($identity.Account), $($identity.Region)"
-    $node = Get-RegisteredNode
-    if ($node) {
+    $registration = Get-Registration
+    if ($registration) {
+        $node = $registration.Id
         $mark = Read-Json $Marker
         $isMarked = (Get-Field $mark 'managedInstanceId') -eq $node
         if ($isMarked -and (Get-Field $mark 'ec2InstanceId') -ne $identity.Instance) {
@@ -262,7 +372,13 @@ function Invoke-Run {
                 "Clear what the image carried and run this again: Stop-Service $Service; & '$Agent' -register -clear; " +
                 "Remove-Item '$($Registrations -join "', '")', '$Marker' -ErrorAction SilentlyContinue; Start-Service $Service")
         }
-        if ($DryRun) { Say "registered as $node; would write the tag"; return }
+        $hub = $Region
+        if (-not $hub) { try { $hub = (Get-Activation $identity).Region } catch { Say "the Region of the hub is not known: $($_.Exception.Message)" } }
+        if ($hub -and $registration.Region -and $registration.Region -ne $hub) {
+            Fail 18 "this machine is registered as $node in $($registration.Region), and the hub is in $hub. Nothing was changed"
+        }
+        if ($DryRun) { Say "registered as $node; would ask the agent and write the tag"; return }
+        Confirm-InUse $node $hub
         if (-not $isMarked) { Write-Marker $identity $node }
         Write-Tag $identity $node
         Say "$($identity.Instance) was registered as $node before; its tag is written"
@@ -270,18 +386,13 @@ function Invoke-Run {
     }
 
     $activation = Get-Activation $identity
-    if ($DryRun) { Say "would stop the agent, register it with activation $($activation.Id) in $($activation.Region), start it, and write the tag"; return }
-    $result = Register-Node $activation
-    if (-not $result.Node -and (Get-Refusal $result.Text) -in 7, 8, 9) {
-        # The hub may have renewed it in the meantime.
-        $renewed = Get-Activation $identity
-        if ($renewed.Code -ne $activation.Code -or $renewed.Id -ne $activation.Id) { $result = Register-Node $renewed }
-    }
-    if (-not $result.Node) { Fail (Get-Refusal $result.Text) "the agent did not register: $($result.Text)" }
-    Say "registered as $($result.Node)"
-    Write-Marker $identity $result.Node
-    Write-Tag $identity $result.Node
-    Say "$($identity.Instance) is now registered as $($result.Node), and tagged"
+    if ($DryRun) { Say "would stop the agent, register it with activation $($activation.Id) in $($activation.Region), start it, ask it, and write the tag"; return }
+    $node = Register-Patiently $identity $activation
+    Say "registered as $node; asking the agent"
+    Write-Marker $identity $node
+    Confirm-InUse $node $activation.Region
+    Write-Tag $identity $node
+    Say "$($identity.Instance) is now registered as $node, and tagged"
 }
 
 # Two runs at once would stop the agent under each other.

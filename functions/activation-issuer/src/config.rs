@@ -72,7 +72,7 @@ impl Config {
         let valid_days = read.number(VALID_DAYS, 2..=30, 30);
         let renew_before_days = read.number(RENEW_BEFORE_DAYS, 1..=29, 7);
         let renew_below = read.number(RENEW_BELOW, 1..=1000, 20);
-        let renewals_per_day = read.number(RENEWALS_PER_DAY, 1..=100, 5);
+        let renewals_per_day = read.number(RENEWALS_PER_DAY, 1..=100, 24);
         let agency_node_limit = read.number(AGENCY_NODE_LIMIT, 1..=NODES_MAX, 1000);
         let node_limit = read.number(NODE_LIMIT, 1..=NODES_MAX, 1000);
         // What is new has to be good, or every run would make another one.
@@ -162,7 +162,7 @@ mod tests {
             valid_days: 30,
             renew_before_days: 7,
             renew_below: 20,
-            renewals_per_day: 5,
+            renewals_per_day: 24,
             agency_node_limit: 1000,
             node_limit: 1000,
         };

@@ -38,7 +38,7 @@
 //! | `VALID_DAYS` | how long an activation lives, 2 to 30 days; 30 is an hour less | 30 |
 //! | `RENEW_BEFORE_DAYS` | with less time left it is renewed; less than `VALID_DAYS` | 7 |
 //! | `RENEW_BELOW` | with fewer registrations left it is renewed; at most `REGISTRATION_LIMIT` | 20 |
-//! | `RENEWALS_PER_DAY` | how many activations are made for one agency in 24 hours, 1 to 100 | 5 |
+//! | `RENEWALS_PER_DAY` | how many activations are made for one agency in 24 hours, 1 to 100 | 24 |
 //! | `AGENCY_NODE_LIMIT` | how many nodes one agency may have, 1 to 100000 | 1000 |
 //! | `NODE_LIMIT` | how many hybrid nodes the account may have, 1 to 100000 | 1000 |
 //! | `AWS_REGION` | the function's own Region, set by Lambda | |

@@ -8,3 +8,4 @@ mod laws;
 mod outcomes;
 mod packaging;
 mod programs;
+mod windows;

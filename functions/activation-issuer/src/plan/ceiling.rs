@@ -159,7 +159,7 @@ mod tests {
     fn a_limit_fits_what_is_left() {
         let usage = Usage { nodes: 300, open: 200, agency_nodes: 100, agency_open: 20, made_today: 0 };
         check(usage, true, Ok(100));
-        check(Usage { made_today: 5, ..usage }, false, Err(Ceiling::RenewalsPerDay));
+        check(Usage { made_today: 24, ..usage }, false, Err(Ceiling::RenewalsPerDay));
         check(Usage { agency_nodes: 950, ..usage }, true, Ok(30));
         check(Usage { agency_nodes: 970, ..usage }, true, Err(Ceiling::AgencyNodeLimit));
         check(Usage { agency_nodes: 970, ..usage }, false, Ok(10));
@@ -174,7 +174,7 @@ mod tests {
         #[test]
         fn nothing_takes_agency_or_account_past_its_limit(
             nodes in 0..1500_u32, open in 0..1500_u32, agency_nodes in 0..1500_u32, agency_open in 0..1500_u32,
-            made_today in 0..8_u32, is_spare: bool, limit in 20..=1000_u32,
+            made_today in 0..30_u32, is_spare: bool, limit in 20..=1000_u32,
         ) {
             let config = config(&[("REGISTRATION_LIMIT", &limit.to_string())]);
             let usage = Usage { nodes, open, agency_nodes, agency_open, made_today };
