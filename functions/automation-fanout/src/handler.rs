@@ -6,9 +6,14 @@
 //! an invocation with the same idempotency key takes it up.
 
 mod attempts;
+mod campaign;
+mod facts;
+mod history;
 mod pace;
+mod preflight;
 mod read;
 mod resume;
+mod signal;
 mod start;
 mod stop;
 
@@ -22,9 +27,8 @@ use self::pace::Pace;
 use crate::answer::Answer;
 use crate::config::Config;
 use crate::error::FanoutError;
-use crate::event::{Event, StopType};
-use crate::execution::{Execution, Step};
-use crate::request::StartRequest;
+use crate::event::Event;
+use crate::ports::World;
 
 /// With less time left than this, nothing further is begun.
 const BEGIN_MARGIN: Duration = Duration::from_secs(10);
@@ -36,34 +40,17 @@ const STARTS_PER_SECOND: u32 = 1;
 const STOPS_PER_SECOND: u32 = 1;
 const READS_PER_SECOND: u32 = 3;
 const PAGES_PER_SECOND: u32 = 3;
+const LISTS_PER_SECOND: u32 = 3;
+/// No rate is published for it.
+const TAG_READS_PER_SECOND: u32 = 5;
 
+/// What was not done because something before it went wrong.
+const NOT_TRIED: &str = "NotTried";
 /// What was not done because the time was up.
 pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 const NO_ANSWER_IN_TIME: &str = "the answer did not come in time";
 /// What the service says of an execution that it does not know.
 pub(crate) const NOT_FOUND: &str = "AutomationExecutionNotFoundException";
-
-/// The calls of Systems Manager that an invocation needs.
-#[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]
-pub trait Automation {
-    /// Starts an execution and gives its id, with one attempt.
-    async fn start(&self, request: &StartRequest) -> Result<String, AwsError>;
-    /// An execution, with its steps where they are few.
-    async fn execution(&self, id: &str) -> Result<Execution, AwsError>;
-    /// A page of an execution's steps.
-    async fn steps(&self, id: &str, page_token: Option<String>) -> Result<StepPage, AwsError>;
-    /// Ends an execution.
-    async fn stop(&self, id: &str, stop_type: StopType) -> Result<(), AwsError>;
-}
-
-/// A page of steps.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StepPage {
-    /// The steps.
-    pub steps: Vec<Step>,
-    /// Where the next page is, if there is one.
-    pub next_token: Option<String>,
-}
 
 /// What the runtime knows about an invocation.
 #[derive(Debug, Clone)]
@@ -80,26 +67,33 @@ pub struct Invocation {
 /// See [`FanoutError`]: a request that is refused, or one of which nothing could be done.
 pub async fn handle(
     config: &Config,
-    automation: &impl Automation,
+    world: &impl World,
     invocation: &Invocation,
     event: &Value,
 ) -> Result<Answer, FanoutError> {
     let event = Event::from_json(event).map_err(FanoutError::InvalidRequest)?;
-    let mut run = Run::new(config, automation, invocation);
+    let mut run = Run::new(config, world, invocation);
     // Boxed, because futures within futures of the SDK's depth are more than the compiler lays out.
     match event {
         Event::Start(order) => Box::pin(run.start(order)).await.map(Answer::Start),
-        Event::Preview(order) => run.preview(&order).map(Answer::Start),
+        Event::Preview(order) => Box::pin(run.preview(order)).await.map(Answer::Start),
+        Event::Preflight(preflight) => {
+            Box::pin(run.preflight(preflight)).await.map(|answer| Answer::Preflight(Box::new(answer)))
+        }
         Event::Status { executions, wait } => Box::pin(run.status(&executions, wait)).await.map(Answer::Status),
         Event::Stop { executions, stop_type } => Box::pin(run.stop(&executions, stop_type)).await.map(Answer::Stop),
+        Event::List(query) => Box::pin(run.list(&query)).await.map(Answer::List),
         Event::Resume(order) => Box::pin(run.resume(order)).await.map(Answer::Start),
+        Event::Signal(signal) => Box::pin(run.signal(&signal)).await.map(Answer::Signal),
+        Event::Campaign(campaign) => Box::pin(run.campaign(&campaign)).await.map(Answer::Campaign),
+        Event::Wave(order) => Box::pin(run.wave(order)).await.map(Answer::Wave),
     }
 }
 
 /// One invocation on its way.
-struct Run<'a, A> {
+struct Run<'a, W> {
     config: &'a Config,
-    automation: &'a A,
+    world: &'a W,
     request_id: &'a str,
     begin_until: Instant,
     answer_until: Instant,
@@ -107,14 +101,17 @@ struct Run<'a, A> {
     stops: Pace,
     reads: Pace,
     pages: Pace,
+    lists: Pace,
+    tag_reads: Pace,
+    runbooks: facts::Runbooks,
 }
 
-impl<'a, A: Automation> Run<'a, A> {
-    fn new(config: &'a Config, automation: &'a A, invocation: &'a Invocation) -> Self {
+impl<'a, W: World> Run<'a, W> {
+    fn new(config: &'a Config, world: &'a W, invocation: &'a Invocation) -> Self {
         let now = Instant::now();
         Self {
             config,
-            automation,
+            world,
             request_id: &invocation.request_id,
             begin_until: now + invocation.budget.saturating_sub(BEGIN_MARGIN),
             answer_until: now + invocation.budget.saturating_sub(ANSWER_MARGIN),
@@ -122,6 +119,9 @@ impl<'a, A: Automation> Run<'a, A> {
             stops: Pace::per_second(STOPS_PER_SECOND),
             reads: Pace::per_second(READS_PER_SECOND),
             pages: Pace::per_second(PAGES_PER_SECOND),
+            lists: Pace::per_second(LISTS_PER_SECOND),
+            tag_reads: Pace::per_second(TAG_READS_PER_SECOND),
+            runbooks: facts::Runbooks::default(),
         }
     }
 

@@ -8,10 +8,16 @@ use std::collections::BTreeMap;
 use hub::Tag;
 use serde::Serialize;
 
-use crate::limit::Limit;
+use super::limit::Limit;
 
 /// The parameter that names the role of the run in the central account.
 pub const ASSUME_ROLE_PARAMETER: &str = "AutomationAssumeRole";
+
+/// The role in the target accounts, where a location names none.
+pub const DEFAULT_EXECUTION_ROLE: &str = "AWS-SystemsManager-AutomationExecutionRole";
+
+/// The key of a target that lists what the runbook's parameter takes, such as node ids.
+pub const PARAMETER_VALUES: &str = "ParameterValues";
 
 /// One `StartAutomationExecution`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -123,6 +129,11 @@ pub struct Alarm {
 }
 
 impl TargetLocation {
+    /// The name of its execution role.
+    pub fn execution_role(&self) -> &str {
+        self.execution_role_name.as_deref().unwrap_or(DEFAULT_EXECUTION_ROLE)
+    }
+
     /// How many accounts times Regions, where no organizational unit hides it.
     pub fn pair_count(&self) -> Option<usize> {
         let has_unit = self.accounts.iter().any(|account| is_unit(account));

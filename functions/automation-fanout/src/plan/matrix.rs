@@ -6,8 +6,8 @@ use hub::{AccountId, Region};
 use serde_json::Value;
 
 use super::cause::{Cause, cause};
-use crate::execution::{Execution, Status, Step};
-use crate::request::is_unit;
+use super::execution::{Execution, Status, Step};
+use super::request::{DEFAULT_EXECUTION_ROLE, TargetLocation, is_unit};
 
 /// One account and Region of an execution, or one step that names none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,17 +27,24 @@ pub struct Cell<'a> {
 /// All accounts and Regions: those with a step, and with `all_steps_read` also those that the request names
 /// and that have none yet.
 pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
-    let mut cells: Vec<Cell<'_>> = execution
-        .steps
-        .iter()
-        .map(|step| Cell {
-            pair: pair(step),
-            status: step.status.clone(),
-            cause: cause(step),
-            step: Some(step),
-            location: None,
-        })
-        .collect();
+    let has_ended = execution.status.is_terminal();
+    let role = execution.request.target_locations.first().map(TargetLocation::execution_role);
+    let role_of = |step: &Step| match &step.target_location {
+        Some(location) if location.execution_role_name.is_some() => location.execution_role().to_owned(),
+        _ => role.unwrap_or(DEFAULT_EXECUTION_ROLE).to_owned(),
+    };
+    let cell = |step| Cell {
+        pair: pair(step),
+        status: match &step.status {
+            // It waits for ever: the execution is over.
+            status if has_ended && status.is_pending() => Status::from(Status::NOT_STARTED),
+            status => status.clone(),
+        },
+        cause: cause(step, &role_of(step)),
+        step: Some(step),
+        location: None,
+    };
+    let mut cells: Vec<Cell<'_>> = execution.steps.iter().map(cell).collect();
     if all_steps_read {
         let without_step = without_step(execution, &cells);
         cells.extend(without_step);
@@ -77,7 +84,7 @@ fn without_step<'a>(execution: &Execution, cells: &[Cell<'_>]) -> Vec<Cell<'a>> 
 }
 
 /// The id of the child that a step started.
-pub(super) fn child_execution_id(step: &Step) -> Option<&str> {
+pub fn child_execution_id(step: &Step) -> Option<&str> {
     let is_id_key = |key: &str| key == "ExecutionId" || key == "AutomationExecutionId" || key.ends_with(".ExecutionId");
     let from_outputs = step.outputs.iter().find(|(key, _)| is_id_key(key)).and_then(|(_, values)| values.first());
     let from_inputs = || step.inputs.iter().find(|(key, _)| is_id_key(key)).map(|(_, value)| value);
@@ -131,7 +138,7 @@ fn from_text(text: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{StartRequest, TargetLocation};
+    use crate::plan::request::StartRequest;
 
     fn location(accounts: &[&str], regions: &[&str]) -> TargetLocation {
         let strings = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
@@ -194,6 +201,15 @@ mod tests {
             None => cell.step.map(|step| step.name.clone()).unwrap_or_default(),
         };
         cells.iter().map(|cell| format!("{} {}", place(cell), cell.status)).collect()
+    }
+
+    #[test]
+    fn what_still_waits_when_the_run_is_over_was_never_started() {
+        let mut execution = execution("Failed");
+        execution.steps.push(Step { status: "Pending".into(), ..named("444444444444_us-east-1") });
+        assert!(statuses(&matrix(&execution, true)).contains(&"444444444444 us-east-1 NotStarted".to_owned()));
+        execution.status = "InProgress".into();
+        assert!(statuses(&matrix(&execution, true)).contains(&"444444444444 us-east-1 Pending".to_owned()));
     }
 
     #[test]

@@ -7,7 +7,8 @@
 
 use serde::Serialize;
 
-use crate::execution::Step;
+use super::execution::{Execution, Step};
+use super::request::DEFAULT_EXECUTION_ROLE;
 
 /// A class of causes: who has to do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -20,6 +21,10 @@ pub enum Cause {
     AccessDenied,
     /// The runbook, its version or its parameters do not fit.
     Runbook,
+    /// The Region is not enabled in the account.
+    RegionDisabled,
+    /// The accounts of an organizational unit could not be listed.
+    OrganizationalUnit,
     /// There were too many calls or executions.
     Throttled,
     /// Nothing fits the target.
@@ -39,6 +44,8 @@ impl Cause {
             Self::ExecutionRole => "execution-role",
             Self::AccessDenied => "access-denied",
             Self::Runbook => "runbook",
+            Self::RegionDisabled => "region-disabled",
+            Self::OrganizationalUnit => "organizational-unit",
             Self::Throttled => "throttled",
             Self::NoTargets => "no-targets",
             Self::TargetFailed => "target-failed",
@@ -50,7 +57,9 @@ impl Cause {
 
 /// Fragments of messages in lower case. The first line that fits decides: a denied `sts:AssumeRole` is a
 /// matter of the role, and a denied call may be spelled with the role's name in it.
-const BY_TEXT: [(Cause, &[&str]); 6] = [
+const BY_TEXT: [(Cause, &[&str]); 8] = [
+    // EC2 has this beside the `AuthFailure` of a Region that is off.
+    (Cause::AccessDenied, &["authfailure.servicelinkedrole"]),
     (
         Cause::ExecutionRole,
         &[
@@ -66,6 +75,21 @@ const BY_TEXT: [(Cause, &[&str]); 6] = [
             "assumerole operation",
             "supplied assume role",
             "assume role arn",
+        ],
+    ),
+    // A Region that an account has not enabled knows no credentials of it.
+    (
+        Cause::RegionDisabled,
+        &[
+            "authfailure",
+            "unrecognizedclient",
+            "optinrequired",
+            "invalidclienttokenid",
+            "security token included in the request is invalid",
+            "not able to validate the provided access credentials",
+            "region is disabled",
+            "region is not enabled",
+            "not opted in",
         ],
     ),
     (
@@ -101,7 +125,10 @@ const BY_TEXT: [(Cause, &[&str]); 6] = [
             "zero targets",
             "no resources",
             "no instances",
-            "no matching",
+            "no matching target",
+            "no matching instance",
+            "no matching resource",
+            "no matching node",
             "empty target",
             "did not resolve to any",
             "group not found",
@@ -121,14 +148,30 @@ const BY_TEXT: [(Cause, &[&str]); 6] = [
             "document version",
             "not defined in the document",
             "runbook does not exist",
+            "not found in [",
+            "allowed value",
+            "allowedvalue",
+            "allowed pattern",
+            "allowedpattern",
+            "invalid parameter",
         ],
     ),
     (Cause::TimedOut, &["timed out", "timeout"]),
 ];
 
-/// How a run that ended well says that it had nothing to do. An output may say anything else beside it, so
-/// that these are whole phrases.
-const NOTHING_FOUND: [&str; 10] = [
+/// What an execution says that came to no location at all, because it could not find out which accounts there are.
+const UNIT_NOT_LISTED: [&str; 6] = [
+    "listaccountsforparent",
+    "organizations:",
+    "organizational unit",
+    "parentnotfound",
+    "awsorganizationsnotinuse",
+    "accounts of ",
+];
+
+/// How a run that ended well says that it had nothing to do. An output may say anything else beside it, such as
+/// that a package was not found, so that these are whole phrases about what a run works on.
+const NOTHING_FOUND: [&str; 15] = [
     "no targets found",
     "no targets were",
     "no targets resolved",
@@ -137,12 +180,18 @@ const NOTHING_FOUND: [&str; 10] = [
     "no resources match",
     "no instances found",
     "no instances match",
-    "no matching",
+    "no matching target",
+    "no matching resource",
+    "no matching instance",
+    "no matching node",
+    "no nodes found",
+    "no nodes match",
     "zero targets",
 ];
 
-/// Why a step did not come to a good end; nothing where it may still, or did.
-pub(super) fn cause(step: &Step) -> Option<Cause> {
+/// Why a step did not come to a good end; nothing where it may still, or did. `role` is the name of the execution role
+/// that its location has.
+pub(super) fn cause(step: &Step, role: &str) -> Option<Cause> {
     let status = &step.status;
     if status.is_success() {
         // The child found nothing to do: it says so in its output or in a warning, and ends well.
@@ -158,18 +207,45 @@ pub(super) fn cause(step: &Step) -> Option<Cause> {
         return Some(Cause::TimedOut);
     }
     Some(
-        by_text(step.failure_message.as_deref().unwrap_or_default())
+        by_text(step.failure_message.as_deref().unwrap_or_default(), role)
             .or_else(|| by_kind(step))
             .unwrap_or(Cause::TargetFailed),
     )
 }
 
-fn by_text(message: &str) -> Option<Cause> {
+/// Why an execution ended in failure that came to no location, by its own message.
+pub fn cause_of_execution(execution: &Execution) -> Option<Cause> {
+    if !execution.status.is_failure() {
+        return None;
+    }
+    if execution.status.is_cancelled() {
+        return Some(Cause::Cancelled);
+    }
+    let message = execution.failure_message.as_deref()?.to_lowercase();
+    if UNIT_NOT_LISTED.iter().any(|fragment| message.contains(fragment)) {
+        return Some(Cause::OrganizationalUnit);
+    }
+    by_text(&message, DEFAULT_EXECUTION_ROLE)
+}
+
+fn by_text(message: &str, role: &str) -> Option<Cause> {
     let message = message.to_lowercase();
-    BY_TEXT
-        .iter()
-        .find(|(_, fragments)| fragments.iter().any(|fragment| message.contains(fragment)))
-        .map(|(cause, _)| *cause)
+    let fits = |fragments: &[&str]| fragments.iter().any(|fragment| message.contains(fragment));
+    let cause = BY_TEXT.iter().find(|(_, fragments)| fits(fragments)).map(|(cause, _)| *cause)?;
+    // A runbook may assume roles of its own: whose is denied says whether it is the execution role's matter.
+    match (cause, assumed_role(&message)) {
+        (Cause::ExecutionRole, Some(denied)) if denied != role.to_lowercase() => Some(Cause::AccessDenied),
+        (cause, _) => Some(cause),
+    }
+}
+
+/// The name of the role that nobody was allowed to assume, from a message in lower case.
+fn assumed_role(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("sts:assumerole")?;
+    let (_, arn) = rest.split_once("on resource: ")?;
+    let arn = arn.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ')' | ',')).next()?;
+    let (_, name) = arn.split_once(":role/")?;
+    name.rsplit('/').next().map(|name| name.trim_end_matches('.'))
 }
 
 fn by_kind(step: &Step) -> Option<Cause> {
@@ -216,6 +292,21 @@ mod tests {
                  sts:AssumeRole on resource: arn:aws:iam::222222222222:role/Execution",
                 Cause::ExecutionRole,
             ),
+            (
+                "An error occurred (AccessDenied) when calling the AssumeRole operation: User: \
+                 arn:aws:sts::222222222222:assumed-role/Execution/x is not authorized to perform: sts:AssumeRole on \
+                 resource: arn:aws:iam::222222222222:role/service/Backup",
+                Cause::AccessDenied,
+            ),
+            (
+                "AWS was not able to validate the provided access credentials (Service: AmazonEC2; Status Code: 401; \
+                 Error Code: AuthFailure)",
+                Cause::RegionDisabled,
+            ),
+            ("UnrecognizedClientException: The security token included in the request is invalid", Cause::RegionDisabled),
+            ("AuthFailure.ServiceLinkedRoleCreationNotPermitted: no permission", Cause::AccessDenied),
+            ("Parameter \"Action\" has value \"install\" not found in [Install, Uninstall].", Cause::Runbook),
+            ("No matching package found", Cause::TargetFailed),
             ("The format of the supplied assume role ARN isn't valid.", Cause::ExecutionRole),
             (
                 "User: arn:aws:sts::222222222222:assumed-role/AWS-SystemsManager-AutomationExecutionRole/x is not \
@@ -243,7 +334,7 @@ mod tests {
             ),
             ("", Cause::TargetFailed),
         ] {
-            assert_eq!(cause(&failed(message)), Some(expected), "{message}");
+            assert_eq!(cause(&failed(message), "Execution"), Some(expected), "{message}");
         }
     }
 
@@ -268,7 +359,7 @@ mod tests {
                 failure_stage: stage.map(str::to_owned),
                 ..Step::default()
             };
-            assert_eq!(cause(&step), expected, "{status} {failure_type:?} {stage:?}");
+            assert_eq!(cause(&step, "Execution"), expected, "{status} {failure_type:?} {stage:?}");
         }
     }
 
@@ -279,19 +370,48 @@ mod tests {
             warning_message: Some("No targets were found in this location".to_owned()),
             ..Step::default()
         };
-        assert_eq!(cause(&step), Some(Cause::NoTargets));
+        assert_eq!(cause(&step, "Execution"), Some(Cause::NoTargets));
         let step = Step {
             status: "Success".into(),
             outputs: [("Output".to_owned(), vec!["No instances matched".to_owned()])].into(),
             ..Step::default()
         };
-        assert_eq!(cause(&step), Some(Cause::NoTargets));
+        assert_eq!(cause(&step, "Execution"), Some(Cause::NoTargets));
         let step = Step {
             status: "Success".into(),
             outputs: [("Output".to_owned(), vec!["10 targets, no target failed".to_owned()])].into(),
             ..Step::default()
         };
-        assert_eq!(cause(&step), None);
+        assert_eq!(cause(&step, "Execution"), None);
+        let step = Step {
+            status: "Success".into(),
+            outputs: [("Output".to_owned(), vec!["No matching package found".to_owned()])].into(),
+            ..Step::default()
+        };
+        assert_eq!(cause(&step, "Execution"), None, "nothing to do is fine");
+    }
+
+    #[test]
+    fn an_execution_that_came_nowhere_tells_it_itself() {
+        let execution = |status: &str, message: &str| Execution {
+            status: status.into(),
+            failure_message: Some(message.to_owned()),
+            ..Execution::default()
+        };
+        for (status, message, expected) in [
+            ("Failed", "The accounts of ou-ab12-cdefghij can't be listed.", Some(Cause::OrganizationalUnit)),
+            (
+                "Failed",
+                "User: x is not authorized to perform: organizations:ListAccountsForParent on resource: *",
+                Some(Cause::OrganizationalUnit),
+            ),
+            ("Failed", "The defined assume role is unable to be assumed.", Some(Cause::ExecutionRole)),
+            ("Failed", "something else", None),
+            ("Cancelled", "", Some(Cause::Cancelled)),
+            ("Success", "", None),
+        ] {
+            assert_eq!(cause_of_execution(&execution(status, message)), expected, "{status} {message}");
+        }
     }
 
     #[test]

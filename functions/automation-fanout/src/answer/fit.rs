@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::answer::{ExecutionStatus, LocationStatus};
+use super::{ExecutionStatus, LocationStatus};
 
 /// Leaves out locations until the rest takes at most `bytes_max` as JSON: first those that went well, then
 /// those that have not begun, then those under way. The counts stay whole.
@@ -58,6 +58,7 @@ mod tests {
             step: None,
             status: status.into(),
             child_execution_id: None,
+            progress: None,
             cause: None,
             message: None,
         }

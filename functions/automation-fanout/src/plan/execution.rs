@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use hub::Timestamp;
 use serde::Serialize;
 
-use crate::request::{StartRequest, TargetLocation};
+use super::request::{StartRequest, TargetLocation};
 
 /// A run in the central account, which starts one child in each account and Region.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +25,55 @@ pub struct Execution {
     pub steps: Vec<Step>,
     /// Whether there are more steps to be read.
     pub steps_truncated: bool,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The ARN of whoever started it.
+    pub executed_by: Option<String>,
+    /// The alarms that went off.
+    pub triggered_alarms: Vec<String>,
+    /// How far its steps are.
+    pub progress: Option<Progress>,
+    /// The resources that its targets stand for, in a run without locations.
+    pub resolved_targets: Vec<String>,
+}
+
+/// How far the steps of an execution are, by the service's own count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Progress {
+    /// All of them.
+    pub total: i32,
+    /// Those that succeeded.
+    pub success: i32,
+    /// Those that failed.
+    pub failed: i32,
+    /// Those that were cancelled.
+    pub cancelled: i32,
+    /// Those that took too long.
+    pub timed_out: i32,
+}
+
+/// An execution as a list of executions tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// The runbook.
+    pub document_name: String,
+    /// Its version.
+    pub document_version: Option<String>,
+    /// Where it stands.
+    pub status: Status,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The ARN of whoever started it.
+    pub executed_by: Option<String>,
+    /// Why it failed.
+    pub failure_message: Option<String>,
 }
 
 /// A step of an execution. With target locations, each step stands for one account and Region.
@@ -31,6 +81,8 @@ pub struct Execution {
 pub struct Step {
     /// Its name.
     pub name: String,
+    /// What it does, such as `aws:approve`.
+    pub action: String,
     /// Where it stands.
     pub status: Status,
     /// What it was given.
@@ -86,6 +138,11 @@ impl Status {
     /// True where somebody stopped it.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.as_str(), "Cancelled" | "Canceled")
+    }
+
+    /// True where it goes on only once somebody says so.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.as_str(), "Waiting" | "PendingApproval" | "PendingChangeCalendarOverride")
     }
 
     /// True where nothing has begun yet.
