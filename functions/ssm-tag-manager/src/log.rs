@@ -51,7 +51,12 @@ fn is_news(node: &NodeAnswer) -> bool {
 fn is_trouble(node: &NodeAnswer) -> bool {
     matches!(
         node.outcome,
-        Outcome::Rejected { .. } | Outcome::Failed { .. } | Outcome::Deferred | Outcome::Unlinked | Outcome::Superseded | Outcome::Adopted
+        Outcome::Rejected { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Deferred
+            | Outcome::Unlinked
+            | Outcome::Superseded
+            | Outcome::Adopted
     )
 }
 
@@ -104,23 +109,10 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
         Outcome::Deferred => {
             tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node deferred");
         }
-        Outcome::Superseded => tracing::warn!(
-            agency,
-            region,
-            instance_id,
-            ec2_instance_id,
-            outcome,
-            tags_removed,
-            "node superseded"
-        ),
-        Outcome::Unlinked => tracing::warn!(
-            agency,
-            region,
-            instance_id,
-            ec2_instance_id,
-            outcome,
-            "node unlinked"
-        ),
+        Outcome::Superseded => {
+            tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node superseded")
+        }
+        Outcome::Unlinked => tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, "node unlinked"),
         Outcome::WouldUpdate | Outcome::Unchanged => {}
     }
 }
