@@ -24,7 +24,11 @@ async fn a_run_costs_what_was_promised() {
     let (answer, cost, leases, pages) = sweep().await;
     assert_eq!(answer["counts"]["updated"], 120, "{answer}");
     let looked_for = 120 / 20;
-    assert_eq!(cost, [2 + looked_for, 120, 120, 0], "the first run: one read and one write a node, and who had them before");
+    assert_eq!(
+        cost,
+        [2 + looked_for, 120, 120, 0],
+        "the first run: one read and one write a node, and who had them before"
+    );
     assert_eq!(pages, 1);
     // Each node is noted once; the rest is for the lease and the slot, for each five seconds of writing.
     assert!((122..150).contains(&leases[0]) && leases[1] >= 1, "{leases:?}");
