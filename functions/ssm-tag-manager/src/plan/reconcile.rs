@@ -8,7 +8,7 @@ use hub::{
 };
 
 use super::desired::{Desired, DesiredTag};
-use super::intent::NodeIntent;
+use super::intent::{Change, NodeIntent};
 use super::last_applied::{LastApplied, Record, Salt};
 use super::policy::Policy;
 use super::termination_marker::TerminationMarker;
@@ -84,7 +84,14 @@ impl Plan {
 
     /// What a crash half-way through may leave behind, on a node that carries these tags.
     pub fn intent(&self, live: &Tags) -> NodeIntent {
-        NodeIntent::new(&self.set, &self.remove, live)
+        let none = BTreeSet::new();
+        NodeIntent::new(&Change {
+            live,
+            set: &self.set,
+            remove: &self.remove,
+            memory: self.stamp.get(APPLIED_TAG_KEY).map(String::as_str),
+            owned_before: self.memory.as_ref().map_or(&none, |memory| &memory.owned_before),
+        })
     }
 
     /// The plan without tags that Systems Manager refused: they are dropped, and remembered so that they are not sent
@@ -154,10 +161,8 @@ pub fn settled_memory(live: &Tags, unsettled: &NodeIntent, now: Timestamp, salt:
         refused: BTreeSet::new(),
         is_superseded: applied.as_ref().is_some_and(|applied| applied.is_superseded),
     };
-    let says_all = applied.as_ref().map_or(record.owned.is_empty(), |applied| {
-        owned.keys().all(|key| applied.owns(key, live))
-            && live.keys().all(|key| !applied.owns(key, live) || owned.has(key))
-    });
+    // A key that is gone from the node is forgotten, too: somebody else may set it before the next report.
+    let says_all = applied.as_ref().map_or(record.owned.is_empty(), |applied| applied.says_owned(&record));
     // Not later than what was applied, so that no report is taken for an old one.
     let observed_at = applied.map_or(Timestamp::from_unix_seconds(0), |applied| applied.observed_at).min(now);
     (!says_all).then(|| {
@@ -176,9 +181,9 @@ struct Owned<'a> {
 impl Owned<'_> {
     /// True for a tag on the node that the hub set. Reserved keys are not asked for.
     fn has(&self, key: &str) -> bool {
-        let Some(value) = self.live.get(key) else { return false };
-        let unsettled = self.unsettled.and_then(|intent| intent.ownership(key, value));
-        unsettled.unwrap_or_else(|| self.applied.is_some_and(|applied| applied.owns(key, self.live)))
+        let unsettled = self.unsettled.and_then(|intent| intent.ownership(key, self.live));
+        self.live.contains_key(key)
+            && unsettled.unwrap_or_else(|| self.applied.is_some_and(|applied| applied.owns(key, self.live)))
     }
 
     fn keys(&self) -> impl Iterator<Item = &str> {

@@ -213,7 +213,11 @@ fn the_mark_makes_room_and_goes_even_where_there_is_none() {
     live.extend((0..46).map(|n| (format!("ops-{n}"), "x".to_owned())));
     live.insert("tag-hub:terminated".to_owned(), T.to_string());
     let mut plan = planned("{}", &[("a", "1"), ("b", "2")], &live);
-    assert_eq!((plan.set.len(), plan.remove.len(), plan.dropped.len()), (1, 1, 1), "46, the agency, the source, the memory");
+    assert_eq!(
+        (plan.set.len(), plan.remove.len(), plan.dropped.len()),
+        (1, 1, 1),
+        "46, the agency, the source, the memory"
+    );
     live.insert("one-more".to_owned(), "x".to_owned());
     assert_eq!(live.len(), MAX_TAGS_PER_NODE);
     plan = planned("{}", &[("a", "1")], &live);
