@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod account;
+mod lifecycle;
 mod order;
 mod retirement;
+mod writing;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -212,7 +214,10 @@ async fn nodes_that_the_bulk_read_does_not_name_are_read_by_themselves() {
     event["instances"][0]["instanceId"] = json!(untagged);
     event["instances"][1]["instanceId"] = json!(unknown);
     let answer = serde_json::to_value(send(&account, &event).await.unwrap()).unwrap();
-    assert_eq!((&answer["nodes"][0]["reason"], &answer["nodes"][1]["reason"]), (&json!("not-owned"), &json!("unknown-node")));
+    assert_eq!(
+        (&answer["nodes"][0]["reason"], &answer["nodes"][1]["reason"]),
+        (&json!("not-owned"), &json!("unknown-node"))
+    );
     assert_eq!(account.calls(), [Call::ReadMany(2), Call::Read(untagged.into()), Call::Read(unknown.into())]);
 }
 

@@ -70,6 +70,15 @@ async fn the_node_of_a_terminated_instance_is_marked_once() {
 }
 
 #[tokio::test]
+async fn an_agency_cannot_make_a_mark_look_older_than_it_is() {
+    let account = fleet();
+    let mut event = gone(&["i-0abcdef0123456789"]);
+    event["observedAt"] = json!("2020-01-01T00:00:00Z");
+    counts(&mode("on"), &account, &event).await;
+    assert_eq!(account.tags(NODE)[MARK], ARRIVED.to_string());
+}
+
+#[tokio::test]
 async fn instances_without_a_node_cost_one_read_for_twenty() {
     let account = fleet();
     let ids: Vec<String> = (0..45).map(|n| format!("i-{n:017x}")).collect();

@@ -1,5 +1,6 @@
 //! Retirement over an account in memory: what is marked, what is deregistered, and what each costs.
 
+mod fair;
 mod marks;
 mod run;
 

@@ -9,6 +9,7 @@ use super::*;
 const RETIRE: &str = r#"{"action": "retire"}"#;
 /// Two days after the sample reports.
 const HOURS: u64 = 48;
+const HOURS_MARKED_LATELY: i64 = 47;
 
 async fn run(config: &Config, account: &Account, event: &Value) -> Result<RetireAnswer, ManagerError> {
     match respond(config, account, &later(HOURS), &event.to_string()).await.into_result()? {
@@ -73,7 +74,7 @@ async fn the_dead_go_and_the_living_stay() {
         .with_node("mi-0fedcba987654321f", &[("tag-hub:agency", "333333333333"), ("Env", "PROD")])
         .with_information("mi-0fedcba987654321f", lost(0));
     // Marked a moment ago; online again; registered anew a moment ago; without a source; no node any more.
-    account = with_dead_node(account, 1, HOURS - 1);
+    account = with_dead_node(account, 1, HOURS_MARKED_LATELY);
     account = with_dead_node(account, 2, 0);
     let online = Information { is_connection_lost: false, ..lost(0) };
     account = account.with_information(&id(2), online);
@@ -140,7 +141,10 @@ async fn from_the_end_of_an_instance_to_the_end_of_its_node() {
     let account = account().with_information(NODE, lost(0));
     let config = mode("on");
     let agency = invocation(AGENCY_ARN);
-    respond(&config, &account, &agency, &super::super::one(NODE, &[("Env", "PROD")]).to_string()).await.into_result().unwrap();
+    respond(&config, &account, &agency, &super::super::one(NODE, &[("Env", "PROD")]).to_string())
+        .await
+        .into_result()
+        .unwrap();
     respond(&config, &account, &agency, &gone(&["i-0abcdef0123456789"]).to_string()).await.into_result().unwrap();
     let early = respond(&config, &account, &later(24), RETIRE).await.into_result().unwrap();
     let Response::Retire(early) = early else { panic!("{early:?}") };
@@ -158,8 +162,7 @@ async fn an_agency_cannot_retire_anything() {
     for qualifier in ["agency-222222222222", "live", "7"] {
         let mut invocation = later(HOURS);
         invocation.arn = format!("{OWN_ARN}:{qualifier}").parse().unwrap();
-        let error =
-            respond(&mode("on"), &account, &invocation, RETIRE).await.into_result().unwrap_err();
+        let error = respond(&mode("on"), &account, &invocation, RETIRE).await.into_result().unwrap_err();
         assert!(error.to_string().contains("which the central account alone may invoke"), "{error}");
         assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "Unauthenticated");
     }
