@@ -87,6 +87,19 @@ test: build programs ## Run all tests, on the local AWS where they need one
 	fi
 	cargo test --locked --workspace --doc
 
+# First a sweep and changes at once on the deployed templates, many rounds of it; then the simulation in memory. Each prints
+# what it tried, and the seed with which to see a failure again.
+SOAK_ROUNDS ?= 100
+SOAK_MINUTES ?= 60
+SOAK_SEEDS ?= 1000000
+export SIMULATION_SEEDS ?= 10000
+
+.PHONY: soak
+soak: build programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=100 SOAK_MINUTES=60)
+	@TAG_HUB_SEEDS=$(SOAK_ROUNDS) cargo test --locked --workspace --test end_to_end --quiet -- \
+		--nocapture contention::
+	@"$(TARGET_DIR)/debug/soak" --seeds $(SOAK_SEEDS) --minutes $(SOAK_MINUTES)
+
 .PHONY: demo
 demo: build programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it running)
 	@"$(TARGET_DIR)/debug/demo" $(if $(KEEP),--keep)

@@ -8,6 +8,7 @@
 pub mod document;
 mod emulator;
 mod instances;
+mod leases;
 mod onboarding;
 mod paths;
 mod session;
@@ -16,6 +17,7 @@ mod world;
 
 pub use emulator::{Emulated, Emulator};
 pub use instances::Enrolled;
+pub use leases::LEASE_TABLE;
 pub use onboarding::{INSTANCE_PROFILE, Onboarded, register_instance};
 pub use paths::Paths;
 pub use session::{Failure, Session};

@@ -18,7 +18,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use hub::{
-    AccountId, Answer, AwsError, FunctionArn, Instance, ManagedInstanceId, Outcome, Rejection, Report, Timestamp,
+    AccountId, Answer, AwsError, FunctionArn, Instance, ManagedInstanceId, NodeAnswer, Outcome, Rejection, Report,
+    Timestamp,
 };
 
 pub(crate) use clock::Clock;
@@ -29,8 +30,9 @@ use crate::answer::{AnswerBuilder, node_answer};
 use crate::config::{Config, OwnershipCheck};
 use crate::error::ManagerError;
 use crate::log::{LineBudget, log};
-use crate::plan::{Candidate, Decision, NodeIntent, ReportContext, Source, Tags, reconcile, validate};
+use crate::plan::{Candidate, Decision, NodeIntent, ReportContext, Source, Tags, contested, reconcile, validate};
 use crate::ports::{LeaseName, Leases, Nodes};
+use crate::retire::Mode;
 use lambda_kit::{Deadline, Stopped};
 use look::Looked;
 
@@ -167,13 +169,22 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         let validated = validate(&self.report.instances);
         let mut answer = AnswerBuilder::new(self.report);
         answer.add_repeated(validated.repeated_count);
-        for (instance, reason) in &validated.rejected {
-            answer.add(node_answer(instance, Outcome::Rejected { reason: *reason }));
+        for instance in &validated.invalid {
+            answer.add(node_answer(instance, Outcome::Rejected { reason: Rejection::InvalidId }));
+        }
+        let mut candidates = validated.candidates;
+        if self.config.retire.mode == Mode::Off {
+            let conflict = Outcome::Rejected { reason: Rejection::Conflict };
+            let nodes = validated.contested.iter().flat_map(|candidate| candidate.all_have(&conflict));
+            nodes.for_each(|node| answer.add(node));
+        } else {
+            // They show that the node lives, so that it must not be retired.
+            candidates.extend(validated.contested);
         }
         let mut jobs = Vec::new();
-        for looked in self.look(&validated.candidates).await {
+        for looked in self.look(&candidates).await {
             match looked {
-                Looked::Finished(node) => answer.add(node),
+                Looked::Finished(nodes) => nodes.into_iter().for_each(|node| answer.add(node)),
                 Looked::Differs(job) => jobs.push(job),
             }
         }
@@ -182,7 +193,8 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         let work = async |slice: &Slice<'_, P>, candidate: &&Candidate<'_>| self.write(&writer, slice, candidate).await;
         let (written, deferred) = writer.run(jobs, lease_use, work).await;
         written.into_iter().flat_map(|(_, nodes)| nodes).for_each(|node| answer.add(node));
-        deferred.into_iter().for_each(|candidate| answer.add(node_answer(candidate.instance, Outcome::Deferred)));
+        let deferred = deferred.iter().flat_map(|candidate| candidate.all_have(&Outcome::Deferred));
+        deferred.for_each(|node| answer.add(node));
         self.unlinked().await.into_iter().for_each(|node| answer.add(node));
         Answer { agency: self.agency.clone(), ..answer.finish() }
     }
@@ -206,6 +218,9 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         let source = self.source_of(candidate.instance);
         let policy = &self.config.policy;
         let context = self.context(source.as_deref(), &candidate.node, unsettled);
+        if !candidate.rivals.is_empty() {
+            return contested(live, context);
+        }
         reconcile(policy, policy.desired(&candidate.instance.tags), live, context)
     }
 
@@ -272,4 +287,16 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
 fn without_reserved(mut keys: Vec<String>) -> Vec<String> {
     keys.retain(|key| !hub::is_reserved(key));
     keys
+}
+
+impl<'a> Candidate<'a> {
+    /// The instances of the report that name the node.
+    fn instances(&self) -> impl Iterator<Item = &'a Instance> {
+        std::iter::once(self.instance).chain(self.rivals.iter().copied())
+    }
+
+    /// The same outcome for every instance that names the node.
+    fn all_have(&self, outcome: &Outcome) -> Vec<NodeAnswer> {
+        self.instances().map(|instance| node_answer(instance, outcome.clone())).collect()
+    }
 }

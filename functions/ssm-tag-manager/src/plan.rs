@@ -21,7 +21,9 @@ pub use desired::{Desired, DesiredTag};
 pub use intent::{Intent, NodeIntent};
 pub use last_applied::{LastApplied, Salt};
 pub use policy::{Derived, InvalidCharacters, Policy};
-pub use reconcile::{Decision, MAX_TAGS_PER_NODE, Plan, ReportContext, Tags, reconcile, release, settled_memory};
+pub use reconcile::{
+    Decision, MAX_TAGS_PER_NODE, Plan, ReportContext, Tags, contested, reconcile, release, settled_memory,
+};
 pub use source::Source;
 pub use termination_marker::TerminationMarker;
 

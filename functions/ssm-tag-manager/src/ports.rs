@@ -66,6 +66,14 @@ pub trait Leases {
     async fn declare(&self, lease: &Lease<'_>, intent: &Intent) -> Result<(), AwsError>;
     /// Gives a lease back. What remains unsettled is for the next holder to look after.
     async fn release(&self, lease: &Lease<'_>, unsettled: &Intent) -> Result<(), AwsError>;
+    /// Records that a node is about to be linked to a source, and tells which other nodes were of late. Bulk reads may
+    /// not show those yet.
+    async fn arrive(
+        &self,
+        source: &str,
+        node: &ManagedInstanceId,
+        now_ms: i64,
+    ) -> Result<Vec<ManagedInstanceId>, AwsError>;
     /// Takes one of the slots for bulk writers unless somebody holds it: the rates that its last holder found.
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError>;
     /// Gives a slot back with the rates that were found.

@@ -334,6 +334,37 @@ async fn a_slot_comes_with_the_rates_of_its_last_holder() {
     assert_eq!(table.requests(), [given_back]);
 }
 
+#[tokio::test]
+async fn arrivals_of_a_source_are_kept_for_an_hour() {
+    const SOURCE: &str = "222222222222/us-east-1/i-0abcdef0123456789";
+    let (new, old) = ("mi-00000000000000001", "mi-00000000000000002");
+    let put = |nodes: &str, condition: &str| {
+        let expires = NOW / 1000 + 3600;
+        format!("put expires={expires} name=source#{SOURCE} nodes={nodes} if {condition}(name)")
+    };
+    let first = || put(r#"["mi-00000000000000001"]"#, "attribute_not_exists");
+    let both = put(r#"["mi-00000000000000001","mi-00000000000000002"]"#, "attribute_exists");
+    let there = |nodes: &str| Reply::Refused(item(&[("nodes", text(nodes))]));
+    for (replies, others, requests) in [
+        (vec![Reply::Written(Item::new())], vec![], vec![first()]),
+        (vec![there(r#"["mi-00000000000000002"]"#), Reply::Written(Item::new())], vec![old], vec![first(), both]),
+        (vec![there(r#"["mi-00000000000000002","mi-00000000000000001"]"#)], vec![old], vec![first()]),
+        (vec![there(r#"["mi-00000000000000001"]"#)], vec![], vec![first()]),
+        (
+            vec![there("edited"), Reply::Written(Item::new())],
+            vec![],
+            vec![first(), put(r#"["mi-00000000000000001"]"#, "attribute_exists")],
+        ),
+    ] {
+        let table = Table::answering(&replies);
+        let calls = table.calls();
+        let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
+        let found = nodes.arrive(SOURCE, &new.parse().unwrap(), NOW).await.unwrap();
+        assert_eq!(found.iter().map(|node| node.as_str()).collect::<Vec<_>>(), others);
+        assert_eq!(table.requests(), requests);
+    }
+}
+
 async fn counted(replies: &[Reply]) -> (Result<Taken, AwsError>, CallCounts) {
     let table = Table::answering(replies);
     let calls = table.calls();

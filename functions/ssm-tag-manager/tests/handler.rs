@@ -165,8 +165,9 @@ async fn a_new_tag_on_a_new_node_costs_one_write() {
     let account = account();
     send(&account, &one(NODE, &[("Env", "PROD")])).await.unwrap();
     // A new node is looked for under its instance's name: the instance may have had another one before.
+    let arrive = Call::Arrive("222222222222/us-east-1/i-0abcdef0123456789".into());
     let find = Call::Find("tag-hub:source".into(), 1);
-    assert_eq!(account.calls(), written(NODE, &[find, Call::Set(NODE.into())]));
+    assert_eq!(account.calls(), written(NODE, &[arrive, find, Call::Set(NODE.into())]));
 }
 
 #[tokio::test]

@@ -10,11 +10,12 @@ use crate::client::Client;
 use crate::xml::items;
 
 /// Lists of JSON services: what an entry is called here, service, operation, the list and the name in it.
-const JSON: [(&str, &str, &str, &str, &str); 5] = [
+const JSON: [(&str, &str, &str, &str, &str); 6] = [
     ("rule", "events", "ListRules", "Rules", "Name"),
     ("queue", "sqs", "ListQueues", "QueueUrls", ""),
     ("log group", "logs", "DescribeLogGroups", "logGroups", "logGroupName"),
     ("parameter", "ssm", "DescribeParameters", "Parameters", "Name"),
+    ("table", "dynamodb", "ListTables", "TableNames", ""),
     ("activation", "ssm", "DescribeActivations", "ActivationList", "ActivationId"),
 ];
 
@@ -36,7 +37,7 @@ const REST: [(&str, &str, &str, &str, &str); 3] = [
 ];
 
 /// Functions, roles, instance profiles, queues, log groups, rules, schedules, alarms, dashboards, topics,
-/// buckets, parameters, activations, event source mappings and stacks of the client's account and Region, each as
+/// buckets, parameters, tables, activations, event source mappings and stacks of the client's account and Region, each as
 /// `kind name`. The first page of each list.
 pub async fn inventory(client: &Client) -> Result<BTreeSet<String>, AwsError> {
     let mut found = BTreeSet::new();

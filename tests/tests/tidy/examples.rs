@@ -172,6 +172,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         ],
     },
     Examples {
+        parameter: "LeaseTableName",
+        good: &["tag-hub-leases", "Leases_1.test", "abc"],
+        bad: &["", " ", "tag hub", "arn:aws:dynamodb:us-east-1:111111111111:table/x", "leases*", "tag-hub-leases\n", "lé"],
+    },
+    Examples {
         parameter: "ManagerReservedConcurrency",
         good: &["", "0", "1", "50", "1000", "9999"],
         bad: &[" ", "-1", "01", "1.5", "10000", "ten", "5 "],

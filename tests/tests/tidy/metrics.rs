@@ -98,29 +98,35 @@ fn every_saved_query_is_of_a_log_group_that_a_function_has() {
     }
 }
 
-/// A section of docs/operations.md, from its heading to the next one of the same or a higher rank.
-fn handbook(heading: &str) -> String {
-    let text = text("docs/operations.md").unwrap();
+/// A section of a document, from its heading to the next one of the same or a higher rank.
+fn section(document: &str, heading: &str) -> String {
+    let text = text(document).unwrap();
     let section = text.split("\n## ").find(|section| section.starts_with(&format!("{heading}\n")));
-    section.unwrap_or_else(|| panic!("docs/operations.md has no section {heading}")).to_owned()
+    section.unwrap_or_else(|| panic!("{document} has no section {heading}")).to_owned()
 }
 
 #[test]
-fn the_handbook_has_every_metric() {
-    let row = Regex::new(r"(?m)^\| `[a-z-]+` \| (`.*`) \|$").unwrap();
-    let section = handbook("Metrics");
-    let in_row = |found: regex::Captures<'_>| {
-        let names = found[1].split(", ").map(|name| name.trim_matches('`').to_owned());
-        names.collect::<Vec<String>>()
-    };
-    let named: BTreeSet<String> = row.captures_iter(&section).flat_map(in_row).collect();
+fn the_table_of_metrics_has_every_metric_of_every_function() {
+    let row = Regex::new(r"^\| (?:`([a-z-]+)`)? ?\| (`.*?`) \| .+ \|$").unwrap();
+    let mut named: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut function = String::new();
+    for line in section("docs/messages.md", "Metrics").lines() {
+        let Some(found) = row.captures(line) else { continue };
+        function = found.get(1).map_or(function, |name| name.as_str().to_owned());
+        for name in found[2].split(", ") {
+            let is_new = named.insert((function.clone(), name.trim_matches('`').to_owned()));
+            assert!(is_new, "docs/messages.md names {name} of {function} twice");
+        }
+    }
     let written = metrics_written();
-    let unknown: Vec<&String> = named.difference(&written).collect();
-    assert!(unknown.is_empty(), "in docs/operations.md, but no function writes them: {unknown:?}");
+    let unknown: Vec<_> = named.iter().filter(|(_, name)| !written.contains(name)).collect();
+    assert!(unknown.is_empty(), "in docs/messages.md, but no function writes them: {unknown:?}");
     let made = Regex::new(r#"Metric::(?:count|duration)\(\s*"([A-Za-z]+)""#).unwrap();
     for path in files().into_iter().filter(|path| path.starts_with("functions/") && path.contains("/src/metrics")) {
+        let function = path.split('/').nth(1).unwrap().to_owned();
         for found in made.captures_iter(&text(&path).unwrap()) {
-            assert!(named.contains(&found[1]), "{path} writes {}, which docs/operations.md does not name", &found[1]);
+            let is_named = named.contains(&(function.clone(), found[1].to_owned()));
+            assert!(is_named, "{path} writes {}, which docs/messages.md does not name", &found[1]);
         }
     }
 }
@@ -128,7 +134,7 @@ fn the_handbook_has_every_metric() {
 #[test]
 fn the_handbook_has_every_saved_query() {
     let row = Regex::new(r"(?m)^\| ([A-Z][A-Za-z ]+) \| ").unwrap();
-    let section = handbook("Saved queries");
+    let section = section("docs/operations.md", "Saved queries");
     let named: BTreeSet<String> = row.captures_iter(&section).map(|found| found[1].to_owned()).collect();
     let mut saved = BTreeSet::new();
     for template in templates() {

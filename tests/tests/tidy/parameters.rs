@@ -172,6 +172,37 @@ fn the_code_takes_every_allowed_value() {
 }
 
 #[test]
+fn the_code_takes_the_range_of_the_template_and_no_more() {
+    let ranges = [
+        ("BulkWriters", "BULK_WRITERS"),
+        ("RetireGraceHours", "RETIRE_GRACE_HOURS"),
+        ("RetireLimit", "RETIRE_LIMIT"),
+    ];
+    for (name, variable) in ranges {
+        let is_taken = |value: i64| {
+            let lookup = |name: &str| (name == variable).then(|| value.to_string());
+            ssm_tag_manager::Config::from_lookup(lookup).is_ok()
+        };
+        let all = parameters();
+        let (_, _, parameter) = all.iter().find(|(_, other, _)| other == name).unwrap();
+        let (least, most) = (parameter["MinValue"].as_i64().unwrap(), parameter["MaxValue"].as_i64().unwrap());
+        let taken = [least - 1, least, most, most + 1].map(is_taken);
+        assert_eq!(taken, [false, true, true, false], "{name}: {least} to {most}");
+    }
+}
+
+#[test]
+fn the_code_takes_every_name_of_a_table_that_the_template_takes() {
+    for examples in EXAMPLES.iter().filter(|examples| examples.parameter == "LeaseTableName") {
+        let is_taken = |value: &&&str| {
+            let lookup = |name: &str| (name == "LEASE_TABLE").then(|| (**value).to_owned());
+            ssm_tag_manager::Config::from_lookup(lookup).is_ok()
+        };
+        assert_eq!(examples.good.iter().find(|value| !is_taken(value)), None);
+    }
+}
+
+#[test]
 fn the_default_policy_is_one() {
     let all = parameters();
     let (place, _, parameter) = all.iter().find(|(_, name, _)| name == "TagPolicy").unwrap();

@@ -173,6 +173,7 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
         }
     }
     let mut problems = compare(&role, &needed);
+    problems.extend(problems_of_decryption(&role, &needed));
     for (action, kinds) in ON_SEVERAL_TYPES {
         let granting = statements_of(&role, "Policies");
         let granting: Vec<_> = granting.iter().filter(|statement| statement.action() == action).collect();
@@ -182,6 +183,19 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
         }
     }
     problems
+}
+
+/// The services that decrypt in the name of a function: SQS the failure queue, and DynamoDB the tables that it uses.
+fn problems_of_decryption(role: &Resource<'_>, needed: &BTreeSet<(Option<String>, String)>) -> Vec<String> {
+    let uses_tables = needed.iter().any(|(_, action)| action.starts_with("dynamodb:"));
+    let services = BTreeSet::from_iter(["sqs.*"].into_iter().chain(uses_tables.then_some("dynamodb.*")));
+    let statements = statements_of(role, "Policies");
+    let decrypting = statements.iter().filter(|one| one.action() == "kms:Decrypt");
+    let allowed: BTreeSet<&str> = decrypting
+        .map(|one| one.value["Condition"]["StringLike"]["kms:ViaService"].as_str().unwrap_or("any service"))
+        .collect();
+    let is_right = allowed == services;
+    (!is_right).then(|| format!("{}: decrypts through {allowed:?}, needs {services:?}", role.place())).into_iter().collect()
 }
 
 fn problems_of_schedule(schedule: &Resource<'_>) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! Leases in a DynamoDB table.
 //!
+//! Beside the leases, an item `source#<source>` says for an hour which nodes were linked to an EC2 instance.
+//!
 //! One item for each lease: `name`, `holder`, `until` (milliseconds since the Unix epoch), `intent` (JSON), `rates`
 //! (JSON, on slots alone) and `expires` (seconds since the Unix epoch, for the table's time to live). An item counts as
 //! free once its `until` is past, whether DynamoDB has deleted it or not. Time to live only clears up after agencies
@@ -13,7 +15,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
-use hub::AwsError;
+use hub::{AwsError, ManagedInstanceId};
 use lambda_kit::CallCounts;
 use tokio::time::sleep;
 
@@ -33,6 +35,11 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_MS: i64 = 16 * 60 * 1000;
 /// How long after its end DynamoDB may delete an item. It may hold what a writer that died left half-done.
 const KEEP_SECONDS: i64 = 30 * 24 * 3600;
+
+/// How long it is kept which nodes were linked to a source: longer than any bulk read is behind.
+const KEEP_ARRIVAL_SECONDS: i64 = 3600;
+/// How many nodes of one source are kept, the latest ones. Nobody registers an instance more often within the hour.
+const ARRIVALS_MAX: usize = 20;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -195,6 +202,36 @@ impl Leases for ManagedNodes<'_> {
         self.calls.leases.put(item, Condition::is_held_by(lease)).await.and_then(held)
     }
 
+    async fn arrive(
+        &self,
+        source: &str,
+        node: &ManagedInstanceId,
+        now_ms: i64,
+    ) -> Result<Vec<ManagedInstanceId>, AwsError> {
+        let item = |nodes: &[ManagedInstanceId]| {
+            let expires = now_ms / 1000 + KEEP_ARRIVAL_SECONDS;
+            Item::from([
+                ("name".to_owned(), string(&format!("source#{source}"))),
+                ("nodes".to_owned(), json(&nodes)),
+                ("expires".to_owned(), AttributeValue::N(expires.to_string())),
+            ])
+        };
+        let mut nodes = vec![node.clone()];
+        let Put::Refused(there) = self.calls.leases.put(item(&nodes), Condition::is_absent()).await? else {
+            return Ok(Vec::new());
+        };
+        let before = text(&there, "nodes").and_then(|nodes| serde_json::from_str(nodes).ok());
+        let others: Vec<ManagedInstanceId> =
+            before.unwrap_or_else(Vec::new).into_iter().filter(|other| other != node).collect();
+        if text(&there, "nodes").is_none_or(|nodes| !nodes.contains(node.as_str())) {
+            nodes.extend(others.iter().cloned());
+            nodes.truncate(ARRIVALS_MAX);
+            // The lease keeps others away, so nobody changed the item meanwhile.
+            self.calls.leases.put(item(&nodes), Condition::is_present()).await?;
+        }
+        Ok(others)
+    }
+
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {
         let item = item(slot, slot.until_ms, None);
         let before = self.calls.leases.acquire(slot, &item, Condition::is_free(slot)).await?;
@@ -222,6 +259,10 @@ impl Condition {
             expression: "attribute_not_exists(#name) OR #until < :until".to_owned(),
             values: vec![("until", AttributeValue::N(lease.now_ms.to_string()))],
         }
+    }
+
+    fn is_present() -> Self {
+        Self { expression: "attribute_exists(#name)".to_owned(), values: Vec::new() }
     }
 
     fn is_held_by(lease: &Lease<'_>) -> Self {

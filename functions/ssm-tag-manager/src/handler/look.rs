@@ -20,7 +20,7 @@ const NODES_PER_READ: usize = 100;
 #[derive(Debug)]
 pub(super) enum Looked<'c, 'r> {
     /// There is nothing to write.
-    Finished(NodeAnswer),
+    Finished(Vec<NodeAnswer>),
     /// Something has to be written.
     Differs(Job<&'c Candidate<'r>>),
 }
@@ -55,6 +55,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
     }
 
     async fn look_at<'c>(&self, candidate: &'c Candidate<'a>, seen: Result<Option<Tags>, Outcome>) -> Looked<'c, 'a> {
+        let finished = |outcome: &Outcome| Looked::Finished(candidate.all_have(outcome));
         let mut node = node_answer(candidate.instance, Outcome::Unchanged);
         let looked = match seen {
             Ok(seen) => self.before_deadline(self.owned_tags(candidate, seen)).await,
@@ -65,18 +66,12 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
                 let decision = self.decide(candidate, &tags, None);
                 (tags, decision)
             }
-            Ok(None) => {
-                node.outcome = Outcome::Rejected { reason: Rejection::UnknownNode };
-                return Looked::Finished(node);
-            }
-            Err(outcome) => {
-                node.outcome = outcome;
-                return Looked::Finished(node);
-            }
+            Ok(None) => return finished(&Outcome::Rejected { reason: Rejection::UnknownNode }),
+            Err(outcome) => return finished(&outcome),
         };
         match decision {
-            Decision::Rejected(reason) => node.outcome = Outcome::Rejected { reason },
-            Decision::Unmarked(reason) if self.report.dry_run => node.outcome = Outcome::Rejected { reason },
+            Decision::Rejected(reason) => return finished(&Outcome::Rejected { reason }),
+            Decision::Unmarked(reason) if self.report.dry_run => return finished(&Outcome::Rejected { reason }),
             Decision::Unmarked(_) => return Looked::Differs(self.job(candidate, NodeIntent::default(), None)),
             Decision::Planned(plan) if plan.is_empty() => node.dropped = plan.dropped,
             Decision::Planned(plan) if self.report.dry_run => {
@@ -90,7 +85,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
                 return Looked::Differs(self.job(candidate, plan.intent(&tags), arrival));
             }
         }
-        Looked::Finished(node)
+        Looked::Finished(vec![node])
     }
 
     /// A node that the bulk read does not name, or without its owner, is read by itself: it may have been registered

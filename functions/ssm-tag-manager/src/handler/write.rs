@@ -24,7 +24,11 @@ impl<P: Nodes + Leases> Run<'_, P> {
         node.outcome = match self.write_node(writer, slice, candidate, &mut node, &mut superseded).await {
             Ok(outcome) | Err(outcome) => outcome,
         };
-        superseded.push(node);
+        if candidate.rivals.is_empty() {
+            superseded.push(node);
+        } else {
+            superseded.extend(candidate.all_have(&node.outcome));
+        }
         superseded
     }
 
@@ -138,8 +142,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
         source: &str,
         superseded: &mut Vec<NodeAnswer>,
     ) -> Result<(), Outcome> {
-        let nodes = self.before_deadline(slice.nodes_of(source)).await?;
-        for other in nodes.iter().filter(|other| *other != id) {
+        for other in &self.before_deadline(slice.others_of(source, id)).await? {
             let Some(live) = self.before_deadline(self.ports.read(other)).await? else { continue };
             if live.get(SOURCE_TAG_KEY).map(String::as_str) != Some(source) || !self.owns(&live) {
                 continue;

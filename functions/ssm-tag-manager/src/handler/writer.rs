@@ -28,8 +28,12 @@ const SLICE: Duration = Duration::from_secs(5);
 /// DynamoDB has at most 400 KB, and each kilobyte is a write unit.
 const NODES_PER_SLICE: usize = 300;
 const INTENT_BYTES_PER_SLICE: usize = 60_000;
-/// How long to wait between two attempts to take what somebody else holds, and between two slices of our own.
+/// How long to wait between two attempts to take what somebody else holds: longer after some attempts, since whoever
+/// holds it that long may have died.
 const ATTEMPT_GAP_MS: std::ops::Range<u64> = 100..400;
+const LATER_ATTEMPT_GAP_MS: std::ops::Range<u64> = 500..1_500;
+const EARLY_ATTEMPTS: u32 = 30;
+/// How long to wait between two slices of our own.
 const SLICE_GAP_MS: std::ops::Range<u64> = 300..500;
 /// A lease outlives the invocation that holds it by this much, for clocks that differ.
 const CLOCK_MARGIN: Duration = Duration::from_secs(5);
@@ -244,6 +248,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
     async fn wait_for_slot(&self, holder: &str) -> Result<LeaseName, String> {
         let first = self.clock.random_ms(0..u64::from(self.bulk_writers)).as_millis();
         let first = u8::try_from(first).unwrap_or_default();
+        let mut attempt = 0;
         loop {
             for offset in 0..self.bulk_writers {
                 let slot = LeaseName::Bulk((first + offset) % self.bulk_writers + 1);
@@ -253,24 +258,28 @@ impl<P: Nodes + Leases> Writer<'_, P> {
                     return Ok(slot);
                 }
             }
-            self.wait("other agencies held all slots for bulk writers").await?;
+            self.wait(attempt, "other agencies held all slots for bulk writers").await?;
+            attempt += 1;
         }
     }
 
     async fn wait_for_lease(&self, holder: &str, intent: &Intent, has_slot: bool) -> Result<Taken, String> {
         let give_slot_back = Instant::now() + LEASE_PATIENCE_WITH_SLOT;
+        let mut attempt = 0;
         loop {
             let taken = self.deadline.call(self.ports.take(&self.terms(&self.lease, holder), intent)).await;
             let taken = taken.map_err(|stopped| stopped.to_string())?;
             if taken != Taken::Busy || (has_slot && Instant::now() >= give_slot_back) {
                 return Ok(taken);
             }
-            self.wait("another report of the agency held its lease").await?;
+            self.wait(attempt, "another report of the agency held its lease").await?;
+            attempt += 1;
         }
     }
 
-    async fn wait(&self, reason: &str) -> Result<(), String> {
-        sleep(self.clock.random_ms(ATTEMPT_GAP_MS)).await;
+    async fn wait(&self, attempt: u32, reason: &str) -> Result<(), String> {
+        let gap_ms = if attempt < EARLY_ATTEMPTS { ATTEMPT_GAP_MS } else { LATER_ATTEMPT_GAP_MS };
+        sleep(self.clock.random_ms(gap_ms)).await;
         if self.deadline.is_late() { Err(format!("{reason} until the time was up")) } else { Ok(()) }
     }
 
@@ -293,9 +302,21 @@ impl Arrivals {
     }
 }
 
-impl<P: Nodes> Slice<'_, P> {
-    /// The nodes that carry a source by now, possibly some seconds old.
-    pub(crate) async fn nodes_of(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
+impl<P: Nodes + Leases> Slice<'_, P> {
+    /// The other nodes that carry a source, or are about to.
+    pub(crate) async fn others_of(
+        &self,
+        source: &str,
+        node: &ManagedInstanceId,
+    ) -> Result<BTreeSet<ManagedInstanceId>, AwsError> {
+        let mut others = BTreeSet::from_iter(self.ports.arrive(source, node, self.lease.now_ms).await?);
+        others.extend(self.find(source).await?);
+        others.remove(node);
+        Ok(others)
+    }
+
+    /// The nodes that carry a source, possibly some seconds old. Asks for other sources of the slice in the same call.
+    async fn find(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
         let mut arrivals = self.arrivals.lock().await;
         if let Some(nodes) = arrivals.found.get(source) {
             return Ok(nodes.clone());

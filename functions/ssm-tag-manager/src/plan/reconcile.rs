@@ -137,6 +137,15 @@ pub fn reconcile(policy: &Policy, desired: Desired, live: &Tags, context: Report
     Decision::Planned(plan(policy, desired, &owned, context, adopts))
 }
 
+/// Decides about a node that several instances of one report name: it is left as it is, but it lives.
+pub fn contested(live: &Tags, context: ReportContext<'_>) -> Decision {
+    match rejection(live, LastApplied::of(live).as_ref(), context) {
+        Some(Rejection::NotOwned | Rejection::Stale) => Decision::Rejected(Rejection::Conflict),
+        _ if is_alive_again(live, context.observed_at) => Decision::Unmarked(Rejection::Conflict),
+        _ => Decision::Rejected(Rejection::Conflict),
+    }
+}
+
 /// Takes the hub's tags off a node that its instance left for another one.
 pub fn release(live: &Tags, context: ReportContext<'_>) -> Plan {
     let applied = LastApplied::of(live);

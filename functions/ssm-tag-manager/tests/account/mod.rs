@@ -20,6 +20,7 @@ pub(crate) enum Call {
     Deregister(String),
     Take(String),
     Declare,
+    Arrive(String),
     Release(String),
 }
 
@@ -125,6 +126,7 @@ pub(crate) struct Account {
     information: RefCell<BTreeMap<String, Information>>,
     calls: RefCell<Vec<Call>>,
     leases: RefCell<BTreeMap<String, Held>>,
+    arrivals: RefCell<BTreeMap<String, BTreeSet<ManagedInstanceId>>>,
     fault: Option<Fault>,
     latency: Duration,
 }
@@ -237,7 +239,7 @@ impl Account {
 }
 
 fn is_of_table(call: &Call) -> bool {
-    matches!(call, Call::Take(_) | Call::Declare | Call::Release(_))
+    matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Release(_))
 }
 
 impl Nodes for Account {
@@ -334,6 +336,14 @@ impl Leases for Account {
             leases.insert(lease.name.to_string(), Held { intent: unsettled.clone(), ..Held::default() });
         }
         Ok(())
+    }
+
+    async fn arrive(&self, source: &str, node: &ManagedInstanceId, _: i64) -> Result<Vec<ManagedInstanceId>, AwsError> {
+        self.call(Call::Arrive(source.to_owned())).await?;
+        let mut arrivals = self.arrivals.borrow_mut();
+        let nodes = arrivals.entry(source.to_owned()).or_default();
+        nodes.insert(node.clone());
+        Ok(nodes.iter().filter(|other| *other != node).cloned().collect())
     }
 
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {

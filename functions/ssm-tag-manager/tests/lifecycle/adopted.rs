@@ -55,6 +55,7 @@ async fn the_survivor_adopts_a_node_whose_instance_the_same_report_says_is_gone(
         Call::Read(NODE.into()),
         Call::Take(LEASE.into()),
         Call::Read(NODE.into()),
+        Call::Arrive(format!("222222222222/us-east-1/{COPY}")),
         find(1),
         Call::Remove(NODE.into()),
         Call::Set(NODE.into()),

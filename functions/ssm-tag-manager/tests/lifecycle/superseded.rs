@@ -24,6 +24,7 @@ async fn the_old_node_loses_what_the_hub_set() {
         Call::Read(NODE_2.into()),
         Call::Take(LEASE.into()),
         Call::Read(NODE_2.into()),
+        Call::Arrive(SOURCE.into()),
         find(1),
         Call::Read(NODE.into()),
         Call::Declare,
@@ -100,6 +101,16 @@ async fn what_an_old_view_shows_is_looked_at_again() {
     let before = account.tags(NODE);
     assert_eq!(send(&account, &again(&[("Env", "PROD")])).await.unwrap().counts.superseded, 0);
     assert_eq!(account.tags(NODE), before);
+}
+
+#[tokio::test]
+async fn what_no_bulk_read_shows_yet_is_known_from_its_arrival() {
+    let account = account();
+    account.freeze_bulk_reads();
+    send(&account, &one(NODE, &[("Env", "PROD")])).await.unwrap();
+    let answer = send(&account, &again(&[("Env", "PROD")])).await.unwrap();
+    assert_eq!(outcomes(&answer), [(NODE, "superseded"), (NODE_2, "updated")]);
+    assert_eq!(account.tags(NODE).get("Env"), None);
 }
 
 #[tokio::test]

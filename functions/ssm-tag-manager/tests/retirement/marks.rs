@@ -1,6 +1,6 @@
 //! Reports of terminated instances.
 
-use hub::{Answer, TerminatedCounts};
+use hub::{Answer, Outcome, Rejection, TerminatedCounts};
 use ssm_tag_manager::handle;
 
 use super::super::account::{Call, Fault};
@@ -225,6 +225,22 @@ async fn a_mark_that_nobody_can_read_goes_from_a_node_that_lives_and_nothing_els
     let mut after = before;
     after.remove(MARK);
     assert_eq!(account.tags(NODE), after);
+}
+
+#[tokio::test]
+async fn two_instances_that_name_one_node_show_that_it_lives() {
+    let account = fleet();
+    account.change(NODE, |tags| drop(tags.insert(MARK.to_owned(), OBSERVED.to_string())));
+    let mut event = clone_of_the_gone();
+    event["instances"]
+        .as_array_mut()
+        .unwrap()
+        .extend(super::super::one(NODE, &[])["instances"].as_array().cloned().unwrap());
+    let answer = send(&mode("on"), &account, &event).await;
+    assert_eq!((answer.counts.received, answer.counts.rejected), (2, 2));
+    assert!(answer.nodes.iter().all(|node| node.outcome == Outcome::Rejected { reason: Rejection::Conflict }));
+    assert_eq!(account.calls(), written(NODE, &[Call::Remove(NODE.into())]));
+    assert!(!account.tags(NODE).contains_key(MARK));
 }
 
 #[tokio::test]

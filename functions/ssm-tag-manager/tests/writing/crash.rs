@@ -70,6 +70,7 @@ async fn a_node_that_the_next_report_does_not_name_is_settled_first() {
         Call::Read(NODE.into()),
         Call::Set(NODE.into()),
         Call::Read(NODE_2.into()),
+        Call::Arrive("222222222222/us-east-1/i-0abcdef012345678a".into()),
         Call::Find("tag-hub:source".into(), 1),
         Call::Set(NODE_2.into()),
         release(LEASE),

@@ -45,8 +45,9 @@ const LAUNCHES: [Launch; 9] = [
         AGENCY_A,
         HOME_REGION,
         Kind::RedHat,
-        &[("Env", "PROD"), ("Role", "database"), ("env", "lower case is another key")],
-    ),
+        &[("Env", "PROD"), ("Role", "database"), ("env", "looks like Env")],
+    )
+    .carrying(&[("Env", "PROD"), ("Role", "database")], &[("env", "collision")]),
     launch_of(
         "office",
         AGENCY_A,
@@ -67,7 +68,7 @@ const LAUNCHES: [Launch; 9] = [
         AGENCY_A,
         HOME_REGION,
         Kind::AmazonLinux,
-        // Not in the order of their keys, by which the first ten are carried over.
+        // More than the ten that are carried over: Name, Patch Group and Env before all others, and those by key.
         &[
             ("Retention", "7y"),
             ("Name", "gis-worker-7"),
@@ -97,10 +98,10 @@ const LAUNCHES: [Launch; 9] = [
             ("Department", "Geodata"),
             ("Env", "PROD"),
             ("Name", "gis-worker-7"),
-            ("OS", "Linux"),
+            ("Patch Group", "linux-weekly"),
         ],
         &[
-            ("Patch Group", "limit"),
+            ("OS", "limit"),
             ("Project", "limit"),
             ("Retention", "limit"),
             ("aws:autoscaling:groupName", "reserved"),

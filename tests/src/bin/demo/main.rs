@@ -13,6 +13,7 @@ mod registration;
 mod secrecy;
 mod show;
 mod story;
+mod together;
 
 use clap::Parser;
 use fleet::Fleet;

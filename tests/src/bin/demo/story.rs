@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
 
 use crate::fleet::Fleet;
-use crate::{answers, events, expected, registration, secrecy, show};
+use crate::{answers, events, expected, registration, secrecy, show, together};
 
 /// The schedule fires every minute here, and the first time up to a minute after it was made.
 const SCHEDULE_WITHIN: Duration = Duration::from_secs(150);
@@ -29,6 +29,7 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<Fleet> {
     changes(world, &mut fleet).await?;
     steady_state(world, &fleet).await?;
     events::tell(world, &mut fleet).await?;
+    together::tell(world, &mut fleet).await?;
     trespass(world, &fleet).await?;
     secrecy::tell(world, &fleet, &answers).await?;
     Ok(fleet)
