@@ -351,8 +351,11 @@ impl<P: Leases> Slice<'_, P> {
 
     /// To be called before a node is written: makes sure that the table says what is about to change, and not what a
     /// look at an older state of the node made us expect.
-    pub(crate) async fn begin(&self, node: &ManagedInstanceId, intent: NodeIntent) -> Result<(), AwsError> {
+    pub(crate) async fn begin(&self, node: &ManagedInstanceId, mut intent: NodeIntent) -> Result<(), AwsError> {
         let mut declared = self.declared.lock().await;
+        if let Some(begun) = declared.0.get(node).filter(|_| self.begun.borrow().contains(node)) {
+            intent.merge(begun.clone());
+        }
         if declared.0.get(node) != Some(&intent) {
             declared.0.insert(node.clone(), intent);
             let mut all = self.inherited.clone();
@@ -360,6 +363,7 @@ impl<P: Leases> Slice<'_, P> {
             self.ports.declare(&self.lease, &all).await?;
         }
         self.begun.borrow_mut().insert(node.clone());
+        self.settled.borrow_mut().remove(node);
         Ok(())
     }
 
