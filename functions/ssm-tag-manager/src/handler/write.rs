@@ -69,7 +69,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
             return Ok(Outcome::Unchanged);
         }
         self.before_deadline(slice.begin(id, plan.intent(&live))).await?;
-        let applied = self.apply(id, &mut plan, answer).await;
+        let applied = self.carry_out(id, &mut plan, answer).await;
         if matches!(&applied, Err(outcome) if outcome.is_retryable()) {
             // The answer of a call may have been lost: what it did is looked up while somebody knows what it could do.
             // If that fails as well, the intent stays in the table.
@@ -81,7 +81,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
     }
 
     /// Removes and sets. The answer says what was done also if the rest fails.
-    async fn apply(&self, id: &ManagedInstanceId, plan: &mut Plan, answer: &mut NodeAnswer) -> Result<(), Outcome> {
+    async fn carry_out(&self, id: &ManagedInstanceId, plan: &mut Plan, answer: &mut NodeAnswer) -> Result<(), Outcome> {
         if !plan.remove.is_empty() {
             self.before_deadline(self.ports.remove(id, &plan.remove)).await?;
             answer.removed = without_reserved(std::mem::take(&mut plan.remove));

@@ -146,9 +146,9 @@ mod tests {
     }
 
     fn check(intent: &NodeIntent, memory: &str, rows: &[(&str, &str, Option<bool>)]) {
-        for (key, value, expected) in rows {
+        for &(key, value, expected) in rows {
             let live = tags(&[(key, value), ("tag-hub:applied", memory)]);
-            assert_eq!(intent.ownership(key, &live), *expected, "{key}={value} under {memory}");
+            assert_eq!(intent.ownership(key, &live), expected, "{key}={value} under {memory}");
         }
     }
 
