@@ -85,7 +85,8 @@ impl NodeIntent {
     pub fn size_bytes(&self) -> usize {
         const NODE_BYTES: usize = 50;
         let hash_bytes = HASH_BYTES.div_ceil(3) * 4 + 3;
-        NODE_BYTES + hash_bytes * (self.set.len() + 2 * self.doubt.len())
+        let hashes_of_tags: usize = self.doubt.values().map(BTreeSet::len).sum();
+        NODE_BYTES + hash_bytes * (self.set.len() + self.doubt.len() + hashes_of_tags)
     }
 
     /// Adds what another holder meant to do.
@@ -202,5 +203,7 @@ mod tests {
             assert!(!json.contains(secret), "{json}");
         }
         assert_eq!(serde_json::from_str::<Intent>(&json).unwrap().0.len(), 1);
+        let estimate = intent().size_bytes();
+        assert!((json.len()..2 * json.len()).contains(&estimate), "{estimate} bytes for {json}");
     }
 }
