@@ -218,13 +218,13 @@ impl<P: Nodes + Leases> Writer<'_, P> {
     async fn settle_others<T>(&self, slice: &Slice<'_, P>, batch: &[Job<T>]) {
         let ours: BTreeSet<&ManagedInstanceId> = batch.iter().map(|job| &job.node).collect();
         let others = slice.inherited.0.iter().filter(|(node, _)| !ours.contains(node));
-        stream::iter(others)
-            .for_each_concurrent(NODE_CONCURRENCY, async |(node, intent)| {
-                if let Err(stopped) = self.settle(slice, node, intent).await {
-                    tracing::warn!(instance_id = node.as_str(), code = stopped.code(), "half-done node not settled");
-                }
-            })
-            .await;
+        let results = stream::iter(others).map(async |(node, intent)| self.settle(slice, node, intent).await);
+        let results: Vec<Result<(), Stopped>> = results.buffer_unordered(NODE_CONCURRENCY).collect().await;
+        let mut failures = results.iter().filter_map(|result| result.as_ref().err());
+        if let Some(first) = failures.next() {
+            let nodes = 1 + failures.count();
+            tracing::warn!(lease = %self.lease, nodes, code = first.code(), "half-done nodes not settled");
+        }
     }
 
     /// Makes a node's memory say what an earlier holder may have changed.
@@ -342,16 +342,28 @@ impl<P: Leases> Slice<'_, P> {
         if self.settled.borrow().contains(node) { None } else { self.inherited.0.get(node) }
     }
 
-    /// To be called before a node is written: makes sure that the table says what is about to change.
-    pub(crate) async fn begin(&self, node: &ManagedInstanceId, intent: NodeIntent) -> Result<(), AwsError> {
+    /// What was about to change on a node, by us and by those before us.
+    pub(crate) async fn intent_of(&self, node: &ManagedInstanceId) -> NodeIntent {
+        let mut intent = self.unsettled_of(node).cloned().unwrap_or_default();
+        intent.merge(self.declared.lock().await.0.get(node).cloned().unwrap_or_default());
+        intent
+    }
+
+    /// To be called before a node is written: makes sure that the table says what is about to change, and not what a
+    /// look at an older state of the node made us expect.
+    pub(crate) async fn begin(&self, node: &ManagedInstanceId, mut intent: NodeIntent) -> Result<(), AwsError> {
         let mut declared = self.declared.lock().await;
-        if !declared.0.get(node).is_some_and(|declared| declared.covers(&intent)) {
-            declared.0.entry(node.clone()).or_default().merge(intent);
+        if let Some(begun) = declared.0.get(node).filter(|_| self.begun.borrow().contains(node)) {
+            intent.merge(begun.clone());
+        }
+        if declared.0.get(node) != Some(&intent) {
+            declared.0.insert(node.clone(), intent);
             let mut all = self.inherited.clone();
             all.merge(declared.clone());
             self.ports.declare(&self.lease, &all).await?;
         }
         self.begun.borrow_mut().insert(node.clone());
+        self.settled.borrow_mut().remove(node);
         Ok(())
     }
 
