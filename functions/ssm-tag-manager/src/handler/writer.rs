@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::{AwsError, ManagedInstanceId, SOURCE_TAG_KEY, Timestamp};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
 use crate::plan::{Intent, NodeIntent, settled_memory};
@@ -39,7 +39,7 @@ const SLICE_GAP_MS: std::ops::Range<u64> = 300..500;
 const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long a bulk writer keeps its slot while somebody else holds its agency's lease.
 const LEASE_PATIENCE_WITH_SLOT: Duration = Duration::from_secs(1);
-/// Giving back must not take the time that the answer needs.
+/// Giving back gets this much time, also of that which the answer needs.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A node to write, and what is meant to change on it.
@@ -176,7 +176,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         };
         if let Some(slot) = slot {
             let (terms, rates) = (self.terms(&slot, &holder), self.ports.rates());
-            log_unreleased(&slot, timeout(RELEASE_TIMEOUT, self.ports.release_slot(&terms, &rates)).await);
+            log_unreleased(&slot, timeout_at(self.release_until(), self.ports.release_slot(&terms, &rates)).await);
         }
         result
     }
@@ -287,7 +287,13 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let unsettled = slice.unsettled().await;
         let lease = Lease { now_ms: self.clock.now_ms(), ..slice.lease };
         let released = self.ports.release(&lease, &unsettled);
-        log_unreleased(&self.lease, timeout(RELEASE_TIMEOUT, released).await);
+        log_unreleased(&self.lease, timeout_at(self.release_until(), released).await);
+    }
+
+    /// A lease that is not given back keeps the agency waiting until it ends, so this may take its time while there is
+    /// some.
+    fn release_until(&self) -> Instant {
+        self.deadline.answer_until().max(Instant::now() + RELEASE_TIMEOUT)
     }
 
     fn terms<'l>(&self, name: &'l LeaseName, holder: &'l str) -> Lease<'l> {
