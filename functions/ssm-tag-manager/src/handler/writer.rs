@@ -40,7 +40,7 @@ const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long a bulk writer keeps its slot while somebody else holds its agency's lease.
 const LEASE_PATIENCE_WITH_SLOT: Duration = Duration::from_secs(1);
 /// Giving back gets this much time, also of that which the answer needs.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// A node to write, and what is meant to change on it.
 #[derive(Debug)]
