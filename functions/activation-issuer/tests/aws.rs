@@ -14,16 +14,15 @@ use aws_sdk_ssm::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_ssm::config::retry::RetryConfig;
 use aws_sdk_ssm::config::{ConfigBag, Credentials, Intercept, RuntimeComponents};
 use aws_sdk_ssm::operation::create_activation::CreateActivationOutput;
-use aws_sdk_ssm::operation::describe_instance_information::DescribeInstanceInformationOutput;
-use aws_sdk_ssm::operation::get_parameter_history::GetParameterHistoryOutput;
 use aws_sdk_ssm::operation::delete_activation::DeleteActivationOutput;
 use aws_sdk_ssm::operation::describe_activations::DescribeActivationsOutput;
+use aws_sdk_ssm::operation::describe_instance_information::DescribeInstanceInformationOutput;
 use aws_sdk_ssm::operation::get_parameter::GetParameterOutput;
+use aws_sdk_ssm::operation::get_parameter_history::GetParameterHistoryOutput;
 use aws_sdk_ssm::operation::put_parameter::PutParameterOutput;
 use aws_sdk_ssm::types::{
     Activation as SdkActivation, DescribeActivationsFilterKeys, InstanceInformation, Parameter as SdkParameter,
-    ParameterHistory, ParameterTier,
-    ParameterType, Tag,
+    ParameterHistory, ParameterTier, ParameterType, Tag,
 };
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client, mock};

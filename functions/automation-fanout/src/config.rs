@@ -50,7 +50,13 @@ impl Config {
             price
         });
         read.finish(|| {
-            Some(Self { administration_role_arn: administration_role_arn?, aws_runbooks, own_runbooks, step_price, region })
+            Some(Self {
+                administration_role_arn: administration_role_arn?,
+                aws_runbooks,
+                own_runbooks,
+                step_price,
+                region,
+            })
         })
     }
 
@@ -154,6 +160,9 @@ mod tests {
             assert!(with(price).unwrap_err().to_string().contains("STEP_PRICE_USD: expected a price"), "{price}");
         }
         let both = Config::from_lookup(|name| (name == STEP_PRICE).then(|| "x".to_owned())).unwrap_err();
-        assert!(both.to_string().contains("AUTOMATION_ADMINISTRATION_ROLE_ARN: ") && both.to_string().contains("STEP_PRICE_USD: "));
+        assert!(
+            both.to_string().contains("AUTOMATION_ADMINISTRATION_ROLE_ARN: ")
+                && both.to_string().contains("STEP_PRICE_USD: ")
+        );
     }
 }

@@ -4,8 +4,8 @@
 use automation_fanout::aws::{Calls, sdk_config};
 use automation_fanout::event::StopType;
 use automation_fanout::plan::limit::Limit;
-use automation_fanout::ports::Automation as _;
 use automation_fanout::plan::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
+use automation_fanout::ports::Automation as _;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::{Builder, Credentials};

@@ -143,8 +143,14 @@ async fn become_quiet(world: &World) {
         let before = world.aws.calls().snapshot();
         tokio::time::sleep(QUIET).await;
         let calls = world.aws.calls().snapshot().since(&before);
-        let operations =
-            ["ec2:DescribeInstances", "lambda:Invoke", "tagging:GetResources", "dynamodb:PutItem", WRITES[0], WRITES[1]];
+        let operations = [
+            "ec2:DescribeInstances",
+            "lambda:Invoke",
+            "tagging:GetResources",
+            "dynamodb:PutItem",
+            WRITES[0],
+            WRITES[1],
+        ];
         let called: u64 = operations.map(|operation| calls.of(operation).total()).iter().sum();
         let waiting = client.json("sqs", "GetQueueAttributes", &ask).await.unwrap();
         let waiting = waiting["Attributes"]["ApproximateNumberOfMessages"].as_str().unwrap().to_owned();

@@ -118,8 +118,19 @@ async fn a_node_that_was_deregistered_by_hand_is_told_by_outcome_and_metric() {
 #[tokio::test]
 async fn of_thirteen_tags_those_that_people_target_by_stay() {
     let keys = [
-        "App", "Backup", "Contact", "CostCenter", "Department", "Division", "Environment", "Fleet", "Group", "Name",
-        "Owner", "Patch Group", "Schedule",
+        "App",
+        "Backup",
+        "Contact",
+        "CostCenter",
+        "Department",
+        "Division",
+        "Environment",
+        "Fleet",
+        "Group",
+        "Name",
+        "Owner",
+        "Patch Group",
+        "Schedule",
     ];
     let world = World::deployed().await.unwrap();
     let all: Vec<(&str, &str)> = keys.iter().map(|key| (*key, "x")).collect();

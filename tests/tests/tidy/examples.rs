@@ -174,7 +174,15 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     Examples {
         parameter: "LeaseTableName",
         good: &["tag-hub-leases", "Leases_1.test", "abc"],
-        bad: &["", " ", "tag hub", "arn:aws:dynamodb:us-east-1:111111111111:table/x", "leases*", "tag-hub-leases\n", "lé"],
+        bad: &[
+            "",
+            " ",
+            "tag hub",
+            "arn:aws:dynamodb:us-east-1:111111111111:table/x",
+            "leases*",
+            "tag-hub-leases\n",
+            "lé",
+        ],
     },
     Examples {
         parameter: "ManagerReservedConcurrency",

@@ -24,3 +24,4 @@ mod repository;
 mod roles;
 mod rules;
 mod several;
+mod tables;

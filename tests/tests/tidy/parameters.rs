@@ -173,11 +173,8 @@ fn the_code_takes_every_allowed_value() {
 
 #[test]
 fn the_code_takes_the_range_of_the_template_and_no_more() {
-    let ranges = [
-        ("BulkWriters", "BULK_WRITERS"),
-        ("RetireGraceHours", "RETIRE_GRACE_HOURS"),
-        ("RetireLimit", "RETIRE_LIMIT"),
-    ];
+    let ranges =
+        [("BulkWriters", "BULK_WRITERS"), ("RetireGraceHours", "RETIRE_GRACE_HOURS"), ("RetireLimit", "RETIRE_LIMIT")];
     for (name, variable) in ranges {
         let is_taken = |value: i64| {
             let lookup = |name: &str| (name == variable).then(|| value.to_string());

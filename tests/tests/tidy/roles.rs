@@ -204,7 +204,10 @@ fn problems_of_decryption(role: &Resource<'_>, needed: &BTreeSet<(Option<String>
         .map(|one| one.value["Condition"]["StringLike"]["kms:ViaService"].as_str().unwrap_or("any service"))
         .collect();
     let is_right = allowed == services;
-    (!is_right).then(|| format!("{}: decrypts through {allowed:?}, needs {services:?}", role.place())).into_iter().collect()
+    (!is_right)
+        .then(|| format!("{}: decrypts through {allowed:?}, needs {services:?}", role.place()))
+        .into_iter()
+        .collect()
 }
 
 fn problems_of_schedule(schedule: &Resource<'_>) -> Vec<String> {

@@ -96,7 +96,9 @@ fn no_environment_holds_a_secret() {
 #[test]
 fn nothing_outlives_its_stack_by_accident() {
     let text = |kind: &str| format!("{kind}: says nothing about its end");
-    for kind in ["AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::S3::Bucket"] {
+    let kinds =
+        ["AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Logs::LogGroup", "AWS::S3::Bucket", "AWS::DynamoDB::Table"];
+    for kind in kinds {
         each(kind, |resource| {
             let whole = &resource.template.section("Resources")[resource.id];
             assert_eq!(whole["DeletionPolicy"], "Delete", "{}: {}", resource.place(), text(kind));

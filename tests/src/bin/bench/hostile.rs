@@ -24,7 +24,11 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Resul
         let hub = Hub::start(paths, packages, NODES).await?;
         let answer = match hub.manager.invoker().invoke(&arn, Bytes::from(payload)).await {
             Ok(answer) => {
-                anyhow::ensure!(answer.len() < PAYLOAD_BYTES, "{name}: Lambda takes no answer of {} bytes", answer.len());
+                anyhow::ensure!(
+                    answer.len() < PAYLOAD_BYTES,
+                    "{name}: Lambda takes no answer of {} bytes",
+                    answer.len()
+                );
                 let answer: Value = serde_json::from_slice(&answer)?;
                 format!("{} of {} nodes updated", answer["counts"]["updated"], answer["counts"]["received"])
             }
@@ -56,10 +60,16 @@ fn reports() -> Vec<(&'static str, String)> {
     vec![
         ("1,000 nodes with 200 tags each", report(instances(NODES, &tags(200, "")))),
         ("1,000 nodes with 27 long tags that are dropped", report(instances(NODES, &tags(27, &bad)))),
-        ("one instance with as many tags as fit", filled(r#"{"instances":[{"instanceId":"x","tags":["#, r#"{"Key":"","Value":""}"#, "]}]}")),
+        (
+            "one instance with as many tags as fit",
+            filled(r#"{"instances":[{"instanceId":"x","tags":["#, r#"{"Key":"","Value":""}"#, "]}]}"),
+        ),
         ("as many instances as fit", filled(r#"{"instances":["#, r#"{"instanceId":"","tags":[]}"#, "]}")),
         ("as many unlinked instances as fit", filled(r#"{"instances":[],"unlinked":["#, r#""i-0""#, "]}")),
-        ("lists in lists", format!(r#"{{"instances":{}{}}}"#, "[".repeat(PAYLOAD_BYTES / 2), "]".repeat(PAYLOAD_BYTES / 2))),
+        (
+            "lists in lists",
+            format!(r#"{{"instances":{}{}}}"#, "[".repeat(PAYLOAD_BYTES / 2), "]".repeat(PAYLOAD_BYTES / 2)),
+        ),
         ("an unknown field with a long list", filled(r#"{"what":["#, "0", "]}")),
         ("one long word", format!(r#"{{"instances":[],"region":"{}"}}"#, "a".repeat(PAYLOAD_BYTES))),
     ]

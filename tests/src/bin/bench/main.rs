@@ -6,8 +6,8 @@
 
 mod cold_start;
 mod fanout;
-mod hostile;
 mod host;
+mod hostile;
 mod package;
 mod scale;
 mod throughput;

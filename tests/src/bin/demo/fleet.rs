@@ -100,12 +100,7 @@ const LAUNCHES: [Launch; 9] = [
             ("Name", "gis-worker-7"),
             ("Patch Group", "linux-weekly"),
         ],
-        &[
-            ("OS", "limit"),
-            ("Project", "limit"),
-            ("Retention", "limit"),
-            ("aws:autoscaling:groupName", "reserved"),
-        ],
+        &[("OS", "limit"), ("Project", "limit"), ("Retention", "limit"), ("aws:autoscaling:groupName", "reserved")],
     ),
     launch_of("batch", AGENCY_A, SECOND_REGION, Kind::UbuntuSnap, &[("Env", "PROD"), ("Role", "batch")]),
     launch_of(
