@@ -51,7 +51,10 @@ impl Aws for &Busy<'_> {
     async fn report(&self, report: &[u8], invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
         self.attempts.update(|attempts| attempts + 1);
         if self.started.elapsed() < self.until {
-            return Err(Failure::new(self.code, "lambda:InvokeFunction failed: TooManyRequestsException: Rate Exceeded."));
+            return Err(Failure::new(
+                self.code,
+                "lambda:InvokeFunction failed: TooManyRequestsException: Rate Exceeded.",
+            ));
         }
         self.aws.report(report, invocation_type).await
     }
@@ -108,7 +111,8 @@ async fn other_refusals_are_not_waited_out() {
 #[tokio::test(start_paused = true)]
 async fn changes_of_a_queue_wait_too_and_come_again_if_it_lasts() {
     let change = file("tag-change");
-    let own = || FakeAws::east(vec![in_state("i-0abcdef0123456789", tags_collector::plan::InstanceState::Running, true)]);
+    let own =
+        || FakeAws::east(vec![in_state("i-0abcdef0123456789", tags_collector::plan::InstanceState::Running, true)]);
     for (until, expected) in [(Duration::from_mins(5), Vec::new()), (Duration::from_hours(1), vec!["m0"])] {
         let aws = own();
         let busy = Busy::new(&aws, until);

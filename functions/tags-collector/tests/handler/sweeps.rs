@@ -158,8 +158,7 @@ async fn a_tag_change_reads_one_instance_in_one_region() {
         ]),
         ..FakeAws::default()
     };
-    let answer =
-        handle(&aws, file("tag-change")).await.unwrap();
+    let answer = handle(&aws, file("tag-change")).await.unwrap();
     assert_eq!(*aws.reads.borrow(), [Read { region: "us-east-1".to_owned(), ids: 1, token: None }]);
     assert_eq!(reported(&aws), ["mi-0abcdef0123456789"]);
     assert!(answer.not_found.is_empty());
