@@ -25,7 +25,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
 # What is deployed as it is, without Lambda: the tool that registers instances.
-PROGRAMS := $(addprefix $(TARGET_DIR)/$(RUST_TARGET)/release/,$(notdir $(wildcard crates/register-instance)))
+PROGRAMS := $(addprefix $(TARGET_DIR)/$(RUST_TARGET)/release/,$(notdir $(wildcard bin/register-instance)))
 
 # The stamp is named after the contents of the pins, so that a new checkout of the same pins has nothing to do.
 TOOLS := $(VENV)/.installed-$(shell cksum < requirements.txt | cut -d ' ' -f 1)

@@ -7,7 +7,8 @@ PACKAGES holds <function>/bootstrap.zip, as cargo lambda leaves them. DIST gets,
 - <function>.zip for each function of template.yaml, fanout.yaml and cfn/agency.yaml. The same binary gives the same
   bytes: the times in the archive are fixed, so that deploying an unchanged function changes nothing.
 - template.yaml and fanout.yaml, with these packages in the place of the sources. Nothing else differs.
-- each PROGRAM, a file as it is.
+- each PROGRAM as it is, named after its architecture: the folder target/<triple>/release says which.
+- register-instance.service, and install.sh and state-manager.yaml with the checksums of what they fetch.
 - SHA256SUMS of all of these.
 """
 
@@ -23,6 +24,8 @@ REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 TEMPLATES = {"template.yaml": None, "fanout.yaml": "FanoutApplication"}
 # The function of cfn/agency.yaml, whose package lies in a bucket of S3.
 AGENCY_FUNCTION = "tags-collector"
+PACKAGING = REPOSITORY / "bin" / "register-instance" / "packaging"
+UNIT = "register-instance.service"
 # The earliest time that an archive can hold.
 NEVER = (1980, 1, 1, 0, 0, 0)
 
@@ -67,6 +70,33 @@ def write(package, binary):
         archive.writestr(entry, binary)
 
 
+def architecture(program):
+    """The processor that a program was built for, as `uname -m` calls it: it stands in the name of the target."""
+    for part in program.resolve().parts:
+        if match := re.fullmatch(r"(x86_64|aarch64)-unknown-linux-gnu", part):
+            return match[1]
+    raise SystemExit(f"{program}: expected a program under target/<architecture>-unknown-linux-gnu/release")
+
+
+def checksum(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def packaging(target):
+    """The files that bring register-instance to an instance, with the checksums of what they fetch."""
+    shutil.copy(PACKAGING / UNIT, target)
+    install = (PACKAGING / "install.sh").read_text().replace("@SHA256_UNIT@", checksum(target / UNIT))
+    for name in ["x86_64", "aarch64"]:
+        program = target / f"register-instance-{name}"
+        # Without a program the script says so on an instance of that kind.
+        install = install.replace(f"@SHA256_{name.upper()}@", checksum(program) if program.exists() else "")
+    (target / "install.sh").write_text(install)
+    (target / "install.sh").chmod(0o755)
+    document = (PACKAGING / "state-manager.yaml").read_text()
+    script = "|\n" + "".join(f"          {line}".rstrip() + "\n" for line in install.splitlines())
+    (target / "state-manager.yaml").write_text(document.replace('"@INSTALL@"\n', script))
+
+
 def main():
     packages, target, *programs = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(target, ignore_errors=True)
@@ -77,9 +107,10 @@ def main():
         (target / template).write_text(packaged(template))
     write(target / f"{AGENCY_FUNCTION}.zip", read(packages / AGENCY_FUNCTION / "bootstrap.zip"))
     for program in programs:
-        shutil.copy(program, target)
+        shutil.copy(program, target / f"{program.name}-{architecture(program)}")
+    packaging(target)
     files = sorted(target.iterdir())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+    sums = [f"{checksum(path)}  {path.name}\n" for path in files]
     (target / "SHA256SUMS").write_text("".join(sums))
 
 

@@ -75,6 +75,7 @@ fn is_throttling(code: &str) -> bool {
             | "RequestLimitExceeded"
             | "RequestThrottled"
             | "RequestThrottledException"
+            | "ProvisionedThroughputExceededException"
             | "TooManyRequestsException"
     )
 }

@@ -5,6 +5,7 @@
 //! an AWS SDK error. Parsers are strict and say what they expected. Nothing in here decides anything about a single
 //! function, talks to AWS or reads the clock.
 
+mod activation;
 mod arn;
 mod aws_error;
 mod ids;
@@ -14,6 +15,7 @@ mod reserved;
 mod timestamp;
 mod wire;
 
+pub use activation::{ActivationCode, ActivationId, NotAnActivation, StoredActivation};
 pub use arn::{AGENCY_ALIAS_PREFIX, FunctionArn};
 pub use aws_error::AwsError;
 pub use ids::{AccountId, Ec2InstanceId, Invalid, ManagedInstanceId, Region};

@@ -1,83 +1,10 @@
 //! Activations: as the service lists them, as the hub asks for them, and as an agency's parameter holds them.
 
-use std::fmt;
-use std::str::FromStr;
-
-use hub::{AccountId, Region, Timestamp};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use hub::{AccountId, Timestamp};
+pub use hub::{ActivationCode, ActivationId, StoredActivation};
 
 /// What the description of the hub's own activations starts with; the agency's account id follows.
 const DESCRIPTION_PREFIX: &str = "Tag Hub: agency ";
-
-/// The id of an activation: a UUID in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String")]
-pub struct ActivationId(String);
-
-impl ActivationId {
-    /// The id as AWS spells it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for ActivationId {
-    type Error = NotAnActivation;
-
-    fn try_from(value: String) -> Result<Self, NotAnActivation> {
-        let lengths = value.split('-').map(str::len);
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) || byte == b'-';
-        if lengths.eq([8, 4, 4, 4, 12]) && value.bytes().all(is_digit) { Ok(Self(value)) } else { Err(NotAnActivation) }
-    }
-}
-
-impl FromStr for ActivationId {
-    type Err = NotAnActivation;
-
-    fn from_str(value: &str) -> Result<Self, NotAnActivation> {
-        Self::try_from(value.to_owned())
-    }
-}
-
-impl fmt::Display for ActivationId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The secret that registers nodes. It has no form for people: it cannot be displayed, and `Debug` hides it.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct ActivationCode(String);
-
-impl ActivationCode {
-    /// The secret itself, for the one call that stores it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for ActivationCode {
-    type Error = NotAnActivation;
-
-    /// Only the length is known: 20 to 250 characters
-    /// (<https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateActivation.html>).
-    fn try_from(value: String) -> Result<Self, NotAnActivation> {
-        if (20..=250).contains(&value.chars().count()) { Ok(Self(value)) } else { Err(NotAnActivation) }
-    }
-}
-
-impl fmt::Debug for ActivationCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ActivationCode(hidden)")
-    }
-}
-
-/// A text that is no activation. What came instead is not told: it may be a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not an activation")]
-pub struct NotAnActivation;
 
 /// An activation as the service lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,42 +60,6 @@ pub struct NewActivation {
     pub expiration_date: Timestamp,
 }
 
-/// What the parameter holds: an activation with its code, and where it is good.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct StoredActivation {
-    /// The activation.
-    pub activation_id: ActivationId,
-    /// Its secret.
-    pub activation_code: ActivationCode,
-    /// The Region where nodes register.
-    pub region: Region,
-    /// When it ends.
-    pub expiration_date: Timestamp,
-    /// The agency that it is for.
-    pub account: AccountId,
-}
-
-impl StoredActivation {
-    /// The value of the parameter. It holds the secret.
-    pub fn to_value(&self) -> String {
-        let Self { activation_id, activation_code, region, expiration_date, account } = self;
-        json!({
-            "ActivationId": activation_id.as_str(),
-            "ActivationCode": activation_code.expose(),
-            "Region": region,
-            "ExpirationDate": expiration_date,
-            "Account": account,
-        })
-        .to_string()
-    }
-
-    /// Reads the value of a parameter. What is wrong with it is not told: the words could quote the secret.
-    pub fn from_value(value: &str) -> Option<Self> {
-        serde_json::from_str(value).ok()
-    }
-}
-
 /// The parameter in one Region, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parameter {
@@ -198,56 +89,6 @@ impl Parameter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const CODE: &str = "aB3+/secretsecretsecret";
-
-    fn stored() -> StoredActivation {
-        StoredActivation {
-            activation_id: "0b4f2b0e-6f1c-4c0e-9f6a-2f4f2f9f0c11".parse().unwrap(),
-            activation_code: CODE.to_owned().try_into().unwrap(),
-            region: "us-east-1".parse().unwrap(),
-            expiration_date: Timestamp::from_unix_seconds(1_795_312_800),
-            account: "222222222222".parse().unwrap(),
-        }
-    }
-
-    #[test]
-    fn the_value_has_the_documented_form_and_round_trips() {
-        let value = stored().to_value();
-        let expected = json!({
-            "ActivationId": "0b4f2b0e-6f1c-4c0e-9f6a-2f4f2f9f0c11", "ActivationCode": CODE,
-            "Region": "us-east-1", "ExpirationDate": "2026-11-22T02:00:00Z", "Account": "222222222222"
-        });
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&value).unwrap(), expected);
-        assert_eq!(StoredActivation::from_value(&value), Some(stored()));
-    }
-
-    #[test]
-    fn the_code_hides_in_debug() {
-        let text = format!("{:?} {:#?}", stored(), Parameter::Holds { stored: stored(), modified: None });
-        assert!(!text.contains("secret"), "{text}");
-        assert!(text.contains("ActivationCode(hidden)"), "{text}");
-    }
-
-    #[test]
-    fn what_is_no_activation_is_malformed() {
-        let good = stored().to_value();
-        for bad in [
-            String::new(),
-            "{}".to_owned(),
-            "null".to_owned(),
-            good.replace("0b4f2b0e-", ""),
-            good.replace("0b4f2b0e", "0B4F2B0E"),
-            good.replace(CODE, "short"),
-            good.replace(CODE, &"x".repeat(251)),
-            good.replace("us-east-1", "mars"),
-            good.replace("2026-11-22T02:00:00Z", "soon"),
-            good.replace("222222222222", "2"),
-            good.replace("\"Account\"", "\"account\""),
-        ] {
-            assert_eq!(StoredActivation::from_value(&bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn only_tag_and_description_together_make_an_activation_ours() {

@@ -39,6 +39,9 @@ pub struct Counts {
     pub failed: usize,
     /// Agencies that there was no time for.
     pub deferred: usize,
+    /// The hybrid nodes of the account, if they could be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
 }
 
 /// What became of one agency.
@@ -96,7 +99,8 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
-    /// The error code of AWS, or `DeadlineExceeded`. Not to be confused with the code of an activation.
+    /// The error code of AWS, `DeadlineExceeded`, or the ceiling that is reached: `RenewalsPerDay`, `AgencyNodeLimit`,
+    /// `NodeLimit`. Not to be confused with the code of an activation.
     pub error_code: String,
     /// The same in words, and what to do.
     pub message: String,

@@ -12,7 +12,13 @@ const REGISTRATION_LIMIT: &str = "REGISTRATION_LIMIT";
 const VALID_DAYS: &str = "VALID_DAYS";
 const RENEW_BEFORE_DAYS: &str = "RENEW_BEFORE_DAYS";
 const RENEW_BELOW: &str = "RENEW_BELOW";
+const RENEWALS_PER_DAY: &str = "RENEWALS_PER_DAY";
+const AGENCY_NODE_LIMIT: &str = "AGENCY_NODE_LIMIT";
+const NODE_LIMIT: &str = "NODE_LIMIT";
 const AWS_REGION: &str = "AWS_REGION";
+
+/// More nodes than any account has: a limit is there to be a number that somebody chose.
+const NODES_MAX: u32 = 100_000;
 
 /// What the function is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +43,12 @@ pub struct Config {
     pub renew_before_days: u32,
     /// With fewer registrations left than this, an activation is renewed.
     pub renew_below: u32,
+    /// How many activations are made for one agency in 24 hours.
+    pub renewals_per_day: u32,
+    /// How many nodes one agency may have.
+    pub agency_node_limit: u32,
+    /// How many hybrid nodes the account may have.
+    pub node_limit: u32,
 }
 
 impl Config {
@@ -56,10 +68,13 @@ impl Config {
         let parameter_name =
             read.required(PARAMETER_NAME, "the name of a parameter, such as /a/b", text(is_parameter_name));
         let parameter_regions = read.list(PARAMETER_REGIONS).or_else(|| region.clone().map(|region| vec![region]));
-        let registration_limit = read.number(REGISTRATION_LIMIT, 1..=1000, 1000);
+        let registration_limit = read.number(REGISTRATION_LIMIT, 1..=1000, 100);
         let valid_days = read.number(VALID_DAYS, 2..=30, 30);
         let renew_before_days = read.number(RENEW_BEFORE_DAYS, 1..=29, 7);
-        let renew_below = read.number(RENEW_BELOW, 1..=1000, 100);
+        let renew_below = read.number(RENEW_BELOW, 1..=1000, 20);
+        let renewals_per_day = read.number(RENEWALS_PER_DAY, 1..=100, 24);
+        let agency_node_limit = read.number(AGENCY_NODE_LIMIT, 1..=NODES_MAX, 1000);
+        let node_limit = read.number(NODE_LIMIT, 1..=NODES_MAX, 1000);
         // What is new has to be good, or every run would make another one.
         if let (Some(before), Some(valid)) = (renew_before_days, valid_days)
             && before >= valid
@@ -83,6 +98,9 @@ impl Config {
                 valid_days: valid_days?,
                 renew_before_days: renew_before_days?,
                 renew_below: renew_below?,
+                renewals_per_day: renewals_per_day?,
+                agency_node_limit: agency_node_limit?,
+                node_limit: node_limit?,
             })
         })
     }
@@ -140,10 +158,13 @@ mod tests {
             parameter_name: "/tag-hub/activation".to_owned(),
             parameter_regions: vec!["us-east-1".parse().unwrap()],
             region: "us-east-1".parse().unwrap(),
-            registration_limit: 1000,
+            registration_limit: 100,
             valid_days: 30,
             renew_before_days: 7,
-            renew_below: 100,
+            renew_below: 20,
+            renewals_per_day: 24,
+            agency_node_limit: 1000,
+            node_limit: 1000,
         };
         assert_eq!(parse(&[]), Ok(expected));
     }
@@ -163,11 +184,11 @@ mod tests {
     #[test]
     fn what_is_new_has_to_be_good() {
         assert!(parse(&[(VALID_DAYS, "8")]).is_ok());
-        assert!(parse(&[(REGISTRATION_LIMIT, "100")]).is_ok());
-        let error = parse(&[(VALID_DAYS, "7"), (REGISTRATION_LIMIT, "99")]).unwrap_err();
+        assert!(parse(&[(REGISTRATION_LIMIT, "20")]).is_ok());
+        let error = parse(&[(VALID_DAYS, "7"), (REGISTRATION_LIMIT, "19")]).unwrap_err();
         insta::assert_snapshot!(error.replace("; ", "\n"), @r"
         invalid configuration: RENEW_BEFORE_DAYS: expected less than VALID_DAYS (7), got 7
-        RENEW_BELOW: expected at most REGISTRATION_LIMIT (99), got 100
+        RENEW_BELOW: expected at most REGISTRATION_LIMIT (19), got 20
         ");
     }
 
@@ -183,6 +204,9 @@ mod tests {
             (VALID_DAYS, "31"),
             (RENEW_BEFORE_DAYS, "0"),
             (RENEW_BELOW, "-1"),
+            (RENEWALS_PER_DAY, "0"),
+            (AGENCY_NODE_LIMIT, "none"),
+            (NODE_LIMIT, "100001"),
             (AWS_REGION, "here"),
         ])
         .unwrap_err();
@@ -197,6 +221,9 @@ mod tests {
         VALID_DAYS: expected a number from 2 to 30, got "31"
         RENEW_BEFORE_DAYS: expected a number from 1 to 29, got "0"
         RENEW_BELOW: expected a number from 1 to 1000, got "-1"
+        RENEWALS_PER_DAY: expected a number from 1 to 100, got "0"
+        AGENCY_NODE_LIMIT: expected a number from 1 to 100000, got "none"
+        NODE_LIMIT: expected a number from 1 to 100000, got "100001"
         "#);
     }
 

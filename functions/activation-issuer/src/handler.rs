@@ -8,61 +8,34 @@
 mod agency;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use hub::{AccountId, AwsError, Region, Timestamp};
+use hub::{AccountId, AwsError, Timestamp};
 use lambda_kit::{DEADLINE_EXCEEDED, Deadline, Margins};
 use serde_json::Value;
 
-use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, Parameter, StoredActivation};
+use crate::activation::{Activation, ActivationId};
 use crate::answer::{AgencyAnswer, Answer, Counts, Failure, Outcome};
 use crate::config::Config;
 use crate::error::IssueError;
 use crate::event::Request;
 use crate::log::log;
+use crate::plan::ceiling::{self, Usage};
 use crate::plan::{Reason, revoked};
+use crate::ports::{Agencies, Hub, NodeCounts};
 
 /// Agencies that are worked on at the same time. Systems Manager publishes no rate for activations, so they are few.
 const AGENCY_CONCURRENCY: usize = 4;
 /// No agency is begun and no activation made without the time for all calls of one agency.
 const MARGINS: Margins = Margins { begin: Duration::from_secs(45), answer: Duration::from_secs(3) };
 
-/// The calls on the central account.
-#[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]
-pub trait Hub {
-    /// The agencies that have a grant: the aliases of the manager.
-    async fn granted(&self) -> Result<BTreeSet<AccountId>, AwsError>;
-    /// All activations, or the one asked for where there is such a one.
-    async fn activations(&self, only: Option<&ActivationId>) -> Result<Vec<Activation>, AwsError>;
-    /// Makes an activation. The code is told here and never again.
-    async fn create(&self, new: &NewActivation) -> Result<(ActivationId, ActivationCode), AwsError>;
-    /// Deletes an activation. That it is already gone is no error.
-    async fn delete(&self, id: &ActivationId) -> Result<(), AwsError>;
-}
-
-/// The way into the agencies' accounts.
-#[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]
-pub trait Agencies {
-    /// An agency's parameters.
-    type Store: Store;
-    /// Takes the writer role in an agency.
-    async fn open(&self, agency: &AccountId) -> Result<Self::Store, AwsError>;
-}
-
-/// The parameter of one agency, in each Region.
-#[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]
-pub trait Store {
-    /// What it holds.
-    async fn read(&self, region: &Region) -> Result<Parameter, AwsError>;
-    /// Writes it, whatever it held. No error quotes the code.
-    async fn write(&self, region: &Region, stored: &StoredActivation) -> Result<(), AwsError>;
-}
-
 /// What the runtime knows about an invocation.
 #[derive(Debug, Clone)]
 pub struct Invocation {
+    /// The account that the function runs in.
+    pub hub_account: AccountId,
     /// The time of the invocation.
     pub now: Timestamp,
     /// The time until Lambda ends the invocation.
@@ -92,6 +65,7 @@ struct Round<'a, H, A> {
     config: &'a Config,
     hub: &'a H,
     agencies: &'a A,
+    hub_account: &'a AccountId,
     now: Timestamp,
     dry_run: bool,
     deadline: Deadline,
@@ -102,11 +76,12 @@ struct Round<'a, H, A> {
 }
 
 impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
-    fn new(config: &'a Config, hub: &'a H, agencies: &'a A, invocation: &Invocation, dry_run: bool) -> Self {
+    fn new(config: &'a Config, hub: &'a H, agencies: &'a A, invocation: &'a Invocation, dry_run: bool) -> Self {
         Self {
             config,
             hub,
             agencies,
+            hub_account: &invocation.hub_account,
             now: invocation.now,
             dry_run,
             deadline: Deadline::with_margins(invocation.budget, MARGINS),
@@ -120,6 +95,8 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
         // The activations first: the grant of one that is listed was there before it.
         let listed = self.hub.activations(None).await.map_err(IssueError::NothingRead)?;
         let granted = self.hub.granted().await.map_err(IssueError::NothingRead)?;
+        // Without them nothing new is made; what is good stays.
+        let nodes = self.hub.nodes().await;
         let listed: BTreeMap<_, _> = listed.into_iter().map(|activation| (activation.id.clone(), activation)).collect();
         let is_everyone = only.is_none();
         let wanted = match only {
@@ -130,8 +107,9 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             }
             None => granted.iter().cloned().collect(),
         };
+        let budget = Budget::new(nodes, &listed, self.now);
         let mut agencies: Vec<AgencyAnswer> = stream::iter(&wanted)
-            .map(async |agency| self.agency(agency, &listed).await)
+            .map(async |agency| self.agency(agency, &listed, &budget).await)
             .buffer_unordered(AGENCY_CONCURRENCY)
             .collect()
             .await;
@@ -149,16 +127,22 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             deleted: self.deleted_count.get(),
             failed: with(Outcome::Failed),
             deferred: with(Outcome::Deferred),
+            nodes: budget.nodes.as_ref().ok().map(|nodes| nodes.total),
         };
         Ok(Answer { dry_run: self.dry_run, counts, agencies })
     }
 
     /// Serves one agency, in the time there is.
-    async fn agency(&self, agency: &AccountId, listed: &BTreeMap<ActivationId, Activation>) -> AgencyAnswer {
+    async fn agency(
+        &self,
+        agency: &AccountId,
+        listed: &BTreeMap<ActivationId, Activation>,
+        budget: &Budget,
+    ) -> AgencyAnswer {
         if self.deadline.is_late() {
             return AgencyAnswer::new(agency, Outcome::Deferred);
         }
-        self.deadline.cut_off(self.tend(agency, listed)).await.unwrap_or_else(|| {
+        self.deadline.cut_off(self.tend(agency, listed, budget)).await.unwrap_or_else(|| {
             let mut answer = AgencyAnswer::new(agency, Outcome::Failed);
             answer.fail(Failure {
                 error_code: DEADLINE_EXCEEDED.to_owned(),
@@ -202,6 +186,42 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
 
     fn failure(&self, agency: &AccountId, error: &AwsError) -> Failure {
         Failure::new(error, crate::advice::advice(self.config, agency, error).as_deref())
+    }
+}
+
+/// What the account has, and what this run has made of it.
+struct Budget {
+    nodes: Result<NodeCounts, AwsError>,
+    /// Registrations left, those of this run included.
+    open: Cell<u32>,
+    open_by_agency: BTreeMap<AccountId, u32>,
+    made_today: BTreeMap<AccountId, u32>,
+}
+
+impl Budget {
+    fn new(nodes: Result<NodeCounts, AwsError>, listed: &BTreeMap<ActivationId, Activation>, now: Timestamp) -> Self {
+        let (open, open_by_agency) = ceiling::open(listed, now);
+        let agencies = listed.values().filter_map(|activation| activation.agency.clone());
+        let made_today = agencies.map(|agency| (agency.clone(), ceiling::made_today(listed, &agency, now))).collect();
+        Self { nodes, open: Cell::new(open), open_by_agency, made_today }
+    }
+
+    /// What an agency and the account have by now.
+    fn usage(&self, agency: &AccountId) -> Result<Usage, AwsError> {
+        let nodes = self.nodes.as_ref().map_err(Clone::clone)?;
+        let of = |counts: &BTreeMap<AccountId, u32>| counts.get(agency).copied().unwrap_or_default();
+        Ok(Usage {
+            nodes: nodes.total,
+            open: self.open.get(),
+            agency_nodes: of(&nodes.by_agency),
+            agency_open: of(&self.open_by_agency),
+            made_today: of(&self.made_today),
+        })
+    }
+
+    /// Sets registrations aside for an activation that is about to be made: other agencies are served at the same time.
+    fn take(&self, registrations: u32) {
+        self.open.set(self.open.get().saturating_add(registrations));
     }
 }
 

@@ -13,9 +13,10 @@
 //! | either with `"dryRun": true` | the same, but nothing is written: the answer says what would be |
 //!
 //! # The parameter
-//! A `SecureString` of the standard tier in each of `PARAMETER_REGIONS`, with the account's own key:
-//! `{"ActivationId": "…", "ActivationCode": "…", "Region": "…", "ExpirationDate": "…", "Account": "…"}`
-//! ([`activation::StoredActivation`]). `Region` is the hub's, where nodes register; `Account` is the agency's.
+//! A `SecureString` of the standard tier in each of `PARAMETER_REGIONS`, with the key that it has, or else the account's
+//! default: `{"ActivationId": "…", "ActivationCode": "…", "Region": "…", "ExpirationDate": "…", "Account": "…",
+//! "HubAccount": "…"}` ([`activation::StoredActivation`]). `Region` and `HubAccount` say where nodes register; `Account`
+//! is the agency's.
 //!
 //! It is written where it is missing or malformed, where its activation is another's, deleted, expired, about to
 //! expire, nearly used up or for another role, and where Regions differ: see [`plan::Reason`]. One that is good in any
@@ -33,21 +34,26 @@
 //! | `NODE_ROLE` | the service role of managed nodes, by name and not by ARN | required |
 //! | `PARAMETER_NAME` | the parameter in each agency | required |
 //! | `PARAMETER_REGIONS` | comma list of Regions that hold the parameter | the function's own |
-//! | `REGISTRATION_LIMIT` | how many nodes an activation registers, 1 to 1000 | 1000 |
+//! | `REGISTRATION_LIMIT` | how many nodes an activation registers at most, 1 to 1000 | 100 |
 //! | `VALID_DAYS` | how long an activation lives, 2 to 30 days; 30 is an hour less | 30 |
 //! | `RENEW_BEFORE_DAYS` | with less time left it is renewed; less than `VALID_DAYS` | 7 |
-//! | `RENEW_BELOW` | with fewer registrations left it is renewed; at most `REGISTRATION_LIMIT` | 100 |
+//! | `RENEW_BELOW` | with fewer registrations left it is renewed; at most `REGISTRATION_LIMIT` | 20 |
+//! | `RENEWALS_PER_DAY` | how many activations are made for one agency in 24 hours, 1 to 100 | 24 |
+//! | `AGENCY_NODE_LIMIT` | how many nodes one agency may have, 1 to 100000 | 1000 |
+//! | `NODE_LIMIT` | how many hybrid nodes the account may have, 1 to 100000 | 1000 |
 //! | `AWS_REGION` | the function's own Region, set by Lambda | |
 //!
 //! A bad configuration ends the start of the function with one line that lists all its problems.
 //!
 //! # IAM actions
-//! `lambda:ListAliases` on the manager; `ssm:DescribeActivations`, `ssm:CreateActivation` and `ssm:DeleteActivation` on
-//! `*` (the API knows no narrower resource); `sts:AssumeRole` on the writer role in any account. Making an activation
-//! also needs `iam:PassRole` on the nodes' role, which it hands over, and `ssm:AddTagsToResource`, because it has a tag.
+//! `lambda:ListAliases` on the manager; `ssm:DescribeActivations`, `ssm:DescribeInstanceInformation`,
+//! `ssm:CreateActivation` and `ssm:DeleteActivation` on `*` (the API knows no narrower resource); `sts:AssumeRole` on
+//! the writer role in any account. Making an activation also needs, on the nodes' role, `iam:PassRole`, because the
+//! activation hands it over, and `ssm:AddTagsToResource`, because it has a tag.
 //!
 //! # The agency's role
-//! `WRITER_ROLE_NAME` in the agency allows `ssm:GetParameter` and `ssm:PutParameter` on the one parameter. It trusts
+//! `WRITER_ROLE_NAME` in the agency allows `ssm:GetParameter`, `ssm:GetParameterHistory` (which names the parameter's key)
+//! and `ssm:PutParameter` on the one parameter. It trusts
 //! this function's role alone, with the agency's account id as the external id.
 //!
 //! # Metrics
@@ -72,6 +78,8 @@ mod advice;
 pub mod answer;
 mod error;
 mod log;
+
+pub mod ports;
 
 pub mod handler;
 pub mod metrics;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use activation_issuer::aws::{AgencyParameters, CentralAccount, sdk_config};
 use activation_issuer::{Config, Invocation, IssueError, handle, metrics};
-use hub::Timestamp;
+use hub::{FunctionArn, Timestamp, WireError};
 use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
@@ -24,13 +24,20 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async |event: LambdaEvent<Value>| {
         let now = SystemTime::now();
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
-        let invocation = Invocation { now: Timestamp::from(now), budget };
-        let result = match agencies.in_partition_of(&event.context.invoked_function_arn) {
-            Ok(agencies) => handle(&config, &hub, &agencies, &invocation, &event.payload).await,
-            Err(error) => Err(IssueError::InvalidEvent(error)),
+        let function: Result<FunctionArn, _> = event.context.invoked_function_arn.parse();
+        let result = match function {
+            Ok(function) => {
+                let invocation = Invocation { hub_account: function.account, now: Timestamp::from(now), budget };
+                let agencies = agencies.in_partition(function.partition);
+                handle(&config, &hub, &agencies, &invocation, &event.payload).await
+            }
+            Err(error) => Err(IssueError::InvalidEvent(WireError {
+                path: "context.invokedFunctionArn".to_owned(),
+                problem: error.to_string(),
+            })),
         };
         // Where there is no standard output there is no log to complain in either.
-        let _ = metrics(&result).write(SystemTime::now(), level.as_deref(), std::io::stdout());
+        let _ = metrics(&result, config.node_limit).write(SystemTime::now(), level.as_deref(), std::io::stdout());
         // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.
         result
     }))

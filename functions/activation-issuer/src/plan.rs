@@ -2,6 +2,8 @@
 //!
 //! The rules that keep two runs from hurting each other are in `docs/activations.md`.
 
+pub mod ceiling;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use hub::{AccountId, Region, Timestamp};
@@ -10,7 +12,7 @@ use serde::Serialize;
 use crate::activation::{Activation, ActivationId, NewActivation, Parameter, StoredActivation};
 use crate::config::Config;
 
-const SECONDS_PER_DAY: i64 = 86_400;
+pub(crate) const SECONDS_PER_DAY: i64 = 86_400;
 
 /// An activation lives at most 30 days; an hour less leaves room for clocks that differ and calls that wait
 /// (<https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateActivation.html>).
@@ -26,6 +28,8 @@ pub const GRACE_SECONDS: i64 = 3600;
 pub struct View<'a> {
     /// The agency.
     pub agency: &'a AccountId,
+    /// The central account.
+    pub hub_account: &'a AccountId,
     /// The start of the run.
     pub now: Timestamp,
     /// Its parameters, by Region: those that could be read.
@@ -105,12 +109,12 @@ pub fn is_alive(config: &Config, view: &View<'_>, parameter: &Parameter) -> bool
 }
 
 /// The activation to make for an agency.
-pub fn new_activation(config: &Config, agency: &AccountId, now: Timestamp) -> NewActivation {
+pub fn new_activation(config: &Config, agency: &AccountId, registration_limit: u32, now: Timestamp) -> NewActivation {
     let life = (i64::from(config.valid_days) * SECONDS_PER_DAY).min(LONGEST_LIFE_SECONDS);
     NewActivation {
         agency: agency.clone(),
         node_role: config.node_role.clone(),
-        registration_limit: config.registration_limit,
+        registration_limit,
         expiration_date: Timestamp::from_unix_seconds(now.unix_seconds() + life),
     }
 }
@@ -158,8 +162,13 @@ fn repair(config: &Config, view: &View<'_>) -> Repair {
         region: config.region.clone(),
         expiration_date: activation.expiration_date,
         account: view.agency.clone(),
+        hub_account: Some(view.hub_account.clone()),
     };
-    let others: Vec<_> = judged().filter(|(_, parameter, _)| parameter.stored() != Some(&wanted)).collect();
+    // One that an older hub wrote does not name the hub, and is good all the same.
+    let is_wanted = |stored: &StoredActivation| {
+        *stored == wanted || *stored == StoredActivation { hub_account: None, ..wanted.clone() }
+    };
+    let others: Vec<_> = judged().filter(|(_, parameter, _)| !parameter.stored().is_some_and(is_wanted)).collect();
     match others.first() {
         None => Repair::Keep(wanted),
         Some((_, _, judgement)) => Repair::Copy {
@@ -200,7 +209,8 @@ fn living<'a>(
         Parameter::Malformed => return Err(Reason::Malformed),
         Parameter::Holds { stored, .. } => stored,
     };
-    if stored.account != *view.agency || stored.region != config.region {
+    let is_other_hub = stored.hub_account.as_ref().is_some_and(|hub| hub != view.hub_account);
+    if stored.account != *view.agency || stored.region != config.region || is_other_hub {
         return Err(Reason::Foreign);
     }
     let activation = view.activations.get(&stored.activation_id).ok_or(Reason::Deleted)?;
@@ -231,8 +241,14 @@ fn orphans(view: &View<'_>) -> Vec<ActivationId> {
     let own = view.activations.values().filter(|activation| activation.agency.as_ref() == Some(view.agency));
     own.filter(|activation| !held.contains(&activation.id))
         .filter(|activation| is_before_grace(activation.created_date, view.now))
+        .filter(|activation| activation.registrations_count == 0 || is_of_yesterday(activation, view.now))
         .map(|activation| activation.id.clone())
         .collect()
+}
+
+/// An activation that registered nodes counts towards RENEWALS_PER_DAY for as long as it is listed.
+fn is_of_yesterday(activation: &Activation, now: Timestamp) -> bool {
+    activation.created_date.is_some_and(|made| made.unix_seconds() <= now.unix_seconds() - SECONDS_PER_DAY)
 }
 
 fn is_before_grace(time: Option<Timestamp>, now: Timestamp) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use activation_issuer::Config;
 use activation_issuer::activation::{ActivationId, NewActivation, Parameter, StoredActivation};
 use activation_issuer::aws::{AgencyParameters, CentralAccount};
-use activation_issuer::handler::{Agencies as _, Hub as _, Store as _};
+use activation_issuer::ports::{Agencies as _, Hub as _, Store as _};
 use aws_sdk_lambda::operation::list_aliases::ListAliasesOutput;
 use aws_sdk_lambda::types::AliasConfiguration;
 use aws_sdk_ssm::config::interceptors::BeforeTransmitInterceptorContextRef;
@@ -16,11 +16,13 @@ use aws_sdk_ssm::config::{ConfigBag, Credentials, Intercept, RuntimeComponents};
 use aws_sdk_ssm::operation::create_activation::CreateActivationOutput;
 use aws_sdk_ssm::operation::delete_activation::DeleteActivationOutput;
 use aws_sdk_ssm::operation::describe_activations::DescribeActivationsOutput;
+use aws_sdk_ssm::operation::describe_instance_information::DescribeInstanceInformationOutput;
 use aws_sdk_ssm::operation::get_parameter::GetParameterOutput;
+use aws_sdk_ssm::operation::get_parameter_history::GetParameterHistoryOutput;
 use aws_sdk_ssm::operation::put_parameter::PutParameterOutput;
 use aws_sdk_ssm::types::{
-    Activation as SdkActivation, DescribeActivationsFilterKeys, Parameter as SdkParameter, ParameterTier,
-    ParameterType, Tag,
+    Activation as SdkActivation, DescribeActivationsFilterKeys, InstanceInformation, Parameter as SdkParameter,
+    ParameterHistory, ParameterTier, ParameterType, Tag,
 };
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client, mock};
@@ -33,7 +35,7 @@ use hub::{AccountId, Region, Timestamp};
 const ID: &str = "0b4f2b0e-6f1c-4c0e-9f6a-2f4f2f9f0c11";
 const ID_2: &str = "1b4f2b0e-6f1c-4c0e-9f6a-2f4f2f9f0c11";
 const CODE: &str = "SECRET+/CODE/of+20ch";
-const FUNCTION: &str = "arn:aws-us-gov:lambda:us-gov-west-1:111111111111:function:activation-issuer";
+const PARTITION: &str = "aws-us-gov";
 const ENDS: i64 = 1_795_312_800;
 
 fn config() -> Config {
@@ -129,6 +131,7 @@ fn stored() -> StoredActivation {
         region: region("us-gov-west-1"),
         expiration_date: Timestamp::from_unix_seconds(ENDS),
         account: agency(),
+        hub_account: "111111111111".parse().ok(),
     }
 }
 
@@ -285,7 +288,7 @@ async fn every_region_is_reached_with_the_agencys_credentials() {
     };
     let seen = Seen::default();
     let parameters = parameters(&[&assume_role()], &[&missing(), &missing()], seen.clone());
-    let agencies = parameters.in_partition_of(FUNCTION).unwrap();
+    let agencies = parameters.in_partition(PARTITION.to_owned());
     let store = agencies.open(&agency()).await.unwrap();
     for name in ["us-gov-west-1", "us-gov-east-1"] {
         assert_eq!(store.read(&region(name)).await, Ok(Parameter::Missing));
@@ -307,9 +310,8 @@ async fn a_role_that_trusts_nobody_is_told() {
         <Message>not authorized to perform: sts:AssumeRole</Message></Error><RequestId>req-1</RequestId></ErrorResponse>";
     let rule = mock!(aws_sdk_sts::Client::assume_role).then_http_response(move || error_response(403, denied));
     let parameters = parameters(&[&rule], &[], Seen::default());
-    let error = parameters.in_partition_of(FUNCTION).unwrap().open(&agency()).await.unwrap_err();
+    let error = parameters.in_partition(PARTITION.to_owned()).open(&agency()).await.unwrap_err();
     assert!(error.is_access_denied() && error.message.contains("sts:AssumeRole"), "{error}");
-    assert!(parameters.in_partition_of("activation-issuer").is_err());
 }
 
 /// What a parameter with this value and type is taken for.
@@ -323,7 +325,7 @@ async fn read(value: String, kind: ParameterType) -> Parameter {
         GetParameterOutput::builder().parameter(parameter.build()).build()
     });
     let parameters = parameters(&[&assume_role()], &[&rule], Seen::default());
-    let store = parameters.in_partition_of(FUNCTION).unwrap().open(&agency()).await.unwrap();
+    let store = parameters.in_partition(PARTITION.to_owned()).open(&agency()).await.unwrap();
     store.read(&region("us-gov-west-1")).await.unwrap()
 }
 
@@ -349,9 +351,75 @@ async fn a_parameter_is_written_in_secret_and_over_what_is_there() {
                 && request.key_id().is_none()
         })
         .then_output(|| PutParameterOutput::builder().build());
-    let parameters = parameters(&[&assume_role()], &[&rule], Seen::default());
-    let store = parameters.in_partition_of(FUNCTION).unwrap().open(&agency()).await.unwrap();
+    // Nobody chose a key, or there is no parameter yet.
+    for history in [history(&["alias/aws/ssm"], ""), no_history()] {
+        let parameters = parameters(&[&assume_role()], &[&history, &rule], Seen::default());
+        let store = parameters.in_partition(PARTITION.to_owned()).open(&agency()).await.unwrap();
+        assert_eq!(store.write(&region("us-gov-west-1"), &stored()).await, Ok(()));
+    }
+}
+
+fn history(keys: &'static [&'static str], next: &'static str) -> Rule {
+    let from = if next.is_empty() { 100 } else { 1 };
+    mock!(aws_sdk_ssm::Client::get_parameter_history)
+        .match_requests(|request| {
+            request.name() == Some("/tag-hub/activation") && request.with_decryption() != Some(true)
+        })
+        .then_output(move || {
+            let versions = keys.iter().enumerate().map(|(index, key)| {
+                let version = from + i64::try_from(index).unwrap();
+                ParameterHistory::builder().version(version).key_id(*key).build()
+            });
+            GetParameterHistoryOutput::builder().set_parameters(Some(versions.collect())).next_token(next).build()
+        })
+}
+
+fn no_history() -> Rule {
+    mock!(aws_sdk_ssm::Client::get_parameter_history).then_http_response(|| ssm_error("ParameterNotFound", "none"))
+}
+
+#[tokio::test]
+async fn the_agencys_own_key_is_kept() {
+    const KEY: &str = "arn:aws-us-gov:kms:us-gov-west-1:222222222222:key/0b4f2b0e-6f1c-4c0e-9f6a-2f4f2f9f0c11";
+    let written = mock!(aws_sdk_ssm::Client::put_parameter)
+        .match_requests(|request| request.key_id() == Some(KEY))
+        .then_output(|| PutParameterOutput::builder().build());
+    let (first, second) = (history(&["alias/aws/ssm", "alias/aws/ssm"], "page-2"), history(&["alias/other", KEY], ""));
+    let rules = [&first, &second, &written];
+    let open = parameters(&[&assume_role()], &rules, Seen::default());
+    let store = open.in_partition(PARTITION.to_owned()).open(&agency()).await.unwrap();
     assert_eq!(store.write(&region("us-gov-west-1"), &stored()).await, Ok(()));
+    // A key that cannot be read is not replaced by the default one.
+    let denied = mock!(aws_sdk_ssm::Client::get_parameter_history)
+        .then_http_response(|| ssm_error("AccessDeniedException", "not authorized"));
+    let open = parameters(&[&assume_role()], &[&denied], Seen::default());
+    let store = open.in_partition(PARTITION.to_owned()).open(&agency()).await.unwrap();
+    let error = store.write(&region("us-gov-west-1"), &stored()).await.unwrap_err();
+    assert_eq!((error.operation, error.code.as_str()), ("ssm:GetParameterHistory", "AccessDeniedException"));
+}
+
+#[tokio::test]
+async fn nodes_are_counted_on_all_pages_and_by_the_name_of_their_activation() {
+    let node = |name: &str| InstanceInformation::builder().instance_id("mi-0123456789abcdef0").name(name).build();
+    let first = mock!(aws_sdk_ssm::Client::describe_instance_information)
+        .match_requests(|request| {
+            let [filter] = request.filters() else { return false };
+            (filter.key(), filter.values()) == ("ResourceType", &["ManagedInstance".to_owned()])
+                && request.max_results() == Some(50)
+                && request.next_token().is_none()
+        })
+        .then_output(move || {
+            let page = DescribeInstanceInformationOutput::builder().next_token("page-2");
+            page.instance_information_list(node("agency-222222222222")).instance_information_list(node("")).build()
+        });
+    let second = mock!(aws_sdk_ssm::Client::describe_instance_information)
+        .match_requests(|request| request.next_token() == Some("page-2"))
+        .then_output(move || {
+            let page = DescribeInstanceInformationOutput::builder();
+            page.instance_information_list(node("agency-222222222222")).build()
+        });
+    let counts = central(&[], &[&first, &second]).nodes().await.unwrap();
+    assert_eq!((counts.total, counts.by_agency), (3, [(agency(), 2)].into()));
 }
 
 #[tokio::test]
@@ -360,8 +428,8 @@ async fn an_error_that_quotes_the_value_hides_the_code() {
         let quoted = stored().to_value().replace('"', "'");
         ssm_error("ValidationException", &format!("Value {quoted} at 'value' failed to satisfy constraint"))
     });
-    let parameters = parameters(&[&assume_role()], &[&rule], Seen::default());
-    let store = parameters.in_partition_of(FUNCTION).unwrap().open(&agency()).await.unwrap();
+    let parameters = parameters(&[&assume_role()], &[&no_history(), &rule], Seen::default());
+    let store = parameters.in_partition(PARTITION.to_owned()).open(&agency()).await.unwrap();
     let error = store.write(&region("us-gov-west-1"), &stored()).await.unwrap_err();
     assert!(error.message.contains("'ActivationCode':'(hidden)'"), "{error}");
     assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");

@@ -1,6 +1,8 @@
-//! Automation, over Systems Manager.
+//! Automation over Systems Manager, and what a start is checked against.
 
 mod convert;
+mod facts;
+mod history;
 mod tally;
 
 use std::time::Duration;
@@ -8,17 +10,17 @@ use std::time::Duration;
 use aws_config::{ConfigLoader, SdkConfig};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::Builder;
-use aws_sdk_ssm::types::StopType as SdkStopType;
+use aws_sdk_ssm::types::{SignalType as SdkSignalType, StopType as SdkStopType};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hub::AwsError;
 use lambda_kit::CallCounts;
 
 use self::tally::Tally;
-use crate::event::StopType;
-use crate::execution::Execution;
-use crate::handler::{Automation, StepPage};
-use crate::request::StartRequest;
+use crate::event::{Signal, StopType};
+use crate::plan::execution::Execution;
+use crate::plan::request::StartRequest;
+use crate::ports::{Automation, StepPage};
 
 const MAX_ATTEMPTS: u32 = 8;
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,17 +38,19 @@ pub async fn sdk_config(loader: ConfigLoader) -> SdkConfig {
         .await
 }
 
-/// The executions of one account and Region.
+/// The calls of one account and Region.
 #[derive(Debug, Clone)]
-pub struct Executions {
+pub struct Calls {
     ssm: Client,
+    ec2: aws_sdk_ec2::Client,
+    tagging: aws_sdk_resourcegroupstagging::Client,
     tally: Tally,
 }
 
-impl Executions {
-    /// The executions that this client reaches.
-    pub fn new(ssm: Client) -> Self {
-        Self { ssm, tally: Tally::default() }
+impl Calls {
+    /// Calls over these clients.
+    pub fn new(ssm: Client, ec2: aws_sdk_ec2::Client, tagging: aws_sdk_resourcegroupstagging::Client) -> Self {
+        Self { ssm, ec2, tagging, tally: Tally::default() }
     }
 
     /// What was called since this was last asked for.
@@ -55,7 +59,7 @@ impl Executions {
     }
 }
 
-impl Automation for Executions {
+impl Automation for Calls {
     async fn start(&self, request: &StartRequest) -> Result<String, AwsError> {
         const OPERATION: &str = "ssm:StartAutomationExecution";
         let input = convert::start_input(request).map_err(|error| unexpected(OPERATION, error.to_string()))?;
@@ -135,6 +139,21 @@ impl Automation for Executions {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("ssm:StopAutomationExecution", &error))?;
+        Ok(())
+    }
+
+    async fn signal(&self, signal: &Signal) -> Result<(), AwsError> {
+        let payload = signal.payload.clone().into_iter().collect();
+        self.ssm
+            .send_automation_signal()
+            .automation_execution_id(&signal.execution.id)
+            .signal_type(SdkSignalType::from(signal.signal_type.as_str()))
+            .set_payload(Some(payload).filter(|payload: &std::collections::HashMap<_, _>| !payload.is_empty()))
+            .customize()
+            .interceptor(self.tally.clone())
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk("ssm:SendAutomationSignal", &error))?;
         Ok(())
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use hub::AwsError;
 use lambda_runtime::Diagnostic;
 
 use crate::answer::{Failure, StartAnswer, StatusAnswer, StopAnswer};
-use crate::problem::{Problem, listed};
+use crate::plan::problem::{Problem, listed};
 
 /// An invocation that failed as a whole.
 #[derive(thiserror::Error)]
@@ -23,6 +24,12 @@ pub enum FanoutError {
     #[error("nothing could be read: {}", .0.executions.iter().find_map(|execution| execution.error.as_ref())
         .map_or_else(String::new, |error| format!("{}: {}", error.code, error.message)))]
     NothingRead(Box<StatusAnswer>),
+    /// The executions could not be listed.
+    #[error("nothing could be listed: {0}")]
+    NotListed(AwsError),
+    /// The execution was not answered.
+    #[error("the signal was not sent: {0}")]
+    NotSignalled(AwsError),
 }
 
 /// The runtime logs errors in this form.
@@ -40,13 +47,15 @@ impl FanoutError {
             Self::NothingStarted(_) => "NothingStarted",
             Self::NothingStopped(_) => "NothingStopped",
             Self::NothingRead(_) => "NothingRead",
+            Self::NotListed(_) => "NotListed",
+            Self::NotSignalled(_) => "NotSignalled",
         }
     }
 
     /// The answer of an invocation that did nothing, with an outcome for each part.
     fn answer(&self) -> Option<String> {
         let json = match self {
-            Self::InvalidRequest(_) => return None,
+            Self::InvalidRequest(_) | Self::NotListed(_) | Self::NotSignalled(_) => return None,
             Self::NothingStarted(answer) => serde_json::to_string(answer),
             Self::NothingStopped(answer) => serde_json::to_string(answer),
             Self::NothingRead(answer) => serde_json::to_string(answer),

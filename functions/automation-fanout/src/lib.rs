@@ -63,19 +63,16 @@ pub mod event;
 
 pub mod config;
 
-pub mod limit;
-pub mod problem;
-pub mod request;
-
 pub mod plan;
 
-pub mod execution;
-pub mod status;
+pub mod ports;
+
+pub mod handler;
 
 pub mod answer;
 mod error;
 
-pub mod handler;
+mod log;
 pub mod metrics;
 
 pub mod aws;

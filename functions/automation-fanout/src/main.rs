@@ -16,12 +16,16 @@ async fn main() -> Result<(), Error> {
     let config = Config::from_lookup(lookup).inspect_err(|error| tracing::error!("{error}"))?;
     let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = aws::sdk_config(loader).await;
-    let executions = aws::Executions::new(aws_sdk_ssm::Client::new(&sdk));
+    let calls = aws::Calls::new(
+        aws_sdk_ssm::Client::new(&sdk),
+        aws_sdk_ec2::Client::new(&sdk),
+        aws_sdk_resourcegroupstagging::Client::new(&sdk),
+    );
     run(service_fn(async |event: LambdaEvent<Value>| {
         let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let invocation = Invocation { request_id: event.context.request_id.clone(), budget };
-        let result = handle(&config, &executions, &invocation, &event.payload).await;
-        let line = metrics(&result, executions.take_counts());
+        let result = handle(&config, &calls, &invocation, &event.payload).await;
+        let line = metrics(&result, calls.take_counts());
         // Where there is no standard output there is no log to complain in either.
         let _ = line.write(SystemTime::now(), level.as_deref(), std::io::stdout());
         // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.

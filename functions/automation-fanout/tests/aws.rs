@@ -1,11 +1,11 @@
 //! The adapter over a real client whose answers are made up.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use automation_fanout::aws::{Executions, sdk_config};
+use automation_fanout::aws::{Calls, sdk_config};
 use automation_fanout::event::StopType;
-use automation_fanout::handler::Automation as _;
-use automation_fanout::limit::Limit;
-use automation_fanout::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
+use automation_fanout::plan::limit::Limit;
+use automation_fanout::plan::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
+use automation_fanout::ports::Automation as _;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::{Builder, Credentials};
@@ -24,13 +24,18 @@ const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 const TOKEN: &str = "8f1d6f0a-0000-4000-8000-000000000000";
 
 /// With the configuration that the binary has, but for what only its environment knows.
-async fn executions(rule: &Rule) -> Executions {
+async fn executions(rule: &Rule) -> Calls {
     let loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
         .http_client(create_mock_http_client());
     let rules = MockResponseInterceptor::new().rule_mode(RuleMode::MatchAny).with_rule(rule);
-    Executions::new(Client::from_conf(Builder::from(&sdk_config(loader).await).interceptor(rules).build()))
+    let sdk = sdk_config(loader).await;
+    Calls::new(
+        Client::from_conf(Builder::from(&sdk).interceptor(rules).build()),
+        aws_sdk_ec2::Client::new(&sdk),
+        aws_sdk_resourcegroupstagging::Client::new(&sdk),
+    )
 }
 
 fn error_body(code: &str) -> String {

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use automation_fanout::limit::Limit;
-use automation_fanout::plan::{ACCOUNTS_MAX, LOCATIONS_MAX, Plan, REGIONS_MAX, TokenSource, plan};
-use automation_fanout::request::{StartRequest, TargetLocation};
+use automation_fanout::plan::limit::Limit;
+use automation_fanout::plan::problem::Problem;
+use automation_fanout::plan::request::{StartRequest, TargetLocation};
+use automation_fanout::plan::{ACCOUNTS_MAX, LOCATIONS_MAX, Plan, REGIONS_MAX, TokenSource, plan, split};
 use proptest::prelude::*;
 
 const ROLE: &str = "arn:aws:iam::111111111111:role/Administration";
@@ -25,7 +26,11 @@ fn request(target_locations: Vec<TargetLocation>) -> StartRequest {
 }
 
 fn planned(request: &StartRequest) -> Plan {
-    plan(request, ROLE, &TokenSource { key: "key".to_owned(), resumes: None }).unwrap()
+    plan_with(request, "key").unwrap()
+}
+
+fn plan_with(request: &StartRequest, key: &str) -> Result<Plan, Vec<Problem>> {
+    plan(request, &split(request)?, Some(ROLE), &TokenSource { key: key.to_owned(), resumes: None })
 }
 
 fn pairs<'a>(locations: impl IntoIterator<Item = &'a TargetLocation>) -> Vec<Pair> {
@@ -176,7 +181,7 @@ proptest! {
         whole.target_location_max_errors = Some(Limit::Count(errors));
         let request = request(vec![whole]);
         let part_count = accounts.div_ceil(ACCOUNTS_MAX) * regions.div_ceil(REGIONS_MAX);
-        let result = plan(&request, ROLE, &TokenSource { key: "key".to_owned(), resumes: None });
+        let result = plan_with(&request, "key");
         match result {
             Ok(plan) => {
                 prop_assert_eq!(sum(&plan, |part| part.target_location_max_concurrency), concurrency);
@@ -201,7 +206,7 @@ proptest! {
     #[test]
     fn the_same_input_makes_the_same_plan(key in ".{1,40}", accounts in 1usize..=6_000) {
         let request = request(vec![location(0, accounts, 2)]);
-        let with = |key: &str| plan(&request, ROLE, &TokenSource { key: key.to_owned(), resumes: None }).unwrap();
+        let with = |key: &str| plan_with(&request, key).unwrap();
         prop_assert_eq!(with(&key), with(&key));
         let others: BTreeSet<String> = tokens(&with(&format!("{key}!"))).into_iter().collect();
         prop_assert!(tokens(&with(&key)).iter().all(|token| !others.contains(token)));

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use automation_fanout::event::Event;
-use automation_fanout::plan::{Part, TokenSource, plan};
+use automation_fanout::plan::{Part, REQUEST_TAG_KEY, TokenSource, plan};
 use serde_json::{Value, json};
 
 const ROLE: &str = "arn:aws:iam::111111111111:role/AWS-SystemsManager-AutomationAdministrationRole";
@@ -18,7 +18,7 @@ fn parts(name: &str) -> Vec<Part> {
         other => panic!("{other:?}"),
     };
     let tokens = TokenSource { key: "key".to_owned(), resumes: None };
-    plan(&order.request, ROLE, &tokens).unwrap().parts
+    plan(&order.request, &order.split, Some(ROLE), &tokens).unwrap().parts
 }
 
 /// The one request that is planned, without what this function adds: the token, and the service's own
@@ -30,6 +30,7 @@ fn as_the_guide_has_it(name: &str) -> Value {
     assert!(uuid::Uuid::parse_str(request.client_token.as_deref().unwrap()).is_ok());
     let mut request = serde_json::to_value(request).unwrap();
     request.as_object_mut().unwrap().remove("ClientToken");
+    assert_eq!(request.as_object_mut().unwrap().remove("Tags").unwrap()[0]["Key"], REQUEST_TAG_KEY);
     for location in request["TargetLocations"].as_array_mut().unwrap() {
         let location = location.as_object_mut().unwrap();
         assert_eq!(location.remove("TargetLocationMaxConcurrency"), Some(json!("1")));
@@ -92,6 +93,8 @@ fn a_patching_run_names_the_administration_role_itself() {
     fields.remove("WaitSeconds");
     sent["Parameters"]["AutomationAssumeRole"] = json!([ROLE]);
     sent["ClientToken"] = request["ClientToken"].clone();
+    sent["Tags"].as_array_mut().unwrap().push(request["Tags"][1].clone());
+    assert_eq!(request["Tags"][1]["Key"], REQUEST_TAG_KEY);
     assert_eq!(request, sent, "all limits are the caller's own");
     assert_eq!(parts("patch"), parts("preview"), "the preview is of the same run");
 }
@@ -108,5 +111,5 @@ fn every_sample_is_a_valid_event() {
     }
     actions.sort();
     actions.dedup();
-    assert_eq!(actions, ["Preview", "Resume", "Start", "Status", "Stop"]);
+    assert_eq!(actions, ["Campaign", "List", "Preflight", "Preview", "Resume", "Signal", "Start", "Status", "Stop"]);
 }

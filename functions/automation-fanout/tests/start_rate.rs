@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use automation_fanout::aws::{Executions, sdk_config};
+use automation_fanout::aws::{Calls, sdk_config};
 use automation_fanout::{Config, FanoutError, Invocation, handle};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::Client;
@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
+/// The runbook and the Regions are looked at before a start.
+const LOOKS: usize = 2;
 const THROTTLED: Answer = Answer::Error(400, "ThrottlingException");
 
 /// What a request gets.
@@ -41,6 +43,17 @@ struct Wire {
 
 impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        // What a start is checked against does not belong to its rate.
+        if is(&request, "DescribeDocument") {
+            let body = json!({"Document": {"Parameters": [{"Name": "AutomationAssumeRole", "DefaultValue": ""}]}});
+            let status = StatusCode::try_from(200).unwrap();
+            return HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body.to_string()))));
+        }
+        if !request.headers().contains_key("x-amz-target") {
+            let status = StatusCode::try_from(403).unwrap();
+            let body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>";
+            return HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))));
+        }
         let body = serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
         self.requests.lock().unwrap().push((Instant::now(), body));
         let (status, body) = match self.answers.lock().unwrap().pop_front().unwrap_or(Answer::Good) {
@@ -71,17 +84,24 @@ impl Wire {
         http_client_fn(move |_, _| connector.clone())
     }
 
-    async fn executions(&self) -> Executions {
+    async fn executions(&self) -> Calls {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new("us-east-1"))
             .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
             .http_client(self.client());
-        Executions::new(Client::new(&sdk_config(loader).await))
+        let sdk = sdk_config(loader).await;
+        Calls::new(Client::new(&sdk), aws_sdk_ec2::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk))
     }
 
     /// Sends a request to the handler, and gives its answer with the counts of the client.
     async fn send(&self, budget: u64, event: &Value) -> (Result<Value, FanoutError>, CallCounts) {
-        let config = Config { administration_role_arn: "arn:aws:iam::111111111111:role/Administration".to_owned() };
+        let config = Config {
+            administration_role_arn: "arn:aws:iam::111111111111:role/Administration".to_owned(),
+            aws_runbooks: None,
+            own_runbooks: None,
+            step_price: None,
+            region: None,
+        };
         let invocation = Invocation { request_id: "request-1".to_owned(), budget: Duration::from_secs(budget) };
         let executions = self.executions().await;
         let answer = handle(&config, &executions, &invocation, event).await;
@@ -128,17 +148,17 @@ async fn attempts_and_starts_are_a_second_apart_whatever_comes_back() {
     assert_eq!(wire.tokens(), [0, 0, 0, 1, 1, 2, 2, 3, 3, 4], "every attempt of a start has its token");
     // An attempt without an answer is given up after ten seconds.
     assert_eq!(wire.distances(), [1.0, 2.0, 1.0, 1.0, 1.0, 11.0, 1.0, 1.0, 1.0]);
-    assert_eq!(counts, CallCounts { calls: 10, throttles: 3 });
+    assert_eq!(counts, CallCounts { calls: 10 + LOOKS, throttles: 3 });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_stays_throttled_is_given_up_after_eight_attempts() {
-    let wire = Wire::with([THROTTLED; 8]);
-    let (answer, counts) = wire.send(900, &fleet(2)).await;
+    let wire = Wire::with([Answer::Good].into_iter().chain([THROTTLED; 8]));
+    let (answer, counts) = wire.send(900, &fleet(3)).await;
     assert_eq!(answer.unwrap()["Failed"][0]["Code"], "ThrottlingException");
-    assert_eq!(wire.tokens(), [0, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert_eq!(wire.tokens(), [0, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
     assert!(wire.distances().iter().all(|seconds| *seconds >= 1.0), "{:?}", wire.distances());
-    assert_eq!(counts, CallCounts { calls: 9, throttles: 8 });
+    assert_eq!(counts, CallCounts { calls: 10 + LOOKS, throttles: 8 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +171,7 @@ async fn the_time_of_the_invocation_bounds_the_attempts() {
         let error = answer.unwrap_err().to_string();
         assert!(error.contains("DeadlineExceeded") && error.contains(told), "{error}");
         assert!(begin.elapsed() <= Duration::from_secs(18), "{:?}", begin.elapsed());
-        assert_eq!(counts.calls, calls);
+        assert_eq!(counts.calls, calls + LOOKS);
     }
 }
 

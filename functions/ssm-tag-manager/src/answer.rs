@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hub::{Answer, Counts, Instance, NodeAnswer, Outcome, Report};
+use hub::{Answer, Counts, DropReason, Instance, NodeAnswer, Outcome, Report};
 
 /// Lambda answers with at most 6 MB; the collector and its log want some room beside the nodes:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
@@ -99,6 +99,10 @@ impl AnswerBuilder {
             if node.outcome == Outcome::Adopted {
                 node.outcome = Outcome::Updated;
             }
+            // The nearest word that those collectors know.
+            for tag in node.dropped.iter_mut().filter(|tag| tag.reason == DropReason::Refused) {
+                tag.reason = DropReason::Character;
+            }
         }
         if node.outcome == Outcome::Unchanged && node.dropped.is_empty() {
             return;
@@ -134,7 +138,7 @@ fn detail_bytes(node: &NodeAnswer) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use hub::{DropReason, DroppedTag};
+    use hub::DroppedTag;
 
     use super::*;
 
@@ -160,6 +164,15 @@ mod tests {
             assert_eq!((counts.superseded, counts.unlinked), (1, 1));
             answer.nodes.iter().map(|node| node.outcome.as_str()).collect::<Vec<_>>()
         };
+        let reason = |event: &str| {
+            let mut builder = AnswerBuilder::new(&report(event));
+            let mut node = node(Outcome::Unchanged);
+            node.dropped.push(DroppedTag { key: "a".to_owned(), reason: DropReason::Refused });
+            builder.add(node);
+            builder.finish().nodes[0].dropped[0].reason
+        };
+        assert_eq!(reason(r#"{"instances": []}"#), DropReason::Refused);
+        assert_eq!(reason(r#"{"instances": [], "reply": false}"#), DropReason::Character);
         assert_eq!(outcomes(r#"{"instances": []}"#), ["updated", "adopted", "superseded", "unlinked"]);
         assert_eq!(outcomes(r#"{"instances": [], "reply": true}"#), ["updated", "updated"]);
     }

@@ -29,7 +29,7 @@ pub(crate) use writer::{Job, Slice, Writer};
 use crate::answer::{AnswerBuilder, node_answer};
 use crate::config::{Config, OwnershipCheck};
 use crate::error::ManagerError;
-use crate::log::log;
+use crate::log::{LineBudget, log};
 use crate::plan::{Candidate, Decision, NodeIntent, ReportContext, Source, Tags, contested, reconcile, validate};
 use crate::ports::{LeaseName, Leases, Nodes};
 use crate::retire::Mode;
@@ -133,6 +133,7 @@ struct Run<'a, P> {
     now: Timestamp,
     deadline: Deadline,
     clock: Clock,
+    lines: LineBudget,
     /// The sources that the report says are terminated.
     terminated: BTreeSet<String>,
 }
@@ -156,6 +157,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             now,
             deadline: Deadline::new(invocation.budget),
             clock: Clock::new(invocation.now, invocation.budget, invocation.entropy),
+            lines: LineBudget::new(),
             terminated: BTreeSet::new(),
         };
         let terminated = report.terminated.iter().filter_map(|instance| run.source(&instance.ec2_instance_id));
@@ -255,27 +257,29 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
 
     /// Begins a call only while there is time, and turns what goes wrong into an outcome.
     async fn before_deadline<T>(&self, call: impl Future<Output = Result<T, AwsError>>) -> Result<T, Outcome> {
-        self.deadline.call(call).await.map_err(outcome_of)
+        self.deadline.call(call).await.map_err(|stopped| self.outcome_of(stopped))
     }
-}
 
-fn outcome_of(stopped: Stopped) -> Outcome {
-    match stopped {
-        // The node went away since it was read.
-        Stopped::Failed(error) if error.code == "InvalidResourceId" => {
-            Outcome::Rejected { reason: Rejection::UnknownNode }
+    fn outcome_of(&self, stopped: Stopped) -> Outcome {
+        match stopped {
+            // The node went away since it was read.
+            Stopped::Failed(error) if error.code == "InvalidResourceId" => {
+                Outcome::Rejected { reason: Rejection::UnknownNode }
+            }
+            Stopped::Failed(error) => {
+                if self.lines.spend() {
+                    // Without the message: AWS quotes the value that it does not take.
+                    tracing::warn!(
+                        operation = error.operation,
+                        code = error.code,
+                        request_id = error.request_id,
+                        "call failed"
+                    );
+                }
+                Outcome::Failed { code: error.code, message: error.message, retryable: error.retryable }
+            }
+            Stopped::NotBegun | Stopped::CutOff => Outcome::Deferred,
         }
-        Stopped::Failed(error) => {
-            // Without the message: AWS quotes the value that it does not take.
-            tracing::warn!(
-                operation = error.operation,
-                code = error.code,
-                request_id = error.request_id,
-                "call failed"
-            );
-            Outcome::Failed { code: error.code, message: error.message, retryable: error.retryable }
-        }
-        Stopped::NotBegun | Stopped::CutOff => Outcome::Deferred,
     }
 }
 

@@ -1,12 +1,34 @@
 //! The log of a report: a line for each node with news, up to a fixed number, and one for the whole. No tag's value is in
 //! it, and no message of AWS either, because those quote values.
 
+use std::cell::Cell;
+
 use hub::{AccountId, Answer, NodeAnswer, Outcome, Region};
 
 use crate::handler::LeaseUse;
 
 /// Nodes that have lines of their own: trouble first. A report can name 1,000, and an agency decides what is in it.
 const NODES_MAX: usize = 100;
+
+/// How many lines about single calls and terminated instances come before those.
+const CALLS_MAX: usize = 100;
+
+/// What the log still takes of such lines.
+#[derive(Debug)]
+pub(crate) struct LineBudget(Cell<usize>);
+
+impl LineBudget {
+    pub(crate) fn new() -> Self {
+        Self(Cell::new(CALLS_MAX))
+    }
+
+    /// True if there may be another line.
+    pub(crate) fn spend(&self) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left > 0
+    }
+}
 
 /// Writes the lines of a report.
 pub(crate) fn log(region: Option<&Region>, answer: &Answer, lease_use: &LeaseUse) {
@@ -51,7 +73,12 @@ fn is_news(node: &NodeAnswer) -> bool {
 fn is_trouble(node: &NodeAnswer) -> bool {
     matches!(
         node.outcome,
-        Outcome::Rejected { .. } | Outcome::Failed { .. } | Outcome::Deferred | Outcome::Unlinked | Outcome::Superseded
+        Outcome::Rejected { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Deferred
+            | Outcome::Unlinked
+            | Outcome::Superseded
+            | Outcome::Adopted
     )
 }
 
@@ -60,7 +87,17 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
     let (tags_set, tags_removed) = (node.set.len(), node.removed.len());
     let outcome = node.outcome.as_str();
     match &node.outcome {
-        Outcome::Updated | Outcome::Adopted => tracing::info!(
+        Outcome::Adopted => tracing::warn!(
+            agency,
+            region,
+            instance_id,
+            ec2_instance_id,
+            outcome,
+            tags_set,
+            tags_removed,
+            "node adopted"
+        ),
+        Outcome::Updated => tracing::info!(
             agency,
             region,
             instance_id,
@@ -94,23 +131,10 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
         Outcome::Deferred => {
             tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node deferred");
         }
-        Outcome::Superseded => tracing::warn!(
-            agency,
-            region,
-            instance_id,
-            ec2_instance_id,
-            outcome,
-            tags_removed,
-            "node superseded: its instance registered again"
-        ),
-        Outcome::Unlinked => tracing::warn!(
-            agency,
-            region,
-            instance_id,
-            ec2_instance_id,
-            outcome,
-            "node unlinked: its instance lost the tag managedinstanceid"
-        ),
+        Outcome::Superseded => {
+            tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node superseded")
+        }
+        Outcome::Unlinked => tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, "node unlinked"),
         Outcome::WouldUpdate | Outcome::Unchanged => {}
     }
 }

@@ -13,9 +13,9 @@ use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_types::retry::RetryConfig;
 use hub::ManagedInstanceId;
 use lambda_kit::CallCounts;
-use ssm_tag_manager::aws::{Calls, ManagedNodes};
-use ssm_tag_manager::handler::Nodes as _;
+use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes};
 use ssm_tag_manager::plan::Tags;
+use ssm_tag_manager::ports::Nodes as _;
 
 const FUNCTION: &str = "arn:aws-us-gov:lambda:us-gov-west-1:111111111111:function:ssm-tag-manager:agency-222222222222";
 const NODE: &str = "mi-0123456789abcdef0";
@@ -32,6 +32,12 @@ fn ssm(rule: &Rule) -> SsmClient {
 
 fn tagging(rules: &[Rule]) -> TaggingClient {
     mock_client!(aws_sdk_resourcegroupstagging, RuleMode::MatchAny, rules)
+}
+
+/// The calls over these clients. The table of leases is not part of it.
+fn calls(ssm: SsmClient, tagging: TaggingClient) -> Calls {
+    let leases = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[] as &[Rule]);
+    Calls::new(ssm, tagging, LeaseTable::over(leases, "tag-hub-leases"))
 }
 
 fn error_body(code: &str) -> String {
@@ -53,7 +59,7 @@ async fn bulk_reads_ask_for_arns_of_the_own_partition_account_and_region() {
                 .resource_tag_mapping_list(mapping(&elsewhere))
                 .build()
         });
-    let calls = Calls::new(ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
+    let calls = calls(ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     let read = nodes.read_many(&[node()]).await.unwrap();
     assert_eq!(read.len(), 1);
@@ -72,7 +78,7 @@ fn list(output: ListTagsForResourceOutput) -> Rule {
 #[tokio::test]
 async fn one_node_is_read_by_its_id() {
     let tag = Tag::builder().key("Env").value("").build().unwrap();
-    let calls = Calls::new(ssm(&list(ListTagsForResourceOutput::builder().tag_list(tag).build())), tagging(&[]));
+    let calls = calls(ssm(&list(ListTagsForResourceOutput::builder().tag_list(tag).build())), tagging(&[]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     let tags = nodes.read(&node()).await.unwrap().unwrap();
     assert_eq!(tags, Tags::from([("Env".to_owned(), String::new())]));
@@ -84,7 +90,7 @@ async fn an_unknown_node_is_no_error() {
         .sequence()
         .http_status(400, Some(error_body("InvalidResourceId")))
         .build();
-    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let calls = calls(ssm(&rule), tagging(&[]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     assert_eq!(nodes.read(&node()).await.unwrap(), None);
 }
@@ -101,7 +107,7 @@ async fn a_throttled_call_is_tried_again() {
         .http_status(500, Some(error_body("InternalServerError")))
         .output(|| AddTagsToResourceOutput::builder().build())
         .build();
-    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let calls = calls(ssm(&rule), tagging(&[]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     nodes.set(&node(), &Tags::from([("Env".to_owned(), "PROD".to_owned())])).await.unwrap();
     assert_eq!(rule.num_calls(), 3);
@@ -117,7 +123,7 @@ async fn throttling_never_uses_up_the_attempts() {
         .times(50)
         .output(|| AddTagsToResourceOutput::builder().build())
         .build();
-    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let calls = calls(ssm(&rule), tagging(&[]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     nodes.set(&node(), &Tags::new()).await.unwrap();
     assert_eq!(calls.take_counts(), CallCounts { calls: 51, throttles: 50 });
@@ -132,7 +138,7 @@ async fn a_call_that_keeps_failing_is_given_up_after_eight_failures() {
         .http_status(400, Some(error_body("TooManyUpdates")))
         .times(20)
         .build();
-    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let calls = calls(ssm(&rule), tagging(&[]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     let error = nodes.set(&node(), &Tags::new()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.retryable), ("TooManyUpdates", true));
@@ -145,7 +151,7 @@ async fn a_refusal_keeps_its_code_and_is_not_tried_again() {
         [("AccessDeniedException", false), ("ValidationException", false), ("TooManyTagsError", false)]
     {
         let rule = mock!(SsmClient::add_tags_to_resource).sequence().http_status(400, Some(error_body(code))).build();
-        let calls = Calls::new(ssm(&rule), tagging(&[]));
+        let calls = calls(ssm(&rule), tagging(&[]));
         let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
         let error = nodes.set(&node(), &Tags::new()).await.unwrap_err();
         assert_eq!((error.code.as_str(), error.retryable), (code, retryable));
@@ -159,7 +165,7 @@ async fn tags_are_removed_by_key() {
     let rule = mock!(SsmClient::remove_tags_from_resource)
         .match_requests(|request| request.resource_id() == Some(NODE) && request.tag_keys() == ["Env", "Role"])
         .then_output(|| RemoveTagsFromResourceOutput::builder().build());
-    let calls = Calls::new(ssm(&rule), tagging(&[]));
+    let calls = calls(ssm(&rule), tagging(&[]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     nodes.remove(&node(), &["Env".to_owned(), "Role".to_owned()]).await.unwrap();
     assert_eq!(rule.num_calls(), 1);
@@ -171,7 +177,7 @@ async fn a_bulk_read_that_is_denied_says_so() {
         .sequence()
         .http_status(400, Some(error_body("AccessDeniedException")))
         .build();
-    let calls = Calls::new(ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
+    let calls = calls(ssm(&list(ListTagsForResourceOutput::builder().build())), tagging(&[rule]));
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
     let error = nodes.read_many(&[node()]).await.unwrap_err();
     assert!(error.is_access_denied() && error.operation == "tag:GetResources");

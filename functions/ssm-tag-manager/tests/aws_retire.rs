@@ -12,9 +12,8 @@ use aws_smithy_mocks::{Rule, RuleMode, mock, mock_client};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::retry::RetryConfig;
 use hub::{ManagedInstanceId, Timestamp};
-use ssm_tag_manager::aws::{Calls, ManagedNodes};
-use ssm_tag_manager::retire::Retirable as _;
-use ssm_tag_manager::retire::evidence::Information;
+use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes};
+use ssm_tag_manager::ports::{Information, Nodes as _, Retirable as _};
 
 const FUNCTION: &str = "arn:aws-us-gov:lambda:us-gov-west-1:111111111111:function:ssm-tag-manager";
 const NODE: &str = "mi-0123456789abcdef0";
@@ -32,6 +31,7 @@ fn calls(ssm: &[Rule], tagging: &[Rule]) -> Calls {
         mock_client!(aws_sdk_resourcegroupstagging, RuleMode::MatchAny, tagging, |config| {
             config.retry_config(RetryConfig::disabled())
         }),
+        LeaseTable::over(mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[] as &[Rule]), "tag-hub-leases"),
     )
 }
 
@@ -126,7 +126,7 @@ async fn what_systems_manager_knows_is_asked_for_by_id() {
     let lost = Information {
         is_managed_instance: true,
         is_connection_lost: true,
-        last_ping: Some(Timestamp::from_unix_seconds(1_795_312_800)),
+        last_seen: Some(Timestamp::from_unix_seconds(1_795_312_800)),
     };
     assert_eq!(read[&node(NODE)], lost);
     assert_eq!(read[&node(NODE_2)], Information { is_connection_lost: false, ..lost });
@@ -134,23 +134,26 @@ async fn what_systems_manager_knows_is_asked_for_by_id() {
 
 #[tokio::test]
 async fn what_is_absent_or_new_speaks_for_the_node() {
-    let cases = [
-        (instance(NODE, Some(PingStatus::Inactive)), true, true),
-        (instance(NODE, Some(PingStatus::from("Sleeping"))), true, false),
-        (instance(NODE, None), true, false),
-        (InstanceInformation::builder().instance_id(NODE).build(), false, false),
-    ];
-    for (instance, is_managed_instance, is_connection_lost) in cases {
+    let never_pinged = InstanceInformation::builder().instance_id(NODE).resource_type(ResourceType::ManagedInstance);
+    let registered = never_pinged.clone().registration_date(DateTime::from_secs(1_795_000_000));
+    let time = |seconds| Some(Timestamp::from_unix_seconds(seconds));
+    let pinged = time(1_795_312_800);
+    for (instance, is_managed_instance, is_connection_lost, last_seen) in [
+        (instance(NODE, Some(PingStatus::Inactive)), true, true, pinged),
+        (instance(NODE, Some(PingStatus::from("Sleeping"))), true, false, pinged),
+        (instance(NODE, None), true, false, pinged),
+        (InstanceInformation::builder().instance_id(NODE).build(), false, true, None),
+        // The agent was never heard of: what counts is when the node was registered, if anybody knows.
+        (never_pinged.build(), true, true, None),
+        (registered.clone().build(), true, true, time(1_795_000_000)),
+        (registered.clone().ping_status(PingStatus::Online).build(), true, false, time(1_795_000_000)),
+        (registered.last_ping_date_time(DateTime::from_secs(1_795_312_800)).build(), true, false, pinged),
+    ] {
         let answer = instance.clone();
         let rule = mock!(SsmClient::describe_instance_information).then_output(move || described(vec![answer.clone()]));
         let calls = calls(&[rule], &[]);
         let read = nodes(&calls).information(&[node(NODE)]).await.unwrap()[&node(NODE)];
-        assert_eq!(
-            (read.is_managed_instance, read.is_connection_lost),
-            (is_managed_instance, is_connection_lost),
-            "{instance:?}"
-        );
-        assert_eq!(read.last_ping.is_some(), instance.last_ping_date_time.is_some());
+        assert_eq!(read, Information { is_managed_instance, is_connection_lost, last_seen }, "{instance:?}");
     }
 }
 

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod account;
+mod lifecycle;
 mod order;
 mod retirement;
+mod writing;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +16,8 @@ use ssm_tag_manager::{Config, Invocation, ManagerError, handle};
 
 const AGENCY_ARN: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222";
 const OWN_ARN: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager";
+/// The lease of the agency.
+const LEASE: &str = "agency#222222222222";
 const NODE: &str = "mi-0123456789abcdef0";
 const NODE_2: &str = "mi-0123456789abcdef1";
 
@@ -58,6 +62,25 @@ fn one(node: &str, tags: &[(&str, &str)]) -> Value {
            "instances": [{"instanceId": node, "ec2InstanceId": "i-0abcdef0123456789", "tags": tags}]})
 }
 
+/// The calls for a single node: a look, and then these under the lease, after another look.
+fn written(node: &str, writes: &[Call]) -> Vec<Call> {
+    let read = || Call::Read(node.to_owned());
+    let mut calls = vec![read(), Call::Take(LEASE.into()), read()];
+    calls.extend_from_slice(writes);
+    calls.push(Call::Release(LEASE.into()));
+    calls
+}
+
+/// A report of both nodes of the agency, so that they are read in bulk.
+fn two(tags: &[(&str, &str)]) -> Value {
+    let mut event = one(NODE, tags);
+    let mut second = event["instances"][0].clone();
+    second["instanceId"] = json!(NODE_2);
+    second["ec2InstanceId"] = json!("i-0abcdef012345678a");
+    event["instances"].as_array_mut().unwrap().push(second);
+    event
+}
+
 #[tokio::test]
 async fn a_report_reaches_its_own_nodes_and_no_others() {
     let account = account();
@@ -75,7 +98,10 @@ async fn a_report_reaches_its_own_nodes_and_no_others() {
         "deferred": 0,
         "tagsSet": 4,
         "tagsRemoved": 0,
-        "tagsDropped": 1
+        "tagsDropped": 1,
+        "adopted": 0,
+        "superseded": 0,
+        "unlinked": 0
       },
       "nodes": [
         {
@@ -138,7 +164,10 @@ async fn the_steady_state_costs_one_read_per_hundred_nodes() {
 async fn a_new_tag_on_a_new_node_costs_one_write() {
     let account = account();
     send(&account, &one(NODE, &[("Env", "PROD")])).await.unwrap();
-    assert_eq!(account.calls(), [Call::ReadMany(1), Call::Set(NODE.into())]);
+    // A new node is looked for under its instance's name: the instance may have had another one before.
+    let arrive = Call::Arrive("222222222222/us-east-1/i-0abcdef0123456789".into());
+    let find = Call::Find("tag-hub:source".into(), 1);
+    assert_eq!(account.calls(), written(NODE, &[arrive, find, Call::Set(NODE.into())]));
 }
 
 #[tokio::test]
@@ -147,7 +176,7 @@ async fn a_change_is_confirmed_and_costs_one_write() {
     send(&account, &one(NODE, &[("Env", "PROD")])).await.unwrap();
     account.forget_calls();
     send(&account, &one(NODE, &[("Env", "TEST")])).await.unwrap();
-    assert_eq!(account.calls(), [Call::ReadMany(1), Call::Read(NODE.into()), Call::Set(NODE.into())]);
+    assert_eq!(account.calls(), written(NODE, &[Call::Set(NODE.into())]));
 }
 
 #[tokio::test]
@@ -157,8 +186,7 @@ async fn a_removal_is_confirmed_and_costs_two_writes() {
     account.forget_calls();
     let answer = send(&account, &one(NODE, &[("Env", "PROD")])).await.unwrap();
     assert_eq!(answer.nodes[0].removed, ["Role"]);
-    let expected = [Call::ReadMany(1), Call::Read(NODE.into()), Call::Remove(NODE.into()), Call::Set(NODE.into())];
-    assert_eq!(account.calls(), expected);
+    assert_eq!(account.calls(), written(NODE, &[Call::Remove(NODE.into()), Call::Set(NODE.into())]));
     assert!(!account.tags(NODE).contains_key("Role"));
 }
 
@@ -166,7 +194,7 @@ async fn a_removal_is_confirmed_and_costs_two_writes() {
 async fn a_lagging_bulk_read_does_not_let_a_late_report_win() {
     let account = account();
     let at = |time: &str, value: &str| {
-        let mut event = one(NODE, &[("Env", value)]);
+        let mut event = two(&[("Env", value)]);
         event["observedAt"] = json!(time);
         event
     };
@@ -174,17 +202,24 @@ async fn a_lagging_bulk_read_does_not_let_a_late_report_win() {
     account.freeze_bulk_reads();
     send(&account, &at("2026-11-22T02:00:20Z", "third")).await.unwrap();
     let late = send(&account, &at("2026-11-22T02:00:10Z", "second")).await.unwrap();
+    assert_eq!(late.counts.rejected, 2);
     assert_eq!(serde_json::to_value(&late.nodes[0]).unwrap()["reason"], "stale");
     assert_eq!(account.tags(NODE)["Env"], "third");
 }
 
 #[tokio::test]
-async fn a_node_that_the_bulk_read_does_not_name_is_read_by_itself() {
-    let account = account().with_untagged_node("mi-00000000000000001");
-    let answer = send(&account, &one("mi-00000000000000001", &[("Env", "X")])).await.unwrap();
-    assert_eq!(serde_json::to_value(&answer.nodes[0]).unwrap()["reason"], "not-owned");
-    let answer = send(&account, &one("mi-00000000000000002", &[("Env", "X")])).await.unwrap();
-    assert_eq!(serde_json::to_value(&answer.nodes[0]).unwrap()["reason"], "unknown-node");
+async fn nodes_that_the_bulk_read_does_not_name_are_read_by_themselves() {
+    let (untagged, unknown) = ("mi-00000000000000001", "mi-00000000000000002");
+    let account = account().with_untagged_node(untagged);
+    let mut event = two(&[("Env", "X")]);
+    event["instances"][0]["instanceId"] = json!(untagged);
+    event["instances"][1]["instanceId"] = json!(unknown);
+    let answer = serde_json::to_value(send(&account, &event).await.unwrap()).unwrap();
+    assert_eq!(
+        (&answer["nodes"][0]["reason"], &answer["nodes"][1]["reason"]),
+        (&json!("not-owned"), &json!("unknown-node"))
+    );
+    assert_eq!(account.calls(), [Call::ReadMany(2), Call::Read(untagged.into()), Call::Read(unknown.into())]);
 }
 
 #[tokio::test]
@@ -270,7 +305,7 @@ async fn a_time_far_ahead_counts_as_now() {
     let mut event = one(NODE, &[("Env", "PROD")]);
     event["observedAt"] = json!("2030-01-01T00:00:00Z");
     send(&account, &event).await.unwrap();
-    assert!(account.tags(NODE)["tag-hub:applied"].starts_with("1795312920."));
+    assert!(account.tags(NODE)["tag-hub:applied"].starts_with("2.1795312920."));
 }
 
 #[tokio::test]
@@ -332,8 +367,8 @@ async fn when_time_runs_out_the_rest_is_deferred() {
     let instances: Vec<Value> =
         ids.iter().map(|id| json!({"instanceId": id, "tags": [{"Key": "Env", "Value": "PROD"}]})).collect();
     let mut invocation = invocation(AGENCY_ARN);
-    // One second for the bulk read and two for writes, eight at a time.
-    invocation.budget = Duration::from_secs(13);
+    // A second each for the bulk read, the slot and the lease, and two for the eight nodes that are written at a time.
+    invocation.budget = Duration::from_secs(17);
     let config = config("{}", "enforce");
     let event = json!({"instances": instances});
     let answer = handle(&config, &account, &invocation, &event.to_string()).await.result.unwrap();
@@ -358,7 +393,7 @@ async fn what_is_no_report_is_refused_with_its_place() {
     for (event, expected) in [
         (json!("report"), "the report is refused: event: expected an object, got a string"),
         (json!({"version": 2, "instances": []}), "the report is refused: version: expected version 1, got 2"),
-        (wrong, "the report is refused: instances[1].tags[0].Value: invalid type: integer `7`, expected a string"),
+        (wrong, "the report is refused: instances[1].tags[0].Value: got integer `7`, expected a string"),
     ] {
         let error = send(&account, &event).await.unwrap_err();
         assert_eq!(error.to_string(), expected);

@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hub::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, Timestamp, WireError};
 use lambda_kit::{CallCounts, Metrics, Unit};
 use ssm_tag_manager::retire::{Mode, RetireAnswer, RetireCounts};
-use ssm_tag_manager::{Handled, ManagerError, Responded, metrics};
+use ssm_tag_manager::{Handled, LeaseUse, ManagerError, Responded, metrics};
 
 /// 2026-11-22T02:00:00Z, when the report was observed.
 const OBSERVED: i64 = 1_795_312_800;
 const CALLS: CallCounts = CallCounts { calls: 7, throttles: 2 };
-/// In the order of the line. All count.
-const NAMES: [&str; 17] = [
+/// In the order of the line. All count, but for the one that is a time.
+const NAMES: [&str; 23] = [
     "Reports",
     "NodesReceived",
     "NodesUpdated",
@@ -28,7 +28,13 @@ const NAMES: [&str; 17] = [
     "TagsSet",
     "TagsRemoved",
     "TagsDropped",
+    "NodesAdopted",
+    "NodesSuperseded",
+    "NodesUnlinked",
     "NodesRetired",
+    "LeaseWait",
+    "Slices",
+    "NodesDeferredForLease",
     "ServiceCalls",
     "ServiceThrottles",
 ];
@@ -50,6 +56,11 @@ fn node(outcome: Outcome, dropped: &[DropReason]) -> NodeAnswer {
     }
 }
 
+/// An invocation that waited for its lease, and had to defer a node for want of it.
+fn lease_use() -> LeaseUse {
+    LeaseUse { wait: Duration::from_millis(350), slice_count: 2, deferred_count: 1, problem: Some("busy".to_owned()) }
+}
+
 /// A report with a node for every outcome.
 fn answer() -> Answer {
     let rejected = |reason| node(Outcome::Rejected { reason }, &[]);
@@ -58,8 +69,8 @@ fn answer() -> Answer {
         agency: Some("222222222222".parse().unwrap()),
         dry_run: false,
         counts: Counts {
-            received: 12,
-            updated: 2,
+            received: 13,
+            updated: 3,
             unchanged: 3,
             rejected: 5,
             failed: 1,
@@ -67,6 +78,9 @@ fn answer() -> Answer {
             tags_set: 9,
             tags_removed: 4,
             tags_dropped: 3,
+            adopted: 1,
+            superseded: 1,
+            unlinked: 1,
         },
         nodes: vec![
             node(Outcome::Updated, &[DropReason::Reserved, DropReason::Limit]),
@@ -79,15 +93,21 @@ fn answer() -> Answer {
             rejected(Rejection::Stale),
             node(failed, &[]),
             node(Outcome::Deferred, &[]),
+            node(Outcome::Adopted, &[]),
+            node(Outcome::Superseded, &[]),
+            node(Outcome::Unlinked, &[]),
         ],
         terminated: None,
+        deferred_because: None,
+        details_omitted: 0,
     }
 }
 
 fn of(result: Result<Answer, ManagerError>) -> Metrics {
     let observed_at = Timestamp::from_unix_seconds(OBSERVED);
     let is_report = !matches!(result, Err(ManagerError::InvalidReport(_)));
-    let handled = Handled { result, observed_at: is_report.then_some(observed_at) };
+    let lease_use = if is_report { lease_use() } else { LeaseUse::default() };
+    let handled = Handled { result, observed_at: is_report.then_some(observed_at), lease_use };
     metrics(&Responded::Report(handled), CALLS, ended())
 }
 
@@ -104,12 +124,30 @@ fn a_report_in_one_line() {
 
 #[test]
 fn every_metric_is_there_even_where_nothing_happened() {
-    let empty = Answer { agency: None, dry_run: false, counts: Counts::default(), nodes: Vec::new(), terminated: None };
-    let handled = Handled { result: Ok(empty), observed_at: Some(Timestamp::from_unix_seconds(OBSERVED)) };
+    let empty = Answer {
+        agency: None,
+        dry_run: false,
+        counts: Counts::default(),
+        nodes: Vec::new(),
+        terminated: None,
+        deferred_because: None,
+        details_omitted: 0,
+    };
+    let observed_at = Some(Timestamp::from_unix_seconds(OBSERVED));
+    let handled = Handled { result: Ok(empty), observed_at, lease_use: LeaseUse::default() };
     let metrics = metrics(&Responded::Report(handled), CallCounts::default(), ended());
     let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
-    assert_eq!(found, NAMES.map(|name| (name, Unit::Count, u64::from(name == "Reports"))));
+    let unit = |name| if name == "LeaseWait" { Unit::Milliseconds } else { Unit::Count };
+    assert_eq!(found, NAMES.map(|name| (name, unit(name), u64::from(name == "Reports"))));
     assert_eq!(metrics.breakdown, None, "there is no agency to tell");
+}
+
+#[test]
+fn waiting_for_leases_is_measured() {
+    let metrics = of(Ok(answer()));
+    for (name, expected) in [("LeaseWait", 350), ("Slices", 2), ("NodesDeferredForLease", 1)] {
+        assert_eq!(value(&metrics, name), Some(expected), "{name}");
+    }
 }
 
 #[test]
@@ -135,12 +173,13 @@ fn a_refused_report_is_none() {
 fn a_dry_run_is_a_report_that_writes_nothing() {
     let mut answer = answer();
     answer.dry_run = true;
+    answer.nodes.retain(|node| !matches!(node.outcome, Outcome::Adopted | Outcome::Superseded));
     answer.nodes.iter_mut().filter(|node| node.outcome == Outcome::Updated).for_each(|node| {
         node.outcome = Outcome::WouldUpdate;
     });
     let metrics = of(Ok(answer));
     for (name, expected) in
-        [("Reports", 1), ("NodesReceived", 12), ("NodesUpdated", 0), ("TagsSet", 0), ("TagsRemoved", 0)]
+        [("Reports", 1), ("NodesReceived", 13), ("NodesUpdated", 0), ("TagsSet", 0), ("TagsRemoved", 0)]
     {
         assert_eq!(value(&metrics, name), Some(expected), "{name}");
     }
@@ -151,9 +190,9 @@ fn a_dry_run_is_a_report_that_writes_nothing() {
 fn without_an_update_there_is_no_lag_and_a_clock_ahead_makes_none() {
     let mut answer = answer();
     let late = Timestamp::from_unix_seconds(OBSERVED + 200);
-    let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late) };
+    let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late), lease_use: LeaseUse::default() };
     assert_eq!(value(&metrics(&Responded::Report(handled), CALLS, ended()), "PropagationLag"), Some(0));
-    answer.nodes.retain(|node| node.outcome != Outcome::Updated);
+    answer.nodes.retain(|node| !matches!(node.outcome, Outcome::Updated | Outcome::Adopted));
     assert_eq!(value(&of(Ok(answer)), "PropagationLag"), None);
 }
 

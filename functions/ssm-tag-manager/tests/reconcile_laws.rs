@@ -1,11 +1,15 @@
 //! The laws of the reconcile core, over generated policies, instances and nodes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod half_done;
+
 use std::collections::BTreeSet;
 
 use hub::{AccountId, Tag, Timestamp};
 use proptest::prelude::*;
-use ssm_tag_manager::plan::{Decision, MAX_TAGS_PER_NODE, Plan, Policy, Subject, Tags, reconcile};
+use ssm_tag_manager::plan::{
+    Decision, MAX_TAGS_PER_NODE, NodeIntent, Plan, Policy, ReportContext, Salt, Tags, reconcile, release,
+};
 
 const AGENCY: &str = "222222222222";
 const SOURCE: &str = "222222222222/us-east-1/i-0abcdef0123456789";
@@ -65,19 +69,53 @@ fn node() -> impl Strategy<Value = Tags> {
     })
 }
 
-fn decide(policy: &str, tags: &[Tag], live: &Tags, observed_at: i64) -> Decision {
-    let policy = Policy::parse(policy).unwrap();
-    let owner: AccountId = AGENCY.parse().unwrap();
-    let observed_at = Timestamp::from_unix_seconds(observed_at);
-    let subject = Subject { owner: Some(&owner), source: Some(SOURCE), observed_at };
-    reconcile(&policy, policy.desired(tags), live, subject)
+/// A salt that differs from report to report, as in the function.
+fn salt(at: i64) -> Salt {
+    let mut salt = [0; 12];
+    salt[..8].copy_from_slice(&at.to_be_bytes());
+    salt
 }
 
-fn planned(policy: &str, tags: &[Tag], live: &Tags, observed_at: i64) -> Plan {
-    match decide(policy, tags, live, observed_at) {
+fn decide_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Option<&NodeIntent>) -> Decision {
+    let policy = Policy::parse(policy).unwrap();
+    let owner: AccountId = AGENCY.parse().unwrap();
+    let context = ReportContext {
+        owner: Some(&owner),
+        source: Some(SOURCE),
+        observed_at: Timestamp::from_unix_seconds(at),
+        terminated: &BTreeSet::new(),
+        unsettled,
+        salt: salt(at),
+    };
+    reconcile(&policy, policy.desired(tags), live, context)
+}
+
+fn planned_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Option<&NodeIntent>) -> Plan {
+    match decide_after(policy, tags, live, at, unsettled) {
         Decision::Planned(plan) => plan,
         Decision::Rejected(reason) | Decision::Unmarked(reason) => panic!("rejected: {reason:?}"),
     }
+}
+
+fn released(live: &Tags, at: i64) -> Plan {
+    let owner: AccountId = AGENCY.parse().unwrap();
+    let context = ReportContext {
+        owner: Some(&owner),
+        source: Some(SOURCE),
+        observed_at: Timestamp::from_unix_seconds(at),
+        terminated: &BTreeSet::new(),
+        unsettled: None,
+        salt: salt(at),
+    };
+    release(live, context)
+}
+
+fn decide(policy: &str, tags: &[Tag], live: &Tags, at: i64) -> Decision {
+    decide_after(policy, tags, live, at, None)
+}
+
+fn planned(policy: &str, tags: &[Tag], live: &Tags, at: i64) -> Plan {
+    planned_after(policy, tags, live, at, None)
 }
 
 fn remove(plan: &Plan, live: &mut Tags) {
@@ -97,11 +135,13 @@ fn apply(plan: &Plan, live: &mut Tags) {
     set(plan, live);
 }
 
-fn without_times(mut live: Tags) -> Tags {
-    if let Some(applied) = live.get_mut("tag-hub:applied") {
-        *applied = applied.split_once('.').unwrap().1.to_owned();
-    }
-    live
+/// What a node carries beside the hub's memory, and what the next report would do that carries nothing over: it tells
+/// which tags the hub takes for its own.
+fn seen(live: &Tags) -> (Tags, Vec<String>) {
+    let mut tags = live.clone();
+    tags.remove("tag-hub:applied");
+    let nothing = planned(r#"{"include": []}"#, &[], live, NOW + 100);
+    (tags, nothing.remove)
 }
 
 proptest! {
@@ -149,7 +189,7 @@ proptest! {
     #[test]
     fn a_stale_report_changes_nothing(policy in policy(), tags in instance(), late in instance(), mut live in node()) {
         apply(&planned(&policy, &tags, &live, NOW), &mut live);
-        let applied_at = live.get("tag-hub:applied").and_then(|value| value.split_once('.')?.0.parse::<i64>().ok());
+        let applied_at = live.get("tag-hub:applied").and_then(|value| value.split('.').nth(1)?.parse::<i64>().ok());
         prop_assume!(applied_at.is_some());
         let decision = decide(&policy, &late, &live, applied_at.unwrap() - 1);
         prop_assert_eq!(decision, Decision::Rejected(hub::Rejection::Stale));
@@ -172,7 +212,101 @@ proptest! {
             if calls > 0 { remove(&plan, &mut part); }
             if calls > 1 { set(&plan, &mut part); }
             apply(&planned(&policy, &tags, &part, NOW + 1), &mut part);
-            prop_assert_eq!(without_times(part), without_times(whole.clone()), "after {} calls", calls);
+            prop_assert_eq!(seen(&part), seen(&whole), "after {} calls", calls);
+        }
+    }
+
+    #[test]
+    fn whatever_the_salt_the_memory_says_the_same(policy in policy(), tags in instance(), live in node()) {
+        // Two invocations at the same time, with other random bits.
+        let first = planned(&policy, &tags, &live, NOW);
+        prop_assume!(first.stamp.contains_key("tag-hub:applied"));
+        let (mut one, mut other) = (live.clone(), live.clone());
+        apply(&first, &mut one);
+        apply(&planned(&policy, &tags, &live, NOW + 1), &mut other);
+        prop_assert_ne!(&one["tag-hub:applied"], &other["tag-hub:applied"]);
+        let salt = |tags: &Tags| tags["tag-hub:applied"].split('.').nth(2).map(str::to_owned);
+        prop_assert_ne!(salt(&one), salt(&other));
+        prop_assert_eq!(seen(&one).1, seen(&other).1);
+        prop_assert!(planned(&policy, &tags, &one, NOW + 2).is_empty());
+    }
+
+    #[test]
+    fn what_is_refused_is_left_behind_and_the_rest_is_as_ever(
+        policy in policy(), tags in instance(), live in node(), mask in any::<u64>()
+    ) {
+        let mut plan = planned(&policy, &tags, &live, NOW);
+        let refused: BTreeSet<String> =
+            plan.set.keys().enumerate().filter(|(n, _)| mask >> n & 1 == 1).map(|(_, key)| key.clone()).collect();
+        prop_assume!(!refused.is_empty());
+        let whole = plan.clone();
+        plan.refuse(&refused);
+        prop_assert_eq!(plan.dropped.len(), whole.dropped.len() + refused.len());
+        prop_assert_eq!(&plan.remove, &whole.remove);
+        let mut after = live.clone();
+        apply(&plan, &mut after);
+        for key in &refused {
+            prop_assert_eq!(after.get(key), live.get(key), "{}", key);
+        }
+        // What the hub has set, and nothing else, is the hub's.
+        let ours: BTreeSet<String> = seen(&after).1.into_iter().collect();
+        let before: BTreeSet<String> = seen(&live).1.into_iter().collect();
+        for key in &refused {
+            prop_assert_eq!(ours.contains(key), before.contains(key) && after.contains_key(key), "{}", key);
+        }
+        prop_assert!(plan.set.keys().all(|key| ours.contains(key)));
+        // Nothing is tried again, and the same is told. An old value of ours goes.
+        let again = planned(&policy, &tags, &after, NOW + 1);
+        prop_assert!(again.set.is_empty() && again.remove.iter().all(|key| refused.contains(key)), "{again:?}");
+        prop_assert_eq!(&again.dropped, &plan.dropped);
+        apply(&again, &mut after);
+        prop_assert!(planned(&policy, &tags, &after, NOW + 2).is_empty());
+    }
+
+    #[test]
+    fn a_node_that_is_adopted_is_as_if_it_had_always_been_the_survivors(
+        policy in policy(), tags in instance(), live in node()
+    ) {
+        let mut orphan = live.clone();
+        orphan.insert("tag-hub:source".to_owned(), "222222222222/us-east-1/i-00000000".to_owned());
+        orphan.insert("tag-hub:terminated".to_owned(), NOW.to_string());
+        prop_assume!(orphan.len() < MAX_TAGS_PER_NODE);
+        let plan = planned(&policy, &tags, &orphan, NOW);
+        prop_assert!(plan.adopts);
+        apply(&plan, &mut orphan);
+        prop_assert_eq!(&orphan["tag-hub:source"], SOURCE);
+        prop_assert!(planned(&policy, &tags, &orphan, NOW + 1).is_empty());
+        let mut own = live;
+        own.remove("tag-hub:terminated");
+        own.insert("tag-hub:source".to_owned(), SOURCE.to_owned());
+        apply(&planned(&policy, &tags, &own, NOW), &mut own);
+        prop_assert_eq!(seen(&orphan), seen(&own));
+    }
+
+    #[test]
+    fn a_node_that_is_released_keeps_what_is_not_the_hubs(policy in policy(), tags in instance(), mut live in node()) {
+        apply(&planned(&policy, &tags, &live, NOW), &mut live);
+        prop_assume!(live.len() < MAX_TAGS_PER_NODE);
+        let ours: BTreeSet<String> = seen(&live).1.into_iter().filter(|key| !hub::is_reserved(key)).collect();
+        let mut kept = live.clone();
+        kept.retain(|key, _| !ours.contains(key) && key != "tag-hub:applied");
+        apply(&released(&live, NOW + 1), &mut live);
+        prop_assert!(live.remove("tag-hub:applied").unwrap().starts_with("2s."));
+        prop_assert_eq!(&live, &kept);
+    }
+
+    #[test]
+    fn releasing_again_yields_nothing_and_a_report_brings_all_back(
+        policy in policy(), tags in instance(), mut live in node()
+    ) {
+        prop_assume!(live.len() < MAX_TAGS_PER_NODE - 3);
+        apply(&planned(&policy, &tags, &live, NOW), &mut live);
+        let before = seen(&live);
+        apply(&released(&live, NOW + 1), &mut live);
+        prop_assert!(released(&live, NOW + 2).is_empty());
+        apply(&planned(&policy, &tags, &live, NOW + 3), &mut live);
+        if !policy.contains(r#""removeStale": false"#) {
+            prop_assert_eq!(seen(&live).0, before.0);
         }
     }
 }

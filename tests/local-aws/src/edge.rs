@@ -197,7 +197,7 @@ impl Edge {
                     ssm_tags::is_about_a_node(&body).then_some(Owned::Tags(operation, body))
                 };
                 let hybrid = |operation| Owned::Hybrid(operation, body());
-                automation::Operation::parse(name)
+                automation::Operation::parse(name, &body())
                     .map(|operation| Owned::Automation(operation, body()))
                     .or_else(|| hybrid::Operation::parse(name).map(hybrid))
                     .or_else(|| Operation::parse(name).and_then(tags))

@@ -79,7 +79,10 @@ pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Val
             }
             let create = Need { action: "ssm:CreateActivation", resource: "*".to_owned(), context };
             let service = Map::from_iter([("iam:PassedToService".to_owned(), json!("ssm.amazonaws.com"))]);
-            vec![create, Need { action: "iam:PassRole", resource: role_arn(account, body), context: service }]
+            let pass = Need { action: "iam:PassRole", resource: role_arn(account, body), context: service };
+            // Tags are checked on the role of the activation, which has no name yet, and with no condition that is known.
+            let tag = (!pairs.is_empty()).then(|| on("ssm:AddTagsToResource", role_arn(account, body)));
+            [create, pass].into_iter().chain(tag).collect()
         }
         Operation::DescribeActivations => everything("ssm:DescribeActivations"),
         Operation::DeleteActivation => everything("ssm:DeleteActivation"),
@@ -217,6 +220,7 @@ mod tests {
                 "arn:aws:iam::111111111111:role/service-role/node".to_owned(),
                 json!({"iam:PassedToService": "ssm.amazonaws.com"}),
             ),
+            ("ssm:AddTagsToResource", "arn:aws:iam::111111111111:role/service-role/node".to_owned(), json!({})),
         ];
         assert_eq!(needed(Operation::CreateActivation, &body), expected);
     }

@@ -32,6 +32,8 @@ pub enum ImdsState {
     Starting(u32),
     /// It gives no token, as through one network hop too many: a `PUT` is never answered.
     NoTokens,
+    /// Something else answers at its address, such as a portal, with a page of HTML to everything.
+    Html,
 }
 
 /// An EC2 instance of an account.
@@ -156,6 +158,7 @@ impl Service {
                 seen.behaviour = ImdsState::Starting(left - 1);
                 return Before::Answer(text(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"));
             }
+            ImdsState::Html => return Before::Answer(text(StatusCode::OK, "<html><body>Please sign in</body></html>")),
             ImdsState::NoTokens if parts.method == Method::PUT => return Before::Silence,
             ImdsState::NoTokens | ImdsState::On => {}
         }

@@ -10,7 +10,7 @@
 //! | ssm `CreateActivation` and the two around it, `RegisterManagedInstance`, `DeregisterManagedInstance` | it has no activations |
 //! | ssm `SendCommand` and the three that read commands | it knows EC2 instances only |
 //! | ec2 `CreateTags` and `DeleteTags` on instances | it evaluates them against `*` |
-//! | ssm `StartAutomationExecution` and the four around it | it has no Automation |
+//! | ssm `StartAutomationExecution` and the six around it, `DescribeDocument`, `GetDocument`, `GetCalendarState` | it has no Automation and no documents |
 //! | tagging `GetResources` for `ssm:managed-instance` | likewise |
 //! | lambda `Invoke` of another account's function | it answers `ResourceNotFoundException` |
 //!

@@ -31,6 +31,8 @@ pub enum Kind {
     RedHat,
     /// The package for Debian: as `RedHat`.
     UbuntuDeb,
+    /// Amazon Linux of 2018: the same under upstart.
+    AmazonLinuxUpstart,
     /// `/snap/amazon-ssm-agent/current/amazon-ssm-agent`, not on the `PATH`, and
     /// `snap.amazon-ssm-agent.amazon-ssm-agent.service`.
     UbuntuSnap,
@@ -49,6 +51,22 @@ pub enum Fault {
     Garbage,
     /// The agent registers the node and ends with 0, and says nothing.
     NoId,
+    /// Systems Manager throttles the agent.
+    Throttled,
+    /// The agent fails with words that nobody knows.
+    Unknown,
+    /// The agent finds no space on the disk.
+    Full,
+    /// `ssm-cli` prints a page.
+    Html,
+    /// For `service`: the agent that starts is refused, since the hardware is not what was registered.
+    Fingerprint,
+    /// For `service`: the agent that starts is refused, since the node was deregistered.
+    Denied,
+    /// For `service`: the agent that starts does not reach Systems Manager.
+    Unreachable,
+    /// `systemctl enable` fails.
+    FailEnable,
     /// `systemctl stop` fails.
     FailStop,
     /// `systemctl start` fails.
@@ -82,13 +100,21 @@ impl Machine {
 
     fn lay_out(&self) -> anyhow::Result<()> {
         let stand_in = stand_in()?;
-        for folder in
-            ["usr/bin", "root", "var/lib/amazon/ssm", "var/log/amazon/ssm", "etc/amazon/ssm", ".stand-in/units"]
-        {
+        for folder in [
+            "usr/bin",
+            "root",
+            "etc/init",
+            ".stand-in/disabled",
+            "var/lib/amazon/ssm",
+            "var/log/amazon/ssm",
+            "etc/amazon/ssm",
+            ".stand-in/units",
+        ] {
             std::fs::create_dir_all(self.files.path(folder))?;
         }
         let (id, version) = match self.kind {
             Kind::AmazonLinux => ("amzn", "2"),
+            Kind::AmazonLinuxUpstart => ("amzn", "2018.03"),
             Kind::RedHat => ("rhel", "9.6"),
             Kind::UbuntuDeb | Kind::UbuntuSnap => ("ubuntu", "24.04"),
         };
@@ -98,17 +124,28 @@ impl Machine {
             _ => "usr/bin",
         };
         std::fs::create_dir_all(self.files.path(programs))?;
-        for (folder, program) in [(programs, "amazon-ssm-agent"), (programs, "ssm-cli"), ("usr/bin", "systemctl")] {
+        for (folder, program) in [(programs, "amazon-ssm-agent"), (programs, "ssm-cli"), ("usr/bin", self.manager())] {
             symlink(&stand_in, self.files.path(folder).join(program))?;
+        }
+        Files::write(&self.files.path(Files::MACHINE_ID), &format!("{}\n", self.instance.instance_id))?;
+        if self.kind == Kind::AmazonLinuxUpstart {
+            let job = "start on (runlevel [345] and started network)\nrespawn\nexec /usr/bin/amazon-ssm-agent\n";
+            Files::write(&self.files.path("etc/init/amazon-ssm-agent.conf"), job)?;
         }
         let unit_folder = if self.kind == Kind::UbuntuDeb { "lib/systemd/system" } else { "etc/systemd/system" };
         let unit_file = self.files.path(unit_folder).join(self.unit());
-        Files::write(&unit_file, "[Service]\nExecStart=amazon-ssm-agent\n")?;
+        if self.kind != Kind::AmazonLinuxUpstart {
+            Files::write(&unit_file, "[Service]\nExecStart=amazon-ssm-agent\n")?;
+        }
         Files::write(&self.files.own("units").join(self.unit()), "active")?;
         let Ec2Instance { account, region, instance_id } = self.instance.clone();
         let identity = Identity { account, region, instance_id, strict_systemd: self.kind != Kind::AmazonLinux };
         Files::write(&self.files.own("identity"), &serde_json::to_string(&identity)?)?;
         Ok(())
+    }
+
+    fn manager(&self) -> &'static str {
+        if self.kind == Kind::AmazonLinuxUpstart { "initctl" } else { "systemctl" }
     }
 
     /// What stands for `/`.
@@ -173,7 +210,47 @@ impl Machine {
     /// Where the files can not be written.
     pub fn set_registration(&self, node: &str, region: &str) -> anyhow::Result<()> {
         self.files.save_readable(node, region)?;
-        Ok(self.files.save(node, region)?)
+        self.files.save(node, region)?;
+        self.files.start_agent();
+        Ok(())
+    }
+
+    /// Stops the agent's service and starts it, as a boot does.
+    ///
+    /// # Errors
+    /// Where the service manager's file can not be written.
+    pub fn reboot(&self) -> anyhow::Result<()> {
+        self.files.start_agent();
+        Ok(Files::write(&self.files.own("units").join(self.unit()), "active")?)
+    }
+
+    /// Makes it another machine, as one that was restored from a backup of this one.
+    ///
+    /// # Errors
+    /// Where the file can not be written.
+    pub fn change_hardware(&self) -> anyhow::Result<()> {
+        Ok(Files::write(&self.files.path(Files::MACHINE_ID), "another\n")?)
+    }
+
+    /// Lets the agent's unit be disabled, so that it is gone after a boot.
+    ///
+    /// # Errors
+    /// Where the file can not be written.
+    pub fn disable_unit(&self) -> anyhow::Result<()> {
+        Ok(Files::write(&self.files.own("disabled").join(self.unit()), "")?)
+    }
+
+    /// Whether the unit is enabled.
+    pub fn is_enabled(&self) -> bool {
+        !self.files.own("disabled").join(self.unit()).exists()
+    }
+
+    /// Writes a file of the machine, with its folders.
+    ///
+    /// # Errors
+    /// Where that can not be done.
+    pub fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
+        Ok(Files::write(&self.files.path(path.trim_start_matches('/')), text)?)
     }
 
     /// What the service manager was told, such as `stop amazon-ssm-agent.service`, in order.
@@ -202,6 +279,17 @@ impl Machine {
         Ok(())
     }
 
+    /// Brings back an agent that was taken away.
+    ///
+    /// # Errors
+    /// Where its files can not be made.
+    pub fn install_agent(&self) -> anyhow::Result<()> {
+        let stand_in = stand_in()?;
+        symlink(&stand_in, self.agent().with_file_name("ssm-cli"))?;
+        symlink(&stand_in, self.agent())?;
+        Ok(Files::write(&self.files.own("units").join(self.unit()), "active")?)
+    }
+
     /// Lets `amazon-ssm-agent`, `ssm-cli` or `systemctl` go wrong from now on, `times` times or for good.
     ///
     /// # Errors
@@ -213,6 +301,14 @@ impl Machine {
             Fault::Hang => "hang",
             Fault::Garbage => "garbage",
             Fault::NoId => "no-id",
+            Fault::Throttled => "throttled",
+            Fault::Unknown => "unknown",
+            Fault::Full => "full",
+            Fault::Html => "html",
+            Fault::Fingerprint => "fingerprint",
+            Fault::Denied => "denied",
+            Fault::Unreachable => "unreachable",
+            Fault::FailEnable => "fail-enable",
             Fault::FailStop => "fail-stop",
             Fault::FailStart => "fail-start",
         };

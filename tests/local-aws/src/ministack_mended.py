@@ -5,7 +5,8 @@ their state, put their events on the default bus; an event may go to the bus of 
 queue whose policy lets it. Event source mappings of queues keep their batching window and their batch
 size. Policies have variables, sessions are the roles that they are of, accounts may be in one
 organization, and every request counts as one over TLS. A nested stack may be a SAM template,
-and a change set shows what a condition adds or removes.
+and a change set shows what a condition adds or removes. A task of a state machine may have its time-out
+in an expression.
 """
 
 import contextvars
@@ -19,7 +20,7 @@ import uuid
 from ministack.core import iam_evaluator as evaluator
 from ministack.core import responses
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import ec2, eventbridge, iam, lambda_svc, scheduler, sqs, sts
+from ministack.services import ec2, eventbridge, iam, lambda_svc, scheduler, sqs, stepfunctions, sts
 from ministack.services.cloudformation import _stacks, changesets, engine, provisioners
 
 logger = logging.getLogger("local-aws")
@@ -298,6 +299,16 @@ def conditional(resolve):
     return resolving
 
 
+def with_timeout(execute):
+    """A task with its TimeoutSeconds evaluated, which may be an expression of JSONata."""
+    def executing(state, given, execution, context):
+        if isinstance(state.get("TimeoutSeconds"), str):
+            seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", given, context)
+            state = {**state, "TimeoutSeconds": seconds}
+        return execute(state, given, execution, context)
+    return executing
+
+
 def query_definition_id(properties):
     """Checks a saved query of Logs Insights, and gives it an id. Nothing is kept: nobody here can run one."""
     for name in ("Name", "QueryString"):
@@ -327,6 +338,7 @@ def mend():
     eventbridge._dispatch_to_event_bus = to_other_region(eventbridge._dispatch_to_event_bus)
     eventbridge._invoke_target = to_allowed_queue(eventbridge._invoke_target)
     lambda_svc._sqs_esm_concurrency = concurrency(lambda_svc._sqs_esm_concurrency)
+    stepfunctions._execute_task = with_timeout(stepfunctions._execute_task)
     sqs._receive_messages_for_esm = with_window(sqs._receive_messages_for_esm)
     changesets._resolve_props_for_diff = conditional(changesets._resolve_props_for_diff)
     engine._parse_template = transformed(engine._parse_template)

@@ -30,8 +30,11 @@ struct Hub {
 impl Hub {
     async fn deployed(regions: &[&'static str], parameters: &[(&str, &str)]) -> Self {
         let list = regions.join(",");
+        // Limits have a test of their own.
+        let wide = [("RenewalsPerDay", "100"), ("AgencyNodeLimit", "100000"), ("NodeLimit", "100000")];
+        let wide = wide.into_iter().filter(|(name, _)| !parameters.iter().any(|(given, _)| given == name));
         let parameters: Vec<_> =
-            [("ActivationRegions", list.as_str())].into_iter().chain(parameters.to_vec()).collect();
+            [("ActivationRegions", list.as_str())].into_iter().chain(wide).chain(parameters.to_vec()).collect();
         let world = World::deployed_with(&parameters, &[]).await.unwrap();
         Self { world, regions: regions.to_vec(), heard: RefCell::default() }
     }
@@ -76,6 +79,7 @@ impl Hub {
         assert_eq!(held.len(), 1, "{agency} holds the same in every Region");
         let stored: Value = serde_json::from_str(held.first().unwrap()).unwrap();
         assert_eq!((&stored["Region"], &stored["Account"]), (&json!(HOME_REGION), &json!(agency)));
+        assert_eq!(stored["HubAccount"], CENTRAL);
         let mut own = self.activations(agency).into_iter();
         let activation = own.find(|activation| stored["ActivationId"] == *activation.activation_id).unwrap();
         assert_eq!(stored["ActivationCode"], *activation.activation_code);
@@ -252,6 +256,33 @@ async fn age_and_renew(hub: &Hub) {
     let answer = hub.well(json!({"agency": AGENCY_A})).await;
     assert_eq!(outcomes(&answer), [(AGENCY_A, "renewed", "deleted")]);
     hub.held(AGENCY_A).await;
+}
+
+#[tokio::test]
+async fn an_agency_keeps_its_key_and_the_account_its_limit() {
+    let hub =
+        Hub::deployed(&[HOME_REGION], &[("RegistrationLimit", "100"), ("RenewBelow", "20"), ("NodeLimit", "150")])
+            .await;
+    let agency = hub.world.aws.client(AGENCY_A, HOME_REGION);
+    let own = json!({"Name": ACTIVATION_PARAMETER, "Value": "to come", "Type": "SecureString", "KeyId": "alias/own"});
+    agency.json("ssm", "PutParameter", &own).await.unwrap();
+    let answer = hub.well(json!({"agency": AGENCY_A})).await;
+    assert_eq!(outcomes(&answer), [(AGENCY_A, "renewed", "malformed")]);
+    assert_eq!(hub.held(AGENCY_A).await.registration_limit, 100);
+    let history = json!({"Name": ACTIVATION_PARAMETER});
+    let history = agency.json("ssm", "GetParameterHistory", &history).await.unwrap();
+    let keys: Vec<_> = history["Parameters"].as_array().unwrap().iter().map(|version| &version["KeyId"]).collect();
+    assert_eq!(keys, ["alias/own", "alias/own"]);
+
+    // What is left of the account's limit, and then nothing.
+    let answer = hub.well(json!({"agency": AGENCY_B})).await;
+    assert_eq!(outcomes(&answer), [(AGENCY_B, "renewed", "missing")]);
+    assert_eq!(hub.held(AGENCY_B).await.registration_limit, 50);
+    hub.delete_parameters(AGENCY_B).await;
+    let (words, answer) = hub.partly(json!({})).await;
+    assert_eq!(outcomes(&answer), [(AGENCY_A, "live", ""), (AGENCY_B, "failed", "missing")]);
+    assert_eq!(answer["agencies"][1]["errorCode"], "NodeLimit");
+    assert!(words.contains("150 open registrations, and NODE_LIMIT is 150"), "{words}");
 }
 
 #[tokio::test]

@@ -92,7 +92,16 @@ type Permission = (Option<&'static str>, &'static str);
 /// What is done with roles that no resource of their template acts as.
 const OF_OTHERS: [(&str, &[Permission]); 3] = [
     // activation-issuer, from the central account.
-    ("ActivationWriterRole", &[(None, "ssm:GetParameter"), (None, "ssm:PutParameter")]),
+    (
+        "ActivationWriterRole",
+        &[
+            (None, "ssm:GetParameter"),
+            (None, "ssm:GetParameterHistory"),
+            (None, "ssm:PutParameter"),
+            (Some("HasActivationKmsKey"), "kms:Decrypt"),
+            (Some("HasActivationKmsKey"), "kms:Encrypt"),
+        ],
+    ),
     // register-instance, on an instance.
     (
         "InstanceRole",

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use aws_sdk_lambda::Client as LambdaClient;
 use aws_sdk_ssm::Client as SsmClient;
 use aws_sdk_ssm::types::{
-    Activation as SdkActivation, DescribeActivationsFilter, DescribeActivationsFilterKeys, Tag as SdkTag,
+    Activation as SdkActivation, DescribeActivationsFilter, DescribeActivationsFilterKeys,
+    InstanceInformationStringFilter, Tag as SdkTag,
 };
 use aws_smithy_types::DateTime;
 use hub::{AGENCY_ALIAS_PREFIX, AGENCY_TAG_KEY, AccountId, AwsError, Timestamp};
@@ -13,12 +14,14 @@ use hub::{AGENCY_ALIAS_PREFIX, AGENCY_TAG_KEY, AccountId, AwsError, Timestamp};
 use super::unexpected;
 use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, description};
 use crate::config::Config;
-use crate::handler::Hub;
+use crate::ports::{Hub, NodeCounts};
 
 /// The largest page: <https://docs.aws.amazon.com/lambda/latest/api/API_ListAliases.html>.
 const ALIASES_PER_PAGE: i32 = 50;
 /// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeActivations.html>.
 const ACTIVATIONS_PER_PAGE: i32 = 50;
+/// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.
+const NODES_PER_PAGE: i32 = 50;
 
 /// The central account and Region.
 #[derive(Debug, Clone)]
@@ -86,6 +89,37 @@ impl Hub for CentralAccount {
         // Whatever the service makes of the filter, nothing else gets through.
         activations.retain(|activation| only.is_none_or(|id| activation.id == *id));
         Ok(activations)
+    }
+
+    async fn nodes(&self) -> Result<NodeCounts, AwsError> {
+        const OPERATION: &str = "ssm:DescribeInstanceInformation";
+        let hybrid = InstanceInformationStringFilter::builder().key("ResourceType").values("ManagedInstance").build();
+        let hybrid = hybrid.map_err(|error| unexpected(OPERATION, error.to_string()))?;
+        let mut counts = NodeCounts::default();
+        let mut token = None;
+        loop {
+            let page = self
+                .ssm
+                .describe_instance_information()
+                .filters(hybrid.clone())
+                .max_results(NODES_PER_PAGE)
+                .set_next_token(token)
+                .send()
+                .await
+                .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
+            for node in page.instance_information_list.unwrap_or_default() {
+                counts.total = counts.total.saturating_add(1);
+                // The name is that of the activation; the agency has no say in it.
+                let agency = node.name.as_deref().and_then(|name| name.strip_prefix(AGENCY_ALIAS_PREFIX)?.parse().ok());
+                if let Some(agency) = agency {
+                    *counts.by_agency.entry(agency).or_default() += 1;
+                }
+            }
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(counts);
+            }
+        }
     }
 
     async fn create(&self, new: &NewActivation) -> Result<(ActivationId, ActivationCode), AwsError> {

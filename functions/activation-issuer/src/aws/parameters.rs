@@ -4,15 +4,19 @@ use aws_sdk_ssm::Client as SsmClient;
 use aws_sdk_ssm::config::{Builder, Credentials, Region as SdkRegion};
 use aws_sdk_ssm::types::{ParameterTier, ParameterType};
 use aws_sdk_sts::Client as StsClient;
-use hub::{AccountId, AwsError, FunctionArn, Invalid, Region, Timestamp, WireError};
+use hub::{AccountId, AwsError, Region, Timestamp};
 
 use super::unexpected;
 use crate::activation::{Parameter, StoredActivation};
 use crate::config::Config;
-use crate::handler::{Agencies, Store};
+use crate::ports::{Agencies, Store};
 
 /// What the trail of an agency calls the function.
 const SESSION_NAME: &str = "tag-hub-activation-issuer";
+/// What the history names for a parameter without a key of the agency's.
+const DEFAULT_KEY: &str = "alias/aws/ssm";
+/// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameterHistory.html>.
+const VERSIONS_PER_PAGE: i32 = 50;
 /// The shortest there is, and as long as the longest invocation.
 const SESSION_SECONDS: i32 = 900;
 
@@ -48,16 +52,9 @@ impl AgencyParameters {
         Self { writer_role_name, parameter_name, sts, ssm }
     }
 
-    /// In the partition of the function with this ARN.
-    ///
-    /// # Errors
-    /// Where that is no ARN of a function.
-    pub fn in_partition_of(&self, function_arn: &str) -> Result<PartitionParameters<'_>, WireError> {
-        let arn: FunctionArn = function_arn.parse().map_err(|error: Invalid| WireError {
-            path: "context.invokedFunctionArn".to_owned(),
-            problem: error.to_string(),
-        })?;
-        Ok(PartitionParameters { parameters: self, partition: arn.partition })
+    /// The same in a partition.
+    pub fn in_partition(&self, partition: String) -> PartitionParameters<'_> {
+        PartitionParameters { parameters: self, partition }
     }
 }
 
@@ -92,6 +89,34 @@ impl<'a> Agencies for PartitionParameters<'a> {
 }
 
 impl OpenParameters<'_> {
+    /// The agency's own key of the parameter, if it has one: a write that names none takes the account's default key.
+    async fn own_key(&self, region: &Region) -> Result<Option<String>, AwsError> {
+        const OPERATION: &str = "ssm:GetParameterHistory";
+        let AgencyParameters { ssm, parameter_name, .. } = self.parameters;
+        let mut latest: Option<(i64, Option<String>)> = None;
+        let mut token = None;
+        loop {
+            let read =
+                ssm.get_parameter_history().name(parameter_name).max_results(VERSIONS_PER_PAGE).set_next_token(token);
+            let page = match read.customize().config_override(self.place(region)).send().await {
+                Ok(page) => page,
+                Err(error) => {
+                    let error = AwsError::from_sdk(OPERATION, &error);
+                    return if error.code == "ParameterNotFound" { Ok(None) } else { Err(error) };
+                }
+            };
+            for version in page.parameters.unwrap_or_default() {
+                if latest.as_ref().is_none_or(|(number, _)| version.version > *number) {
+                    latest = Some((version.version, version.key_id));
+                }
+            }
+            token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
+                return Ok(latest.and_then(|(_, key)| key).filter(|key| key != DEFAULT_KEY && !key.is_empty()));
+            }
+        }
+    }
+
     /// The agency's credentials and the Region, for one call.
     fn place(&self, region: &Region) -> Builder {
         Builder::new().region(SdkRegion::new(region.to_string())).credentials_provider(self.credentials.clone())
@@ -111,7 +136,8 @@ impl Store for OpenParameters<'_> {
         };
         let Some(parameter) = output.parameter else { return Ok(Parameter::Missing) };
         let is_secret = parameter.r#type == Some(ParameterType::SecureString);
-        let stored = parameter.value.as_deref().filter(|_| is_secret).and_then(StoredActivation::from_value);
+        let stored =
+            parameter.value.as_deref().filter(|_| is_secret).and_then(|value| StoredActivation::from_value(value).ok());
         let modified = parameter.last_modified_date.map(|date| Timestamp::from_unix_seconds(date.secs()));
         Ok(stored.map_or(Parameter::Malformed, |stored| Parameter::Holds { stored, modified }))
     }
@@ -124,6 +150,7 @@ impl Store for OpenParameters<'_> {
             .value(stored.to_value())
             .r#type(ParameterType::SecureString)
             .tier(ParameterTier::Standard)
+            .set_key_id(self.own_key(region).await?)
             .overwrite(true);
         match write.customize().config_override(self.place(region)).send().await {
             Ok(_) => Ok(()),

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use hub::{AccountId, AwsError, Region};
 
-use super::{Agencies, Hub, Round, Store, increment};
+use super::{Budget, Round, increment};
 use crate::activation::{Activation, ActivationId, Parameter, StoredActivation};
 use crate::advice::in_region;
-use crate::answer::{AgencyAnswer, Outcome};
+use crate::answer::{AgencyAnswer, Failure, Outcome};
+use crate::plan::ceiling::registrations;
 use crate::plan::{Repair, View, is_alive, new_activation, plan};
+use crate::ports::{Agencies, Hub, Store};
 
 /// What became of a write, as far as that can be known.
 enum Written {
@@ -20,7 +22,12 @@ enum Written {
 
 impl<H: Hub, A: Agencies> Round<'_, H, A> {
     /// Makes an agency's parameters hold one live activation.
-    pub(super) async fn tend(&self, agency: &AccountId, listed: &BTreeMap<ActivationId, Activation>) -> AgencyAnswer {
+    pub(super) async fn tend(
+        &self,
+        agency: &AccountId,
+        listed: &BTreeMap<ActivationId, Activation>,
+        budget: &Budget,
+    ) -> AgencyAnswer {
         let mut answer = AgencyAnswer::new(agency, Outcome::Live);
         let store = match self.agencies.open(agency).await {
             Ok(store) => store,
@@ -41,7 +48,14 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
             }
         };
         let is_complete = parameters.len() == self.config.parameter_regions.len();
-        let view = View { agency, now: self.now, parameters: &parameters, is_complete, activations: &activations };
+        let view = View {
+            agency,
+            hub_account: self.hub_account,
+            now: self.now,
+            parameters: &parameters,
+            is_complete,
+            activations: &activations,
+        };
         let plan = plan(self.config, &view);
         let alive = parameters.iter().filter(|(_, parameter)| is_alive(self.config, &view, parameter));
         let mut live_regions: Vec<Region> = alive.map(|(region, _)| region.clone()).collect();
@@ -49,7 +63,8 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
         if self.dry_run {
             answer.would_delete = plan.orphans;
         } else {
-            live_regions.extend(self.repair(&store, plan.repair, &mut answer).await);
+            let is_spare = !live_regions.is_empty();
+            live_regions.extend(self.repair(&store, plan.repair, budget, is_spare, &mut answer).await);
             self.delete_all(plan.orphans, &mut answer).await;
         }
         if self.config.parameter_regions.iter().all(|region| live_regions.contains(region)) {
@@ -94,7 +109,14 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
     }
 
     /// Carries out a repair, and gives the Regions that hold something good because of it.
-    async fn repair(&self, store: &impl Store, repair: Repair, answer: &mut AgencyAnswer) -> Vec<Region> {
+    async fn repair(
+        &self,
+        store: &impl Store,
+        repair: Repair,
+        budget: &Budget,
+        is_spare: bool,
+        answer: &mut AgencyAnswer,
+    ) -> Vec<Region> {
         let holding = match repair {
             Repair::Keep(_) => return Vec::new(),
             Repair::Copy { stored, regions, .. } => self.write_all(store, &stored, &regions, answer).await.holding,
@@ -103,7 +125,8 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
                     answer.outcome = Outcome::Deferred;
                     return Vec::new();
                 }
-                self.create(store, &regions, answer).await
+                let Some(limit) = self.granted_limit(budget, is_spare, answer) else { return Vec::new() };
+                self.create(store, &regions, limit, answer).await
             }
         };
         // What failed before stays failed: a Region that cannot be read is none that was renewed.
@@ -113,8 +136,36 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
         holding
     }
 
-    async fn create(&self, store: &impl Store, regions: &[Region], answer: &mut AgencyAnswer) -> Vec<Region> {
-        let new = new_activation(self.config, &answer.agency, self.now);
+    /// How many nodes the next activation registers, if agency and account may have more.
+    fn granted_limit(&self, budget: &Budget, is_spare: bool, answer: &mut AgencyAnswer) -> Option<u32> {
+        let usage = match budget.usage(&answer.agency) {
+            Ok(usage) => usage,
+            Err(error) => {
+                answer.fail(self.failure(&answer.agency, &error));
+                return None;
+            }
+        };
+        match registrations(self.config, usage, is_spare) {
+            Ok(limit) => {
+                budget.take(limit);
+                Some(limit)
+            }
+            Err(refusal) => {
+                let error_code = refusal.ceiling.code().to_owned();
+                answer.fail(Failure { error_code, message: format!("no activation was made: {refusal}") });
+                None
+            }
+        }
+    }
+
+    async fn create(
+        &self,
+        store: &impl Store,
+        regions: &[Region],
+        limit: u32,
+        answer: &mut AgencyAnswer,
+    ) -> Vec<Region> {
+        let new = new_activation(self.config, &answer.agency, limit, self.now);
         let (activation_id, activation_code) = match self.hub.create(&new).await {
             Ok(created) => created,
             Err(error) => {
@@ -129,6 +180,7 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
             region: self.config.region.clone(),
             expiration_date: new.expiration_date,
             account: new.agency,
+            hub_account: Some(self.hub_account.clone()),
         };
         let spread = self.write_all(store, &stored, regions, answer).await;
         if spread.is_certainly_nowhere {

@@ -4,6 +4,7 @@ use super::*;
 use crate::activation::ActivationCode;
 
 const NOW: i64 = 1_795_312_800;
+const HUB: &str = "111111111111";
 const AGENCY: &str = "222222222222";
 const OTHER: &str = "333333333333";
 
@@ -19,6 +20,9 @@ fn config() -> Config {
         valid_days: 30,
         renew_before_days: 7,
         renew_below: 100,
+        renewals_per_day: 100,
+        agency_node_limit: 100_000,
+        node_limit: 100_000,
     }
 }
 
@@ -75,8 +79,9 @@ fn parameter() -> impl Strategy<Value = Parameter> {
         prop_oneof![Just(NOW), Just(NOW + 25 * DAY)],
         prop_oneof![5 => Just(AGENCY), 1 => Just(OTHER)],
         prop_oneof![Just(None), (-3 * HOUR..=0).prop_map(Some)],
+        prop_oneof![1 => Just(None), 5 => Just(Some(HUB)), 1 => Just(Some(OTHER))],
     )
-        .prop_map(|(number, other, home, ends, agency, modified)| Parameter::Holds {
+        .prop_map(|(number, other, home, ends, agency, modified, hub)| Parameter::Holds {
             stored: StoredActivation {
                 activation_id: id(number),
                 // Now and then the code of another one.
@@ -84,6 +89,7 @@ fn parameter() -> impl Strategy<Value = Parameter> {
                 region: region(home),
                 expiration_date: Timestamp::from_unix_seconds(ends),
                 account: account(agency),
+                hub_account: hub.map(account),
             },
             modified: modified.map(at),
         });
@@ -103,8 +109,8 @@ fn situation() -> impl Strategy<Value = Situation> {
 }
 
 fn plan_of((parameters, activations): &Situation, is_complete: bool) -> Plan {
-    let agency = account(AGENCY);
-    let view = View { agency: &agency, now: at(0), parameters, is_complete, activations };
+    let (agency, hub_account) = (account(AGENCY), account(HUB));
+    let view = View { agency: &agency, hub_account: &hub_account, now: at(0), parameters, is_complete, activations };
     plan(&config(), &view)
 }
 
@@ -115,7 +121,7 @@ fn repaired((parameters, activations): &Situation, repair: &Repair) -> Situation
         Repair::Keep(_) => return (parameters, activations),
         Repair::Copy { stored, regions, .. } => (stored.clone(), regions),
         Repair::Create { regions, .. } => {
-            let new = new_activation(&config(), &account(AGENCY), at(0));
+            let new = new_activation(&config(), &account(AGENCY), 1000, at(0));
             let made = Activation {
                 id: id(7),
                 agency: Some(new.agency.clone()),
@@ -133,6 +139,7 @@ fn repaired((parameters, activations): &Situation, repair: &Repair) -> Situation
                 region: region(0),
                 expiration_date: new.expiration_date,
                 account: new.agency,
+                hub_account: Some(account(HUB)),
             };
             (stored, regions)
         }
@@ -170,9 +177,11 @@ proptest! {
 
     #[test]
     fn what_is_kept_or_copied_is_good_and_nothing_new_is_made_beside_it(situation in situation()) {
-        let agency = account(AGENCY);
+        let (agency, hub_account) = (account(AGENCY), account(HUB));
         let (parameters, activations) = &situation;
-        let view = View { agency: &agency, now: at(0), parameters, is_complete: true, activations };
+        let view = View {
+            agency: &agency, hub_account: &hub_account, now: at(0), parameters, is_complete: true, activations,
+        };
         match plan_of(&situation, true).repair {
             Repair::Keep(stored) | Repair::Copy { stored, .. } => {
                 let activation = &activations[&stored.activation_id];
@@ -197,7 +206,7 @@ proptest! {
 
 #[test]
 fn a_new_activation_stays_below_the_longest_life() {
-    let new = |valid_days| new_activation(&Config { valid_days, ..config() }, &account(AGENCY), at(0));
+    let new = |valid_days| new_activation(&Config { valid_days, ..config() }, &account(AGENCY), 100, at(0));
     assert_eq!(new(30).expiration_date, at(30 * DAY - HOUR));
     assert_eq!(new(29).expiration_date, at(29 * DAY));
 }

@@ -1,6 +1,7 @@
 //! The handler over a world in memory: outcomes, failures, and runs that meet each other.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+mod ceilings;
 mod outcomes;
 mod simulation;
 mod trouble;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use world::{Access, SECRET, World};
 
+const HUB: &str = "111111111111";
 const A: &str = "222222222222";
 const B: &str = "333333333333";
 const EAST: &str = "us-east-1";
@@ -26,6 +28,11 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
 
 fn config() -> Config {
+    config_with(&[])
+}
+
+/// The configuration, with some variables changed.
+fn config_with(changes: &[(&str, &str)]) -> Config {
     let variables = [
         ("MANAGER_FUNCTION_NAME", "ssm-tag-manager"),
         ("WRITER_ROLE_NAME", "TagHubActivationWriter"),
@@ -33,8 +40,15 @@ fn config() -> Config {
         ("PARAMETER_NAME", "/tag-hub/activation"),
         ("PARAMETER_REGIONS", "us-east-1,us-west-2"),
         ("AWS_REGION", EAST),
+        // Ceilings have tests of their own.
+        ("REGISTRATION_LIMIT", "1000"),
+        ("RENEW_BELOW", "100"),
+        ("RENEWALS_PER_DAY", "100"),
+        ("AGENCY_NODE_LIMIT", "100000"),
+        ("NODE_LIMIT", "100000"),
     ];
-    let lookup = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    let find = |name: &str| changes.iter().chain(&variables).find(|(key, _)| *key == name);
+    let lookup = |name: &str| find(name).map(|(_, value)| (*value).to_owned());
     Config::from_lookup(lookup).unwrap()
 }
 
@@ -44,7 +58,11 @@ fn runtime() -> Runtime {
 }
 
 fn invocation(world: &World, budget: u64) -> Invocation {
-    Invocation { now: Timestamp::from_unix_seconds(world.with(|state| state.now)), budget: Duration::from_secs(budget) }
+    Invocation {
+        hub_account: HUB.parse().unwrap(),
+        now: Timestamp::from_unix_seconds(world.with(|state| state.now)),
+        budget: Duration::from_secs(budget),
+    }
 }
 
 async fn invoke(world: &World, access: &Access<'_>, budget: u64, event: &Value) -> Result<Answer, IssueError> {

@@ -40,7 +40,8 @@ fn a_new_agency_gets_an_activation_in_every_region() {
         "created": 1,
         "deleted": 0,
         "failed": 0,
-        "deferred": 0
+        "deferred": 0,
+        "nodes": 0
       },
       "agencies": [
         {
@@ -112,6 +113,7 @@ fn what_is_wrong_with_every_region_takes_a_new_activation() {
     check(|state| both(state, &Parameter::Malformed), "malformed", 1, 2);
     check(|state| change(state, |stored| stored.account = B.parse().unwrap()), "foreign", 1, 2);
     check(|state| change(state, |stored| stored.region = "eu-west-1".parse().unwrap()), "foreign", 1, 2);
+    check(|state| change(state, |stored| stored.hub_account = B.parse().ok()), "foreign", 1, 2);
     check(|state| state.activations.clear(), "deleted", 1, 2);
     let of = |state: &State| held(state, EAST).activation_id;
     check(|state| state.activation(&of(state)).agency = None, "foreign", 1, 2);

@@ -212,6 +212,14 @@ fn check(rounds: &[Round]) {
     let orphans: BTreeSet<ActivationId> = world.with(|state| state.orphans());
     world.with(|state| state.now += 2 * HOUR);
     run(&world).unwrap();
+    // One that registered nodes counts for a day.
+    world.with(|state| {
+        let left = orphans.iter().filter(|id| state.activations.contains_key(id));
+        let unused: Vec<_> = left.filter(|id| state.activations[id].0.registrations_count == 0).collect();
+        assert!(unused.is_empty(), "orphaned after two runs: {unused:?}");
+        state.now += DAY;
+    });
+    run(&world).unwrap();
     world.with(|state| {
         let left: Vec<_> = orphans.iter().filter(|id| state.activations.contains_key(id)).collect();
         assert!(left.is_empty(), "orphaned after two runs: {left:?}");
@@ -223,8 +231,13 @@ fn check(rounds: &[Round]) {
     for call in world.with(|state| state.calls.clone()) {
         *calls.entry(call.split(' ').next().unwrap().to_owned()).or_default() += 1;
     }
-    let expected =
-        [("lambda:ListAliases", 1), ("ssm:DescribeActivations", 1), ("ssm:GetParameter", 4), ("sts:AssumeRole", 2)];
+    let expected = [
+        ("lambda:ListAliases", 1),
+        ("ssm:DescribeActivations", 1),
+        ("ssm:DescribeInstanceInformation", 1),
+        ("ssm:GetParameter", 4),
+        ("sts:AssumeRole", 2),
+    ];
     assert_eq!(calls, expected.map(|(name, count)| (name.to_owned(), count)).into(), "a steady state is only read");
     assert_eq!(writes(&world), [""; 0]);
     assert_eq!((answer.counts.live, answer.counts.created, answer.counts.deleted), (2, 0, 0));

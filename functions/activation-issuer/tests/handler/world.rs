@@ -8,7 +8,7 @@ use std::task::Poll;
 use activation_issuer::activation::{
     Activation, ActivationCode, ActivationId, NewActivation, Parameter, StoredActivation,
 };
-use activation_issuer::handler::{Agencies, Hub, Store};
+use activation_issuer::ports::{Agencies, Hub, NodeCounts, Store};
 use hub::{AccountId, AwsError, Region, Timestamp};
 
 /// What every code in this world starts with, so that one that gets out is found.
@@ -46,6 +46,7 @@ pub(crate) struct State {
     /// Activations that the list does not show yet.
     pub(crate) unlisted: BTreeSet<ActivationId>,
     pub(crate) denials: Vec<Denial>,
+    pub(crate) nodes: NodeCounts,
     /// Each call: the operation and what it is about.
     pub(crate) calls: Vec<String>,
     /// What an issuer did that it never may.
@@ -113,6 +114,7 @@ impl State {
             region: "us-east-1".parse().unwrap(),
             expiration_date: activation.expiration_date,
             account: activation.agency.clone().unwrap(),
+            hub_account: crate::HUB.parse().ok(),
         }
     }
 
@@ -228,6 +230,10 @@ impl Hub for &Access<'_> {
             state.list().into_iter().filter(is_shown).collect()
         })
         .await
+    }
+
+    async fn nodes(&self) -> Result<NodeCounts, AwsError> {
+        self.call("ssm:DescribeInstanceInformation", "", |state| state.nodes.clone()).await
     }
 
     async fn create(&self, new: &NewActivation) -> Result<(ActivationId, ActivationCode), AwsError> {

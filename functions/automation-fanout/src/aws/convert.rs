@@ -6,9 +6,11 @@ use aws_sdk_ssm::operation::start_automation_execution::StartAutomationExecution
 use aws_sdk_ssm::types;
 use aws_smithy_types::error::operation::BuildError;
 
-use crate::execution::{Execution, Status, Step};
-use crate::limit::Limit;
-use crate::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
+use hub::Timestamp;
+
+use crate::plan::execution::{Execution, Listed, Progress, Status, Step};
+use crate::plan::limit::Limit;
+use crate::plan::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
 
 type Map<V> = HashMap<String, V>;
 
@@ -88,6 +90,18 @@ pub(super) fn execution(id: &str, execution: types::AutomationExecution) -> Exec
         warning_message: execution.warning_message,
         steps: steps.into_iter().map(step).collect(),
         steps_truncated: execution.step_executions_truncated,
+        started_at: time(execution.execution_start_time.as_ref()),
+        ended_at: time(execution.execution_end_time.as_ref()),
+        executed_by: execution.executed_by,
+        triggered_alarms: execution.triggered_alarms.unwrap_or_default().into_iter().map(|alarm| alarm.name).collect(),
+        progress: execution.progress_counters.map(|counters| Progress {
+            total: counters.total_steps,
+            success: counters.success_steps,
+            failed: counters.failed_steps,
+            cancelled: counters.cancelled_steps,
+            timed_out: counters.timed_out_steps,
+        }),
+        resolved_targets: execution.resolved_targets.and_then(|targets| targets.parameter_values).unwrap_or_default(),
         request: StartRequest {
             document_name: execution.document_name.unwrap_or_default(),
             document_version: execution.document_version,
@@ -111,10 +125,29 @@ pub(super) fn execution(id: &str, execution: types::AutomationExecution) -> Exec
     }
 }
 
+/// What a list of executions tells of one.
+pub(super) fn listed(metadata: types::AutomationExecutionMetadata) -> Listed {
+    Listed {
+        id: metadata.automation_execution_id.unwrap_or_default(),
+        document_name: metadata.document_name.unwrap_or_default(),
+        document_version: metadata.document_version,
+        status: status(metadata.automation_execution_status.as_ref()),
+        started_at: time(metadata.execution_start_time.as_ref()),
+        ended_at: time(metadata.execution_end_time.as_ref()),
+        executed_by: metadata.executed_by,
+        failure_message: metadata.failure_message,
+    }
+}
+
+fn time(time: Option<&aws_smithy_types::DateTime>) -> Option<Timestamp> {
+    time.map(|time| Timestamp::from_unix_seconds(time.secs()))
+}
+
 pub(super) fn step(step: types::StepExecution) -> Step {
     let details = step.failure_details;
     Step {
         name: step.step_name.unwrap_or_default(),
+        action: step.action.unwrap_or_default(),
         status: status(step.step_status.as_ref()),
         inputs: sorted(step.inputs),
         outputs: sorted(step.outputs),

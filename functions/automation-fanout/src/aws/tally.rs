@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_sdk_ssm::config::interceptors::{BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef};
+use aws_sdk_ssm::config::interceptors::{
+    AfterDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
 use aws_sdk_ssm::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_ssm::error::{BoxError, ProvideErrorMetadata};
-use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomationStepExecutionsError;
-use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionError;
-use aws_sdk_ssm::operation::start_automation_execution::StartAutomationExecutionError;
-use aws_sdk_ssm::operation::stop_automation_execution::StopAutomationExecutionError;
+use aws_sdk_ssm::error::BoxError;
 use hub::AwsError;
 use lambda_kit::CallCounts;
 
@@ -46,25 +44,45 @@ impl Intercept for Tally {
         Ok(())
     }
 
-    fn read_after_attempt(
+    fn read_after_deserialization(
         &self,
-        context: &FinalizerInterceptorContextRef<'_>,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
-        // Each operation has an error type of its own, which is erased here.
-        let code = error.and_then(|error| {
-            let start = error.downcast_ref::<StartAutomationExecutionError>().map(ProvideErrorMetadata::code);
-            let get = || error.downcast_ref::<GetAutomationExecutionError>().map(ProvideErrorMetadata::code);
-            let describe =
-                || error.downcast_ref::<DescribeAutomationStepExecutionsError>().map(ProvideErrorMetadata::code);
-            let stop = || error.downcast_ref::<StopAutomationExecutionError>().map(ProvideErrorMetadata::code);
-            start.or_else(get).or_else(describe).or_else(stop).flatten()
-        });
-        if code.is_some_and(AwsError::is_throttling_code) {
+        // Each operation has an error type of its own, so the code is read from the answer.
+        let response = context.response();
+        let body = response.body().bytes().filter(|_| !response.status().is_success());
+        if body.and_then(code).as_deref().is_some_and(AwsError::is_throttling_code) {
             self.0.throttles.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
+    }
+}
+
+/// The error code in an answer of Systems Manager or of the Tagging API, which are JSON, or of EC2, which is XML.
+fn code(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let after = |mark: &str, end: &str| {
+        let (_, rest) = text.split_once(mark)?;
+        rest.split_once(end).map(|(code, _)| code.rsplit('#').next().unwrap_or(code).to_owned())
+    };
+    after("\"__type\":\"", "\"").or_else(|| after("<Code>", "</Code>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_is_found_in_both_forms() {
+        for (body, expected) in [
+            (r#"{"__type":"ThrottlingException","message":"x"}"#, Some("ThrottlingException")),
+            (r#"{"__type":"com.amazonaws.ssm#ThrottlingException"}"#, Some("ThrottlingException")),
+            ("<Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors>", Some("RequestLimitExceeded")),
+            ("nothing", None),
+        ] {
+            assert_eq!(code(body.as_bytes()).as_deref(), expected, "{body}");
+        }
     }
 }

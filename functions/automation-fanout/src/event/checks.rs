@@ -41,6 +41,21 @@ pub(super) fn is_account_or_unit(text: &str) -> bool {
         || text.strip_prefix("r-").is_some_and(is_lower_word)
 }
 
+/// `^((ou-[a-z0-9]{4,32}-[a-z0-9]{8,32})|(\d{12}))$`: what a location may leave out.
+pub(super) fn is_excludable(text: &str) -> bool {
+    let is_between = |word: &str, min: usize, max: usize| is_lower_word(word) && (min..=max).contains(&word.len());
+    text.parse::<hub::AccountId>().is_ok()
+        || text
+            .strip_prefix("ou-")
+            .and_then(|rest| rest.split_once('-'))
+            .is_some_and(|(root, unit)| is_between(root, 4, 32) && is_between(unit, 8, 32))
+}
+
+/// A text that the service completes, such as `arn:aws:iam::{{global:ACCOUNT_ID}}:role/X`.
+pub(super) fn is_template(text: &str) -> bool {
+    text.split_once("{{").is_some_and(|(_, rest)| rest.contains("}}")) && is_length(text, 1, 512)
+}
+
 fn is_lower_word(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::checks;
 use super::reader::{Expected, Reader};
-use super::suggest::did_you_mean;
-use crate::limit::Limit;
-use crate::problem::Path;
-use crate::request::{Alarm, AlarmConfiguration, Target, TargetLocation};
+use super::suggest::nearest;
+use crate::plan::limit::Limit;
+use crate::plan::problem::Path;
+use crate::plan::request::{Alarm, AlarmConfiguration, PARAMETER_VALUES, Target, TargetLocation};
 
 const LOCATION_MEMBERS: [&str; 11] = [
     "Accounts",
@@ -25,7 +25,8 @@ const LOCATION_MEMBERS: [&str; 11] = [
 
 /// The keys of a target that are words, and whether the only value is `*`:
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/running-automations-map-targets.html>.
-const TARGET_KEYS: [(&str, bool); 6] = [
+const TARGET_KEYS: [(&str, bool); 7] = [
+    ("tag-key", false),
     ("ResourceGroup", false),
     ("ParameterValues", false),
     ("InstanceIds", true),
@@ -34,7 +35,13 @@ const TARGET_KEYS: [(&str, bool); 6] = [
     ("resource-groups:ResourceTypeFilters", false),
 ];
 
+const VALUES_MAX: usize = 50;
+
 const ACCOUNT: Expected = Expected::Open("an account id of 12 digits, an organizational unit ou-… or a root r-…");
+const EXCLUDED: Expected = Expected::Open(
+    "an account id of 12 digits or an organizational unit, by the pattern \
+     ^((ou-[a-z0-9]{4,32}-[a-z0-9]{8,32})|(\\d{12}))$ (a root cannot be left out)",
+);
 const ROLE_NAME: Expected = Expected::Open("the name of a role, not its ARN, of 1 to 64 characters");
 
 /// Locations of any number, each with accounts and Regions of any number.
@@ -72,7 +79,7 @@ fn target_location(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Optio
             .get("IncludeChildOrganizationUnits")
             .and_then(|value| reader.boolean(value, &path.field("IncludeChildOrganizationUnits")))
             .unwrap_or_default(),
-        exclude_accounts: strings(reader, "ExcludeAccounts", (1, 5000), &ACCOUNT, checks::is_account_or_unit),
+        exclude_accounts: strings(reader, "ExcludeAccounts", (1, 5000), &EXCLUDED, checks::is_excludable),
         targets: fields.get("Targets").map(|value| targets(reader, value, &path.field("Targets"))).unwrap_or_default(),
         targets_max_concurrency: limit(reader, "TargetsMaxConcurrency", concurrency),
         targets_max_errors: limit(reader, "TargetsMaxErrors", errors),
@@ -83,8 +90,11 @@ fn target_location(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Optio
 pub(super) fn targets(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Vec<Target> {
     let items = reader.list(value, path, (0, usize::MAX)).unwrap_or_default();
     if items.len() > 1 {
-        let text =
-            format!("expected one target, since the service takes one tag or group at a time, got {}", items.len());
+        let text = format!(
+            "expected one target, since the service takes one tag or group at a time, got {}; name a resource group that \
+             has them all, or give Match for managed nodes of the central account",
+            items.len()
+        );
         reader.refuse(path, text);
     }
     let items = items.iter().enumerate();
@@ -102,7 +112,9 @@ fn target(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Target>
     let key = reader.string(key, &key_path, &words, checks::is_target_key)?;
     let values_path = path.field("Values");
     let any = Expected::Open("a string");
-    let values = fields.get("Values").map(|values| reader.strings(values, &values_path, (0, 50), &any, |_| true));
+    // More values than the API takes are split into several starts, where each value is a resource by itself.
+    let most = if key == PARAMETER_VALUES { usize::MAX } else { VALUES_MAX };
+    let values = fields.get("Values").map(|values| reader.strings(values, &values_path, (0, most), &any, |_| true));
     let values = values.unwrap_or_default();
     if let Some(tag) = key.strip_prefix("tag:") {
         if tag.is_empty() {
@@ -115,8 +127,11 @@ fn target(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Target>
             reader.refuse(&values_path, format!("expected 1 to 50 values of {key}, got none"));
         }
     } else {
+        // A key that looks like a known one is a mistake; any other may be newer than this list.
         let known: Vec<&str> = TARGET_KEYS.iter().map(|(known, _)| *known).chain(["tag:KEY"]).collect();
-        reader.refuse(&key_path, format!("unknown key {key:?}; {}", did_you_mean(&key, &known)));
+        if let Some(near) = nearest(&key, &known) {
+            reader.refuse(&key_path, format!("unknown key {key:?}; did you mean {near}?"));
+        }
     }
     Some(Target { key, values })
 }

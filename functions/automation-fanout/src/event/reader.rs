@@ -4,7 +4,7 @@ use hub::json_kind;
 use serde_json::{Map, Value};
 
 use super::suggest::did_you_mean;
-use crate::problem::{Path, Problem};
+use crate::plan::problem::{Path, Problem};
 
 /// How much of a refused value is repeated in words.
 const SHOWN_MAX: usize = 60;
@@ -59,6 +59,16 @@ impl Reader {
             self.refuse(path, format!("expected {expected}, got {got}"));
         }
         Some(items)
+    }
+
+    /// A whole number from `min` to `max`.
+    pub(super) fn number(&mut self, value: &Value, path: &Path<'_>, (min, max): (u64, u64)) -> Option<u64> {
+        let number = value.as_u64().filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            let got = if value.is_number() { value.to_string() } else { json_kind(value).to_owned() };
+            self.refuse(path, format!("expected a whole number from {min} to {max}, got {got}"));
+        }
+        number
     }
 
     pub(super) fn boolean(&mut self, value: &Value, path: &Path<'_>) -> Option<bool> {

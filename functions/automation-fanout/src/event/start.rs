@@ -8,8 +8,8 @@ use super::checks;
 use super::locations::{alarm, concurrency, errors, target_locations, targets};
 use super::reader::{Expected, Reader};
 use crate::config::is_role_arn;
-use crate::problem::Path;
-use crate::request::{ASSUME_ROLE_PARAMETER, Mode, StartRequest};
+use crate::plan::problem::Path;
+use crate::plan::request::{ASSUME_ROLE_PARAMETER, Mode, PARAMETER_VALUES, StartRequest};
 
 /// The members of the API's request.
 pub(super) const MEMBERS: [&str; 14] = [
@@ -29,15 +29,15 @@ pub(super) const MEMBERS: [&str; 14] = [
     "AlarmConfiguration",
 ];
 
-/// The service takes 1000 for its own sake, and no more than five from a caller.
-pub(super) const TAGS_MAX: usize = 5;
+/// The service takes no more than five on an execution, and one is ours: it ties each start to the whole request.
+pub(super) const TAGS_MAX: usize = 4;
 const PARAMETERS_MAX: usize = 200;
+const VALUES_MAX: usize = 50;
 
 const PARAMETER_NAME: Expected = Expected::Open("a parameter name of 1 to 50 characters");
 
-/// Reads what is there; what does not fit is refused and left out.
-pub(super) fn start_request(reader: &mut Reader, fields: &Map<String, Value>) -> StartRequest {
-    let root = Path::Root;
+/// Reads what is there, at a path; what does not fit is refused and left out.
+pub(super) fn start_request(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>) -> StartRequest {
     let text = |reader: &mut Reader, name: &str, expected: &Expected, is_valid: fn(&str) -> bool| {
         fields.get(name).and_then(|value| reader.string(value, &root.field(name), expected, is_valid))
     };
@@ -53,7 +53,7 @@ pub(super) fn start_request(reader: &mut Reader, fields: &Map<String, Value>) ->
     let version = Expected::Open("$LATEST, $DEFAULT or a version number");
     let document_version = text(reader, "DocumentVersion", &version, checks::is_document_version);
     let client_token = text(reader, "ClientToken", &Expected::Open("a UUID"), checks::is_uuid);
-    let mode = fields.get("Mode").and_then(|value| mode(reader, value, &root.field("Mode")));
+    let mode = member(fields, root, "Mode", |value, path| mode(reader, value, path));
     let target_parameter_name =
         text(reader, "TargetParameterName", &PARAMETER_NAME, |name| checks::is_length(name, 1, 50));
     let url = Expected::Secret("https://BUCKET.s3.REGION.amazonaws.com/KEY, presigned");
@@ -61,38 +61,40 @@ pub(super) fn start_request(reader: &mut Reader, fields: &Map<String, Value>) ->
     let request = StartRequest {
         document_name: document_name.unwrap_or_default(),
         document_version,
-        parameters: read(fields, "Parameters", |value, path| parameters(reader, value, path)),
+        parameters: member(fields, root, "Parameters", |value, path| parameters(reader, value, path)),
         client_token,
         mode,
         target_parameter_name,
-        targets: read(fields, "Targets", |value, path| targets(reader, value, path)),
-        target_maps: read(fields, "TargetMaps", |value, path| target_maps(reader, value, path)),
-        max_concurrency: read(fields, "MaxConcurrency", |value, path| concurrency(reader, value, path)),
-        max_errors: read(fields, "MaxErrors", |value, path| errors(reader, value, path)),
-        target_locations: read(fields, "TargetLocations", |value, path| target_locations(reader, value, path)),
-        tags: read(fields, "Tags", |value, path| tags(reader, value, path, TAGS_MAX)),
-        alarm_configuration: read(fields, "AlarmConfiguration", |value, path| alarm(reader, value, path)),
+        targets: member(fields, root, "Targets", |value, path| targets(reader, value, path)),
+        target_maps: member(fields, root, "TargetMaps", |value, path| target_maps(reader, value, path)),
+        max_concurrency: member(fields, root, "MaxConcurrency", |value, path| concurrency(reader, value, path)),
+        max_errors: member(fields, root, "MaxErrors", |value, path| errors(reader, value, path)),
+        target_locations: member(fields, root, "TargetLocations", |value, path| target_locations(reader, value, path)),
+        tags: member(fields, root, "Tags", |value, path| tags(reader, value, path, TAGS_MAX)),
+        alarm_configuration: member(fields, root, "AlarmConfiguration", |value, path| alarm(reader, value, path)),
         target_locations_url,
     };
-    together(reader, fields, &request);
+    together(reader, fields, &request, root);
     request
 }
 
-/// A member, or its empty value where it is absent.
-pub(super) fn read<T: Default>(
+/// A member of what stands at a path, or its empty value where it is absent.
+pub(super) fn member<T: Default>(
     fields: &Map<String, Value>,
+    root: &Path<'_>,
     name: &str,
     read: impl FnOnce(&Value, &Path<'_>) -> T,
 ) -> T {
-    fields.get(name).map(|value| read(value, &Path::Root.field(name))).unwrap_or_default()
+    fields.get(name).map(|value| read(value, &root.field(name))).unwrap_or_default()
 }
 
 /// What has to hold between the members.
-fn together(reader: &mut Reader, fields: &Map<String, Value>, request: &StartRequest) {
+fn together(reader: &mut Reader, fields: &Map<String, Value>, request: &StartRequest, root: &Path<'_>) {
     // An empty list is as good as none.
     let has = |name: &str| fields.get(name).is_some_and(|value| value.as_array().is_none_or(|list| !list.is_empty()));
-    let root = Path::Root;
-    let place_of_targets = if has("Targets") {
+    let place_of_targets = if has("Match") {
+        Some("Match".to_owned())
+    } else if has("Targets") {
         Some("Targets".to_owned())
     } else {
         let index = request.target_locations.iter().position(|location| !location.targets.is_empty());
@@ -154,10 +156,20 @@ fn parameters(reader: &mut Reader, value: &Value, path: &Path<'_>) -> BTreeMap<S
         }
         let values = if name == ASSUME_ROLE_PARAMETER {
             let role = Expected::Secret("a role ARN: arn:PARTITION:iam::ACCOUNT:role/NAME");
-            reader.strings(value, &path, (1, 1), &role, is_role_arn)
+            reader.strings(value, &path, (1, 1), &role, |text| is_role_arn(text) || checks::is_template(text))
         } else {
-            let words = Expected::Secret("a string of 1 to 512 characters");
-            reader.strings(value, &path, (0, 50), &words, |text| checks::is_length(text, 1, 512))
+            // The model's limit of 512 characters is not what the service enforces everywhere.
+            let words = Expected::Secret("a string of at least 1 character");
+            let values = reader.strings(value, &path, (0, usize::MAX), &words, |text| !text.is_empty());
+            if values.len() > VALUES_MAX {
+                let text = format!(
+                    "expected at most {VALUES_MAX} values, got {}; to run over more, give them as Targets with the Key \
+                     {PARAMETER_VALUES}, which are split into several starts, or name a resource group",
+                    values.len()
+                );
+                reader.refuse(&path, text);
+            }
+            values
         };
         parameters.insert(name.clone(), values);
     }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use hub::AwsError;
 
-use super::{Automation, NO_ANSWER_IN_TIME, Run, too_late};
-use crate::request::StartRequest;
+use super::{NO_ANSWER_IN_TIME, Run, too_late};
+use crate::plan::request::StartRequest;
+use crate::ports::World;
 
 const START: &str = "ssm:StartAutomationExecution";
 const ALWAYS_THROTTLED: &str = "not started, because AWS throttled every attempt until the function's time was up; \
@@ -19,7 +20,7 @@ const ATTEMPTS_MAX: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(8);
 
-impl<A: Automation> Run<'_, A> {
+impl<W: World> Run<'_, W> {
     /// Starts an execution and gives its id. Each attempt takes a turn of the pace, and all have the request's token.
     pub(super) async fn attempt_start(&mut self, request: &StartRequest) -> Result<String, AwsError> {
         if !self.starts.turn(self.begin_until).await {
@@ -31,7 +32,7 @@ impl<A: Automation> Run<'_, A> {
         let mut may_have_started = false;
         let mut attempt = 1;
         loop {
-            match self.in_time(START, self.automation.start(request)).await {
+            match self.in_time(START, self.world.start(request)).await {
                 // What was throttled was not done; of all else nobody knows.
                 Err(error) if error.retryable && attempt < ATTEMPTS_MAX => may_have_started |= !error.is_throttling(),
                 result => return result,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use hub::AwsError;
 use tokio::time::{Instant, sleep};
 
-use super::{Automation, NOT_FOUND, Run, too_late};
-use crate::answer::{ExecutionStatus, ReadError, StatusAnswer};
+use super::{NOT_FOUND, Run, too_late};
+use crate::answer::{ExecutionStatus, ReadError, StatusAnswer, fit, status_answer, view};
 use crate::error::FanoutError;
 use crate::event::Asked;
-use crate::execution::Execution;
-use crate::problem::Problem;
-use crate::status::{fit, status_answer, view};
+use crate::log;
+use crate::plan::execution::Execution;
+use crate::plan::problem::Problem;
+use crate::ports::World;
 
 const GET: &str = "ssm:GetAutomationExecution";
 const DESCRIBE: &str = "ssm:DescribeAutomationStepExecutions";
@@ -37,7 +38,7 @@ pub(super) enum Origin {
 }
 
 /// What was read of an execution.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Reading {
     pub(super) id: String,
     pub(super) execution: Option<Execution>,
@@ -70,7 +71,7 @@ impl Reading {
     }
 }
 
-impl<A: Automation> Run<'_, A> {
+impl<W: World> Run<'_, W> {
     pub(super) async fn status(&mut self, asked: &[Asked], wait: Duration) -> Result<StatusAnswer, FanoutError> {
         let readings = self.read_asked(asked, wait).await?;
         let answer = answer(&readings);
@@ -124,7 +125,7 @@ impl<A: Automation> Run<'_, A> {
     /// One look. What was seen before stays where this one fails.
     async fn look(&mut self, reading: &mut Reading, origin: Origin) {
         let result = if self.reads.turn(self.begin_until).await {
-            self.in_time(GET, self.automation.execution(&reading.id)).await
+            self.in_time(GET, self.world.execution(&reading.id)).await
         } else {
             Err(too_late(GET, "not read, because the function's time is up"))
         };
@@ -145,7 +146,7 @@ impl<A: Automation> Run<'_, A> {
     }
 
     /// Reads the steps page by page where the execution did not bring them all.
-    async fn read_steps(&mut self, reading: &mut Reading) {
+    pub(super) async fn read_steps(&mut self, reading: &mut Reading) {
         let Some(execution) = reading.execution.as_mut().filter(|execution| execution.steps_truncated) else {
             return;
         };
@@ -154,7 +155,7 @@ impl<A: Automation> Run<'_, A> {
         let mut page_token = None;
         loop {
             let result = if self.pages.turn(self.answer_until).await {
-                self.in_time(DESCRIBE, self.automation.steps(&reading.id, page_token.clone())).await
+                self.in_time(DESCRIBE, self.world.steps(&reading.id, page_token.clone())).await
             } else {
                 Err(too_late(DESCRIBE, "not all steps were read, because the function's time is up"))
             };
@@ -190,12 +191,10 @@ pub(super) fn unknown_execution(asked: &Asked) -> Problem {
 /// All readings in one answer of a size that Lambda returns, and one line of log for each location in trouble.
 pub(super) fn answer(readings: &[Reading]) -> StatusAnswer {
     let mut executions: Vec<ExecutionStatus> = readings.iter().map(status).collect();
-    for execution in &executions {
-        log(execution);
-    }
+    executions.iter().for_each(log::failed_locations);
     fit(&mut executions, LOCATIONS_BYTES_MAX);
     let answer = status_answer(executions);
-    tracing::info!(terminal = answer.terminal, summary = answer.summary, "status read");
+    log::status(&answer);
     answer
 }
 
@@ -209,21 +208,5 @@ fn status(reading: &Reading) -> ExecutionStatus {
         automation_execution_id: reading.id.clone(),
         error: error.map(|error| ReadError { code: error.code.clone(), message: error.message.clone() }),
         ..status
-    }
-}
-
-/// The message stays out of the log: it may repeat parameters.
-fn log(execution: &ExecutionStatus) {
-    for location in execution.locations.iter().filter(|location| location.cause.is_some()) {
-        tracing::warn!(
-            execution = execution.automation_execution_id,
-            account = location.account,
-            region = location.region,
-            step = location.step,
-            status = location.status.as_str(),
-            cause = location.cause.map(crate::status::Cause::as_str),
-            child = location.child_execution_id,
-            "location failed"
-        );
     }
 }

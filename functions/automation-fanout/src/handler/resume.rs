@@ -4,27 +4,39 @@ use std::time::Duration;
 
 use super::read::Reading;
 use super::start::Due;
-use super::{Automation, DEADLINE_EXCEEDED, Run};
+use super::{DEADLINE_EXCEEDED, Run};
 use crate::answer::{Failure, StartAnswer};
 use crate::error::FanoutError;
 use crate::event::ResumeOrder;
-use crate::plan::{Plan, Terms, TokenSource, Unresumable, plan, resumption};
-use crate::problem::listed;
+use crate::plan::problem::listed;
+use crate::plan::{Plan, Terms, TokenSource, Unresumable, advice, plan, resumption, split};
+use crate::ports::World;
 
 /// Stands in for a key of the caller's: an execution is resumed once, unless the caller says otherwise.
-const DEFAULT_KEY: &str = "resume";
+pub(super) const DEFAULT_KEY: &str = "resume";
 
-impl<A: Automation> Run<'_, A> {
+impl<W: World> Run<'_, W> {
     pub(super) async fn resume(&mut self, order: ResumeOrder) -> Result<StartAnswer, FanoutError> {
         let key = order.idempotency_key.unwrap_or_else(|| DEFAULT_KEY.to_owned());
         let readings = self.read_asked(&order.executions, Duration::ZERO).await?;
+        self.resume_readings(&readings, &order.terms, key, order.wait).await
+    }
+
+    /// Starts again what these executions did not do well.
+    pub(super) async fn resume_readings(
+        &mut self,
+        readings: &[Reading],
+        terms: &Terms,
+        key: String,
+        wait: Duration,
+    ) -> Result<StartAnswer, FanoutError> {
         let mut answer = StartAnswer { action: "Resume", idempotency_key: key.clone(), ..StartAnswer::default() };
         let mut due = Vec::new();
         for reading in readings {
             let id = reading.id.clone();
-            match self.plan_resumption(&reading, &order.terms, &key) {
+            match self.plan_resumption(reading, terms, &key).await {
                 Ok(Plan { parts, notes }) => {
-                    due.extend(parts.into_iter().map(|part| Due { part, resumes: Some(id.clone()) }));
+                    due.push(Due { parts, resumes: Some(id.clone()) });
                     answer.notes.extend(notes.into_iter().map(|note| format!("{id}: {note}")));
                 }
                 Err(Refusal::NothingLeft(words)) => answer.notes.push(format!("{id}: {words}")),
@@ -39,10 +51,10 @@ impl<A: Automation> Run<'_, A> {
                 }
             }
         }
-        self.start_all(due, answer, order.wait).await
+        self.start_all(due, answer, wait).await
     }
 
-    fn plan_resumption(&self, reading: &Reading, terms: &Terms, key: &str) -> Result<Plan, Refusal> {
+    async fn plan_resumption(&mut self, reading: &Reading, terms: &Terms, key: &str) -> Result<Plan, Refusal> {
         let Reading { id, execution: Some(execution), all_steps_read, error } = reading else {
             return Err(Refusal::unread(reading));
         };
@@ -55,9 +67,13 @@ impl<A: Automation> Run<'_, A> {
             reason => Refusal::Failed { code: reason.code().to_owned(), message: reason.to_string() },
         })?;
         let tokens = TokenSource { key: key.to_owned(), resumes: Some(id.clone()) };
-        let mut plan = plan(&resumption.request, &self.config.administration_role_arn, &tokens)
+        let runbook = self.runbook(&resumption.request).await;
+        let (role, words) = advice::role(&resumption.request, &runbook, &self.config.administration_role_arn);
+        let mut plan = split(&resumption.request)
+            .and_then(|split| plan(&resumption.request, &split, role, &tokens))
             .map_err(|problems| Refusal::Failed { code: "NotResumable".to_owned(), message: listed(&problems) })?;
-        plan.notes.splice(0..0, resumption.notes);
+        let words = Some(words).filter(|words| !words.is_empty());
+        plan.notes.splice(0..0, resumption.notes.into_iter().chain(words));
         Ok(plan)
     }
 }

@@ -5,33 +5,54 @@ use std::time::Duration;
 use hub::AwsError;
 
 use super::read::Origin;
-use super::{Automation, DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, Run};
-use crate::answer::{Failure, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
+use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_TRIED, Run};
+use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
 use crate::error::FanoutError;
 use crate::event::Order;
+use crate::log;
+use crate::plan::advice::{self, Facts};
+use crate::plan::problem::{Path, Problem};
+use crate::plan::request::{PARAMETER_VALUES, StartRequest, Target, TargetLocation};
 use crate::plan::{Part, Plan, TokenSource, plan};
+use crate::ports::{Node, World};
 
-/// A start, and what it belongs to.
+/// What the service says where another request has this token.
+const MISMATCH: &str = "IdempotentParameterMismatch";
+/// There may be room later.
+const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
+
+/// The starts of one plan, in their order.
 #[derive(Debug)]
 pub(super) struct Due {
-    pub(super) part: Part,
-    /// The execution that it resumes.
+    pub(super) parts: Vec<Part>,
+    /// The execution that they resume.
     pub(super) resumes: Option<String>,
 }
 
-impl<A: Automation> Run<'_, A> {
+/// A request that is ready to be sent.
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) key: String,
+    pub(super) facts: Facts,
+    pub(super) request: StartRequest,
+    pub(super) machines: Vec<Machine>,
+}
+
+impl<W: World> Run<'_, W> {
     pub(super) async fn start(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {
-        let key = self.idempotency_key(&order);
-        let Plan { parts, notes } = self.plan(&order, &key)?;
-        let due = parts.into_iter().map(|part| Due { part, resumes: None }).collect();
-        let answer = StartAnswer { action: "Start", idempotency_key: key, notes, ..StartAnswer::default() };
-        self.start_all(due, answer, order.wait).await
+        let wait = order.wait;
+        let Prepared { plan: Plan { parts, notes }, key, machines, .. } = self.prepare(order, false).await?;
+        let answer = StartAnswer { action: "Start", idempotency_key: key, notes, machines, ..StartAnswer::default() };
+        self.start_all(vec![Due { parts, resumes: None }], answer, wait).await
     }
 
-    pub(super) fn preview(&self, order: &Order) -> Result<StartAnswer, FanoutError> {
-        let key = self.idempotency_key(order);
-        let Plan { parts, mut notes } = self.plan(order, &key)?;
-        if order.idempotency_key.is_none() && order.request.client_token.is_none() {
+    pub(super) async fn preview(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {
+        let has_key = order.idempotency_key.is_some() || order.request.client_token.is_some();
+        let Prepared { plan, key, facts, request, machines } = self.prepare(order, true).await?;
+        let advice = advice::notes(&request, &plan, &facts, self.allowed());
+        let Plan { parts, mut notes } = plan;
+        notes.extend(advice);
+        if !has_key {
             notes.push(
                 "without an IdempotencyKey the tokens come from the invocation's id, so that a Start will have others"
                     .to_owned(),
@@ -48,20 +69,91 @@ impl<A: Automation> Run<'_, A> {
             idempotency_key: key,
             planned: parts.iter().map(planned).collect(),
             requests: parts.into_iter().map(|part| part.request).collect(),
+            machines,
             notes,
             ..StartAnswer::default()
         })
     }
 
-    /// The caller's key, or the token that a file for the command line carries, or the id of the invocation.
-    fn idempotency_key(&self, order: &Order) -> String {
-        let key = order.idempotency_key.as_ref().or(order.request.client_token.as_ref());
-        key.cloned().unwrap_or_else(|| self.request_id.to_owned())
+    /// Checks a request against what is known, and plans it.
+    pub(super) async fn prepare(&mut self, order: Order, with_steps: bool) -> Result<Prepared, FanoutError> {
+        let key = self.idempotency_key(&order);
+        let Order { mut request, mut split, matching, all_targets, .. } = order;
+        let mut machines = Vec::new();
+        let mut notes = Vec::new();
+        if !matching.is_empty() {
+            let nodes = self.matched(&request, &matching).await?;
+            notes.push(format!("Match: {} managed nodes fit", nodes.len()));
+            if request.target_locations.is_empty() {
+                let location = self.home()?;
+                notes.push(format!(
+                    "TargetLocations: {} in {} is added, where the nodes are",
+                    location.accounts.join(""),
+                    location.regions.join("")
+                ));
+                request.target_locations = vec![location];
+                split = crate::plan::split(&request).map_err(FanoutError::InvalidRequest)?;
+            }
+            let values = nodes.iter().map(|node| node.id.clone()).collect();
+            request.targets = vec![Target { key: PARAMETER_VALUES.to_owned(), values }];
+            let machine = |node: Node| Machine { node_id: node.id, name: node.name, source: node.source };
+            machines = nodes.into_iter().map(machine).collect();
+        }
+        let facts = self.facts(&request, with_steps).await;
+        let refusals = advice::refusals(&request, all_targets, &facts);
+        if !refusals.is_empty() {
+            return Err(FanoutError::InvalidRequest(refusals));
+        }
+        let (role, words) = advice::role(&request, &facts.runbook, &self.config.administration_role_arn);
+        notes.extend(Some(words).filter(|words| !words.is_empty()));
+        let tokens = TokenSource { key: key.clone(), resumes: None };
+        let mut plan = plan(&request, &split, role, &tokens).map_err(FanoutError::InvalidRequest)?;
+        plan.notes.splice(0..0, notes);
+        Ok(Prepared { plan, key, facts, request, machines })
     }
 
-    fn plan(&self, order: &Order, key: &str) -> Result<Plan, FanoutError> {
-        let tokens = TokenSource { key: key.to_owned(), resumes: None };
-        plan(&order.request, &self.config.administration_role_arn, &tokens).map_err(FanoutError::InvalidRequest)
+    /// The nodes of the central account that fit all tags.
+    async fn matched(&self, request: &StartRequest, matching: &[Target]) -> Result<Vec<Node>, FanoutError> {
+        let path = Path::Root.field("Match");
+        let refuse = |text: String| FanoutError::InvalidRequest(vec![Problem::new(path, text)]);
+        let (account, region) = (self.config.account(), self.config.region.as_deref().unwrap_or_default());
+        let elsewhere = |location: &TargetLocation| {
+            location.accounts.iter().any(|one| one != account) || location.regions.iter().any(|one| one != region)
+        };
+        if request.target_locations.iter().any(elsewhere) {
+            return Err(refuse(format!(
+                "expected {account} in {region} as the only account and Region, because managed nodes of others cannot be \
+                 looked up from here; name a resource group that has all the tags there, as {{\"Key\": \"ResourceGroup\"}}"
+            )));
+        }
+        let nodes = self.in_time("tag:GetResources", self.world.nodes(matching)).await;
+        let nodes = nodes.map_err(|error| refuse(format!("the nodes could not be looked up: {error}")))?;
+        if nodes.is_empty() {
+            let tags: Vec<String> =
+                matching.iter().map(|target| format!("{}={}", target.key, target.values.join("|"))).collect();
+            return Err(refuse(format!("expected tags that managed nodes have, got none with {}", tags.join(" and "))));
+        }
+        Ok(nodes)
+    }
+
+    /// The account and Region of the function as a location.
+    fn home(&self) -> Result<TargetLocation, FanoutError> {
+        let Some(region) = self.config.region.clone() else {
+            let text = "expected the central account as a location, got nothing";
+            return Err(FanoutError::InvalidRequest(vec![Problem::new(Path::Root.field("TargetLocations"), text)]));
+        };
+        Ok(TargetLocation {
+            accounts: vec![self.config.account().to_owned()],
+            regions: vec![region],
+            ..TargetLocation::default()
+        })
+    }
+
+    /// The caller's key, or the token that a file for the command line carries, or the id of the invocation. The service
+    /// takes tokens in either case for the same, so that they are one key here too.
+    fn idempotency_key(&self, order: &Order) -> String {
+        let token = || order.request.client_token.as_ref().map(|token| token.to_ascii_lowercase());
+        order.idempotency_key.clone().or_else(token).unwrap_or_else(|| self.request_id.to_owned())
     }
 
     /// Starts one after the other, then follows what was started for as long as the caller waits.
@@ -71,21 +163,11 @@ impl<A: Automation> Run<'_, A> {
         mut answer: StartAnswer,
         wait: Duration,
     ) -> Result<StartAnswer, FanoutError> {
-        for due in due {
-            match self.start_one(due).await {
-                Ok(started) => answer.executions.push(started),
-                Err(failure) => answer.failed.push(failure),
-            }
+        for Due { parts, resumes } in due {
+            self.start_in_order(parts, resumes.as_deref(), &mut answer).await;
         }
         answer.complete = answer.failed.is_empty();
-        tracing::info!(
-            action = answer.action,
-            complete = answer.complete,
-            executions_started = answer.executions.len(),
-            starts_failed = answer.failed.len(),
-            target_locations = answer.executions.iter().filter_map(|started| started.target_locations).sum::<usize>(),
-            "starts worked off"
-        );
+        log::starts(&answer);
         if answer.executions.is_empty() && !answer.complete {
             return Err(FanoutError::NothingStarted(Box::new(answer)));
         }
@@ -93,10 +175,36 @@ impl<A: Automation> Run<'_, A> {
         Ok(answer)
     }
 
-    async fn start_one(&mut self, Due { part, resumes }: Due) -> Result<StartedExecution, Failure> {
+    /// The first part first: with it the request takes its key. While it is not known to be started, or once a part is
+    /// refused for good, nothing that follows is tried, so that no location is started by two requests under one key.
+    async fn start_in_order(&mut self, parts: Vec<Part>, resumes: Option<&str>, answer: &mut StartAnswer) {
+        let mut stopped_by: Option<String> = None;
+        for (index, part) in parts.into_iter().enumerate() {
+            if let Some(code) = &stopped_by {
+                answer.failed.push(Failure {
+                    client_token: Some(token(&part)),
+                    automation_execution_id: resumes.map(str::to_owned),
+                    code: NOT_TRIED.to_owned(),
+                    message: format!("not tried, because of the {code} of a part before it"),
+                });
+                continue;
+            }
+            match self.start_one(part, resumes).await {
+                Ok(started) => answer.executions.push(started),
+                Err((failure, is_final)) => {
+                    if is_final || index == 0 {
+                        stopped_by = Some(failure.code.clone());
+                    }
+                    answer.failed.push(failure);
+                }
+            }
+        }
+    }
+
+    /// A start, or why not, and whether trying again cannot help.
+    async fn start_one(&mut self, part: Part, resumes: Option<&str>) -> Result<StartedExecution, (Failure, bool)> {
         let client_token = token(&part);
-        let result = self.attempt_start(&part.request).await;
-        match result.map_err(|error| explained(&error)) {
+        match self.attempt_start(&part.request).await {
             Ok(automation_execution_id) => {
                 tracing::info!(
                     execution = automation_execution_id,
@@ -112,12 +220,18 @@ impl<A: Automation> Run<'_, A> {
                     client_token,
                     target_locations: part.target_locations,
                     account_region_pairs: part.pairs,
-                    resumes,
+                    resumes: resumes.map(str::to_owned),
                 })
             }
-            Err(failure) => {
-                tracing::warn!(token = client_token, code = failure.code, resumes, "execution not started");
-                Err(Failure { client_token: Some(client_token), automation_execution_id: resumes, ..failure })
+            Err(error) => {
+                tracing::warn!(token = client_token, code = error.code, resumes, "execution not started");
+                let is_final = !error.retryable && error.code != LIMIT_EXCEEDED;
+                let failure = Failure {
+                    client_token: Some(client_token),
+                    automation_execution_id: resumes.map(str::to_owned),
+                    ..explained(&error)
+                };
+                Err((failure, is_final))
             }
         }
     }
@@ -139,7 +253,7 @@ fn token(part: &Part) -> String {
 /// The service's words, and what they mean here.
 fn explained(error: &AwsError) -> Failure {
     let message = match error.code.as_str() {
-        "IdempotentParameterMismatch" => format!(
+        MISMATCH => format!(
             "another request was started under this token before, and nothing was started now; give the same request \
              as then, or another IdempotencyKey ({})",
             error.message
@@ -147,6 +261,11 @@ fn explained(error: &AwsError) -> Failure {
         DEADLINE_EXCEEDED if error.message == NO_ANSWER_IN_TIME => {
             format!("{}; it may have started: invoke the function again with the same IdempotencyKey", error.message)
         }
+        "AccessDeniedException" => format!(
+            "{}; automation-fanout may start what AwsRunbooks and OwnRunbooks of fanout.yaml name, and pass the \
+             administration role alone",
+            error.message
+        ),
         _ => error.message.clone(),
     };
     Failure { code: error.code.clone(), message, ..Failure::default() }

@@ -3,16 +3,17 @@
 use hub::AwsError;
 
 use super::read::unknown_execution;
-use super::{Automation, NOT_FOUND, Run, too_late};
+use super::{NOT_FOUND, Run, too_late};
 use crate::answer::{Failure, StopAnswer, StopOutcome, StoppedExecution};
 use crate::error::FanoutError;
 use crate::event::{Asked, StopType};
+use crate::ports::World;
 
 const STOP: &str = "ssm:StopAutomationExecution";
 /// What the service says of an execution that has ended.
 const HAS_ENDED: &str = "InvalidAutomationStatusUpdateException";
 
-impl<A: Automation> Run<'_, A> {
+impl<W: World> Run<'_, W> {
     pub(super) async fn stop(&mut self, asked: &[Asked], stop_type: StopType) -> Result<StopAnswer, FanoutError> {
         let mut answer = StopAnswer {
             action: "Stop",
@@ -54,7 +55,7 @@ impl<A: Automation> Run<'_, A> {
         if !self.stops.turn(self.begin_until).await {
             return Err(too_late(STOP, "not stopped, because the function's time is up"));
         }
-        match self.in_time(STOP, self.automation.stop(id, stop_type)).await {
+        match self.in_time(STOP, self.world.stop(id, stop_type)).await {
             Ok(()) => Ok(StopOutcome::StopRequested),
             Err(error) if error.code == HAS_ENDED => Ok(StopOutcome::AlreadyEnded),
             Err(error) => Err(error),

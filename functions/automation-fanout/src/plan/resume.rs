@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hub::Tag;
 
+use super::execution::{Execution, Status};
+use super::limit::Limit;
+use super::matrix::{Cell, matrix};
+use super::request::{StartRequest, TargetLocation, is_unit};
 use super::share::share;
 use super::split::{ACCOUNTS_MAX, REGIONS_MAX, evenly};
-use crate::execution::{Execution, Status};
-use crate::limit::Limit;
-use crate::request::{StartRequest, TargetLocation, is_unit};
-use crate::status::{Cell, matrix};
 
 /// On an execution: the id of the one that it resumes.
 pub const RESUMES_TAG_KEY: &str = "tag-hub:resumes";
@@ -122,9 +122,18 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
         target_locations_url: None,
         client_token: None,
         tags: terms.tags.iter().cloned().chain([link]).collect(),
+        parameters: given(&execution.request.parameters),
         ..execution.request.clone()
     };
     Ok(Resumption { request, notes })
+}
+
+/// The parameters that have a value. The service tells those too that an execution, begun elsewhere, had none for, and
+/// takes no empty one back.
+fn given(parameters: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
+    let values = |values: &[String]| values.iter().filter(|value| !value.is_empty()).cloned().collect::<Vec<_>>();
+    let all = parameters.iter().map(|(name, list)| (name.clone(), values(list)));
+    all.filter(|(_, values)| !values.is_empty()).collect()
 }
 
 /// The settings of the location that a pair ran with, without accounts and Regions.

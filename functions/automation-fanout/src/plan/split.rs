@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
+use super::limit::Limit;
+use super::overlap::overlaps;
+use super::problem::{Path, Problem};
+use super::request::{StartRequest, TargetLocation};
 use super::share::share;
-use crate::limit::Limit;
-use crate::problem::{Path, Problem};
-use crate::request::TargetLocation;
 
 /// `Accounts` takes at most 50 items:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_TargetLocation.html>.
@@ -17,17 +18,60 @@ pub const REGIONS_MAX: usize = 50;
 const DEFAULT_CONCURRENCY: Limit = Limit::Count(1);
 const DEFAULT_ERRORS: Limit = Limit::Count(0);
 
+/// How many parts of locations there may be: a hundred starts, which take a hundred seconds.
+const PARTS_MAX: usize = 100 * super::LOCATIONS_MAX;
+
+/// The locations of a request, split to what the API takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Split {
+    /// The parts of all locations.
+    pub locations: Vec<TargetLocation>,
+    /// How the locations were read.
+    pub notes: Vec<String>,
+}
+
+/// Splits all locations of a request.
+///
+/// # Errors
+/// All problems: too many parts, limits that cannot be shared over them, and accounts and Regions that come twice.
+pub fn split(request: &StartRequest) -> Result<Split, Vec<Problem>> {
+    let member = Path::Root.field("TargetLocations");
+    let counts = request.target_locations.iter().map(|location| {
+        location.accounts.len().div_ceil(ACCOUNTS_MAX).saturating_mul(location.regions.len().div_ceil(REGIONS_MAX))
+    });
+    let part_count = counts.fold(0, usize::saturating_add);
+    if part_count > PARTS_MAX {
+        let text = format!(
+            "expected at most {PARTS_MAX} groups of {ACCOUNTS_MAX} accounts and {REGIONS_MAX} Regions, got {part_count}; \
+             give the accounts in several requests, each with a key of its own"
+        );
+        return Err(vec![Problem::new(member, text)]);
+    }
+    let mut all = Split::default();
+    let mut problems = Vec::new();
+    for (index, location) in request.target_locations.iter().enumerate() {
+        let one = split_one(location, &member.index(index));
+        all.locations.extend(one.parts);
+        all.notes.extend(one.notes);
+        problems.extend(one.problems);
+    }
+    let (overlaps, notes) = overlaps(&request.target_locations, &request.targets);
+    problems.extend(overlaps);
+    all.notes.extend(notes);
+    if problems.is_empty() { Ok(all) } else { Err(problems) }
+}
+
 /// What became of one location.
 #[derive(Debug, Default)]
-pub(super) struct Split {
-    pub(super) parts: Vec<TargetLocation>,
-    pub(super) notes: Vec<String>,
-    pub(super) problems: Vec<Problem>,
+struct OneSplit {
+    parts: Vec<TargetLocation>,
+    notes: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 /// Splits one location into as few parts as the API allows, of about the same size.
-pub(super) fn split(location: &TargetLocation, path: &Path<'_>) -> Split {
-    let mut split = Split::default();
+fn split_one(location: &TargetLocation, path: &Path<'_>) -> OneSplit {
+    let mut split = OneSplit::default();
     let accounts = unique(&location.accounts, &path.field("Accounts"), &mut split.notes);
     let regions = unique(&location.regions, &path.field("Regions"), &mut split.notes);
     for accounts in evenly(&accounts, ACCOUNTS_MAX) {
@@ -53,7 +97,7 @@ pub(super) fn split(location: &TargetLocation, path: &Path<'_>) -> Split {
 }
 
 /// Keeps a number of the caller's over the parts. Without one, the service's default holds for each part.
-fn limit_concurrency(split: &mut Split, limit: Option<Limit>, path: &Path<'_>) {
+fn limit_concurrency(split: &mut OneSplit, limit: Option<Limit>, path: &Path<'_>) {
     let part_count = split.parts.len();
     let limits = match limit {
         Some(Limit::Count(total)) => share(total, &weights(&split.parts), 1).map_or_else(
@@ -92,7 +136,7 @@ fn not_enough(path: &Path<'_>, total: u32, part_count: usize) -> Problem {
 }
 
 /// An absolute number of errors can always be shared out: a part with none stops at its first error.
-fn limit_errors(split: &mut Split, limit: Option<Limit>, path: &Path<'_>) {
+fn limit_errors(split: &mut OneSplit, limit: Option<Limit>, path: &Path<'_>) {
     let part_count = split.parts.len();
     let limits = match limit {
         Some(Limit::Count(total)) => match share(total, &weights(&split.parts), 0) {
@@ -179,7 +223,7 @@ mod tests {
                 target_location_max_concurrency: limit,
                 ..TargetLocation::default()
             };
-            let split = split(&location, &Path::Root);
+            let split = split_one(&location, &Path::Root);
             assert_eq!(split.parts.len(), 1);
             assert_eq!(split.parts[0].target_location_max_concurrency, Some(expected));
             assert_eq!(split.parts[0].target_location_max_errors, Some(Limit::Count(0)));
@@ -196,7 +240,7 @@ mod tests {
             ..TargetLocation::default()
         };
         let locations = Path::Root.field("TargetLocations");
-        let split = split(&location, &locations.index(1));
+        let split = split_one(&location, &locations.index(1));
         assert_eq!(
             split.problems[0].to_string(),
             "TargetLocations[1].TargetLocationMaxConcurrency: 2 cannot be shared out over the 3 parts that the \

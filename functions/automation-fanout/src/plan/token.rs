@@ -17,8 +17,9 @@ pub struct TokenSource {
 impl TokenSource {
     /// The token of the part with this number: a UUID of version 5.
     ///
-    /// The contents of the part are left out on purpose: where another request comes under the same key, the
-    /// service sees the same token with other contents and refuses it, and nothing is started twice.
+    /// The contents of the part are left out on purpose: if another request comes under the same key, the
+    /// service sees the same token with other contents and refuses it, and nothing is started twice. The tag of
+    /// [`request_tag`](super::request_tag) makes the contents of every part differ then.
     pub fn token(&self, part: usize) -> String {
         let scope = self.resumes.as_deref().unwrap_or("start");
         // The key comes last, so that it may hold any character.

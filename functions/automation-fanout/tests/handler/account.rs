@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use automation_fanout::event::StopType;
-use automation_fanout::execution::{Execution, Step};
-use automation_fanout::handler::{Automation, StepPage};
-use automation_fanout::request::{StartRequest, TargetLocation};
-use hub::AwsError;
+use automation_fanout::event::{Query, Signal, StopType};
+use automation_fanout::plan::advice::KnownRegion;
+use automation_fanout::plan::execution::{Execution, Listed, Step};
+use automation_fanout::plan::request::{StartRequest, Target, TargetLocation};
+use automation_fanout::plan::runbook::{Parameter, Runbook};
+use automation_fanout::ports::{Automation, CalendarState, ExecutionPage, Facts, History, Node, StepPage};
+use hub::{AwsError, Tag, Timestamp};
 use tokio::time::Instant;
 
 const STEPS_PER_PAGE: usize = 50;
@@ -25,6 +27,7 @@ pub(crate) enum Call {
 /// What becomes of an account and Region: a status and a failure message.
 pub(crate) type End = (&'static str, &'static str);
 
+#[derive(Debug, Clone)]
 struct Known {
     request: StartRequest,
     started: Instant,
@@ -40,7 +43,14 @@ pub(crate) struct Account {
     tokens: RefCell<BTreeMap<String, (StartRequest, String)>>,
     calls: RefCell<Vec<(Call, u64)>>,
     start_faults: RefCell<VecDeque<Option<&'static str>>>,
+    dice: Option<RefCell<Dice>>,
     read_fault: Option<&'static str>,
+    runbook: Result<Option<Runbook>, &'static str>,
+    regions: Result<Vec<&'static str>, &'static str>,
+    nodes: Vec<Node>,
+    calendars: RefCell<BTreeMap<String, bool>>,
+    signals: RefCell<Vec<Signal>>,
+    looks: RefCell<usize>,
     ends: BTreeMap<(String, String), End>,
     run_takes: Duration,
     latency: Duration,
@@ -55,11 +65,45 @@ impl Account {
             tokens: RefCell::default(),
             calls: RefCell::default(),
             start_faults: RefCell::default(),
+            dice: None,
             read_fault: None,
+            runbook: Ok(Some(runbook(&[("AutomationAssumeRole", true)]))),
+            regions: Ok(vec!["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"]),
+            nodes: Vec::new(),
+            calendars: RefCell::default(),
+            signals: RefCell::default(),
+            looks: RefCell::default(),
             ends: BTreeMap::new(),
             run_takes: Duration::from_secs(30),
             latency: Duration::ZERO,
         }
+    }
+
+    /// What the service says of every runbook.
+    pub(crate) fn with_runbook(self, runbook: Result<Option<Runbook>, &'static str>) -> Self {
+        Self { runbook, ..self }
+    }
+
+    pub(crate) fn with_nodes(self, nodes: Vec<Node>) -> Self {
+        Self { nodes, ..self }
+    }
+
+    pub(crate) fn set_calendar(&self, name: &str, is_open: bool) {
+        self.calendars.borrow_mut().insert(name.to_owned(), is_open);
+    }
+
+    /// As the service may after some time: how long it keeps a token is not published.
+    pub(crate) fn forget_tokens(&self) {
+        self.tokens.borrow_mut().clear();
+    }
+
+    pub(crate) fn signals(&self) -> Vec<Signal> {
+        self.signals.borrow().clone()
+    }
+
+    /// How often something was read before a start.
+    pub(crate) fn looks(&self) -> usize {
+        *self.looks.borrow()
     }
 
     /// An execution that stays as it is.
@@ -72,6 +116,15 @@ impl Account {
     pub(crate) fn with_start_faults(self, codes: &[Option<&'static str>]) -> Self {
         self.start_faults.borrow_mut().extend(codes);
         self
+    }
+
+    /// Starts are throttled, refused, late or lost as the dice fall.
+    pub(crate) fn with_dice(self, seed: u64) -> Self {
+        Self { dice: Some(RefCell::new(Dice::new(seed))), ..self }
+    }
+
+    fn roll(&self, sides: usize) -> usize {
+        self.dice.as_ref().map_or(usize::MAX, |dice| dice.borrow_mut().below(sides))
     }
 
     /// Every read of an execution fails.
@@ -145,26 +198,157 @@ impl Account {
             (_, true) => "Failed",
         };
         let request = StartRequest { client_token: None, tags: Vec::new(), ..known.request.clone() };
-        Ok(Execution { id: id.to_owned(), status: status.into(), request, steps, ..Execution::default() })
+        let started_at = Some(self.time(known.started));
+        Ok(Execution { id: id.to_owned(), status: status.into(), request, steps, started_at, ..Execution::default() })
+    }
+
+    fn time(&self, at: Instant) -> Timestamp {
+        let seconds = i64::try_from((at - self.zero).as_secs()).unwrap();
+        Timestamp::from_unix_seconds(1_795_312_800 + seconds)
+    }
+}
+
+/// Chance that a seed repeats.
+#[derive(Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below this one.
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 16).unwrap() % sides
+    }
+}
+
+/// A runbook with these parameters, and whether each may be left out.
+pub(crate) fn runbook(parameters: &[(&str, bool)]) -> Runbook {
+    let parameter =
+        |(name, has_default): &(&str, bool)| Parameter { name: (*name).to_owned(), has_default: *has_default };
+    Runbook {
+        name: "Patch".to_owned(),
+        parameters: parameters.iter().map(parameter).collect(),
+        document_type: Some("Automation".to_owned()),
+        steps: None,
+    }
+}
+
+impl History for Account {
+    async fn executions(
+        &self,
+        query: &Query,
+        tag_key: Option<&str>,
+        page_token: Option<String>,
+    ) -> Result<ExecutionPage, AwsError> {
+        let known = self.known.borrow().clone();
+        let fits = |(_, known): &(&String, &Known)| {
+            let tags = &known.request.tags;
+            tag_key.is_none_or(|key| tags.iter().any(|tag| tag.key == key))
+                && query
+                    .document_name
+                    .as_ref()
+                    .is_none_or(|name| known.request.document_name.starts_with(name.as_str()))
+        };
+        let all: Vec<Listed> = known
+            .iter()
+            .rev()
+            .filter(fits)
+            .map(|(id, known)| Listed {
+                id: id.clone(),
+                document_name: known.request.document_name.clone(),
+                status: self.now(id).unwrap().status,
+                started_at: Some(self.time(known.started)),
+                ..Listed::default()
+            })
+            .filter(|listed| query.outcome.is_none_or(|outcome| outcome.statuses().contains(&listed.status.as_str())))
+            .collect();
+        // A page has two, so that there are several.
+        let start: usize = page_token.map_or(0, |token| token.parse().unwrap());
+        let end = all.len().min(start + 2);
+        let next_token = (end < all.len()).then(|| end.to_string());
+        Ok(ExecutionPage { executions: all[start..end].to_vec(), next_token })
+    }
+
+    async fn tags(&self, id: &str) -> Result<Vec<Tag>, AwsError> {
+        let known = self.known.borrow();
+        known
+            .get(id)
+            .map(|known| known.request.tags.clone())
+            .ok_or_else(|| error("ssm:ListTagsForResource", "InvalidResourceId"))
+    }
+}
+
+impl Facts for Account {
+    async fn runbook(&self, _: &str, _: Option<&str>) -> Result<Option<Runbook>, AwsError> {
+        *self.looks.borrow_mut() += 1;
+        self.runbook.clone().map_err(|code| error("ssm:DescribeDocument", code))
+    }
+
+    async fn step_count(&self, _: &str, _: Option<&str>) -> Result<usize, AwsError> {
+        Ok(2)
+    }
+
+    async fn regions(&self) -> Result<Vec<KnownRegion>, AwsError> {
+        *self.looks.borrow_mut() += 1;
+        let regions = self.regions.clone().map_err(|code| error("ec2:DescribeRegions", code))?;
+        Ok(regions.into_iter().map(|name| KnownRegion { name: name.to_owned(), is_enabled: true }).collect())
+    }
+
+    async fn nodes(&self, _: &[Target]) -> Result<Vec<Node>, AwsError> {
+        Ok(self.nodes.clone())
+    }
+
+    async fn calendars(&self, names: &[String]) -> Result<Option<CalendarState>, AwsError> {
+        let calendars = self.calendars.borrow();
+        let open: Option<Vec<bool>> = names.iter().map(|name| calendars.get(name).copied()).collect();
+        Ok(open.map(|open| CalendarState { is_open: open.iter().all(|open| *open), changes_at: None }))
     }
 }
 
 impl Automation for Account {
     async fn start(&self, request: &StartRequest) -> Result<String, AwsError> {
         self.call(Call::Start).await;
+        let fate = self.roll(100);
+        if fate != usize::MAX {
+            tokio::time::sleep(Duration::from_millis(self.roll(1_500) as u64)).await;
+        }
+        let refused = match fate {
+            0..25 => Some("ThrottlingException"),
+            25..30 => Some("AccessDeniedException"),
+            30..35 => Some("InternalServerError"),
+            _ => None,
+        };
+        if let Some(code) = refused {
+            return Err(error("ssm:StartAutomationExecution", code));
+        }
+        let is_lost = (35..50).contains(&fate);
         if let Some(Some(code)) = self.start_faults.borrow_mut().pop_front() {
             return Err(error("ssm:StartAutomationExecution", code));
         }
-        let token = request.client_token.clone().unwrap();
+        let token = request.client_token.clone().unwrap().to_ascii_lowercase();
         let mut tokens = self.tokens.borrow_mut();
         if let Some((earlier, id)) = tokens.get(&token) {
             let mismatch = || error("ssm:StartAutomationExecution", "IdempotentParameterMismatch");
-            return if earlier == request { Ok(id.clone()) } else { Err(mismatch()) };
+            return if earlier != request {
+                Err(mismatch())
+            } else if is_lost {
+                Err(error("ssm:StartAutomationExecution", "InternalServerError"))
+            } else {
+                Ok(id.clone())
+            };
         }
-        let id = format!("00000000-0000-4000-8000-{:012}", tokens.len() + 1);
+        let id = format!("00000000-0000-4000-8000-{:012}", self.known.borrow().len() + 1);
         tokens.insert(token, (request.clone(), id.clone()));
         let known = Known { request: request.clone(), started: Instant::now(), stopped: false };
         self.known.borrow_mut().insert(id.clone(), known);
+        if is_lost {
+            return Err(error("ssm:StartAutomationExecution", "InternalServerError"));
+        }
         Ok(id)
     }
 
@@ -200,6 +384,12 @@ impl Automation for Account {
             (None, None) => Err(not_found("ssm:StopAutomationExecution")),
         }
     }
+
+    async fn signal(&self, signal: &Signal) -> Result<(), AwsError> {
+        self.now(&signal.execution.id)?;
+        self.signals.borrow_mut().push(signal.clone());
+        Ok(())
+    }
 }
 
 /// A step for one account and Region.
@@ -220,7 +410,7 @@ pub(crate) fn step(account: &str, region: &str, status: &str, message: &str) -> 
 }
 
 fn error(operation: &'static str, code: &str) -> AwsError {
-    let retryable = code == "ThrottlingException";
+    let retryable = matches!(code, "ThrottlingException" | "InternalServerError");
     AwsError { operation, code: code.to_owned(), message: "on demand".to_owned(), request_id: None, retryable }
 }
 

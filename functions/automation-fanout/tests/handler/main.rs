@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod account;
+mod campaign;
+mod facts;
+mod interleaving;
+mod past;
+mod preflight;
 mod resume;
 mod start;
 mod status;
@@ -11,8 +16,8 @@ mod wait;
 use std::time::Duration;
 
 use account::Account;
-use automation_fanout::execution::{Execution, Step};
-use automation_fanout::request::{StartRequest, TargetLocation};
+use automation_fanout::plan::execution::{Execution, Step};
+use automation_fanout::plan::request::{StartRequest, TargetLocation};
 use automation_fanout::{Config, FanoutError, Invocation, handle};
 use serde_json::{Value, json};
 
@@ -25,9 +30,19 @@ const NO_ROLE: &str = "The execution role arn:aws:iam::222222222222:role/AWS-Sys
                        the target location is unable to be assumed.";
 
 async fn send_with(account: &Account, budget: u64, request_id: &str, event: &Value) -> Result<Value, FanoutError> {
-    let config = Config { administration_role_arn: ROLE.to_owned() };
+    let config = config();
     let invocation = Invocation { request_id: request_id.to_owned(), budget: Duration::from_secs(budget) };
     handle(&config, account, &invocation, event).await.map(|answer| serde_json::to_value(answer).unwrap())
+}
+
+fn config() -> Config {
+    Config {
+        administration_role_arn: ROLE.to_owned(),
+        aws_runbooks: Some(vec!["AWS-RestartEC2Instance".to_owned()]),
+        own_runbooks: Some(vec!["TagHub-*".to_owned(), "Patch".to_owned()]),
+        step_price: Some(0.002),
+        region: Some("us-east-1".to_owned()),
+    }
 }
 
 async fn send(account: &Account, event: &Value) -> Result<Value, FanoutError> {

@@ -1,6 +1,6 @@
 //! `Resume`.
 
-use automation_fanout::execution::Execution;
+use automation_fanout::plan::execution::Execution;
 use serde_json::json;
 
 use crate::account::{Account, step};

@@ -29,7 +29,7 @@ const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 /// DynamoDB answers within milliseconds: what takes longer is lost.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a call is tried. Nodes are deferred after that: the next report brings them again.
-const MAX_ATTEMPTS: u32 = 5;
+const MAX_ATTEMPTS: u32 = 7;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// No function of Lambda runs longer than 15 minutes, so that an `until` further away is none that the hub wrote.
 const LONGEST_MS: i64 = 16 * 60 * 1000;

@@ -63,7 +63,10 @@ pub(super) async fn mark<P: Nodes + Leases>(run: &Run<'_, P>, lease_use: &mut Le
         match source(run, &instance.ec2_instance_id) {
             Ok(source) => drop(sources.insert(source.to_string())),
             Err(refusal) => {
-                tracing::warn!(ec2_instance_id = instance.ec2_instance_id, reason = refusal.name(), "node not marked");
+                if run.lines.spend() {
+                    let ec2_instance_id = &instance.ec2_instance_id;
+                    tracing::warn!(ec2_instance_id, reason = refusal.name(), "node not marked");
+                }
                 marked.counts.rejected += 1;
             }
         }
@@ -188,7 +191,7 @@ impl<P: Nodes + Leases> Marking<'_, P> {
                 marked.add(&outcome);
             }
             Err(stopped) => {
-                log_stopped(&found.node, &stopped);
+                self.log_stopped(&found.node, &stopped);
                 marked.add_stopped(&stopped, 1);
             }
         }
@@ -199,6 +202,10 @@ impl<P: Nodes + Leases> Marking<'_, P> {
         let agency = source.as_ref().map(|source| source.account.as_str());
         let ec2_instance_id = source.as_ref().map(|source| source.ec2_instance_id.as_str());
         let instance_id = node.as_str();
+        let is_news = matches!(outcome, Outcome::Marked | Outcome::Rejected(_));
+        if !is_news || !self.run.lines.spend() {
+            return;
+        }
         match outcome {
             Outcome::Marked => {
                 let outcome = if self.mode == Mode::On { "marked" } else { "would-mark" };
@@ -208,6 +215,14 @@ impl<P: Nodes + Leases> Marking<'_, P> {
                 tracing::warn!(agency, instance_id, ec2_instance_id, reason = refusal.name(), "node not marked");
             }
             Outcome::Unchanged | Outcome::Unknown => {}
+        }
+    }
+
+    fn log_stopped(&self, node: &ManagedInstanceId, stopped: &Stopped) {
+        if let Stopped::Failed(error) = stopped
+            && self.run.lines.spend()
+        {
+            tracing::warn!(instance_id = node.as_str(), code = error.code, "node not marked");
         }
     }
 }
@@ -245,11 +260,5 @@ impl Refusal {
             Self::NotOwned => "not-owned",
             Self::NodeFull => "node-full",
         }
-    }
-}
-
-fn log_stopped(node: &ManagedInstanceId, stopped: &Stopped) {
-    if let Stopped::Failed(error) = stopped {
-        tracing::warn!(instance_id = node.as_str(), code = error.code, "node not marked");
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hub::{AwsError, ManagedInstanceId, NodeAnswer, Outcome, Rejection, SOURCE_TAG_KEY, TERMINATED_TAG_KEY};
 
 use super::look::is_arrival;
-use super::{Run, Slice, Writer, outcome_of, without_reserved};
+use super::{Run, Slice, Writer, without_reserved};
 use crate::answer::node_answer;
 use crate::plan::{Candidate, Decision, LastApplied, Plan, Tags, release};
 use crate::ports::{Leases, Nodes};
@@ -49,7 +49,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
         let mut plan = match self.decide(candidate, &live, unsettled) {
             Decision::Rejected(reason) => {
                 if let Some(intent) = unsettled {
-                    writer.settle(slice, id, intent).await.map_err(outcome_of)?;
+                    writer.settle(slice, id, intent).await.map_err(|stopped| self.outcome_of(stopped))?;
                 }
                 return Ok(Outcome::Rejected { reason });
             }
@@ -69,17 +69,29 @@ impl<P: Nodes + Leases> Run<'_, P> {
             return Ok(Outcome::Unchanged);
         }
         self.before_deadline(slice.begin(id, plan.intent(&live))).await?;
+        let applied = self.carry_out(id, &mut plan, answer).await;
+        if matches!(&applied, Err(outcome) if outcome.is_retryable()) {
+            // The answer of a call may have been lost: what it did is looked up while somebody knows what it could do.
+            // If that fails as well, the intent stays in the table.
+            let _ = writer.settle(slice, id, &slice.intent_of(id).await).await;
+        }
+        applied?;
+        slice.settle(id);
+        Ok(if plan.adopts { Outcome::Adopted } else { Outcome::Updated })
+    }
+
+    /// Removes and sets. The answer says what was done also if the rest fails.
+    async fn carry_out(&self, id: &ManagedInstanceId, plan: &mut Plan, answer: &mut NodeAnswer) -> Result<(), Outcome> {
         if !plan.remove.is_empty() {
             self.before_deadline(self.ports.remove(id, &plan.remove)).await?;
             answer.removed = without_reserved(std::mem::take(&mut plan.remove));
         }
         if !(plan.set.is_empty() && plan.stamp.is_empty()) {
-            self.set(id, &mut plan).await?;
-            answer.dropped = plan.dropped;
-            answer.set = plan.set;
+            self.set(id, plan).await?;
+            answer.dropped = std::mem::take(&mut plan.dropped);
+            answer.set = std::mem::take(&mut plan.set);
         }
-        slice.settle(id);
-        Ok(if plan.adopts { Outcome::Adopted } else { Outcome::Updated })
+        Ok(())
     }
 
     /// Sets the plan's tags with the memory. If Systems Manager refuses them for a reason that lasts, the ones to blame
@@ -89,9 +101,11 @@ impl<P: Nodes + Leases> Run<'_, P> {
         match self.deadline.call(self.ports.set(id, &all)).await {
             Ok(()) => return Ok(()),
             Err(Stopped::Failed(error)) if is_lasting(&error) && !plan.set.is_empty() => {
-                tracing::warn!(instance_id = id.as_str(), code = error.code, "tags refused");
+                if self.lines.spend() {
+                    tracing::warn!(instance_id = id.as_str(), code = error.code, "tags refused");
+                }
             }
-            Err(stopped) => return Err(outcome_of(stopped)),
+            Err(stopped) => return Err(self.outcome_of(stopped)),
         }
         // The memory alone: if that is refused, it is not for a tag.
         self.before_deadline(self.ports.set(id, &plan.stamp)).await?;
@@ -114,7 +128,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
                         parts.extend(halves(part));
                     }
                 }
-                Err(stopped) => return Err(outcome_of(stopped)),
+                Err(stopped) => return Err(self.outcome_of(stopped)),
             }
         }
         Ok(refused)

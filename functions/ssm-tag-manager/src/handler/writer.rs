@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::{AwsError, ManagedInstanceId, SOURCE_TAG_KEY, Timestamp};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
 use crate::plan::{Intent, NodeIntent, settled_memory};
@@ -28,15 +28,19 @@ const SLICE: Duration = Duration::from_secs(5);
 /// DynamoDB has at most 400 KB, and each kilobyte is a write unit.
 const NODES_PER_SLICE: usize = 300;
 const INTENT_BYTES_PER_SLICE: usize = 60_000;
-/// How long to wait between two attempts to take what somebody else holds, and between two slices of our own.
+/// How long to wait between two attempts to take what somebody else holds: longer after some attempts, since whoever
+/// holds it that long may have died.
 const ATTEMPT_GAP_MS: std::ops::Range<u64> = 100..400;
+const LATER_ATTEMPT_GAP_MS: std::ops::Range<u64> = 500..1_500;
+const EARLY_ATTEMPTS: u32 = 30;
+/// How long to wait between two slices of our own.
 const SLICE_GAP_MS: std::ops::Range<u64> = 300..500;
 /// A lease outlives the invocation that holds it by this much, for clocks that differ.
 const CLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long a bulk writer keeps its slot while somebody else holds its agency's lease.
 const LEASE_PATIENCE_WITH_SLOT: Duration = Duration::from_secs(1);
-/// Giving back must not take the time that the answer needs.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Giving back gets this much time, also of that which the answer needs.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(700);
 
 /// A node to write, and what is meant to change on it.
 #[derive(Debug)]
@@ -172,7 +176,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         };
         if let Some(slot) = slot {
             let (terms, rates) = (self.terms(&slot, &holder), self.ports.rates());
-            log_unreleased(&slot, timeout(RELEASE_TIMEOUT, self.ports.release_slot(&terms, &rates)).await);
+            log_unreleased(&slot, timeout_at(self.release_until(), self.ports.release_slot(&terms, &rates)).await);
         }
         result
     }
@@ -214,13 +218,13 @@ impl<P: Nodes + Leases> Writer<'_, P> {
     async fn settle_others<T>(&self, slice: &Slice<'_, P>, batch: &[Job<T>]) {
         let ours: BTreeSet<&ManagedInstanceId> = batch.iter().map(|job| &job.node).collect();
         let others = slice.inherited.0.iter().filter(|(node, _)| !ours.contains(node));
-        stream::iter(others)
-            .for_each_concurrent(NODE_CONCURRENCY, async |(node, intent)| {
-                if let Err(stopped) = self.settle(slice, node, intent).await {
-                    tracing::warn!(instance_id = node.as_str(), code = stopped.code(), "half-done node not settled");
-                }
-            })
-            .await;
+        let results = stream::iter(others).map(async |(node, intent)| self.settle(slice, node, intent).await);
+        let results: Vec<Result<(), Stopped>> = results.buffer_unordered(NODE_CONCURRENCY).collect().await;
+        let mut failures = results.iter().filter_map(|result| result.as_ref().err());
+        if let Some(first) = failures.next() {
+            let nodes = 1 + failures.count();
+            tracing::warn!(lease = %self.lease, nodes, code = first.code(), "half-done nodes not settled");
+        }
     }
 
     /// Makes a node's memory say what an earlier holder may have changed.
@@ -244,6 +248,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
     async fn wait_for_slot(&self, holder: &str) -> Result<LeaseName, String> {
         let first = self.clock.random_ms(0..u64::from(self.bulk_writers)).as_millis();
         let first = u8::try_from(first).unwrap_or_default();
+        let mut attempt = 0;
         loop {
             for offset in 0..self.bulk_writers {
                 let slot = LeaseName::Bulk((first + offset) % self.bulk_writers + 1);
@@ -253,24 +258,28 @@ impl<P: Nodes + Leases> Writer<'_, P> {
                     return Ok(slot);
                 }
             }
-            self.wait("other agencies held all slots for bulk writers").await?;
+            self.wait(attempt, "other agencies held all slots for bulk writers").await?;
+            attempt += 1;
         }
     }
 
     async fn wait_for_lease(&self, holder: &str, intent: &Intent, has_slot: bool) -> Result<Taken, String> {
         let give_slot_back = Instant::now() + LEASE_PATIENCE_WITH_SLOT;
+        let mut attempt = 0;
         loop {
             let taken = self.deadline.call(self.ports.take(&self.terms(&self.lease, holder), intent)).await;
             let taken = taken.map_err(|stopped| stopped.to_string())?;
             if taken != Taken::Busy || (has_slot && Instant::now() >= give_slot_back) {
                 return Ok(taken);
             }
-            self.wait("another report of the agency held its lease").await?;
+            self.wait(attempt, "another report of the agency held its lease").await?;
+            attempt += 1;
         }
     }
 
-    async fn wait(&self, reason: &str) -> Result<(), String> {
-        sleep(self.clock.random_ms(ATTEMPT_GAP_MS)).await;
+    async fn wait(&self, attempt: u32, reason: &str) -> Result<(), String> {
+        let gap_ms = if attempt < EARLY_ATTEMPTS { ATTEMPT_GAP_MS } else { LATER_ATTEMPT_GAP_MS };
+        sleep(self.clock.random_ms(gap_ms)).await;
         if self.deadline.is_late() { Err(format!("{reason} until the time was up")) } else { Ok(()) }
     }
 
@@ -278,7 +287,13 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let unsettled = slice.unsettled().await;
         let lease = Lease { now_ms: self.clock.now_ms(), ..slice.lease };
         let released = self.ports.release(&lease, &unsettled);
-        log_unreleased(&self.lease, timeout(RELEASE_TIMEOUT, released).await);
+        log_unreleased(&self.lease, timeout_at(self.release_until(), released).await);
+    }
+
+    /// A lease that is not given back keeps the agency waiting until it ends, so this may take its time while there is
+    /// some.
+    fn release_until(&self) -> Instant {
+        self.deadline.answer_until().max(Instant::now() + RELEASE_TIMEOUT)
     }
 
     fn terms<'l>(&self, name: &'l LeaseName, holder: &'l str) -> Lease<'l> {
@@ -333,16 +348,28 @@ impl<P: Leases> Slice<'_, P> {
         if self.settled.borrow().contains(node) { None } else { self.inherited.0.get(node) }
     }
 
-    /// To be called before a node is written: makes sure that the table says what is about to change.
-    pub(crate) async fn begin(&self, node: &ManagedInstanceId, intent: NodeIntent) -> Result<(), AwsError> {
+    /// What was about to change on a node, by us and by those before us.
+    pub(crate) async fn intent_of(&self, node: &ManagedInstanceId) -> NodeIntent {
+        let mut intent = self.unsettled_of(node).cloned().unwrap_or_default();
+        intent.merge(self.declared.lock().await.0.get(node).cloned().unwrap_or_default());
+        intent
+    }
+
+    /// To be called before a node is written: makes sure that the table says what is about to change, and not what a
+    /// look at an older state of the node made us expect.
+    pub(crate) async fn begin(&self, node: &ManagedInstanceId, mut intent: NodeIntent) -> Result<(), AwsError> {
         let mut declared = self.declared.lock().await;
-        if !declared.0.get(node).is_some_and(|declared| declared.covers(&intent)) {
-            declared.0.entry(node.clone()).or_default().merge(intent);
+        if let Some(begun) = declared.0.get(node).filter(|_| self.begun.borrow().contains(node)) {
+            intent.merge(begun.clone());
+        }
+        if declared.0.get(node) != Some(&intent) {
+            declared.0.insert(node.clone(), intent);
             let mut all = self.inherited.clone();
             all.merge(declared.clone());
             self.ports.declare(&self.lease, &all).await?;
         }
         self.begun.borrow_mut().insert(node.clone());
+        self.settled.borrow_mut().remove(node);
         Ok(())
     }
 

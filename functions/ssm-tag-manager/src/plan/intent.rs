@@ -1,14 +1,16 @@
 //! What a holder of a lease is about to change, so that whoever comes after it knows what it may have done.
 //!
-//! A key that was about to be set may be the hub's although the node's memory does not say so yet, and a key that was
-//! about to be removed may be an operator's by now although the memory still names it. The values decide: a tag that
-//! is exactly what was about to be set is ours, and one that differs from what was about to be removed is not.
+//! A tag that is exactly what was about to be set is the hub's, although the node's memory may not say so yet. On the
+//! other hand the memory may name a key that is an operator's by now: one that was removed before the memory was
+//! written, or one that was not set although the memory was. So the intent says which memory is to be doubted about
+//! which key, and what it is right about all the same. Another memory than that was written before or after, and is
+//! believed: what was declared on an old view of the node does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hub::ManagedInstanceId;
+use hub::{APPLIED_TAG_KEY, ManagedInstanceId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -28,9 +30,22 @@ pub struct NodeIntent {
     /// Hashes of key and value of tags that may be set.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     set: BTreeSet<String>,
-    /// Hashes of keys that may be removed, each with those of key and value at the time.
+    /// Hashes of memory and key of tags that this memory may be wrong about, each with those of key and value for which
+    /// it is right.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    remove: BTreeMap<String, BTreeSet<String>>,
+    doubt: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// A change of a node that may be left half-done.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    pub(super) live: &'a Tags,
+    pub(super) set: &'a Tags,
+    pub(super) remove: &'a [String],
+    /// The node's new memory, if it gets one.
+    pub(super) memory: Option<&'a str>,
+    /// The keys of `set` that the hub owned before.
+    pub(super) owned_before: &'a BTreeSet<String>,
 }
 
 impl Intent {
@@ -48,47 +63,56 @@ impl Intent {
 }
 
 impl NodeIntent {
-    /// To set these tags and remove these keys of the tags that the node carries.
-    pub(super) fn new(set: &Tags, remove: &[String], live: &Tags) -> Self {
-        let removed = remove.iter().filter_map(|key| Some((key, live.get(key)?)));
+    /// To change a node.
+    pub(super) fn new(change: &Change<'_>) -> Self {
+        let old_memory = memory(change.live);
+        let removed = change.remove.iter().filter(|key| !hub::is_reserved(key)).filter_map(|key| {
+            let tag = hash_tag(key, change.live.get(key)?);
+            Some((hash_doubt(old_memory, key), BTreeSet::from([tag])))
+        });
+        let claimed = change.set.keys().filter(|key| !change.owned_before.contains(*key));
+        let claimed = change
+            .memory
+            .into_iter()
+            .flat_map(|new_memory| claimed.clone().map(move |key| (hash_doubt(new_memory, key), BTreeSet::new())));
         Self {
-            set: set.iter().map(|(key, value)| hash_tag(key, value)).collect(),
-            remove: removed.map(|(key, value)| (hash(key), BTreeSet::from([hash_tag(key, value)]))).collect(),
+            set: change.set.iter().map(|(key, value)| hash_tag(key, value)).collect(),
+            doubt: removed.chain(claimed).collect(),
         }
-    }
-
-    /// True if all of `other` is part of it.
-    pub fn covers(&self, other: &Self) -> bool {
-        other.set.is_subset(&self.set)
-            && other.remove.iter().all(|(key, tags)| self.remove.get(key).is_some_and(|mine| tags.is_subset(mine)))
     }
 
     /// About how many bytes it takes in the table.
     pub fn size_bytes(&self) -> usize {
         const NODE_BYTES: usize = 50;
         let hash_bytes = HASH_BYTES.div_ceil(3) * 4 + 3;
-        NODE_BYTES + hash_bytes * (self.set.len() + 2 * self.remove.len())
+        let hashes_of_tags: usize = self.doubt.values().map(BTreeSet::len).sum();
+        NODE_BYTES + hash_bytes * (self.set.len() + self.doubt.len() + hashes_of_tags)
     }
 
     /// Adds what another holder meant to do.
     pub fn merge(&mut self, other: Self) {
         self.set.extend(other.set);
-        for (key, tags) in other.remove {
-            self.remove.entry(key).or_default().extend(tags);
+        for (key, tags) in other.doubt {
+            self.doubt.entry(key).or_default().extend(tags);
         }
     }
 
     /// Whether a tag on the node is the hub's, if this says anything about it beyond the node's memory.
-    pub(super) fn ownership(&self, key: &str, value: &str) -> Option<bool> {
-        let tag = hash_tag(key, value);
+    pub(super) fn ownership(&self, key: &str, live: &Tags) -> Option<bool> {
+        let tag = hash_tag(key, live.get(key)?);
         if self.set.contains(&tag) {
             return Some(true);
         }
-        match self.remove.get(&hash(key)) {
-            Some(removed) if !removed.contains(&tag) => Some(false),
+        match self.doubt.get(&hash_doubt(memory(live), key)) {
+            Some(right) if !right.contains(&tag) => Some(false),
             _ => None,
         }
     }
+}
+
+/// The memory that a node carries.
+fn memory(live: &Tags) -> &str {
+    live.get(APPLIED_TAG_KEY).map(String::as_str).unwrap_or_default()
 }
 
 fn hash(text: &str) -> String {
@@ -99,6 +123,10 @@ fn hash_tag(key: &str, value: &str) -> String {
     hash(&format!("{key}\n{value}"))
 }
 
+fn hash_doubt(memory: &str, key: &str) -> String {
+    hash(&format!("{memory}\n{key}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,35 +135,63 @@ mod tests {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
+    /// From `Env=TEST` and `Role=web` to `Env=PROD`, under the memories `old` and `new`, where `Role` was the hub's.
     fn intent() -> NodeIntent {
-        NodeIntent::new(
-            &tags(&[("Env", "PROD")]),
-            &["Role".to_owned(), "absent".to_owned()],
-            &tags(&[("Role", "web"), ("Env", "TEST")]),
-        )
+        NodeIntent::new(&Change {
+            live: &tags(&[("Role", "web"), ("Env", "TEST"), ("tag-hub:applied", "old")]),
+            set: &tags(&[("Env", "PROD")]),
+            remove: &["Role".to_owned(), "absent".to_owned(), "tag-hub:terminated".to_owned()],
+            memory: Some("new"),
+            owned_before: &BTreeSet::new(),
+        })
+    }
+
+    fn check(intent: &NodeIntent, memory: &str, rows: &[(&str, &str, Option<bool>)]) {
+        for &(key, value, expected) in rows {
+            let live = tags(&[(key, value), ("tag-hub:applied", memory)]);
+            assert_eq!(intent.ownership(key, &live), expected, "{key}={value} under {memory}");
+        }
     }
 
     #[test]
     fn values_decide_whose_a_tag_is() {
-        for (key, value, expected) in [
-            ("Env", "PROD", Some(true)),
-            ("Env", "TEST", None),
-            ("Role", "web", None),
-            ("Role", "db", Some(false)),
-            ("Owner", "ops", None),
-        ] {
-            assert_eq!(intent().ownership(key, value), expected, "{key}={value}");
+        let always = [("Env", "PROD", Some(true)), ("Role", "web", None), ("Owner", "ops", None)];
+        for memory in ["", "old", "new", "other"] {
+            check(&intent(), memory, &always);
         }
+        // Removed, and set again by somebody else before the memory was written.
+        check(&intent(), "old", &[("Role", "db", Some(false)), ("Env", "TEST", None)]);
+        // The memory was written, and the tag was not.
+        check(&intent(), "new", &[("Role", "db", None), ("Env", "TEST", Some(false))]);
+        // Not the memory that the change began with: the hub may have set this tag since that view of the node.
+        check(&intent(), "other", &[("Role", "db", None), ("Env", "TEST", None)]);
+    }
+
+    #[test]
+    fn what_was_the_hubs_before_stays_so() {
+        let intent = NodeIntent::new(&Change {
+            live: &tags(&[("Env", "TEST"), ("tag-hub:applied", "old")]),
+            set: &tags(&[("Env", "PROD")]),
+            remove: &[],
+            memory: Some("new"),
+            owned_before: &BTreeSet::from(["Env".to_owned()]),
+        });
+        check(&intent, "new", &[("Env", "PROD", Some(true)), ("Env", "TEST", None), ("Env", "x", None)]);
     }
 
     #[test]
     fn intents_add_up() {
         let mut sum = intent();
-        let other = NodeIntent::new(&tags(&[("a", "1")]), &["Role".to_owned()], &tags(&[("Role", "db")]));
-        assert!(!sum.covers(&other));
-        sum.merge(other.clone());
-        assert!(sum.covers(&other) && sum.covers(&intent()) && !other.covers(&sum));
-        assert_eq!((sum.ownership("Role", "web"), sum.ownership("Role", "x")), (None, Some(false)));
+        let other = NodeIntent::new(&Change {
+            live: &tags(&[("Role", "db"), ("tag-hub:applied", "old")]),
+            set: &tags(&[("a", "1")]),
+            remove: &["Role".to_owned()],
+            memory: None,
+            owned_before: &BTreeSet::new(),
+        });
+        sum.merge(other);
+        check(&sum, "old", &[("Role", "web", None), ("Role", "db", None), ("Role", "x", Some(false))]);
+        check(&sum, "old", &[("Env", "PROD", Some(true)), ("a", "1", Some(true)), ("a", "2", None)]);
     }
 
     #[test]
@@ -147,5 +203,7 @@ mod tests {
             assert!(!json.contains(secret), "{json}");
         }
         assert_eq!(serde_json::from_str::<Intent>(&json).unwrap().0.len(), 1);
+        let estimate = intent().size_bytes();
+        assert!((json.len() * 3 / 4..json.len() * 3 / 2).contains(&estimate), "{estimate} bytes for {json}");
     }
 }

@@ -142,10 +142,15 @@ impl LastApplied {
         !self.refused.is_empty() && self.refused.contains(&self.form.hash(&pair(key, value)))
     }
 
+    /// True if it names the same keys as the record.
+    pub(super) fn says_owned(&self, record: &Record) -> bool {
+        self.owned == self.form.hashes_of_owned(record)
+    }
+
     /// True if there is nothing to write for it to say the same as the record.
     pub(super) fn says(&self, record: &Record) -> bool {
         self.is_superseded == record.is_superseded
-            && self.owned == self.form.hashes_of_owned(record)
+            && self.says_owned(record)
             && self.refused == self.form.hashes_of_refused(record)
     }
 }

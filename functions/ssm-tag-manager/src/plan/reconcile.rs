@@ -8,7 +8,7 @@ use hub::{
 };
 
 use super::desired::{Desired, DesiredTag};
-use super::intent::NodeIntent;
+use super::intent::{Change, NodeIntent};
 use super::last_applied::{LastApplied, Record, Salt};
 use super::policy::Policy;
 use super::termination_marker::TerminationMarker;
@@ -84,7 +84,14 @@ impl Plan {
 
     /// What a crash half-way through may leave behind, on a node that carries these tags.
     pub fn intent(&self, live: &Tags) -> NodeIntent {
-        NodeIntent::new(&self.set, &self.remove, live)
+        let none = BTreeSet::new();
+        NodeIntent::new(&Change {
+            live,
+            set: &self.set,
+            remove: &self.remove,
+            memory: self.stamp.get(APPLIED_TAG_KEY).map(String::as_str),
+            owned_before: self.memory.as_ref().map_or(&none, |memory| &memory.owned_before),
+        })
     }
 
     /// The plan without tags that Systems Manager refused: they are dropped, and remembered so that they are not sent
@@ -163,10 +170,8 @@ pub fn settled_memory(live: &Tags, unsettled: &NodeIntent, now: Timestamp, salt:
         refused: BTreeSet::new(),
         is_superseded: applied.as_ref().is_some_and(|applied| applied.is_superseded),
     };
-    let says_all = applied.as_ref().map_or(record.owned.is_empty(), |applied| {
-        owned.keys().all(|key| applied.owns(key, live))
-            && live.keys().all(|key| !applied.owns(key, live) || owned.has(key))
-    });
+    // A key that is gone from the node is forgotten, too: somebody else may set it before the next report.
+    let says_all = applied.as_ref().map_or(record.owned.is_empty(), |applied| applied.says_owned(&record));
     // Not later than what was applied, so that no report is taken for an old one.
     let observed_at = applied.map_or(Timestamp::from_unix_seconds(0), |applied| applied.observed_at).min(now);
     (!says_all).then(|| {
@@ -185,9 +190,9 @@ struct Owned<'a> {
 impl Owned<'_> {
     /// True for a tag on the node that the hub set. Reserved keys are not asked for.
     fn has(&self, key: &str) -> bool {
-        let Some(value) = self.live.get(key) else { return false };
-        let unsettled = self.unsettled.and_then(|intent| intent.ownership(key, value));
-        unsettled.unwrap_or_else(|| self.applied.is_some_and(|applied| applied.owns(key, self.live)))
+        let unsettled = self.unsettled.and_then(|intent| intent.ownership(key, self.live));
+        self.live.contains_key(key)
+            && unsettled.unwrap_or_else(|| self.applied.is_some_and(|applied| applied.owns(key, self.live)))
     }
 
     fn keys(&self) -> impl Iterator<Item = &str> {
@@ -309,184 +314,4 @@ fn fit(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const T: i64 = 1_795_312_800;
-
-    fn tags(pairs: &[(&str, &str)]) -> Tags {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn source(pairs: &[(&str, &str)]) -> Vec<hub::Tag> {
-        pairs.iter().map(|(key, value)| hub::Tag { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
-    }
-
-    fn decide(policy: &str, instance: &[(&str, &str)], live: &Tags, at: i64) -> Decision {
-        let policy = Policy::parse(policy).unwrap();
-        let owner = "222222222222".parse().unwrap();
-        let subject = Subject {
-            owner: Some(&owner),
-            source: Some("222222222222/us-east-1/i-0abcdef0123456789"),
-            observed_at: Timestamp::from_unix_seconds(at),
-        };
-        reconcile(&policy, policy.desired(&source(instance)), live, subject)
-    }
-
-    fn planned(policy: &str, instance: &[(&str, &str)], live: &Tags) -> Plan {
-        match decide(policy, instance, live, T) {
-            Decision::Planned(plan) => plan,
-            Decision::Rejected(reason) | Decision::Unmarked(reason) => panic!("rejected: {reason:?}"),
-        }
-    }
-
-    fn apply(plan: &Plan, live: &mut Tags) {
-        live.retain(|key, _| !plan.remove.contains(key));
-        live.extend(plan.set.clone());
-        live.extend(plan.stamp.clone());
-    }
-
-    /// A node of the agency after the hub applied these tags to it.
-    fn node(applied: &[(&str, &str)]) -> Tags {
-        let mut live = tags(&[("tag-hub:agency", "222222222222")]);
-        let plan = planned("{}", applied, &live);
-        apply(&plan, &mut live);
-        live
-    }
-
-    #[test]
-    fn the_first_run_sets_tags_and_memory() {
-        let plan = planned("{}", &[("Env", "PROD")], &tags(&[("tag-hub:agency", "222222222222")]));
-        assert_eq!(plan.set, tags(&[("Env", "PROD")]));
-        assert_eq!(plan.stamp["tag-hub:source"], "222222222222/us-east-1/i-0abcdef0123456789");
-        assert!(plan.stamp["tag-hub:applied"].starts_with("1795312800."));
-        assert!(plan.remove.is_empty() && plan.dropped.is_empty());
-    }
-
-    #[test]
-    fn the_steady_state_needs_no_call() {
-        assert!(planned("{}", &[("Env", "PROD")], &node(&[("Env", "PROD")])).is_empty());
-        assert!(planned("{}", &[], &tags(&[("tag-hub:agency", "222222222222")])).is_empty());
-    }
-
-    #[test]
-    fn a_change_and_a_deletion() {
-        let live = node(&[("Env", "PROD"), ("Role", "web")]);
-        let plan = planned("{}", &[("Env", "TEST")], &live);
-        assert_eq!(plan.set, tags(&[("Env", "TEST")]));
-        assert_eq!(plan.remove, ["Role"]);
-        assert_eq!(plan.stamp.keys().collect::<Vec<_>>(), ["tag-hub:applied"]);
-    }
-
-    #[test]
-    fn an_operators_own_tag_stays() {
-        let mut live = node(&[("Env", "PROD")]);
-        live.insert("Owner".to_owned(), "ops".to_owned());
-        assert!(planned("{}", &[("Env", "PROD")], &live).is_empty());
-        assert_eq!(planned("{}", &[], &live).remove, ["Env"]);
-    }
-
-    #[test]
-    fn under_a_key_of_the_source_the_source_wins_unless_the_policy_says_not() {
-        let mut live = node(&[]);
-        live.insert("Env".to_owned(), "ops".to_owned());
-        assert_eq!(planned("{}", &[("Env", "PROD")], &live).set, tags(&[("Env", "PROD")]));
-        let kept = planned(r#"{"overwrite": false}"#, &[("Env", "PROD")], &live);
-        assert!(kept.is_empty());
-        assert_eq!(kept.dropped, [DroppedTag { key: "Env".to_owned(), reason: DropReason::OperatorOwned }]);
-    }
-
-    #[test]
-    fn an_equal_tag_becomes_the_hubs() {
-        let mut live = node(&[]);
-        live.insert("Env".to_owned(), "PROD".to_owned());
-        let plan = planned(r#"{"overwrite": false}"#, &[("Env", "PROD")], &live);
-        assert!(plan.set.is_empty() && !plan.stamp.is_empty());
-        apply(&plan, &mut live);
-        assert_eq!(planned("{}", &[], &live).remove, ["Env"]);
-    }
-
-    #[test]
-    fn without_remove_stale_a_tag_stays_and_stays_the_hubs() {
-        let mut live = node(&[("Env", "PROD"), ("Role", "web")]);
-        let plan = planned(r#"{"removeStale": false}"#, &[("Env", "TEST")], &live);
-        assert!(plan.remove.is_empty());
-        apply(&plan, &mut live);
-        assert_eq!(planned("{}", &[("Env", "TEST")], &live).remove, ["Role"]);
-    }
-
-    #[test]
-    fn who_may_not_change_a_node_is_told_why() {
-        let rejected = |live: &Tags, at: i64| match decide("{}", &[("Env", "X")], live, at) {
-            Decision::Rejected(reason) => Some(reason),
-            Decision::Unmarked(_) | Decision::Planned(_) => None,
-        };
-        assert_eq!(rejected(&Tags::new(), T), Some(Rejection::NotOwned));
-        assert_eq!(rejected(&tags(&[("tag-hub:agency", "333333333333")]), T), Some(Rejection::NotOwned));
-        let mut clone = node(&[("Env", "PROD")]);
-        clone.insert("tag-hub:source".to_owned(), "222222222222/us-east-1/i-00000000".to_owned());
-        assert_eq!(rejected(&clone, T), Some(Rejection::Conflict));
-        assert_eq!(rejected(&node(&[("Env", "PROD")]), T - 1), Some(Rejection::Stale));
-        assert_eq!(rejected(&node(&[("Env", "PROD")]), T), None);
-    }
-
-    #[test]
-    fn a_node_that_lives_loses_its_mark_and_nothing_else() {
-        let mut live = node(&[("Env", "PROD")]);
-        for mark in [(T - 1).to_string(), T.to_string(), "edited by hand".to_owned()] {
-            live.insert("tag-hub:terminated".to_owned(), mark);
-            let plan = planned("{}", &[("Env", "PROD")], &live);
-            assert_eq!(plan, Plan { remove: vec!["tag-hub:terminated".to_owned()], ..Plan::default() });
-        }
-        live.insert("tag-hub:terminated".to_owned(), (T + 1).to_string());
-        assert!(planned("{}", &[("Env", "PROD")], &live).is_empty(), "the instance was gone later than that");
-        assert_eq!(planned("{}", &[], &live).remove, ["Env"]);
-    }
-
-    #[test]
-    fn a_conflict_shows_life_too_where_the_node_is_the_agencys() {
-        let mut live = node(&[("Env", "PROD")]);
-        live.insert("tag-hub:terminated".to_owned(), T.to_string());
-        live.insert("tag-hub:source".to_owned(), "222222222222/us-east-1/i-00000000".to_owned());
-        assert_eq!(decide("{}", &[], &live, T), Decision::Unmarked(Rejection::Conflict));
-        assert_eq!(decide("{}", &[], &live, T - 1), Decision::Rejected(Rejection::Conflict));
-        live.insert("tag-hub:agency".to_owned(), "333333333333".to_owned());
-        assert_eq!(decide("{}", &[], &live, T), Decision::Rejected(Rejection::NotOwned));
-    }
-
-    #[test]
-    fn the_mark_makes_room_and_goes_even_where_there_is_none() {
-        let mut live = node(&[]);
-        live.extend((0..46).map(|n| (format!("ops-{n}"), "x".to_owned())));
-        live.insert("tag-hub:terminated".to_owned(), T.to_string());
-        let mut plan = planned("{}", &[("a", "1"), ("b", "2")], &live);
-        assert_eq!((plan.set.len(), plan.remove.len(), plan.dropped.len()), (1, 1, 1), "46, the agency, two of memory");
-        live.extend((0..2).map(|n| (format!("more-{n}"), "x".to_owned())));
-        assert_eq!(live.len(), MAX_TAGS_PER_NODE);
-        plan = planned("{}", &[("a", "1")], &live);
-        assert_eq!((plan.set.len(), plan.stamp.len(), plan.remove.len()), (0, 0, 1));
-        assert_eq!(plan.dropped, [DroppedTag { key: "a".to_owned(), reason: DropReason::NodeFull }]);
-    }
-
-    #[test]
-    fn a_spoilt_memory_counts_as_none() {
-        let mut live = node(&[("Env", "PROD")]);
-        live.insert("tag-hub:applied".to_owned(), "edited by hand".to_owned());
-        let plan = planned("{}", &[("Env", "PROD")], &live);
-        assert!(plan.set.is_empty() && plan.stamp.contains_key("tag-hub:applied"));
-    }
-
-    #[test]
-    fn a_full_node_takes_what_fits() {
-        let mut live = node(&[]);
-        live.extend((0..47).map(|n| (format!("ops-{n}"), "x".to_owned())));
-        assert_eq!(live.len(), 48, "the agency and the operator's own");
-        let plan = planned("{}", &[("a", "1"), ("ops-1", "y")], &live);
-        assert_eq!(plan.dropped, [DroppedTag { key: "a".to_owned(), reason: DropReason::NodeFull }]);
-        assert_eq!(plan.set, tags(&[("ops-1", "y")]));
-        live.insert("one-more".to_owned(), "x".to_owned());
-        let plan = planned("{}", &[("a", "1"), ("ops-1", "y"), ("ops-2", "x")], &live);
-        assert!(plan.is_empty(), "there is no room for the memory");
-        assert_eq!(plan.dropped.iter().map(|tag| tag.key.as_str()).collect::<Vec<_>>(), ["a", "ops-1"]);
-    }
-}
+mod tests;

@@ -275,7 +275,7 @@ mod tests {
         #[test]
         fn what_is_due_stays_due(mark in time(), ping in time(), later in 0_i64..GRACE, grace_hours in 1_u16..=24) {
             let mut tags = tags();
-            tags.extend(Mark(at(mark)).to_tags());
+            tags.extend(TerminationMarker(at(mark)).to_tags());
             let information = Information { last_seen: Some(at(ping)), ..information() };
             if verdict(Some(&tags), Some(&information), at(NOW), RULES, 1) == Verdict::Retire {
                 let rules = Rules { grace_hours, ..RULES };

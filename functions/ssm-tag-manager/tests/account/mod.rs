@@ -1,6 +1,6 @@
 //! An account in memory: nodes, their tags, the calls made, and failures on demand.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -38,12 +38,27 @@ pub(crate) struct Fault {
     node: Option<String>,
     /// Only calls with this key.
     key: Option<String>,
+    /// What is set all the same.
+    half: Option<BTreeSet<String>>,
+    /// How many calls fail.
+    times: Cell<u32>,
     error: AwsError,
 }
 
 impl Fault {
     pub(crate) fn on_set(node: &str, code: &str, retryable: bool) -> Self {
-        Self { node: Some(node.to_owned()), key: None, error: error("ssm:AddTagsToResource", code, retryable) }
+        Self {
+            node: Some(node.to_owned()),
+            key: None,
+            half: None,
+            times: Cell::new(u32::MAX),
+            error: error("ssm:AddTagsToResource", code, retryable),
+        }
+    }
+
+    /// Every write to any node fails.
+    pub(crate) fn on_any_set(code: &str, retryable: bool) -> Self {
+        Self { node: None, ..Self::on_set("", code, retryable) }
     }
 
     /// Every request with this key is refused as a whole.
@@ -51,16 +66,52 @@ impl Fault {
         Self { key: Some(key.to_owned()), ..Self::on_set(node, code, false) }
     }
 
+    /// Every write to the node sets these tags alone and then loses its answer.
+    pub(crate) fn half_set(node: &str, keys: &[&str]) -> Self {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        Self { half: Some(keys), ..Self::on_set(node, "InternalServerError", true) }
+    }
+
+    /// Only the first calls fail.
+    pub(crate) fn times(self, times: u32) -> Self {
+        Self { times: Cell::new(times), ..self }
+    }
+
+    /// True if the call fails.
+    fn strikes(&self) -> bool {
+        let left = self.times.get();
+        self.times.set(left.saturating_sub(1));
+        left > 0
+    }
+
     pub(crate) fn on_lease(code: &str, retryable: bool) -> Self {
-        Self { node: None, key: None, error: error("dynamodb:PutItem", code, retryable) }
+        Self {
+            node: None,
+            key: None,
+            half: None,
+            times: Cell::new(u32::MAX),
+            error: error("dynamodb:PutItem", code, retryable),
+        }
     }
 
     pub(crate) fn on_read_many(code: &str, retryable: bool) -> Self {
-        Self { node: None, key: None, error: error("tag:GetResources", code, retryable) }
+        Self {
+            node: None,
+            key: None,
+            half: None,
+            times: Cell::new(u32::MAX),
+            error: error("tag:GetResources", code, retryable),
+        }
     }
 
     pub(crate) fn on_deregister(node: &str, code: &str, retryable: bool) -> Self {
-        Self { node: Some(node.to_owned()), key: None, error: error("ssm:DeregisterManagedInstance", code, retryable) }
+        Self {
+            node: Some(node.to_owned()),
+            key: None,
+            half: None,
+            times: Cell::new(u32::MAX),
+            error: error("ssm:DeregisterManagedInstance", code, retryable),
+        }
     }
 }
 
@@ -145,10 +196,18 @@ impl Account {
         self
     }
 
+    /// Lets somebody give a lease back.
+    pub(crate) fn without_lease(&self, name: &str) {
+        self.leases.borrow_mut().remove(name);
+    }
+
+    /// The calls of the table.
+    pub(crate) fn table_calls(&self) -> Vec<Call> {
+        self.calls().into_iter().filter(is_of_table).collect()
+    }
+
     /// The calls on nodes, without those of the table.
     pub(crate) fn node_calls(&self) -> Vec<Call> {
-        let is_of_table =
-            |call: &Call| matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Release(_));
         self.calls().into_iter().filter(|call| !is_of_table(call)).collect()
     }
 
@@ -158,9 +217,13 @@ impl Account {
         }
         let fault = self.fault.iter().find(|fault| match (&call, &fault.node) {
             (Call::ReadMany(_) | Call::Find(..), None) => fault.error.operation == "tag:GetResources",
+            (Call::Set(_), None) => fault.error.operation == "ssm:AddTagsToResource",
             (Call::Take(_), None) => fault.error.operation == "dynamodb:PutItem",
             (Call::Set(id), Some(node)) => {
-                id == node && fault.key.is_none() && fault.error.operation == "ssm:AddTagsToResource"
+                id == node
+                    && fault.key.is_none()
+                    && fault.half.is_none()
+                    && fault.error.operation == "ssm:AddTagsToResource"
             }
             (Call::Deregister(id), Some(node)) => {
                 id == node && fault.error.operation == "ssm:DeregisterManagedInstance"
@@ -168,8 +231,15 @@ impl Account {
             _ => false,
         });
         self.calls.borrow_mut().push(call.clone());
-        fault.map_or(Ok(()), |fault| Err(fault.error.clone()))
+        match fault {
+            Some(fault) if fault.strikes() => Err(fault.error.clone()),
+            _ => Ok(()),
+        }
     }
+}
+
+fn is_of_table(call: &Call) -> bool {
+    matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Release(_))
 }
 
 impl Nodes for Account {
@@ -196,13 +266,18 @@ impl Nodes for Account {
 
     async fn set(&self, node: &ManagedInstanceId, tags: &Tags) -> Result<(), AwsError> {
         self.call(Call::Set(node.to_string())).await?;
-        let refuses = |fault: &&Fault| {
-            fault.node.as_deref() == Some(node.as_str()) && fault.key.as_ref().is_some_and(|key| tags.contains_key(key))
-        };
-        if let Some(fault) = self.fault.iter().find(refuses) {
-            return Err(fault.error.clone());
-        }
+        let is_of_node = |fault: &&Fault| fault.node.as_deref() == Some(node.as_str());
         let mut nodes = self.nodes.borrow_mut();
+        if let Some(fault) = self.fault.iter().find(is_of_node) {
+            if let Some(half) = fault.half.as_ref().filter(|_| fault.strikes()) {
+                let half = tags.iter().filter(|(key, _)| half.contains(*key));
+                nodes.get_mut(node.as_str()).unwrap().extend(half.map(|(key, value)| (key.clone(), value.clone())));
+                return Err(fault.error.clone());
+            }
+            if fault.key.as_ref().is_some_and(|key| tags.contains_key(key)) {
+                return Err(fault.error.clone());
+            }
+        }
         nodes.get_mut(node.as_str()).unwrap().extend(tags.clone());
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Reports of terminated instances.
 
-use hub::{Answer, TerminatedCounts};
+use hub::{Answer, Outcome, Rejection, TerminatedCounts};
 use ssm_tag_manager::handle;
 
 use super::super::account::{Call, Fault};
@@ -16,7 +16,7 @@ fn fleet() -> Account {
 }
 
 async fn send(config: &Config, account: &Account, event: &Value) -> Answer {
-    handle(config, account, &invocation(AGENCY_ARN), event).await.result.unwrap()
+    handle(config, account, &invocation(AGENCY_ARN), &event.to_string()).await.result.unwrap()
 }
 
 async fn counts(config: &Config, account: &Account, event: &Value) -> TerminatedCounts {
@@ -43,7 +43,8 @@ async fn a_report_without_terminated_instances_is_answered_as_ever() {
     let account = fleet();
     let answer = send(&mode("on"), &account, &super::super::sample("report")).await;
     assert_eq!(answer.terminated, None);
-    assert!(!account.calls().contains(&find()));
+    let found: Vec<Call> = account.calls().into_iter().filter(|call| matches!(call, Call::Find(..))).collect();
+    assert_eq!(found, [find()], "on the arrival of the second node, and for no mark");
 }
 
 #[tokio::test]
@@ -51,14 +52,30 @@ async fn the_node_of_a_terminated_instance_is_marked_once() {
     let account = fleet();
     let marked = counts(&mode("on"), &account, &gone(&["i-0abcdef0123456789"])).await;
     assert_eq!(marked, TerminatedCounts { received: 1, marked: 1, ..TerminatedCounts::default() });
-    assert_eq!(account.calls(), [find(), Call::Read(NODE.into()), Call::Set(NODE.into())]);
-    assert_eq!(account.tags(NODE)[MARK], OBSERVED.to_string());
+    let calls = [
+        find(),
+        Call::Take(LEASE.into()),
+        Call::Read(NODE.into()),
+        Call::Set(NODE.into()),
+        Call::Release(LEASE.into()),
+    ];
+    assert_eq!(account.calls(), calls);
+    assert_eq!(account.tags(NODE)[MARK], ARRIVED.to_string(), "by the manager's own clock");
     assert!(!account.tags(NODE_2).contains_key(MARK));
 
     account.forget_calls();
     let again = counts(&mode("on"), &account, &gone(&["i-0abcdef0123456789", "i-0abcdef0123456789"])).await;
     assert_eq!(again, TerminatedCounts { received: 2, unchanged: 1, ..TerminatedCounts::default() });
     assert_eq!(account.calls(), [find()]);
+}
+
+#[tokio::test]
+async fn an_agency_cannot_make_a_mark_look_older_than_it_is() {
+    let account = fleet();
+    let mut event = gone(&["i-0abcdef0123456789"]);
+    event["observedAt"] = json!("2020-01-01T00:00:00Z");
+    counts(&mode("on"), &account, &event).await;
+    assert_eq!(account.tags(NODE)[MARK], ARRIVED.to_string());
 }
 
 #[tokio::test]
@@ -90,7 +107,7 @@ async fn only_the_owners_word_counts() {
     // Another agency's instance of that id is behind no node.
     let other = OWN_ARN.to_owned() + ":agency-333333333333";
     let event = gone(&["i-0abcdef0123456789"]);
-    let answer = handle(&mode("on"), &account, &invocation(&other), &event).await.result.unwrap();
+    let answer = handle(&mode("on"), &account, &invocation(&other), &event.to_string()).await.result.unwrap();
     assert_eq!(answer.terminated.unwrap().unknown, 1);
     // A node that changed hands is not marked on its old source.
     account.change(NODE, |tags| drop(tags.insert("tag-hub:agency".to_owned(), "333333333333".to_owned())));
@@ -102,7 +119,7 @@ async fn only_the_owners_word_counts() {
     let config = config(&[("RETIRE_NODES", "on"), ("OWNERSHIP_CHECK", "off")]);
     let mut event = event;
     event["account"] = json!("222222222222");
-    let answer = handle(&config, &account, &invocation(OWN_ARN), &event).await.result.unwrap();
+    let answer = handle(&config, &account, &invocation(OWN_ARN), &event.to_string()).await.result.unwrap();
     assert_eq!(answer.terminated.unwrap().marked, 1);
 }
 
@@ -146,13 +163,17 @@ async fn an_old_view_marks_nothing_that_has_changed() {
 #[tokio::test]
 async fn a_node_that_is_reported_alive_loses_its_mark() {
     let account = fleet();
-    let alive = super::super::one(NODE, &[("Env", "PROD")]);
+    let mut alive = super::super::one(NODE, &[("Env", "PROD")]);
     send(&mode("on"), &account, &alive).await;
     counts(&mode("on"), &account, &gone(&["i-0abcdef0123456789"])).await;
     account.forget_calls();
+    send(&mode("on"), &account, &alive).await;
+    assert!(account.tags(NODE).contains_key(MARK), "it was observed before the instance was reported as gone");
+    account.forget_calls();
+    alive["observedAt"] = json!("2026-11-22T02:02:00Z");
     let answer = send(&mode("on"), &account, &alive).await;
     assert!(!account.tags(NODE).contains_key(MARK));
-    assert_eq!(account.calls(), [Call::ReadMany(1), Call::Read(NODE.into()), Call::Remove(NODE.into())]);
+    assert_eq!(account.calls(), written(NODE, &[Call::Remove(NODE.into())]));
     assert_eq!((answer.counts.updated, answer.counts.tags_removed), (1, 0));
     assert!(answer.nodes[0].removed.is_empty(), "the hub's own tags are not listed");
 }
@@ -167,30 +188,58 @@ async fn a_report_from_before_the_end_does_not_bring_a_node_back() {
     assert!(account.tags(NODE).contains_key(MARK));
 }
 
+/// A clone of the instance that is gone: it acts as the node.
+fn clone_of_the_gone() -> Value {
+    let mut event = super::super::one(NODE, &[("Env", "PROD")]);
+    event["instances"][0]["ec2InstanceId"] = json!("i-00000000000000001");
+    event
+}
+
 #[tokio::test]
 async fn a_node_that_the_same_report_names_alive_is_not_marked() {
     let account = fleet();
-    // A clone of the instance that is gone: it acts as the node, and may not take it by itself.
-    let mut event = super::super::one(NODE, &[("Env", "PROD")]);
-    event["instances"][0]["ec2InstanceId"] = json!("i-00000000000000001");
+    // Bulk reads still show the node as that of the instance that is gone.
+    account.freeze_bulk_reads();
+    let mut event = clone_of_the_gone();
     event["terminated"] = json!([{"ec2InstanceId": "i-0abcdef0123456789"}]);
     let answer = send(&mode("on"), &account, &event).await;
-    assert_eq!((answer.counts.rejected, answer.terminated.unwrap().rejected), (1, 1));
-    assert_eq!(account.calls(), [Call::ReadMany(1), find()]);
-    // Marked by another report, it loses the mark, but nothing else happens to it.
-    account.change(NODE, |tags| drop(tags.insert(MARK.to_owned(), "1".to_owned())));
-    account.forget_calls();
+    assert_eq!((answer.counts.adopted, answer.terminated.unwrap().rejected), (1, 1));
+    assert!(!account.tags(NODE).contains_key(MARK));
+}
+
+#[tokio::test]
+async fn a_mark_that_nobody_can_read_goes_from_a_node_that_lives_and_nothing_else_does() {
+    let account = fleet();
+    account.change(NODE, |tags| drop(tags.insert(MARK.to_owned(), "edited by hand".to_owned())));
+    let mut event = clone_of_the_gone();
     let before = account.tags(NODE);
     event["dryRun"] = json!(true);
-    send(&mode("on"), &account, &event).await;
+    assert_eq!(send(&mode("on"), &account, &event).await.counts.rejected, 1);
     assert_eq!(account.tags(NODE), before);
     event["dryRun"] = json!(false);
     account.forget_calls();
-    event["terminated"] = json!([]);
     let answer = send(&mode("on"), &account, &event).await;
     assert_eq!(answer.counts.rejected, 1);
     assert_eq!(serde_json::to_value(&answer.nodes[0]).unwrap()["reason"], "conflict");
-    assert_eq!(account.calls(), [Call::ReadMany(1), Call::Read(NODE.into()), Call::Remove(NODE.into())]);
+    assert_eq!(account.calls(), written(NODE, &[Call::Remove(NODE.into())]));
+    let mut after = before;
+    after.remove(MARK);
+    assert_eq!(account.tags(NODE), after);
+}
+
+#[tokio::test]
+async fn two_instances_that_name_one_node_show_that_it_lives() {
+    let account = fleet();
+    account.change(NODE, |tags| drop(tags.insert(MARK.to_owned(), OBSERVED.to_string())));
+    let mut event = clone_of_the_gone();
+    event["instances"]
+        .as_array_mut()
+        .unwrap()
+        .extend(super::super::one(NODE, &[])["instances"].as_array().cloned().unwrap());
+    let answer = send(&mode("on"), &account, &event).await;
+    assert_eq!((answer.counts.received, answer.counts.rejected), (2, 2));
+    assert!(answer.nodes.iter().all(|node| node.outcome == Outcome::Rejected { reason: Rejection::Conflict }));
+    assert_eq!(account.calls(), written(NODE, &[Call::Remove(NODE.into())]));
     assert!(!account.tags(NODE).contains_key(MARK));
 }
 
@@ -203,10 +252,10 @@ async fn a_failure_with_one_node_is_its_own_and_asks_for_another_try() {
     let marked = counts(&mode("on"), &account, &event).await;
     assert_eq!((marked.marked, marked.failed), (1, 1));
     event["reply"] = json!(false);
-    let error = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event).await.result.unwrap_err();
+    let error = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event.to_string()).await.result.unwrap_err();
     assert!(error.to_string().starts_with("1 of 2 nodes"), "{error}");
     let account = account.without_faults().with_fault(Fault::on_read_many("AccessDeniedException", false));
-    let answer = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event).await.result.unwrap();
+    let answer = handle(&mode("on"), &account, &invocation(AGENCY_ARN), &event.to_string()).await.result.unwrap();
     assert_eq!(answer.terminated.unwrap().failed, 2);
 }
 

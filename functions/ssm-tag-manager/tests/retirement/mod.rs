@@ -1,17 +1,18 @@
 //! Retirement over an account in memory: what is marked, what is deregistered, and what each costs.
 
+mod fair;
 mod marks;
 mod run;
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use hub::Timestamp;
 use serde_json::{Value, json};
-use ssm_tag_manager::retire::evidence::Information;
+use ssm_tag_manager::ports::Information;
 use ssm_tag_manager::{Config, Invocation};
 
 use super::account::Account;
-use super::{AGENCY_ARN, NODE, NODE_2, OWN_ARN, account, invocation};
+use super::{AGENCY_ARN, LEASE, NODE, NODE_2, OWN_ARN, account, invocation, written};
 
 const SOURCE: &str = "222222222222/us-east-1/i-0abcdef0123456789";
 /// When the sample reports were observed.
@@ -27,10 +28,13 @@ fn mode(mode: &str) -> Config {
     config(&[("RETIRE_NODES", mode)])
 }
 
+/// When the sample reports arrive, by the manager's own clock.
+const ARRIVED: i64 = OBSERVED + 120;
+
 /// An invocation of the function itself, so many hours after the sample reports were observed.
-fn later(hours: i64) -> Invocation {
-    let now = Timestamp::from_unix_seconds(OBSERVED + hours * 3600);
-    Invocation { arn: OWN_ARN.parse().unwrap(), now, budget: Duration::from_mins(5) }
+fn later(hours: u64) -> Invocation {
+    let now = UNIX_EPOCH + Duration::from_secs(1_795_312_800 + hours * 3600);
+    Invocation { arn: OWN_ARN.parse().unwrap(), now, budget: Duration::from_mins(5), entropy: [9; 16] }
 }
 
 /// A report of terminated instances alone.
@@ -39,10 +43,11 @@ fn gone(ec2_instance_ids: &[&str]) -> Value {
     json!({"region": "us-east-1", "observedAt": "2026-11-22T02:00:00Z", "instances": [], "terminated": terminated})
 }
 
-fn lost(hours_since_ping: i64, now: Timestamp) -> Information {
+/// A node that was heard of for the last time so many hours after the sample reports were observed.
+fn lost(last_seen_hours: i64) -> Information {
     Information {
         is_managed_instance: true,
         is_connection_lost: true,
-        last_ping: Some(Timestamp::from_unix_seconds(now.unix_seconds() - hours_since_ping * 3600)),
+        last_seen: Some(Timestamp::from_unix_seconds(OBSERVED + last_seen_hours * 3600)),
     }
 }

@@ -6,11 +6,13 @@ use ssm_tag_manager::{ManagerError, Response, respond};
 use super::super::account::{Call, Fault};
 use super::*;
 
+const RETIRE: &str = r#"{"action": "retire"}"#;
 /// Two days after the sample reports.
-const HOURS: i64 = 48;
+const HOURS: u64 = 48;
+const HOURS_MARKED_LATELY: i64 = 47;
 
 async fn run(config: &Config, account: &Account, event: &Value) -> Result<RetireAnswer, ManagerError> {
-    match respond(config, account, &later(HOURS), event).await.into_result()? {
+    match respond(config, account, &later(HOURS), &event.to_string()).await.into_result()? {
         Response::Retire(answer) => Ok(answer),
         Response::Report(answer) => panic!("{answer:?}"),
     }
@@ -33,7 +35,7 @@ fn with_dead_node(account: Account, number: usize, marked_hours: i64) -> Account
             &id,
             &[("tag-hub:agency", "222222222222"), ("tag-hub:source", &source), ("tag-hub:terminated", &mark)],
         )
-        .with_information(&id, lost(HOURS, later(HOURS).now))
+        .with_information(&id, lost(0))
 }
 
 fn dead_fleet(count: usize) -> Account {
@@ -70,13 +72,13 @@ async fn off_means_no_call_at_all() {
 async fn the_dead_go_and_the_living_stay() {
     let mut account = dead_fleet(1)
         .with_node("mi-0fedcba987654321f", &[("tag-hub:agency", "333333333333"), ("Env", "PROD")])
-        .with_information("mi-0fedcba987654321f", lost(HOURS, later(HOURS).now));
+        .with_information("mi-0fedcba987654321f", lost(0));
     // Marked a moment ago; online again; registered anew a moment ago; without a source; no node any more.
-    account = with_dead_node(account, 1, HOURS - 1);
+    account = with_dead_node(account, 1, HOURS_MARKED_LATELY);
     account = with_dead_node(account, 2, 0);
-    let online = Information { is_connection_lost: false, ..lost(HOURS, later(HOURS).now) };
+    let online = Information { is_connection_lost: false, ..lost(0) };
     account = account.with_information(&id(2), online);
-    account = with_dead_node(account, 3, 0).with_information(&id(3), lost(1, later(HOURS).now));
+    account = with_dead_node(account, 3, 0).with_information(&id(3), lost(47));
     account = with_dead_node(account, 4, 0);
     account.change(&id(4), |tags| drop(tags.remove("tag-hub:source")));
     let answer = retire(&mode("on"), &account).await;
@@ -122,19 +124,29 @@ async fn the_dead_go_and_the_living_stay() {
       ]
     }
     "#);
-    let calls = [find(), Call::Information(3), Call::Read(id(0)), Call::Deregister(id(0))];
+    let calls = [
+        find(),
+        Call::Information(3),
+        Call::Take(LEASE.into()),
+        Call::Read(id(0)),
+        Call::Deregister(id(0)),
+        Call::Release(LEASE.into()),
+    ];
     assert_eq!(account.calls(), calls, "what speaks for a node already costs no further call");
     assert_eq!(account.ids(), [id(1), id(2), id(3), id(4), "mi-0fedcba987654321f".to_owned()]);
 }
 
 #[tokio::test]
 async fn from_the_end_of_an_instance_to_the_end_of_its_node() {
-    let account = account().with_information(NODE, lost(HOURS, later(HOURS).now));
+    let account = account().with_information(NODE, lost(0));
     let config = mode("on");
     let agency = invocation(AGENCY_ARN);
-    respond(&config, &account, &agency, &super::super::one(NODE, &[("Env", "PROD")])).await.into_result().unwrap();
-    respond(&config, &account, &agency, &gone(&["i-0abcdef0123456789"])).await.into_result().unwrap();
-    let early = respond(&config, &account, &later(24), &json!({"action": "retire"})).await.into_result().unwrap();
+    respond(&config, &account, &agency, &super::super::one(NODE, &[("Env", "PROD")]).to_string())
+        .await
+        .into_result()
+        .unwrap();
+    respond(&config, &account, &agency, &gone(&["i-0abcdef0123456789"]).to_string()).await.into_result().unwrap();
+    let early = respond(&config, &account, &later(24), RETIRE).await.into_result().unwrap();
     let Response::Retire(early) = early else { panic!("{early:?}") };
     assert_eq!((early.counts.retired, early.counts.kept), (0, 1));
     assert_eq!(retire(&config, &account).await.counts.retired, 1);
@@ -150,24 +162,27 @@ async fn an_agency_cannot_retire_anything() {
     for qualifier in ["agency-222222222222", "live", "7"] {
         let mut invocation = later(HOURS);
         invocation.arn = format!("{OWN_ARN}:{qualifier}").parse().unwrap();
-        let error =
-            respond(&mode("on"), &account, &invocation, &json!({"action": "retire"})).await.into_result().unwrap_err();
+        let error = respond(&mode("on"), &account, &invocation, RETIRE).await.into_result().unwrap_err();
         assert!(error.to_string().contains("which the central account alone may invoke"), "{error}");
         assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "Unauthenticated");
     }
     assert!(account.calls().is_empty());
     let mut latest = later(HOURS);
     latest.arn = format!("{OWN_ARN}:$LATEST").parse().unwrap();
-    respond(&mode("on"), &account, &latest, &json!({"action": "retire"})).await.into_result().unwrap();
+    respond(&mode("on"), &account, &latest, RETIRE).await.into_result().unwrap();
     assert!(account.ids().is_empty());
 }
 
 #[tokio::test]
 async fn an_event_that_does_not_fit_is_refused() {
     let account = dead_fleet(1);
-    for event in [json!({"action": "retire", "dryrun": true}), json!({"action": "delete"}), json!({"action": null})] {
+    for (event, expected) in [
+        (json!({"action": "retire", "dryrun": true}), "InvalidEvent"),
+        (json!({"action": "delete"}), "InvalidEvent"),
+        (json!({"action": null}), "InvalidReport"),
+    ] {
         let error = run(&mode("on"), &account, &event).await.unwrap_err();
-        assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "InvalidEvent", "{event}");
+        assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, expected, "{event}");
     }
     assert!(account.calls().is_empty());
 }
@@ -210,7 +225,7 @@ async fn the_oldest_marks_go_first_and_the_rest_waits() {
     assert_eq!(retired, [19, 39, 59, 79]);
     let kept = serde_json::to_value(&answer.nodes[4]).unwrap();
     assert_eq!(kept["reason"], "limit");
-    assert_eq!(account.calls().len(), 1 + 1 + 2 * 4, "those who wait cost no call");
+    assert_eq!(account.node_calls().len(), 1 + 1 + 2 * 4, "those who wait cost no call");
 }
 
 #[tokio::test]
@@ -265,7 +280,7 @@ async fn where_the_marks_cannot_be_read_the_run_fails() {
     let error = run(&mode("on"), &account, &json!({"action": "retire"})).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the marked nodes could not be read: tag:GetResources failed: AccessDeniedException: on demand"
+        "failed to list nodes tagged tag-hub:terminated: tag:GetResources failed: AccessDeniedException: on demand"
     );
     assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "MarksUnread");
 }
@@ -281,18 +296,17 @@ async fn without_the_ownership_check_no_owner_is_needed() {
 
 #[tokio::test(start_paused = true)]
 async fn when_time_runs_out_the_rest_waits() {
-    let account = dead_fleet(5).with_latency(Duration::from_secs(1));
+    let account = dead_fleet(10).with_latency(Duration::from_secs(1));
     let mut invocation = later(HOURS);
-    // A second each to find, to read about all, and twice two for a node.
+    // A second each to find, to read about all, for the slot and for the lease, and two for eight nodes at a time.
     invocation.budget = Duration::from_secs(16);
-    let event = json!({"action": "retire"});
-    let Response::Retire(answer) = respond(&mode("on"), &account, &invocation, &event).await.into_result().unwrap()
+    let Response::Retire(answer) = respond(&mode("on"), &account, &invocation, RETIRE).await.into_result().unwrap()
     else {
         panic!()
     };
-    assert_eq!((answer.counts.retired, answer.counts.kept, answer.counts.failed), (2, 3, 0));
-    assert_eq!(serde_json::to_value(&answer.nodes[2]).unwrap()["reason"], "deferred");
+    assert_eq!((answer.counts.retired, answer.counts.kept, answer.counts.failed), (8, 2, 0));
+    assert_eq!(serde_json::to_value(&answer.nodes[8]).unwrap()["reason"], "deferred");
     let account = account.with_latency(Duration::from_hours(1));
-    let error = respond(&mode("on"), &account, &invocation, &event).await.into_result().unwrap_err();
+    let error = respond(&mode("on"), &account, &invocation, RETIRE).await.into_result().unwrap_err();
     assert!(error.to_string().contains("DeadlineExceeded"), "{error}");
 }

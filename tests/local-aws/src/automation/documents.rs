@@ -28,19 +28,46 @@ pub(super) struct Runbook {
     /// `None` takes any parameter.
     pub(super) parameters: Option<BTreeSet<String>>,
     pub(super) versions: u64,
+    /// What it does, where a stack said so.
+    pub(super) content: Option<serde_json::Value>,
 }
 
 impl Runbook {
     fn new(parameters: &[&str]) -> Self {
         let named = parameters.iter().map(|name| (*name).to_owned());
         let parameters = (!parameters.is_empty()).then(|| named.chain([ASSUME_ROLE.to_owned()]).collect());
-        Self { parameters, versions: 1 }
+        Self { parameters, versions: 1, content: None }
+    }
+
+    /// Its parameters as `DescribeDocument` shows them, and its content as `GetDocument` does. Those of AWS's own
+    /// runbooks that name a resource have no default.
+    pub(super) fn content(&self, name: &str) -> serde_json::Value {
+        if let Some(content) = &self.content {
+            return content.clone();
+        }
+        const REQUIRED: [&str; 5] = ["ImageId", "InstanceId", "InstanceType", "SnapshotId", "VolumeId"];
+        let own = [ASSUME_ROLE.to_owned()].into();
+        let parameters = self.parameters.as_ref().unwrap_or(&own).iter().map(|parameter| {
+            let mut declared = serde_json::json!({"type": "String"});
+            if !REQUIRED.contains(&parameter.as_str()) {
+                declared["default"] = serde_json::json!("");
+            }
+            (parameter.clone(), declared)
+        });
+        let parameters: serde_json::Map<String, serde_json::Value> = parameters.collect();
+        let step = serde_json::json!({"name": "run", "action": "aws:executeAwsApi"});
+        let steps = if short_name(name).contains("Restart") { vec![step.clone(), step] } else { vec![step] };
+        serde_json::json!({"schemaVersion": "0.3", "parameters": parameters, "mainSteps": steps})
     }
 
     /// From the content of a document: `parameters` of a schema 0.3 runbook.
     pub(super) fn from_content(content: &serde_json::Value) -> Self {
         let parameters = content["parameters"].as_object();
-        Self { parameters: Some(parameters.map(|all| all.keys().cloned().collect()).unwrap_or_default()), versions: 1 }
+        Self {
+            parameters: Some(parameters.map(|all| all.keys().cloned().collect()).unwrap_or_default()),
+            versions: 1,
+            content: Some(content.clone()),
+        }
     }
 
     pub(super) fn takes(&self, parameter: &str) -> bool {

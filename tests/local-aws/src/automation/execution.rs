@@ -221,6 +221,30 @@ impl Execution {
         true
     }
 
+    /// Approves or rejects a run that waits for it; whether one did.
+    pub(super) fn answer(&mut self, part: Part, is_approved: bool, now: u64, takes: u64) -> bool {
+        let index = match part {
+            Part::Whole if self.is_local() => 0,
+            Part::Child(index) => index,
+            _ => return false,
+        };
+        let Some(run) = self.timeline.run(index).copied().filter(|run| run.has_begun(now) && !run.has_ended(now))
+        else {
+            return false;
+        };
+        let Some(planned) = self.new.plan.get_mut(index).filter(|planned| planned.outcome == Outcome::Approval) else {
+            return false;
+        };
+        planned.takes = now.saturating_sub(run.begins.unwrap_or(now)) + takes;
+        planned.outcome = if is_approved {
+            Outcome::Success { resources: 1 }
+        } else {
+            Outcome::TargetFailure { resources: 1, failed: 1 }
+        };
+        self.compute();
+        true
+    }
+
     fn compute(&mut self) {
         let mut first = 0;
         let mut sections: Vec<Section> = Vec::with_capacity(self.new.locations.len());
@@ -238,6 +262,14 @@ impl Execution {
 }
 
 impl Pair<'_> {
+    /// The status of its run, which may wait for somebody.
+    pub(super) fn status(&self, now: u64) -> &'static str {
+        match self.run.status(now) {
+            "InProgress" if self.outcome == Outcome::Approval => "Waiting",
+            status => status,
+        }
+    }
+
     /// Whether its child exists by now.
     pub(super) fn has_child(&self, now: u64) -> bool {
         self.outcome.has_child() && self.run.has_begun(now)

@@ -19,8 +19,10 @@
 //! - A `Complete` stop lets running pairs finish; what never began is cancelled, and so is the whole.
 //! - No targets at all, as from an empty organizational unit, is a `Success`.
 //!
+//! Beside them are what a start is checked against: documents, as far as a runbook is known, and Change Calendars.
+//!
 //! Absent: the queue and the quotas on concurrent executions, alarms, `TargetLocationsURL`, rate
-//! control inside a child, approvals, and EventBridge events on changes of status.
+//! control inside a child, steps that begin on a signal, and EventBridge events on changes of status.
 
 mod documents;
 mod execution;
@@ -82,6 +84,8 @@ pub(in crate::automation) struct State {
     takes: Duration,
     units: HashMap<String, Vec<String>>,
     runbooks: Runbooks,
+    /// The Change Calendars, and whether each is open.
+    calendars: HashMap<String, bool>,
     unbegun: Unbegun,
     began: Instant,
     ahead: Duration,
@@ -99,6 +103,7 @@ impl Default for State {
             takes: Duration::from_millis(100),
             units: HashMap::new(),
             runbooks: Runbooks::default(),
+            calendars: HashMap::new(),
             unbegun: Unbegun::default(),
             began: Instant::now(),
             ahead: Duration::ZERO,
@@ -144,6 +149,11 @@ impl Automation {
     /// what a stack in `MiniStack` declares as `AWS::SSM::Document` in the account and Region of the start.
     pub fn register_document(&self, name: &str, parameters: &[&str]) {
         self.lock().runbooks.register(name, parameters);
+    }
+
+    /// A Change Calendar that every account knows, open or closed from now on.
+    pub fn set_calendar(&self, name: &str, is_open: bool) {
+        self.lock().calendars.insert(name.to_owned(), is_open);
     }
 
     /// The accounts and child units directly in an organizational unit or root.

@@ -36,6 +36,10 @@ pub enum Outcome {
     Throttled,
     /// A success on one resource that takes ten times as long.
     Slow,
+    /// The run waits until somebody approves it, and ends well then; one that is rejected fails.
+    Approval,
+    /// The account has not enabled the Region. There is no child.
+    RegionDisabled,
 }
 
 /// An outcome and how long it takes.
@@ -74,12 +78,12 @@ pub(super) struct Facts<'a> {
 impl Outcome {
     /// Whether a run is created there at all.
     pub(super) fn has_child(self) -> bool {
-        !matches!(self, Self::ExecutionRoleMissing | Self::DocumentMissing | Self::Throttled)
+        !matches!(self, Self::ExecutionRoleMissing | Self::DocumentMissing | Self::Throttled | Self::RegionDisabled)
     }
 
     pub(super) fn end(self) -> End {
         match self {
-            Self::Success { .. } | Self::TargetedInstances | Self::Slow => End::Success,
+            Self::Success { .. } | Self::TargetedInstances | Self::Slow | Self::Approval => End::Success,
             Self::TimedOut => End::TimedOut,
             _ => End::Failed,
         }
@@ -90,7 +94,7 @@ impl Outcome {
         match self {
             Self::Success { resources } => (resources, 0),
             Self::TargetFailure { resources, failed } => (resources, failed.clamp(1, resources.max(1))),
-            Self::TargetedInstances | Self::TimedOut | Self::Slow => (1, 0),
+            Self::TargetedInstances | Self::TimedOut | Self::Slow | Self::Approval => (1, 0),
             _ => (0, 0),
         }
     }
@@ -99,7 +103,7 @@ impl Outcome {
     /// failure is not documented by AWS.
     pub(super) fn failure(self) -> (&'static str, &'static str) {
         match self {
-            Self::ExecutionRoleMissing | Self::AccessDenied => ("Invocation", "Permission"),
+            Self::ExecutionRoleMissing | Self::AccessDenied | Self::RegionDisabled => ("Invocation", "Permission"),
             Self::DocumentMissing => ("InputValidation", "Action"),
             Self::Throttled => ("Invocation", "Throttling"),
             Self::NoTargets => ("PreVerification", "Verification"),
@@ -111,7 +115,7 @@ impl Outcome {
     pub(super) fn step_message(self, facts: Facts<'_>) -> Option<String> {
         let Facts { account, region, role, document, run } = facts;
         let cause = match self {
-            Self::Success { .. } | Self::TargetedInstances | Self::Slow => return None,
+            Self::Success { .. } | Self::TargetedInstances | Self::Slow | Self::Approval => return None,
             Self::ExecutionRoleMissing => format!(
                 "The execution role arn:aws:iam::{account}:role/{role} in the target location is unable to be assumed"
             ),
@@ -121,6 +125,10 @@ impl Outcome {
             ),
             Self::Throttled => "Rate exceeded (Service: AWSSimpleSystemsManagement; Status Code: 400; Error Code: \
                                 ThrottlingException)"
+                .to_owned(),
+            Self::RegionDisabled => "The security token included in the request is invalid. (Service: \
+                                     AWSSimpleSystemsManagement; Status Code: 400; Error Code: \
+                                     UnrecognizedClientException)"
                 .to_owned(),
             Self::TimedOut => {
                 return Some(framed("Step timed out while step is", POLL, &format!("Automation execution {run}")));

@@ -26,16 +26,26 @@ pub(crate) enum Operation {
     List,
     ListSteps,
     Stop,
+    Signal,
+    ListTags,
+    DescribeDocument,
+    GetDocument,
+    CalendarState,
 }
 
 impl Operation {
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str, body: &Value) -> Option<Self> {
         match name {
             "StartAutomationExecution" => Some(Self::Start),
             "GetAutomationExecution" => Some(Self::Get),
             "DescribeAutomationExecutions" => Some(Self::List),
             "DescribeAutomationStepExecutions" => Some(Self::ListSteps),
             "StopAutomationExecution" => Some(Self::Stop),
+            "SendAutomationSignal" => Some(Self::Signal),
+            "ListTagsForResource" => (body["ResourceType"] == "Automation").then_some(Self::ListTags),
+            "DescribeDocument" => Some(Self::DescribeDocument),
+            "GetDocument" => Some(Self::GetDocument),
+            "GetCalendarState" => Some(Self::CalendarState),
             _ => None,
         }
     }
@@ -81,7 +91,7 @@ pub(crate) async fn serve(
         Ok(caller) => caller,
         Err(denial) => return Ok(Err(denial)),
     };
-    if let Err(error) = validate::input(model, call.operation(), body) {
+    if let Err(error) = validate::input(model, call.operation(), &as_modelled(operation, body)) {
         return Ok(Err(error));
     }
     let home = Home { account: call.account.clone(), region: call.region.clone() };
@@ -91,8 +101,111 @@ pub(crate) async fn serve(
         Operation::List => list::executions(&automation.lock(), &home, body),
         Operation::ListSteps => list::steps(&automation.lock(), &home, body),
         Operation::Stop => stop(automation, &home, body),
+        Operation::Signal => signal(automation, &home, body),
+        Operation::ListTags => tags_of(automation, &home, body),
+        Operation::DescribeDocument | Operation::GetDocument => {
+            document(automation, upstream, &home, operation, body, &caller).await?
+        }
+        Operation::CalendarState => calendar_state(automation, body),
     };
     Ok(answer.map(|answer| reply::json_body(&answer)))
+}
+
+/// The request as the service holds it against its model: longer values of parameters than that says are reported to be
+/// taken.
+fn as_modelled(operation: Operation, body: &Value) -> Value {
+    const VALUE_LENGTH: usize = 512;
+    let mut body = body.clone();
+    let parameters = body["Parameters"].as_object_mut().filter(|_| operation == Operation::Start);
+    for value in parameters.into_iter().flatten().filter_map(|(_, values)| values.as_array_mut()).flatten() {
+        if let Some(text) = value.as_str().filter(|text| text.chars().count() > VALUE_LENGTH) {
+            *value = json!(text.chars().take(VALUE_LENGTH).collect::<String>());
+        }
+    }
+    body
+}
+
+fn signal(automation: &Automation, home: &Home, body: &Value) -> Result<Value, AwsError> {
+    let mut state = automation.lock();
+    let (_, part, now) = state.find(home, body)?;
+    let number = state.number(body)?;
+    let takes = milliseconds(state.takes);
+    let is_approved = body["SignalType"] == "Approve";
+    let is_answer = is_approved || body["SignalType"] == "Reject";
+    let execution = state.executions.get_mut(&number).filter(|_| is_answer);
+    if execution.is_some_and(|execution| execution.answer(part, is_approved, now, takes)) {
+        return Ok(json!({}));
+    }
+    let message = "The signal isn't valid for the current Automation execution.";
+    Err(AwsError::new(400, "InvalidAutomationSignalException", message))
+}
+
+fn tags_of(automation: &Automation, home: &Home, body: &Value) -> Result<Value, AwsError> {
+    let state = automation.lock();
+    let named = json!({"AutomationExecutionId": body["ResourceId"]});
+    let unknown = |_| AwsError::new(400, "InvalidResourceId", "The resource ID isn't valid.");
+    let (execution, _, _) = state.find(home, &named).map_err(unknown)?;
+    Ok(json!({"TagList": crate::xml::items(&execution.new.request["Tags"])}))
+}
+
+fn calendar_state(automation: &Automation, body: &Value) -> Result<Value, AwsError> {
+    let state = automation.lock();
+    let mut is_open = true;
+    for name in crate::xml::items(&body["CalendarNames"]).iter().filter_map(Value::as_str) {
+        match state.calendars.get(documents::short_name(name)) {
+            Some(open) => is_open &= open,
+            None => {
+                let message = format!("Document with name {name} does not exist.");
+                return Err(AwsError::new(400, "InvalidDocument", message));
+            }
+        }
+    }
+    Ok(json!({"State": if is_open { "OPEN" } else { "CLOSED" }}))
+}
+
+/// `DescribeDocument` and `GetDocument` of a runbook that can be started.
+async fn document(
+    automation: &Automation,
+    upstream: Option<&Upstream>,
+    home: &Home,
+    operation: Operation,
+    body: &Value,
+    caller: &str,
+) -> anyhow::Result<Result<Value, AwsError>> {
+    let name = body["Name"].as_str().unwrap_or_default();
+    let known = automation.lock().runbooks.find(name);
+    let expansion = Expansion { locations: Vec::new(), problem: None };
+    let asked = known.is_none().then_some(name);
+    let roles = roles(upstream, home, &json!({}), asked, caller, &expansion).await?;
+    let runbook = known.or_else(|| roles.as_ref()?.document.as_ref().map(documents::Runbook::from_content));
+    let Some(runbook) = runbook else {
+        let message = format!("Document with name {name} does not exist.");
+        return Ok(Err(AwsError::new(400, "InvalidDocument", message)));
+    };
+    if let Err(error) = documents::version(&runbook, body["DocumentVersion"].as_str()) {
+        return Ok(Err(AwsError::new(400, "InvalidDocumentVersion", error.message)));
+    }
+    let content = runbook.content(name);
+    let short = documents::short_name(name);
+    if operation == Operation::GetDocument {
+        return Ok(Ok(json!({
+            "Name": short, "DocumentVersion": "1", "Status": "Active", "DocumentType": "Automation",
+            "DocumentFormat": "JSON", "Content": content.to_string()
+        })));
+    }
+    let parameters = content["parameters"].as_object().into_iter().flatten().map(|(name, declared)| {
+        let mut shown =
+            json!({"Name": name, "Type": if declared["type"] == "StringList" { "StringList" } else { "String" }});
+        if let Some(default) = declared.get("default") {
+            shown["DefaultValue"] = json!(default.as_str().map_or_else(|| default.to_string(), str::to_owned));
+        }
+        shown
+    });
+    Ok(Ok(json!({"Document": {
+        "Name": short, "DocumentVersion": "1", "DefaultVersion": "1", "LatestVersion": "1", "Status": "Active",
+        "DocumentType": "Automation", "DocumentFormat": "JSON", "SchemaVersion": "0.3",
+        "Parameters": parameters.collect::<Vec<_>>()
+    }})))
 }
 
 fn get(automation: &Automation, home: &Home, body: &Value) -> Result<Value, AwsError> {
@@ -253,8 +366,22 @@ fn needs(call: &Call, operation: Operation, body: &Value, id: Id) -> Vec<Need> {
     let on = |resource: String| Need { action: action.clone(), resources: vec![resource], context: Map::new() };
     match operation {
         Operation::List => vec![on("*".to_owned())],
-        Operation::Get | Operation::ListSteps | Operation::Stop => {
+        Operation::Get | Operation::ListSteps | Operation::Stop | Operation::Signal => {
             vec![on(execution(body["AutomationExecutionId"].as_str().unwrap_or_default()))]
+        }
+        Operation::ListTags => vec![on(execution(body["ResourceId"].as_str().unwrap_or_default()))],
+        Operation::DescribeDocument | Operation::GetDocument => {
+            let name = body["Name"].as_str().unwrap_or_default();
+            let [document, _] = documents::arns(&call.account, &call.region, name, "$DEFAULT");
+            vec![on(document)]
+        }
+        Operation::CalendarState => {
+            let names = crate::xml::items(&body["CalendarNames"]).iter().filter_map(Value::as_str);
+            let [document, _] = names
+                .map(|name| documents::arns(&call.account, &call.region, name, "$DEFAULT"))
+                .next()
+                .unwrap_or_default();
+            vec![on(document)]
         }
         Operation::Start => {
             let name = body["DocumentName"].as_str().unwrap_or_default();

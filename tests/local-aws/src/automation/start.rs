@@ -16,6 +16,8 @@ use crate::xml::items;
 const DEFAULT_ROLE: &str = "AWS-SystemsManager-AutomationExecutionRole";
 /// How much longer `Outcome::Slow` takes.
 const SLOW: u64 = 10;
+/// A run that waits for somebody ends when it is answered.
+const FOR_EVER: u64 = u64::MAX / 4;
 
 /// A start that may go ahead.
 #[derive(Debug)]
@@ -145,7 +147,11 @@ fn planned(state: &State, script: Script, found: Option<Vec<String>>) -> Planned
         None => outcome,
     };
     let usual = milliseconds(state.takes);
-    let usual = if outcome == Outcome::Slow { usual.saturating_mul(SLOW) } else { usual };
+    let usual = match outcome {
+        Outcome::Slow => usual.saturating_mul(SLOW),
+        Outcome::Approval => FOR_EVER,
+        _ => usual,
+    };
     Planned { outcome, found, takes: takes.map_or(usual, milliseconds) }
 }
 

@@ -80,7 +80,7 @@ fn summary(execution: &Execution, part: Part, now: u64) -> Map<String, Value> {
 fn run_summary(shown: &mut Map<String, Value>, execution: &Execution, pair: &Pair<'_>, now: u64) {
     let id = run_id(execution, pair);
     put(shown, "AutomationExecutionId", json!(id));
-    put(shown, "AutomationExecutionStatus", json!(pair.run.status(now)));
+    put(shown, "AutomationExecutionStatus", json!(pair.status(now)));
     put(shown, "ExecutionStartTime", json!(pair.run.begins.map(|at| execution.time(at))));
     let own = &pair.location.asked;
     let rates =
@@ -115,7 +115,7 @@ pub(super) fn step(execution: &Execution, index: usize, now: u64) -> Option<Valu
     put(&mut shown, "StepName", json!(format!("{}_{}", pair.account, pair.region)));
     put(&mut shown, "Action", json!("aws:executeAutomation"));
     put(&mut shown, "StepExecutionId", json!(execution.id().step(index).to_string()));
-    put(&mut shown, "StepStatus", json!(pair.run.status(now)));
+    put(&mut shown, "StepStatus", json!(pair.status(now)));
     let mut location =
         json!({"Accounts": [pair.account], "Regions": [pair.region], "ExecutionRoleName": pair.location.role});
     for name in ["TargetLocationMaxConcurrency", "TargetLocationMaxErrors"] {
@@ -129,7 +129,7 @@ pub(super) fn step(execution: &Execution, index: usize, now: u64) -> Option<Valu
     if pair.run.has_begun(now) {
         put(&mut shown, "ExecutionStartTime", json!(pair.run.begins.map(|at| execution.time(at))));
         if pair.has_child(now) {
-            put(&mut shown, "Outputs", json!({"ExecutionId": [child], "Status": [pair.run.status(now)]}));
+            put(&mut shown, "Outputs", json!({"ExecutionId": [child], "Status": [pair.status(now)]}));
         }
         if pair.run.has_ended(now) {
             put(&mut shown, "ExecutionEndTime", json!(execution.time(pair.run.ends)));
@@ -160,17 +160,19 @@ fn warning(execution: &Execution, pair: &Pair<'_>) -> Option<&'static str> {
 /// The steps of a run in one account and Region: one for each resource.
 pub(super) fn run_steps(execution: &Execution, pair: &Pair<'_>, now: u64) -> Vec<Value> {
     let (_, failed) = pair.outcome.resources();
-    let status = pair.run.status(now);
+    let status = pair.status(now);
     let message = pair.outcome.run_message(pair.facts(execution.document(), &run_id(execution, pair)));
     let steps = (0..).zip(resources(pair)).map(|(number, resource)| {
         let fails = status == "Failed" && number < failed;
         let mut shown = Map::new();
-        put(&mut shown, "StepName", json!(resource));
-        put(&mut shown, "Action", json!("aws:executeAutomation"));
+        let waits = status == "Waiting";
+        put(&mut shown, "StepName", json!(if waits { "approve" } else { resource.as_str() }));
+        put(&mut shown, "Action", json!(if waits { "aws:approve" } else { "aws:executeAutomation" }));
         let id = uuid::Uuid::from_u128(pair_seed(execution, pair) ^ (u128::from(number + 1) << 64));
         put(&mut shown, "StepExecutionId", json!(id.to_string()));
         put(&mut shown, "StepStatus", json!(if status == "Failed" && !fails { "Success" } else { status }));
-        put(&mut shown, "Inputs", json!({}));
+        let approvers = json!([format!("arn:aws:iam::{}:role/Approvers", pair.account)]).to_string();
+        put(&mut shown, "Inputs", if waits { json!({"Approvers": approvers}) } else { json!({}) });
         put(&mut shown, "Outputs", json!({}));
         put(&mut shown, "ExecutionStartTime", json!(pair.run.begins.map(|at| execution.time(at))));
         if pair.run.has_ended(now) {

@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use super::{AGENT_VERSION, Files, hang};
+use super::{AGENT_VERSION, Files, Setting, hang};
 use crate::clock;
 
 #[derive(Debug, Default, PartialEq)]
@@ -28,7 +28,7 @@ impl Flags {
     }
 }
 
-pub(crate) fn run(machine: &Files, endpoint: Option<&str>, arguments: &[String]) -> u8 {
+pub(crate) fn run(machine: &Files, setting: &Setting, arguments: &[String]) -> u8 {
     let flags = match parse(arguments) {
         Ok(flags) => flags,
         Err(problem) => {
@@ -53,10 +53,10 @@ pub(crate) fn run(machine: &Files, endpoint: Option<&str>, arguments: &[String])
         }
         return 1;
     }
-    register(machine, endpoint, &flags)
+    register(machine, setting, &flags)
 }
 
-fn register(machine: &Files, endpoint: Option<&str>, flags: &Flags) -> u8 {
+fn register(machine: &Files, setting: &Setting, flags: &Flags) -> u8 {
     if flags.code.is_empty() || flags.id.is_empty() || flags.region.is_empty() {
         if flags.is("clear") {
             return clear(machine);
@@ -78,8 +78,11 @@ fn register(machine: &Files, endpoint: Option<&str>, flags: &Flags) -> u8 {
             }
         }
     }
-    let fault = machine.fault("amazon-ssm-agent", &["fail", "fail-after-write", "hang", "garbage", "no-id"]);
-    if machine.save("", "").is_err() {
+    let fault = machine.fault(
+        "amazon-ssm-agent",
+        &["fail", "fail-after-write", "hang", "garbage", "no-id", "throttled", "unknown", "full"],
+    );
+    if fault.as_deref() == Some("full") || machine.save("", "").is_err() {
         let text =
             "Registration failed due to Unable to save registration information. \nTry running as sudo/administrator.";
         log(machine, "ERROR", text);
@@ -99,14 +102,17 @@ fn register(machine: &Files, endpoint: Option<&str>, flags: &Flags) -> u8 {
             println!("\u{fffd}\u{fffd} segmentation fault (core dumped)");
             return 0;
         }
+        Some("throttled") => return failed("ThrottlingException: Rate exceeded\n\tstatus code: 400, request id: "),
+        Some("unknown") => return failed("SomethingNewException: of a later year"),
         Some("fail") => return failed("RequestError: send request failed\ncaused by: dial tcp: i/o timeout"),
         _ => {}
     }
-    let id = match call(endpoint, flags) {
+    let id = match call(setting, flags) {
         Ok(id) => id,
         Err(cause) => return failed(&cause),
     };
-    if machine.save(&id, &flags.region).is_err() || machine.save_readable(&id, &flags.region).is_err() {
+    let saved = machine.save(&id, &flags.region).and_then(|()| machine.save_readable(&id, &flags.region));
+    if saved.and_then(|()| machine.save_fingerprint()).is_err() {
         log(machine, "ERROR", "Registration failed due to error persisting the instance registration information.");
         return 1;
     }
@@ -123,6 +129,8 @@ fn register(machine: &Files, endpoint: Option<&str>, flags: &Flags) -> u8 {
 }
 
 fn clear(machine: &Files) -> u8 {
+    // The fingerprint goes too.
+    let _ = Files::write(&machine.path(Files::FINGERPRINT), "{}");
     if machine.save("", "").is_err() {
         log(
             machine,
@@ -143,7 +151,7 @@ fn share_credentials(machine: &Files) {
 }
 
 /// The node id that Systems Manager gives, or its refusal as the agent words it.
-fn call(endpoint: Option<&str>, flags: &Flags) -> Result<String, String> {
+fn call(setting: &Setting, flags: &Flags) -> Result<String, String> {
     let body = json!({
         "ActivationCode": flags.code,
         "ActivationId": flags.id,
@@ -152,9 +160,12 @@ fn call(endpoint: Option<&str>, flags: &Flags) -> Result<String, String> {
         "PublicKeyType": "Rsa",
     });
     let unreachable = |error: &dyn std::fmt::Display| format!("RequestError: send request failed\ncaused by: {error}");
-    let authority = endpoint.and_then(|url| url.strip_prefix("http://")).ok_or("AWS_ENDPOINT_URL is not set")?;
+    let authority =
+        setting.endpoint.as_deref().and_then(|url| url.strip_prefix("http://")).ok_or("AWS_ENDPOINT_URL is not set")?;
+    let authority = authority.trim_end_matches('/');
+    let proxy = setting.proxy.as_deref().map(|proxy| proxy.trim_start_matches("http://").trim_end_matches('/'));
     let (status, answer) =
-        post(authority.trim_end_matches('/'), &flags.region, &body.to_string()).map_err(|error| unreachable(&error))?;
+        post(authority, proxy, &flags.region, &body.to_string()).map_err(|error| unreachable(&error))?;
     let answer: Value = serde_json::from_str(&answer).map_err(|error| unreachable(&error))?;
     if let Some(id) = answer["InstanceId"].as_str().filter(|_| status == 200) {
         return Ok(id.to_owned());
@@ -164,12 +175,14 @@ fn call(endpoint: Option<&str>, flags: &Flags) -> Result<String, String> {
 }
 
 /// Nobody signs this call; its Region is in the name of the host.
-fn post(authority: &str, region: &str, body: &str) -> std::io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(authority)?;
+fn post(authority: &str, proxy: Option<&str>, region: &str, body: &str) -> std::io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(proxy.unwrap_or(authority))?;
+    // A proxy gets the whole address.
+    let target = proxy.map_or("/".to_owned(), |_| format!("http://{authority}/"));
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(
         stream,
-        "POST / HTTP/1.1\r\nHost: ssm.{region}.amazonaws.com\r\nConnection: close\r\n\
+        "POST {target} HTTP/1.1\r\nHost: ssm.{region}.amazonaws.com\r\nConnection: close\r\n\
          Content-Type: application/x-amz-json-1.1\r\nX-Amz-Target: AmazonSSM.RegisterManagedInstance\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
@@ -205,13 +218,11 @@ fn confirmed() -> Result<bool, String> {
 fn log(machine: &Files, level: &str, text: &str) {
     let line = format!("{} {level} {text}", timestamp());
     println!("{line}");
-    let path = machine.path(Files::AGENT_LOG);
-    let earlier = Files::read(&path);
-    let _ = Files::write(&path, &format!("{earlier}{line}\n"));
+    machine.log(level, text);
 }
 
 /// `2026-11-22 02:00:00`, in UTC.
-fn timestamp() -> String {
+pub(super) fn timestamp() -> String {
     let seconds = clock::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (day, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, date) = civil(day);

@@ -1,4 +1,4 @@
-//! The programs of a made-up machine: `amazon-ssm-agent`, `ssm-cli` and `systemctl`.
+//! The programs of a made-up machine: `amazon-ssm-agent`, `ssm-cli`, `systemctl` and `initctl`.
 //!
 //! One executable is all three, by the name that it is called with. Everything that they read and write is
 //! under the root that `SSM_AGENT_ROOT` names, so no test needs to be root. [`crate::machine::Machine`]
@@ -7,7 +7,8 @@
 //! # Faults
 //! `.stand-in/faults` under the root has a line for each program that is to fail: its name and a word.
 //! `amazon-ssm-agent` and `ssm-cli` know `fail`, `hang` and `garbage`; the agent also `fail-after-write`
-//! and `no-id`; `systemctl` knows `fail-stop` and `fail-start`. See [`crate::machine::Fault`].
+//! and `no-id`, `throttled` and `unknown`; `service`, which is the agent as it starts, knows `fingerprint`, `denied` and
+//! `unreachable`; `systemctl` knows `fail-enable`, `fail-stop` and `fail-start`. See [`crate::machine::Fault`].
 
 mod agent;
 mod cli;
@@ -25,6 +26,8 @@ pub(crate) const AGENT_VERSION: &str = "3.3.3050.0";
 /// What the programs take from their environment.
 #[derive(Debug, Clone)]
 pub struct Setting {
+    /// `HTTP_PROXY` or `http_proxy`: the endpoint here is plain.
+    pub proxy: Option<String>,
     /// `SSM_AGENT_ROOT`: stands for `/`.
     pub root: Option<PathBuf>,
     /// `AWS_ENDPOINT_URL`.
@@ -55,8 +58,9 @@ pub fn run(arguments: Vec<String>, setting: &Setting) -> u8 {
     machine.append("calls.log", &format!("{program} {}", arguments.join(" ")));
     match program.as_str() {
         "systemctl" => service::run(&machine, &arguments),
+        "initctl" => service::upstart(&machine, &arguments),
         "ssm-cli" | "amazon-ssm-agent.ssm-cli" => cli::run(&machine, &arguments),
-        "amazon-ssm-agent" => agent::run(&machine, setting.endpoint.as_deref(), &arguments),
+        "amazon-ssm-agent" => agent::run(&machine, setting, &arguments),
         other => {
             eprintln!("{other} is no program of a made-up machine");
             1
@@ -85,6 +89,13 @@ impl Files {
     pub(crate) const VAULT: &str = "var/lib/amazon/ssm/Vault/Store/RegistrationKey";
     /// The readable copy.
     pub(crate) const REGISTRATION: &str = "var/lib/amazon/ssm/registration";
+    /// The contents of the vault, by name.
+    pub(crate) const MANIFEST: &str = "var/lib/amazon/ssm/Vault/Manifest";
+    /// What the hardware was at the registration.
+    pub(crate) const FINGERPRINT: &str = "var/lib/amazon/ssm/Vault/Store/InstanceFingerprint";
+    /// What the running agent takes for its identity.
+    pub(crate) const RUNTIME: &str = "var/lib/amazon/ssm/runtimeconfig/identity_config.json";
+    pub(crate) const MACHINE_ID: &str = "etc/machine-id";
     pub(crate) const AGENT_LOG: &str = "var/log/amazon/ssm/amazon-ssm-agent.log";
 
     pub(crate) fn path(&self, path: &str) -> PathBuf {
@@ -117,8 +128,58 @@ impl Files {
 
     /// Writes the authoritative copy, in the agent's form.
     pub(crate) fn save(&self, id: &str, region: &str) -> std::io::Result<()> {
-        let text = json!({"instanceID": id, "region": region, "privateKey": "", "privateKeyType": "Rsa"}).to_string();
-        Self::write(&self.path(Self::VAULT), &text)
+        // The form of amazon-ssm-agent 3.3.0.0, agent/managedInstances/registration.
+        let text = json!({
+            "instanceID": id, "region": region, "instanceType": "", "availabilityZone": "", "privateKey": "",
+            "publicKey": "", "privateKeyType": "Rsa", "privateKeyCreatedDate": "2026-11-22 02:00:00 +0000 UTC",
+        });
+        Self::write(&self.path(Self::VAULT), &text.to_string())?;
+        let manifest = json!({"RegistrationKey": format!("/{}", Self::VAULT), "InstanceFingerprint": format!("/{}", Self::FINGERPRINT)});
+        Self::write(&self.path(Self::MANIFEST), &manifest.to_string())
+    }
+
+    /// Notes what the hardware is, as the first registration does.
+    pub(crate) fn save_fingerprint(&self) -> std::io::Result<()> {
+        let machine = Self::read(&self.path(Self::MACHINE_ID));
+        let text = json!({"fingerprint": "f", "hardwareHash": {"machine-id": machine}, "similarityThreshold": 40});
+        Self::write(&self.path(Self::FINGERPRINT), &text.to_string())
+    }
+
+    /// What an agent does that starts: it takes an identity, notes it, and tells its log how it fares with it.
+    pub(crate) fn start_agent(&self) {
+        let registered = self.registration(Self::VAULT).filter(|registered| {
+            !registered.instance_id.is_empty() && Self::read(&self.path(Self::MANIFEST)).contains("RegistrationKey")
+        });
+        let (kind, id) = match (&registered, self.identity()) {
+            (Some(registered), _) => ("OnPrem", registered.instance_id.clone()),
+            (None, identity) => ("EC2", identity.map(|identity| identity.instance_id).unwrap_or_default()),
+        };
+        let runtime = json!({"SchemaVersion": "1.1", "InstanceId": id, "IdentityType": kind, "CredentialSource": ""});
+        let _ = Self::write(&self.path(Self::RUNTIME), &runtime.to_string());
+        self.log("INFO", "[amazon-ssm-agent] Starting Core Agent");
+        self.log("INFO", &format!("[amazon-ssm-agent] Agent will take identity from {kind}"));
+        if registered.is_some() {
+            let fault = self.fault("service", &["fingerprint", "denied", "unreachable"]);
+            let known: serde_json::Value =
+                serde_json::from_str(&Self::read(&self.path(Self::FINGERPRINT))).unwrap_or_default();
+            let machine = Self::read(&self.path(Self::MACHINE_ID));
+            let is_other = known.pointer("/hardwareHash/machine-id").is_some_and(|id| *id != json!(machine));
+            let retrieve = "[CredentialRefresher] Retrieve credentials produced error:";
+            match fault.as_deref() {
+                Some("denied") => self.log("ERROR", &format!("{retrieve} AccessDeniedException: ")),
+                Some("unreachable") => self.log("ERROR", &format!("{retrieve} RequestError: send request failed")),
+                Some(_) => self.log("ERROR", &format!("{retrieve} MachineFingerprintDoesNotMatch: ")),
+                None if is_other => self.log("ERROR", &format!("{retrieve} MachineFingerprintDoesNotMatch: ")),
+                None => self.log("INFO", "[CredentialRefresher] Credentials ready"),
+            }
+        }
+    }
+
+    /// Adds a line to the agent's log, in the agent's form.
+    pub(crate) fn log(&self, level: &str, text: &str) {
+        let path = self.path(Self::AGENT_LOG);
+        let earlier = Self::read(&path);
+        let _ = Self::write(&path, &format!("{earlier}{}.0000 {level} {text}\n", agent::timestamp()));
     }
 
     /// Writes the readable copy.

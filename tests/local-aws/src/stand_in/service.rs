@@ -1,5 +1,5 @@
-//! `systemctl`: `start`, `stop`, `restart`, `is-active`, `is-enabled`, `status` and `list-unit-files` for the
-//! units that the machine has.
+//! `systemctl`: `start`, `stop`, `restart`, `enable`, `is-active`, `is-enabled`, `status` and `list-unit-files` for the
+//! units that the machine has. `initctl` starts and stops the one job of an upstart machine.
 
 use super::Files;
 
@@ -33,7 +33,16 @@ fn one(machine: &Files, verb: &str, unit: &str) -> u8 {
             }
         }
         ("is-enabled", Some(_)) => {
-            println!("enabled");
+            let is_disabled = machine.own(&format!("disabled/{unit}")).exists();
+            println!("{}", if is_disabled { "disabled" } else { "enabled" });
+            u8::from(is_disabled)
+        }
+        ("enable", Some(_)) => {
+            if machine.fault("systemctl", &["fail-enable"]).is_some() {
+                eprintln!("Failed to enable unit: Access denied");
+                return 1;
+            }
+            let _ = std::fs::remove_file(machine.own(&format!("disabled/{unit}")));
             0
         }
         ("is-enabled", None) => {
@@ -60,7 +69,27 @@ fn change(machine: &Files, verb: &str, unit: &str) -> u8 {
         return 1;
     }
     let state = if verb == "stop" { "inactive" } else { "active" };
+    if state == "active" {
+        machine.start_agent();
+    }
     u8::from(Files::write(&machine.own("units").join(unit), state).is_err())
+}
+
+/// `initctl start JOB` and `initctl stop JOB`, with upstart's errors for what is so already.
+pub(crate) fn upstart(machine: &Files, arguments: &[String]) -> u8 {
+    let [verb, job] = arguments else {
+        eprintln!("initctl: the stand-in needs a verb and a job");
+        return 1;
+    };
+    let unit = unit(job);
+    let is_active = Files::read(&machine.own("units").join(&unit)) == "active";
+    match (verb.as_str(), is_active) {
+        ("start", true) => eprintln!("initctl: Job is already running: {job}"),
+        ("stop", false) => eprintln!("initctl: Unknown instance: "),
+        ("start" | "stop", _) => return change(machine, verb, &unit),
+        _ => eprintln!("initctl: unknown verb {verb}"),
+    }
+    1
 }
 
 fn list(machine: &Files, patterns: &[&str]) -> u8 {

@@ -7,6 +7,7 @@
 mod cold_start;
 mod fanout;
 mod host;
+mod hostile;
 mod package;
 mod scale;
 mod throughput;
@@ -41,6 +42,7 @@ async fn main() -> anyhow::Result<()> {
     package::print(&packages);
     cold_start::measure(&emulator, &packages)?;
     scale::measure(&paths, &packages, &arguments.sizes).await?;
+    hostile::measure(&paths, &packages).await?;
     fanout::measure(&paths, &packages).await?;
     throughput::measure(&paths, &packages, arguments.rate).await
 }

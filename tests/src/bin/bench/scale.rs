@@ -97,7 +97,7 @@ async fn invoke(collector: &host::Invoker) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&answer)?)
 }
 
-fn node_id(index: usize) -> String {
+pub(crate) fn node_id(index: usize) -> String {
     format!("mi-{index:017x}")
 }
 

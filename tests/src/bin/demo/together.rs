@@ -22,7 +22,8 @@ pub(crate) async fn tell(world: &World, fleet: &mut Fleet) -> anyhow::Result<()>
     let faults = WRITES.map(|operation| world.aws.faults().add(Fault::rate(operation, CALLS_PER_SECOND, 1.0)));
     let before = world.aws.calls().snapshot();
     let start = Instant::now();
-    let sweep = || world.sweep(AGENCY_A, &json!({}));
+    let nothing = json!({});
+    let sweep = || world.sweep(AGENCY_A, &nothing);
     let (first, second, changed) = tokio::join!(sweep(), sweep(), change(world, fleet));
     for answer in [first?, second?] {
         ensure!(answer.function_error.is_none(), "a sweep failed: {}", answer.payload);

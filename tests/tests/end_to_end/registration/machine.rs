@@ -18,6 +18,7 @@ async fn every_kind_of_machine_becomes_a_tagged_node_and_stays_that_one() {
     let red_hat = site.machine_in(Kind::RedHat, SECOND_REGION, Some("TagHubInstance")).await;
     let deb = site.machine(Kind::UbuntuDeb).await;
     let snap = site.machine(Kind::UbuntuSnap).await;
+    let upstart = site.machine(Kind::AmazonLinuxUpstart).await;
     let dry = site.run(&amazon, &["--dry-run"]).await;
     assert_eq!((dry.code, &dry.line["outcome"]), (0, &json!("would-register")), "{}", dry.said);
     site.assert_untouched(&amazon).await;
@@ -30,6 +31,10 @@ async fn every_kind_of_machine_becomes_a_tagged_node_and_stays_that_one() {
         site.run(&deb, plainly),
         site.run(&snap, plainly)
     );
+    let ran = site.run(&upstart, &[]).await;
+    assert_eq!(ran.code, 0, "{}", ran.said);
+    site.node(&upstart).await;
+    assert!(upstart.calls().iter().any(|call| call == "initctl stop amazon-ssm-agent"), "{:?}", upstart.calls());
     let machines = [amazon, red_hat, deb, snap];
     let activation = site.activation().await;
     for (machine, ran) in machines.iter().zip([a, r, d, s]) {
@@ -50,7 +55,7 @@ async fn every_kind_of_machine_becomes_a_tagged_node_and_stays_that_one() {
         );
         assert_eq!(found.name.as_deref(), Some("agency-222222222222"));
     }
-    assert_eq!(site.nodes(), 4);
+    assert_eq!(site.nodes(), 5);
 
     // Again: nothing but the tag, which is not in the metadata.
     for machine in &machines[..2] {
@@ -66,7 +71,7 @@ async fn every_kind_of_machine_becomes_a_tagged_node_and_stays_that_one() {
     assert_eq!((ran.code, &ran.line["outcome"]), (0, &json!("tag-written")), "{}", ran.said);
     site.node(&known).await;
     assert!(known.service_log().is_empty());
-    assert_eq!(site.nodes(), 5);
+    assert_eq!(site.nodes(), 6);
     site.set_tag(&machines[1], "Env", "PROD").await;
     assert!(machines.iter().all(|machine| machine.imds().refused() == 0), "version 1 was never asked");
     the_profile_is_for_registering_alone(&site, &machines[0], &machines[2]).await;
@@ -130,14 +135,11 @@ async fn a_clone_is_found_out(site: &Site, original: &Machine) {
     assert_eq!((site.tag(&clone).await, clone.registration().unwrap().instance_id), (None, node.clone()));
 
     // What it says to do.
-    let program = clone.agent();
-    assert!(ran.message().contains(&format!("{} -register -clear && rm -f", program.display())), "{}", ran.message());
-    let mut clear = clone.command(program);
-    assert!(clear.args(["-register", "-clear"]).output().unwrap().status.success());
-    std::fs::remove_file(clone.root().join("var/lib/amazon/ssm/registration")).unwrap();
-    std::fs::remove_file(clone.root().join(marker)).unwrap();
-    let ran = site.run(&clone, &[]).await;
-    assert_eq!(ran.code, 0, "{}", ran.said);
+    assert!(ran.message().contains("register-instance heal --replace"), "{}", ran.message());
+    let ran = site.run(&clone, &["heal", "--replace"]).await;
+    assert_eq!((ran.code, &ran.line["outcome"]), (0, &json!("replaced")), "{}", ran.said);
+    assert_eq!(ran.line["replacedInstanceId"], *node);
+    assert!(ran.line["notes"][0].as_str().unwrap().contains("do not deregister"), "{}", ran.said);
     assert_ne!(site.node(&clone).await, node);
     assert_eq!(site.node(original).await, node);
 }
@@ -171,8 +173,12 @@ async fn what_is_not_there_is_waited_for_or_named() {
     let garbled = async {
         let machine = site.machine(Kind::UbuntuSnap).await;
         machine.set_fault("ssm-cli", Fault::Garbage, None).unwrap();
+        let ran = site.run(&machine, &["--timeout", "10s"]).await;
+        ran.assert_failed(17, "not-in-use", "does not say which node it is");
+        assert_eq!(site.tag(&machine).await, None, "what the disk says is not enough");
+        machine.clear_faults().unwrap();
         let ran = site.run(&machine, &[]).await;
-        assert_eq!(ran.code, 0, "{}", ran.said);
+        assert_eq!((ran.code, &ran.line["outcome"]), (0, &json!("tag-written")), "{}", ran.said);
         site.node(&machine).await;
     };
     tokio::join!(
@@ -182,6 +188,7 @@ async fn what_is_not_there_is_waited_for_or_named() {
         // One network hop too many: every try takes seconds, and the run no longer than it may.
         metadata(ImdsState::NoTokens, &["--timeout", "10s"], Some((15, "network", "not done within the time"))),
         metadata(ImdsState::Starting(3), &[], None),
+        metadata(ImdsState::Html, &[], Some((4, "not-ec2", "IMDSv2"))),
         garbled,
         without_network(&site)
     );
@@ -206,7 +213,7 @@ async fn without_network(site: &Site) {
 }
 
 /// Passes bytes on, both ways, in the background.
-fn forward(one: &TcpStream, other: &TcpStream) {
+pub(super) fn forward(one: &TcpStream, other: &TcpStream) {
     for (from, to) in [(one, other), (other, one)] {
         let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
         std::thread::spawn(move || {

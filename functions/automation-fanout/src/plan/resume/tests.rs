@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::execution::Step;
+use crate::plan::execution::Step;
 
 const OLD: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 const A: &str = "111111111111";

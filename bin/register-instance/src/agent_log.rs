@@ -1,0 +1,185 @@
+//! What the agent's log says about the identity that it uses.
+//!
+//! `ssm-cli` answers from what the agent noted when it started: it names a node also where Systems Manager refuses the
+//! agent. Only the log tells. The words are those of amazon-ssm-agent 3.3.0.0 (`core/app/credentialrefresher`,
+//! `agent/managedInstances/fingerprint`, `common/identity`).
+
+/// Where the agent writes its log.
+pub(crate) const LOG_FILE: &str = "/var/log/amazon/ssm/amazon-ssm-agent.log";
+
+/// How much of the end of the log is read.
+pub(crate) const TAIL_BYTES: u64 = 256 * 1024;
+
+/// How the agent stands with Systems Manager, by the last line of its log that says so.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The log does not say.
+    #[default]
+    Silent,
+    /// The agent started, and nothing more yet.
+    Starting,
+    /// It has credentials of its node.
+    Ready,
+    /// It does not reach Systems Manager, in the words of the log.
+    Unreachable(String),
+    /// Systems Manager does not take it for the node, in the words of the log.
+    Refused(Kind, String),
+}
+
+/// What a refusal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The machine is no longer the one that was registered: resized, restored, copied.
+    Fingerprint,
+    /// The node was deregistered, or its key is not the one that Systems Manager knows.
+    Denied,
+}
+
+/// The agent has credentials.
+const READY: [&str; 2] = ["Credentials ready", "Next credential rotation will be in"];
+
+/// What was before counts no longer.
+const STARTING: [&str; 2] = ["Starting Core Agent", "Successfully registered the instance"];
+
+/// The agent asked for credentials and did not get any.
+const UNREACHABLE: &str = "Retrieve credentials produced error";
+
+const FINGERPRINT: [&str; 4] = [
+    "MachineFingerprintDoesNotMatch",
+    "fingerprint does not match",
+    "has changed from the registered value",
+    "configuration has changed more than the allowed threshold",
+];
+
+/// Refusals of a caller, as AWS words them.
+const DENIED: [&str; 8] = [
+    "AccessDenied",
+    "InvalidInstanceId",
+    "UnrecognizedClient",
+    "InvalidSignature",
+    "InvalidClientTokenId",
+    "not authorized to perform",
+    "security token included in the request is invalid",
+    "is not registered",
+];
+
+/// What the agent does under its own identity. Plugins are refused for other reasons, such as a bucket's policy.
+const IDENTITY: [&str; 8] = [
+    "credential",
+    "roletoken",
+    "updateinstanceinformation",
+    "health",
+    "hibernat",
+    "controlchannel",
+    "control channel",
+    "messagesservice",
+];
+
+/// Reads a log.
+pub(crate) fn standing(log: &str) -> Standing {
+    let mut standing = Standing::Silent;
+    for line in log.lines() {
+        let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
+        if has(&READY) {
+            standing = Standing::Ready;
+        } else if has(&STARTING) {
+            standing = Standing::Starting;
+        } else if is_about_ec2(line) {
+            // Before it is registered, an agent asks for credentials of the EC2 instance, and is refused in many accounts.
+        } else if let Some(kind) = kind(line) {
+            standing = Standing::Refused(kind, shortened(line));
+        } else if line.contains(UNREACHABLE) {
+            standing = Standing::Unreachable(shortened(line));
+        }
+    }
+    standing
+}
+
+fn is_about_ec2(line: &str) -> bool {
+    ["EC2Identity", "EC2RoleProvider", "ec2 identity", "Default Host Management", "IIRRoleProvider"]
+        .iter()
+        .any(|words| line.contains(words))
+}
+
+fn kind(line: &str) -> Option<Kind> {
+    let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    if FINGERPRINT.iter().any(|words| contains_ignoring_case(line, words)) {
+        return Some(Kind::Fingerprint);
+    }
+    let is_about_identity = IDENTITY.iter().any(|words| contains_ignoring_case(line, words));
+    (is_about_identity && has(&DENIED)).then_some(Kind::Denied)
+}
+
+fn contains_ignoring_case(text: &str, words: &str) -> bool {
+    text.to_ascii_lowercase().contains(&words.to_ascii_lowercase())
+}
+
+fn shortened(line: &str) -> String {
+    const CHARACTERS: usize = 300;
+    line.trim().chars().take(CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FINGERPRINT_LINE: &str = "2026-11-22 02:00:01.0000 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: Fingerprint doesn't match\n\tstatus code: 400, request id: 1";
+    const READY: &str = "2026-11-22 03:00:00.0000 INFO [CredentialRefresher] Credentials ready";
+
+    fn check(log: &str, expected: &str) {
+        let found = match standing(log) {
+            Standing::Silent => "silent",
+            Standing::Starting => "starting",
+            Standing::Ready => "ready",
+            Standing::Unreachable(_) => "unreachable",
+            Standing::Refused(Kind::Fingerprint, _) => "fingerprint",
+            Standing::Refused(Kind::Denied, _) => "denied",
+        };
+        assert_eq!(found, expected, "{log}");
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        let start = "2026-11-22 03:00:00.0000 INFO [amazon-ssm-agent] Starting Core Agent";
+        check("", "silent");
+        check(FINGERPRINT_LINE, "fingerprint");
+        check(&format!("{FINGERPRINT_LINE}\n{READY}"), "ready");
+        check(&format!("{READY}\n{FINGERPRINT_LINE}"), "fingerprint");
+        check(&format!("{READY}\n{FINGERPRINT_LINE}\n2026-11-22 INFO Sleeping for 27m"), "fingerprint");
+        check(&format!("{FINGERPRINT_LINE}\n{start}\n2026-11-22 INFO noise"), "starting");
+        check(&format!("{start}\n{FINGERPRINT_LINE}"), "fingerprint");
+    }
+
+    #[test]
+    fn refusals_of_the_identity_are_told_from_others() {
+        let retrieve = "ERROR [CredentialRefresher] Retrieve credentials produced error:";
+        for (line, expected) in [
+            (
+                "ERROR Cannot connect to AWS Systems Manager.  The hardware ID (a) has changed from the registered value (b).",
+                "fingerprint",
+            ),
+            (
+                "ERROR Cannot connect to AWS Systems Manager.  Machine configuration has changed more than the allowed threshold.",
+                "fingerprint",
+            ),
+            ("ERROR machine fingerprint does not match", "fingerprint"),
+            (&format!("{retrieve} AccessDeniedException: "), "denied"),
+            ("ERROR [HealthCheck] error when calling AWS APIs. error details - InvalidInstanceId: ", "denied"),
+            ("ERROR error calling RequestManagedInstanceRoleToken: UnrecognizedClientException: ", "denied"),
+            (
+                "ERROR [EC2Identity] failed to get credentials: AccessDeniedException: not configured for account",
+                "silent",
+            ),
+            (
+                &format!(
+                    "{retrieve} no valid credentials could be retrieved for ec2 identity. Err: AccessDeniedException"
+                ),
+                "silent",
+            ),
+            ("ERROR [ssm-document-worker] failed to upload output to S3: AccessDenied: Access Denied", "silent"),
+            (&format!("{retrieve} RequestError: send request failed"), "unreachable"),
+        ] {
+            check(line, expected);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What to do, decided from what is known. Pure.
+
+use hub::{Ec2InstanceId, Region};
+
+use crate::evidence::{Evidence, Node, Registration};
+use crate::marker::Marker;
+
+/// What is known before anything is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) evidence: Evidence,
+    pub(crate) marker: Option<Marker>,
+    /// The instance that the metadata service says this is.
+    pub(crate) instance: Ec2InstanceId,
+    /// The Region of the hub, if it is known.
+    pub(crate) hub_region: Option<Region>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Not registered.
+    Register,
+    /// Registered, as far as the disk tells: ask the agent, then write the tag.
+    Confirm { node: Node, marker: MarkerState },
+    /// Registered in another Region than the hub's.
+    Foreign { node: Node, hub_region: Region },
+    /// Registered by another instance, from which this one was made.
+    Clone { node: Node, original: Ec2InstanceId },
+    /// There may be a registration, and it cannot be read.
+    Unreadable,
+}
+
+/// Whether the note is there for this registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MarkerState {
+    Right,
+    /// The machine was registered by other means, or the run ended before it was written.
+    Missing,
+}
+
+/// Decides.
+pub(crate) fn decide(facts: &Facts) -> Decision {
+    let node = match facts.evidence.registration() {
+        Registration::None => return Decision::Register,
+        Registration::Unreadable => return Decision::Unreadable,
+        Registration::As(node) => node,
+    };
+    // A note about another node is older than this registration and says nothing about it.
+    let marker = facts.marker.as_ref().filter(|marker| marker.managed_instance_id == node.id);
+    if let Some(marker) = marker.filter(|marker| marker.ec2_instance_id != facts.instance) {
+        return Decision::Clone { node, original: marker.ec2_instance_id.clone() };
+    }
+    if let (Some(hub), Some(region)) = (&facts.hub_region, &node.region)
+        && hub != region
+    {
+        return Decision::Foreign { hub_region: hub.clone(), node };
+    }
+    Decision::Confirm { node, marker: if marker.is_some() { MarkerState::Right } else { MarkerState::Missing } }
+}
+
+#[cfg(test)]
+mod tests {
+    use hub::ManagedInstanceId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::evidence::{Cli, Manifest, Vault};
+
+    fn id(digit: char) -> ManagedInstanceId {
+        format!("mi-{}", digit.to_string().repeat(17)).parse().unwrap()
+    }
+
+    fn node(digit: char, region: &str) -> Node {
+        Node { id: id(digit), region: region.parse().ok() }
+    }
+
+    fn instance(digit: char) -> Ec2InstanceId {
+        format!("i-{}", digit.to_string().repeat(17)).parse().unwrap()
+    }
+
+    fn marker(node_digit: char, instance_digit: char) -> Marker {
+        Marker {
+            managed_instance_id: id(node_digit),
+            ec2_instance_id: instance(instance_digit),
+            account: "222222222222".parse().unwrap(),
+            region: "us-west-2".parse().unwrap(),
+            hub_region: None,
+            registered_at: "2026-11-22T02:00:00Z".parse().unwrap(),
+        }
+    }
+
+    fn check(registered: Option<Node>, marker: Option<Marker>, hub_region: Option<&str>, expected: &Decision) {
+        let evidence = Evidence { vault: registered.map_or(Vault::Absent, Vault::Node), ..Evidence::default() };
+        let hub_region = hub_region.map(|region| region.parse().unwrap());
+        let facts = Facts { evidence, marker, instance: instance('1'), hub_region };
+        assert_eq!(decide(&facts), *expected, "{facts:?}");
+    }
+
+    #[test]
+    fn decisions() {
+        let home = Some("us-east-1");
+        let registered = || Some(node('a', "us-east-1"));
+        let confirm = |marker| Decision::Confirm { node: node('a', "us-east-1"), marker };
+        let (right, missing) = (MarkerState::Right, MarkerState::Missing);
+        check(None, None, home, &Decision::Register);
+        // The image was cleared of its registration, but not of the note.
+        check(None, Some(marker('a', '2')), home, &Decision::Register);
+        check(registered(), Some(marker('a', '1')), home, &confirm(right));
+        check(registered(), Some(marker('a', '1')), None, &confirm(right));
+        check(registered(), None, home, &confirm(missing));
+        // An operator registered it again, here or on the machine that the image was made from and then here.
+        check(registered(), Some(marker('b', '1')), home, &confirm(missing));
+        check(registered(), Some(marker('b', '2')), None, &confirm(missing));
+        let clone = Decision::Clone { node: node('a', "us-east-1"), original: instance('2') };
+        check(registered(), Some(marker('a', '2')), home, &clone);
+        let foreign = Decision::Foreign { node: node('a', "us-east-1"), hub_region: "eu-west-1".parse().unwrap() };
+        check(registered(), None, Some("eu-west-1"), &foreign);
+        // A vault without a Region that can be read: the agent has to say which.
+        let unknown = || node('a', "mars");
+        check(Some(unknown()), None, home, &Decision::Confirm { node: unknown(), marker: missing });
+    }
+
+    fn digit() -> impl Strategy<Value = char> {
+        prop_oneof![Just('a'), Just('b')]
+    }
+
+    fn any_node() -> impl Strategy<Value = Node> {
+        (digit(), prop_oneof![Just("us-east-1"), Just("eu-west-1"), Just("mars")])
+            .prop_map(|(digit, region)| node(digit, region))
+    }
+
+    proptest! {
+        #[test]
+        fn a_registration_is_never_overwritten_and_nothing_foreign_is_confirmed(
+            cli in prop_oneof![
+                Just(Cli::Missing), Just(Cli::Silent(String::new())), Just(Cli::Ec2), any_node().prop_map(Cli::Node)
+            ],
+            vault in prop_oneof![
+                Just(Vault::Absent), Just(Vault::Cleared), Just(Vault::Unreadable), any_node().prop_map(Vault::Node)
+            ],
+            manifest in prop_oneof![
+                Just(Manifest::Absent), Just(Manifest::Unreadable), Just(Manifest::WithRegistration)
+            ],
+            file in proptest::option::of(any_node()),
+            noted in proptest::option::of((digit(), prop_oneof![Just('1'), Just('2')])),
+            hub in proptest::option::of(prop_oneof![Just("us-east-1"), Just("eu-west-1")]),
+        ) {
+            let evidence = Evidence { cli, vault, manifest, file };
+            let marker = noted.map(|(node_digit, instance_digit)| marker(node_digit, instance_digit));
+            let hub_region: Option<Region> = hub.map(|hub| hub.parse().unwrap());
+            let facts =
+                Facts { evidence: evidence.clone(), marker: marker.clone(), instance: instance('1'), hub_region: hub_region.clone() };
+            match decide(&facts) {
+                Decision::Register => {
+                    prop_assert!(!matches!(evidence.vault, Vault::Node(_) | Vault::Unreadable));
+                    prop_assert!(!matches!(evidence.cli, Cli::Node(_)));
+                }
+                Decision::Confirm { node, .. } => {
+                    prop_assert_eq!(evidence.registration(), Registration::As(node.clone()));
+                    prop_assert!(hub_region.is_none() || node.region.is_none() || hub_region == node.region);
+                    let is_clone =
+                        marker.is_some_and(|m| m.managed_instance_id == node.id && m.ec2_instance_id != instance('1'));
+                    prop_assert!(!is_clone);
+                }
+                Decision::Foreign { node, hub_region } => prop_assert_ne!(node.region, Some(hub_region)),
+                Decision::Clone { original, .. } => prop_assert_ne!(original, instance('1')),
+                Decision::Unreadable => prop_assert_eq!(evidence.vault, Vault::Unreadable),
+            }
+        }
+    }
+}

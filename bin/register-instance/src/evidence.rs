@@ -1,0 +1,328 @@
+//! What on the machine says that it is registered.
+//!
+//! Nothing on the disk proves that the agent uses a registration: see `verify`. What is here decides whether there is
+//! one to lose. The vault is what the agent reads when it starts. The file `registration` is written at a registration
+//! and never again: it outlives `amazon-ssm-agent -register -clear` and a failed attempt to register again, so it counts
+//! only if nothing better is there. Formats: amazon-ssm-agent 3.3.0.0 (`agent/managedInstances`).
+
+use hub::{Ec2InstanceId, ManagedInstanceId, Region};
+use serde_json::Value;
+
+/// Where the agent notes its registration, for others to read.
+pub(crate) const REGISTRATION_FILE: &str = "/var/lib/amazon/ssm/registration";
+
+/// Where the agent keeps its registration, along with its private key.
+pub(crate) const VAULT_FILE: &str = "/var/lib/amazon/ssm/Vault/Store/RegistrationKey";
+
+/// What is in the vault, by name. An agent without it sees nothing of the vault.
+pub(crate) const MANIFEST_FILE: &str = "/var/lib/amazon/ssm/Vault/Manifest";
+
+/// What the hardware was when the machine was registered.
+pub(crate) const FINGERPRINT_FILE: &str = "/var/lib/amazon/ssm/Vault/Store/InstanceFingerprint";
+
+/// A node and the Region that it is in, as far as that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) id: ManagedInstanceId,
+    pub(crate) region: Option<Region>,
+}
+
+/// All evidence that is looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    pub(crate) cli: Cli,
+    pub(crate) vault: Vault,
+    pub(crate) manifest: Manifest,
+    pub(crate) file: Option<Node>,
+}
+
+/// What `ssm-cli get-instance-information` answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Cli {
+    /// There is no such program.
+    #[default]
+    Missing,
+    /// Nothing of use: it failed, took too long, or answers what is not known.
+    Silent(String),
+    /// The agent is an EC2 instance to itself.
+    Ec2,
+    /// The agent is a managed node.
+    Node(Node),
+}
+
+/// What is in the vault.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Vault {
+    /// No such file: nothing was ever registered.
+    #[default]
+    Absent,
+    /// A record without an ID, as it is after clearing, and after an attempt that failed.
+    Cleared,
+    /// Not a record that this tool or the agent knows: half written, or of another form.
+    Unreadable,
+    /// A registration.
+    Node(Node),
+}
+
+/// Whether the vault's list of contents has the registration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Manifest {
+    #[default]
+    Absent,
+    Unreadable,
+    WithoutRegistration,
+    WithRegistration,
+}
+
+/// What the evidence comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Registration {
+    None,
+    As(Node),
+    /// There may be one, and which cannot be read.
+    Unreadable,
+}
+
+impl Evidence {
+    /// Weighs the evidence. In doubt the machine counts as registered: a registration that is overwritten is lost.
+    pub(crate) fn registration(&self) -> Registration {
+        match (&self.cli, &self.vault) {
+            (_, Vault::Node(node)) | (Cli::Node(node), _) => Registration::As(node.clone()),
+            (_, Vault::Cleared) | (Cli::Ec2, Vault::Absent) => Registration::None,
+            (Cli::Silent(_) | Cli::Missing, Vault::Absent) => {
+                self.file.clone().map_or(Registration::None, Registration::As)
+            }
+            (_, Vault::Unreadable) => self.file.clone().map_or(Registration::Unreadable, Registration::As),
+        }
+    }
+
+    /// Why an agent that reads this vault would not see its registration.
+    pub(crate) fn flaw(&self) -> Option<&'static str> {
+        match (&self.vault, self.manifest) {
+            (Vault::Unreadable, _) => Some("the agent's vault holds no registration that can be read"),
+            (Vault::Node(_), Manifest::Unreadable) => Some("the manifest of the agent's vault cannot be read"),
+            (Vault::Node(_), Manifest::WithoutRegistration) => {
+                Some("the manifest of the agent's vault does not list the registration")
+            }
+            (Vault::Node(_), Manifest::Absent) => Some("the agent's vault has no manifest"),
+            _ => None,
+        }
+    }
+
+    /// The file `registration`, if it names another node or Region than the vault.
+    pub(crate) fn stale_file(&self) -> Option<&Node> {
+        match (&self.vault, &self.file) {
+            (Vault::Node(kept), Some(noted)) if noted.id != kept.id || noted.region != kept.region => Some(noted),
+            _ => None,
+        }
+    }
+}
+
+impl Cli {
+    /// Reads `{"instance-id":"…","region":"…","release-version":"…"}`.
+    pub(crate) fn parse(output: &str) -> Self {
+        let answer: Option<Value> = output.find('{').and_then(|start| {
+            // An agent may print a line of its log before or after the answer.
+            serde_json::Deserializer::from_str(&output[start..]).into_iter().next()?.ok()
+        });
+        let text = |name| answer.as_ref().and_then(|answer| answer.get(name)).and_then(Value::as_str);
+        let silent = || Self::Silent(crate::agent::tail(output));
+        match text("instance-id") {
+            Some(id) if id.parse::<Ec2InstanceId>().is_ok() => Self::Ec2,
+            Some(id) => id.parse().map_or_else(
+                |_| silent(),
+                |id| Self::Node(Node { id, region: text("region").and_then(|region| region.parse().ok()) }),
+            ),
+            None => silent(),
+        }
+    }
+}
+
+impl Vault {
+    /// Reads ID and Region in the record, and nothing else: the private key stands beside them.
+    pub(crate) fn parse(record: Option<&str>) -> Self {
+        let Some(record) = record else {
+            return Self::Absent;
+        };
+        if record.trim().is_empty() {
+            return Self::Cleared;
+        }
+        let Ok(record) = serde_json::from_str::<Value>(record) else {
+            return Self::Unreadable;
+        };
+        match record.get("instanceID") {
+            Some(Value::String(id)) if id.is_empty() => Self::Cleared,
+            Some(Value::String(id)) => {
+                id.parse().map_or(Self::Unreadable, |id| Self::Node(Node { id, region: region(&record, "region") }))
+            }
+            _ => Self::Unreadable,
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads `{"RegistrationKey":"/var/lib/amazon/ssm/Vault/Store/RegistrationKey",…}`.
+    pub(crate) fn parse(contents: Option<&str>) -> Self {
+        match contents.map(serde_json::from_str::<serde_json::Map<String, Value>>) {
+            None => Self::Absent,
+            Some(Err(_)) => Self::Unreadable,
+            Some(Ok(names)) if names.contains_key("RegistrationKey") => Self::WithRegistration,
+            Some(Ok(_)) => Self::WithoutRegistration,
+        }
+    }
+}
+
+/// Reads `{"ManagedInstanceID":"mi-…","Region":"…"}`.
+pub(crate) fn node_in_file(contents: &str) -> Option<Node> {
+    let value: Value = serde_json::from_str(contents).ok()?;
+    let id = value.get("ManagedInstanceID")?.as_str()?.parse().ok()?;
+    Some(Node { id, region: region(&value, "Region") })
+}
+
+/// The machine ID that the fingerprint was made with, unless the agent does not compare.
+pub(crate) fn fingerprinted_machine(contents: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(contents).ok()?;
+    let is_compared = value.get("similarityThreshold").and_then(Value::as_i64) != Some(-1);
+    let machine = value.pointer("/hardwareHash/machine-id")?.as_str()?.trim().to_owned();
+    (is_compared && !machine.is_empty()).then_some(machine)
+}
+
+fn region(record: &Value, name: &str) -> Option<Region> {
+    record.get(name)?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(digit: char) -> Node {
+        Node { id: format!("mi-{}", digit.to_string().repeat(17)).parse().unwrap(), region: "us-east-1".parse().ok() }
+    }
+
+    fn silent() -> Cli {
+        Cli::Silent("nothing".to_owned())
+    }
+
+    #[test]
+    fn only_a_managed_node_counts_as_registered() {
+        let (a, b) = (node('a'), node('b'));
+        let registered = Registration::As(a.clone());
+        let vault = |node: &Node| Vault::Node(node.clone());
+        for (cli, vault, file, expected) in [
+            (silent(), Vault::Absent, None, Registration::None),
+            (Cli::Ec2, Vault::Absent, None, Registration::None),
+            (Cli::Node(a.clone()), vault(&a), Some(a.clone()), registered.clone()),
+            (Cli::Node(a.clone()), Vault::Absent, None, registered.clone()),
+            (Cli::Node(a.clone()), Vault::Unreadable, None, registered.clone()),
+            // A private key of a node is there, so overwriting would lose it, whatever the agent uses now.
+            (Cli::Ec2, vault(&a), None, registered.clone()),
+            (Cli::Missing, vault(&a), Some(b.clone()), registered.clone()),
+            (Cli::Node(b.clone()), vault(&a), None, registered.clone()),
+            // Cleared, or left by an attempt that failed: the file is all that remains of the old registration.
+            (Cli::Ec2, Vault::Cleared, Some(a.clone()), Registration::None),
+            (silent(), Vault::Cleared, Some(a.clone()), Registration::None),
+            (Cli::Ec2, Vault::Absent, Some(a.clone()), Registration::None),
+            // Nothing better than the file.
+            (silent(), Vault::Absent, Some(a.clone()), registered.clone()),
+            (silent(), Vault::Unreadable, Some(a.clone()), registered.clone()),
+            (Cli::Ec2, Vault::Unreadable, Some(a.clone()), registered),
+            (Cli::Ec2, Vault::Unreadable, None, Registration::Unreadable),
+            (silent(), Vault::Unreadable, None, Registration::Unreadable),
+        ] {
+            let evidence = Evidence { cli, vault, file, ..Evidence::default() };
+            assert_eq!(evidence.registration(), expected, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn vault_manifest_and_file_are_compared() {
+        let evidence = |vault: Vault, manifest, file| Evidence { vault, manifest, file, ..Evidence::default() };
+        let kept = || Vault::Node(node('a'));
+        assert_eq!(evidence(kept(), Manifest::WithRegistration, Some(node('a'))).flaw(), None);
+        assert_eq!(evidence(Vault::Absent, Manifest::Absent, None).flaw(), None);
+        for (vault, manifest) in [
+            (kept(), Manifest::Absent),
+            (kept(), Manifest::Unreadable),
+            (kept(), Manifest::WithoutRegistration),
+            (Vault::Unreadable, Manifest::WithRegistration),
+        ] {
+            assert!(evidence(vault, manifest, None).flaw().is_some(), "{manifest:?}");
+        }
+        let elsewhere = Node { region: "eu-west-1".parse().ok(), ..node('a') };
+        for (noted, is_stale) in [(node('a'), false), (node('b'), true), (elsewhere, true)] {
+            let evidence = evidence(kept(), Manifest::WithRegistration, Some(noted));
+            assert_eq!(evidence.stale_file().is_some(), is_stale, "{evidence:?}");
+        }
+    }
+
+    #[test]
+    fn answers_of_ssm_cli() {
+        let id = "mi-aaaaaaaaaaaaaaaaa";
+        let without_region = Node { region: None, ..node('a') };
+        for (output, expected) in [
+            (format!(r#"{{"instance-id":"{id}","region":"us-east-1","release-version":"3.3.0.0"}}"#), Some(node('a'))),
+            (format!("INFO noise\n{{\"instance-id\":\"{id}\"}}\ntrailing"), Some(without_region)),
+            (r#"{"instance-id":""}"#.to_owned(), None),
+            (r#"{"instance-id":7}"#.to_owned(), None),
+            ("{broken".to_owned(), None),
+            ("<html>".to_owned(), None),
+            (String::new(), None),
+        ] {
+            match (Cli::parse(&output), expected) {
+                (Cli::Node(found), Some(expected)) => assert_eq!(found, expected),
+                (Cli::Silent(_), None) => {}
+                (found, expected) => panic!("{output}: {found:?} and not {expected:?}"),
+            }
+        }
+        assert_eq!(Cli::parse(r#"{"instance-id":"i-0123456789abcdef0"}"#), Cli::Ec2);
+    }
+
+    #[test]
+    fn records_of_the_vault() {
+        for (record, expected) in [
+            (None, Vault::Absent),
+            (Some(""), Vault::Cleared),
+            (Some(r#"{"instanceID":"","region":"","privateKey":"k"}"#), Vault::Cleared),
+            (
+                Some(r#"{"instanceID":"mi-aaaaaaaaaaaaaaaaa","region":"us-east-1","privateKey":"k"}"#),
+                Vault::Node(node('a')),
+            ),
+            (
+                Some(r#"{"instanceID":"mi-aaaaaaaaaaaaaaaaa","region":"mars"}"#),
+                Vault::Node(Node { region: None, ..node('a') }),
+            ),
+            (Some(r#"{"instanceID":"mi-aaaaaaaaaaaaaaaaa","region":"us-e"#), Vault::Unreadable),
+            (Some(r#"{"instanceID":"something-new"}"#), Vault::Unreadable),
+            (Some("not json"), Vault::Unreadable),
+            (Some("[]"), Vault::Unreadable),
+        ] {
+            assert_eq!(Vault::parse(record), expected, "{record:?}");
+        }
+        assert_eq!(
+            node_in_file(r#"{"ManagedInstanceID":"mi-aaaaaaaaaaaaaaaaa","Region":"us-east-1"}"#),
+            Some(node('a'))
+        );
+        assert_eq!(node_in_file("{}"), None);
+        for (contents, expected) in [
+            (None, Manifest::Absent),
+            (Some(""), Manifest::Unreadable),
+            (Some("[]"), Manifest::Unreadable),
+            (Some(r#"{"InstanceFingerprint":"/x"}"#), Manifest::WithoutRegistration),
+            (Some(r#"{"RegistrationKey":"/x"}"#), Manifest::WithRegistration),
+        ] {
+            assert_eq!(Manifest::parse(contents), expected, "{contents:?}");
+        }
+    }
+
+    #[test]
+    fn the_machine_of_a_fingerprint() {
+        let with = |threshold| {
+            format!(
+                r#"{{"fingerprint":"f","hardwareHash":{{"machine-id":"abc\n"}},"similarityThreshold":{threshold}}}"#
+            )
+        };
+        assert_eq!(fingerprinted_machine(&with(40)).as_deref(), Some("abc"));
+        assert_eq!(fingerprinted_machine(&with(-1)), None);
+        assert_eq!(fingerprinted_machine("{}"), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! The machine: its files and its programs.
+
+mod files;
+mod local;
+mod process;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hub::Timestamp;
+
+pub use local::{Local, stop_on_signal_or_after};
+
+/// What this tool needs of the machine.
+///
+/// Programs run while everything else waits: between stopping the agent and starting it, nothing can cut in.
+#[expect(async_fn_in_trait, reason = "one thread runs the tool: no future has to be sent")]
+pub trait Machine {
+    /// True if everything may be read and changed.
+    fn is_root(&self) -> bool;
+
+    /// Takes the lock that keeps a second run out, until this process ends.
+    fn lock(&self) -> io::Result<Lock>;
+
+    /// The text of a file that holds data; none if there is no such file. A link is not followed, and only a regular
+    /// file of a sensible size is read.
+    fn read(&self, path: &str) -> io::Result<Option<String>>;
+
+    /// The same for a file of the system's configuration, which may be a link.
+    fn read_configuration(&self, path: &str) -> io::Result<Option<String>>;
+
+    /// The end of a file that grows: what stands behind `from`, at most `limit` bytes of it, and the file's length. A
+    /// file that is shorter than `from` was replaced, and is read from its start.
+    fn tail(&self, path: &str, from: u64, limit: u64) -> io::Result<Option<Tail>>;
+
+    /// The names in a folder; none if there is no such folder.
+    fn list(&self, folder: &str) -> Vec<String>;
+
+    /// True if the path is a link to `/dev/null`.
+    fn is_masked(&self, path: &str) -> bool;
+
+    /// True if there is something at the path.
+    fn exists(&self, path: &str) -> bool;
+
+    /// Replaces a file as a whole, along with the folders that it is in.
+    fn write(&self, path: &str, contents: &str) -> io::Result<()>;
+
+    /// Removes a file. One that is not there is removed.
+    fn remove(&self, path: &str) -> io::Result<()>;
+
+    /// How many bytes are free where a path is.
+    fn free_bytes(&self, path: &str) -> Option<u64>;
+
+    /// Where a program is on the search path.
+    fn program(&self, name: &str) -> Option<PathBuf>;
+
+    /// Where a file with a fixed place is, if it is there.
+    fn file(&self, path: &str) -> Option<PathBuf>;
+
+    /// The environment of this run.
+    fn environment(&self) -> &BTreeMap<String, String>;
+
+    /// Runs a program with nothing on its standard input, for no longer than `limit`.
+    fn run(&self, command: &Command<'_>, limit: Duration) -> io::Result<Output>;
+
+    /// The time.
+    fn now(&self) -> Timestamp;
+
+    /// A number from 0 to 1, by chance.
+    fn random(&self) -> f64;
+
+    /// Tells the operator about a step.
+    fn say(&self, line: &str);
+
+    /// Tells more, if the operator asked for it.
+    fn explain(&self, line: &str);
+
+    /// Waits.
+    async fn pause(&self, duration: Duration);
+
+    /// Waits until the run has to come to an end.
+    async fn stop_requested(&self) -> Stop;
+}
+
+/// A program to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Command<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub args: &'a [&'a str],
+    /// Its environment, if it is not that of this run.
+    pub environment: Option<&'a BTreeMap<String, String>>,
+}
+
+impl<'a> Command<'a> {
+    pub(crate) fn new(program: &'a Path, args: &'a [&'a str]) -> Self {
+        Self { program, args, environment: None }
+    }
+}
+
+/// Whether the lock was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lock {
+    /// It is held until this process ends.
+    Taken,
+    /// Another process holds it; what it left about itself.
+    Held(String),
+}
+
+/// The end of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// What stands there.
+    pub text: String,
+    /// How long the file is.
+    pub length: u64,
+}
+
+/// Why a run has to come to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Somebody sent a signal.
+    Signal,
+    /// The time for the whole run is over.
+    Deadline,
+}
+
+/// How a program ended and what it printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub ended: Ended,
+    /// What it printed to its standard output.
+    pub stdout: String,
+    /// What it printed to its standard error.
+    pub stderr: String,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It exited by itself.
+    Exit(i32),
+    /// A signal ended it.
+    Killed,
+    /// It took too long and was killed.
+    TimedOut,
+}
+
+impl Output {
+    /// True if the program exited with 0.
+    pub(crate) fn is_success(&self) -> bool {
+        self.ended == Ended::Exit(0)
+    }
+
+    /// All that it printed.
+    pub(crate) fn text(&self) -> String {
+        format!("{}\n{}", self.stdout, self.stderr)
+    }
+
+    /// How it ended, in words.
+    pub(crate) fn ending(&self) -> String {
+        match self.ended {
+            Ended::Exit(code) => format!("exit code {code}"),
+            Ended::Killed => "killed by a signal".to_owned(),
+            Ended::TimedOut => "killed, as it took too long".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Whether the agent writes its credentials into root's default profile.
+//!
+//! An agent that is registered does (`Profile.ShareCreds`, on by default): whatever runs as root and looks for
+//! credentials the usual way then acts as the central role. Patching and other documents need that, so it is left as it
+//! is unless the operator says otherwise.
+
+use serde_json::{Map, Value, json};
+
+use crate::machine::Machine;
+
+/// The agent's configuration.
+pub(crate) const CONFIGURATION_FILE: &str = "/etc/amazon/ssm/amazon-ssm-agent.json";
+
+/// True if the agent is told not to share its credentials.
+pub(crate) fn is_kept<M: Machine>(machine: &M) -> bool {
+    let contents = machine.read_configuration(CONFIGURATION_FILE).ok().flatten();
+    let configuration = contents.and_then(|contents| serde_json::from_str::<Value>(&contents).ok());
+    configuration.is_some_and(|configuration| configuration.pointer("/Profile/ShareCreds") == Some(&json!(false)))
+}
+
+/// Tells the agent, from its next start on, not to share its credentials. True if that is new.
+///
+/// # Errors
+/// The configuration cannot be read as JSON, or not be written. Nothing is changed then.
+pub(crate) fn keep<M: Machine>(machine: &M) -> Result<bool, String> {
+    if is_kept(machine) {
+        return Ok(false);
+    }
+    let problem = |why: &dyn std::fmt::Display| format!("cannot change {CONFIGURATION_FILE}: {why}");
+    let contents = machine.read_configuration(CONFIGURATION_FILE).map_err(|error| problem(&error))?;
+    let mut configuration: Map<String, Value> = match contents.as_deref().map(str::trim) {
+        None | Some("") => Map::new(),
+        Some(contents) => serde_json::from_str(contents).map_err(|error| problem(&error))?,
+    };
+    let profile = configuration.entry("Profile").or_insert_with(|| json!({}));
+    let Value::Object(profile) = profile else { return Err(problem(&"its Profile is not an object")) };
+    profile.insert("ShareCreds".to_owned(), json!(false));
+    let contents = serde_json::to_string_pretty(&configuration).map_err(|error| problem(&error))?;
+    machine.write(CONFIGURATION_FILE, &(contents + "\n")).map_err(|error| problem(&error))?;
+    Ok(true)
+}

@@ -1,0 +1,125 @@
+//! A machine that is not registered.
+
+use hub::Region;
+
+use super::calls::stopped;
+use super::{Run, words};
+use crate::activation::Activation;
+use crate::agent::Refusal;
+use crate::aws::Aws;
+use crate::decide::MarkerState;
+use crate::detect::Installation;
+use crate::evidence::{Node, Registration};
+use crate::failure::{Failure, Reason};
+use crate::machine::{Machine, Stop};
+use crate::outcome::{Done, Success};
+use crate::register::{self, NotRegistered, Registered};
+use crate::{profile, retry, verify};
+
+impl<M: Machine, A: Aws> Run<'_, M, A> {
+    pub(super) async fn register(&self) -> Result<Success, Failure> {
+        let activation = self.activation().await?;
+        let region = activation.region.clone();
+        self.machine.say(&format!("activation {} for Region {region}", activation.id));
+        if self.settings.dry_run {
+            return Ok(self.would_register(&activation));
+        }
+        let node = self.become_node(activation).await?;
+        Ok(self.success(Done::Registered(node.id), Some(region)))
+    }
+
+    fn would_register(&self, activation: &Activation) -> Success {
+        let Installation { agent, stop, start, .. } = &self.installation;
+        let (agent, stop, start) = (agent.display(), stop.words(), start.words());
+        let Activation { id, region, .. } = activation;
+        self.machine.say(&format!("would run `{stop}`"));
+        self.machine.say(&format!("would run `{agent} -register -code *** -id {id} -region {region}`"));
+        self.machine.say(&format!("would run `{start}`, ask the agent, and write the tag managedinstanceid"));
+        self.success(Done::WouldRegister, Some(region.clone()))
+    }
+
+    /// Registers, and does not call it done before the running agent says so and the tag is written.
+    pub(super) async fn become_node(&self, activation: Activation) -> Result<Node, Failure> {
+        if self.settings.keep_default_profile {
+            profile::keep(self.machine).map_err(|problem| Failure::new(Reason::Unexpected, problem))?;
+        }
+        let region = activation.region.clone();
+        let log_from = verify::log_length(self.machine);
+        let Registered { node: id, not_started } = self.registered(activation).await?;
+        self.machine.say(&format!("registered as {id}; asking the agent"));
+        let marked = self.mark(&id, Some(&region), MarkerState::Missing);
+        // Without its agent the node is of no use, whatever its tag.
+        if let Some(problem) = not_started {
+            return Err(Failure::new(Reason::AgentControl, format!("registered, but {problem}")).of(&id));
+        }
+        self.see_to_boot();
+        let node = Node { id: id.clone(), region: Some(region.clone()) };
+        self.in_use(&node, Some(&region), log_from, None).await.map_err(|failure| failure.of(&id))?;
+        self.calls.write_tag(&self.identity, &id).await.map_err(|failure| failure.of(&id))?;
+        marked.map_err(|failure| failure.of(&id))?;
+        Ok(node)
+    }
+
+    /// Tries until the agent is registered, another try is of no use, or the time is up.
+    async fn registered(&self, mut activation: Activation) -> Result<Registered, Failure> {
+        let (mut tries, mut is_read_again, mut last) = (0, false, None);
+        loop {
+            if let Err(stop) = self.calls.go_on().await {
+                return Err(ended(stop, last, tries));
+            }
+            self.machine.say("stopping the agent, registering it, and starting it again");
+            let environment = self.environment.as_ref();
+            let attempt = register::attempt(self.machine, &self.installation, environment, &activation);
+            let (refusal, said) = match attempt {
+                Ok(registered) => return Ok(registered),
+                Err(NotRegistered::Refused(refusal, said)) => (refusal, said + &self.route),
+                Err(NotRegistered::Control(problem)) => return Err(Failure::new(Reason::AgentControl, problem)),
+                Err(NotRegistered::Unprepared(problem)) => return Err(Failure::new(Reason::Unexpected, problem)),
+            };
+            let failure = words::refused(refusal, &said, self.settings, &self.identity);
+            match refusal {
+                Refusal::Expired | Refusal::Exhausted | Refusal::Invalid if !is_read_again => {
+                    is_read_again = true;
+                    self.machine.say(&format!("{failure}; reading the activation again"));
+                    // The hub may have renewed it since. If it cannot be read, the first failure is the one to know.
+                    match self.activation().await {
+                        Ok(renewed) if !renewed.is_same(&activation) => activation = renewed,
+                        _ => return Err(failure),
+                    }
+                }
+                Refusal::Transient | Refusal::Unknown => {
+                    tries += 1;
+                    let pause = retry::backoff(tries, self.machine.random());
+                    self.machine.say(&format!("{said}; trying again in {:.1} s", pause.as_secs_f64()));
+                    last = Some(failure);
+                    if let Err(stop) = self.calls.wait(pause).await {
+                        return Err(ended(stop, last, tries));
+                    }
+                    if let Some(id) = self.registered_after_all(&activation.region)? {
+                        return Ok(Registered { node: id, not_started: None });
+                    }
+                }
+                _ => return Err(failure),
+            }
+        }
+    }
+
+    /// A try that got no answer may have reached its end all the same.
+    fn registered_after_all(&self, region: &Region) -> Result<Option<hub::ManagedInstanceId>, Failure> {
+        match super::evidence(self.machine)?.registration() {
+            Registration::As(node) if node.region.as_ref() == Some(region) => Ok(Some(node.id)),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The end of a run that was still trying.
+fn ended(stop: Stop, last: Option<Failure>, tries: u32) -> Failure {
+    match (stop, last) {
+        (Stop::Deadline, Some(last)) => {
+            let message = format!("not registered within the time that --timeout allows, after {tries} tries: {last}");
+            Failure { message, ..last }
+        }
+        (stop, _) => stopped(stop, None),
+    }
+}

@@ -1,0 +1,183 @@
+//! What an operator is told, and what to do about it.
+
+use hub::{AwsError, Ec2InstanceId, ManagedInstanceId, Region};
+
+use super::{Settings, Source};
+use crate::activation::Unusable;
+use crate::agent::Refusal;
+use crate::aws::Identity;
+use crate::evidence::{Node, VAULT_FILE};
+use crate::failure::{Failure, Reason};
+use crate::retry::{self, Kind, NO_CREDENTIALS};
+
+/// What makes a machine register again.
+pub(crate) const REPLACE: &str = "register-instance heal --replace";
+
+pub(crate) fn clone(node: &ManagedInstanceId, original: &Ec2InstanceId, instance: &Ec2InstanceId) -> String {
+    format!(
+        "this machine carries the registration of another: {node} belongs to {original}, and this is {instance}. It was \
+         probably made from an image of it. Nothing was changed. To register this machine as itself, run `{REPLACE}`. \
+         Clear the registration before the next image is made"
+    )
+}
+
+pub(crate) fn foreign(node: &Node, hub_region: &Region) -> String {
+    let Node { id, region } = node;
+    let region = region.as_ref().map_or("another Region", Region::as_str);
+    format!(
+        "this machine is registered as {id} in {region}, and the hub is in {hub_region}. Nothing was changed. If the other \
+         registration may go, run `{REPLACE}`; otherwise keep this tool off the machine"
+    )
+}
+
+pub(crate) fn unreadable() -> String {
+    format!(
+        "{VAULT_FILE} is not a registration that can be read: it was half written, or is of another form. Nothing was \
+         changed. Restart the agent and run this again; if that does not help, register again with `{REPLACE}`"
+    )
+}
+
+/// The agent does not use its registration, in the words of `why`.
+pub(crate) fn not_in_use(node: &ManagedInstanceId, why: &str) -> String {
+    format!(
+        "the machine is registered as {node}, but the running agent does not use that: {why}. The tag was not written. \
+         Run `register-instance heal`, which restarts the agent; if that does not help, register again with `{REPLACE}` and \
+         deregister {node} in the central account"
+    )
+}
+
+/// What to do with a node that nothing uses any more.
+pub(crate) fn deregister(old: &Node) -> String {
+    let Node { id, region } = old;
+    let region = region.as_ref().map(|region| format!(" --region {region}")).unwrap_or_default();
+    format!(
+        "{id} is no longer in use. Deregister it in its central account: `aws ssm deregister-managed-instance --instance-id \
+         {id}{region}`"
+    )
+}
+
+pub(super) fn clock(error: &AwsError) -> Failure {
+    Failure::new(
+        Reason::Clock,
+        format!(
+            "AWS refuses the time of this machine: {error}. Set the clock (`chronyc makestep`), and run this again"
+        ),
+    )
+}
+
+pub(crate) fn no_identity(error: &AwsError) -> String {
+    format!(
+        "{error}. This has to run on an EC2 instance with its instance metadata service on (IMDSv2); in a container the hop \
+         limit has to be 2"
+    )
+}
+
+pub(crate) fn no_parameter(name: &str, identity: &Identity, error: &AwsError) -> String {
+    let Identity { account, region, .. } = identity;
+    match error.code.as_str() {
+        "ParameterNotFound" => format!(
+            "there is no parameter {name} in account {account}, {region}. Central IT's activation-issuer writes it, in the \
+             Regions that it is set up for; have it run for this account: {{\"agency\": \"{account}\"}}"
+        ),
+        NO_CREDENTIALS => format!("{error}. Attach the instance profile of Tag Hub (TagHubInstance) to this instance"),
+        _ if retry::kind(error) == Kind::Denied => format!(
+            "{error}. The instance profile needs ssm:GetParameter on {name}, and kms:Decrypt if it has a key of its own"
+        ),
+        _ => error.to_string(),
+    }
+}
+
+pub(super) fn no_activation(source: &Source, problem: &str) -> String {
+    match source {
+        Source::Json { parameter } => format!("parameter {parameter} does not hold an activation: {problem}"),
+        Source::Pair { id, code } => format!("parameters {id} and {code} do not hold an activation: {problem}"),
+    }
+}
+
+pub(super) fn no_tag(node: &ManagedInstanceId, error: &AwsError) -> String {
+    let what = format!("registered as {node}, but the tag managedinstanceid could not be written: {error}");
+    let advice = match error.code.as_str() {
+        "TagLimitExceeded" => {
+            "The instance has 50 tags, which is all that EC2 allows: remove one; then run this again, which writes the tag alone"
+        }
+        _ if retry::kind(error) == Kind::Denied => {
+            "The instance profile needs ec2:CreateTags on this instance for that key, and no other policy may deny it; then \
+             run this again, which writes the tag alone"
+        }
+        _ => "Run this again, which writes the tag alone",
+    };
+    format!("{what}. {advice}")
+}
+
+pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Identity) -> Failure {
+    let name = source(&settings.source);
+    match problem {
+        Unusable::OtherAccount(..) | Unusable::OtherHub(..) => Failure::new(
+            Reason::ActivationWrong,
+            format!("the activation in {name} is not for this instance: {problem}. Nothing was changed"),
+        ),
+        Unusable::UnknownHub(_) => Failure::new(
+            Reason::ActivationWrong,
+            format!(
+                "the activation in {name} cannot be told from another hub's: {problem}. {}",
+                renew(settings, identity)
+            ),
+        ),
+        Unusable::OtherRegion(..) => Failure::new(
+            Reason::ActivationWrong,
+            format!(
+                "the activation in {name} is not the one asked for: {problem}. Nothing was changed. Leave --region out, or \
+                 name the parameter of that hub with --parameter"
+            ),
+        ),
+        Unusable::Expired(_) => Failure::new(
+            Reason::ActivationExpired,
+            format!("the activation in {name} cannot be used: {problem}. {}", renew(settings, identity)),
+        ),
+    }
+}
+
+pub(super) fn refused(refusal: Refusal, said: &str, settings: &Settings, identity: &Identity) -> Failure {
+    let name = source(&settings.source);
+    match refusal {
+        Refusal::Expired => Failure::new(
+            Reason::ActivationExpired,
+            format!("the activation in {name} expired: {said}. {}", renew(settings, identity)),
+        ),
+        Refusal::Exhausted => Failure::new(
+            Reason::ActivationExhausted,
+            format!("the activation in {name} has no registrations left: {said}. {}", renew(settings, identity)),
+        ),
+        Refusal::Invalid => Failure::new(
+            Reason::ActivationWrong,
+            format!(
+                "Systems Manager does not know the activation in {name} in that Region: {said}. {}",
+                renew(settings, identity)
+            ),
+        ),
+        Refusal::Transient => Failure::new(Reason::Network, format!("{said}; run this again")),
+        Refusal::AlreadyRegistered => Failure::new(
+            Reason::RegistrationFailed,
+            format!("the agent holds a registration, which was left alone: {said}. See `register-instance doctor`"),
+        ),
+        Refusal::Permanent | Refusal::Unknown => Failure::new(Reason::RegistrationFailed, said.to_owned()),
+    }
+}
+
+fn renew(settings: &Settings, identity: &Identity) -> String {
+    match settings.source {
+        Source::Json { .. } => format!(
+            "The hub renews it by itself; for now, have central IT invoke activation-issuer with {{\"agency\": \"{}\"}}, and run \
+             this again",
+            identity.account
+        ),
+        Source::Pair { .. } => "Put the ID and the code of a new activation into both, and run this again".to_owned(),
+    }
+}
+
+fn source(source: &Source) -> String {
+    match source {
+        Source::Json { parameter } => parameter.clone(),
+        Source::Pair { id, code } => format!("{id} and {code}"),
+    }
+}

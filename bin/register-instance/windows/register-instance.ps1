@@ -1,0 +1,412 @@
+<#
+.SYNOPSIS
+Registers this Windows EC2 instance as a managed node of the central account, and tags it with its node's id.
+
+.DESCRIPTION
+The same steps as register-instance on Linux. No Windows runs this script in the tests, which parse it and compare its
+tables and the order of its steps with those of the program: try it on one instance before you give it to a fleet.
+
+Requires PowerShell 5.1 run as administrator, the SSM Agent, and AWS Tools for PowerShell with the modules
+AWS.Tools.SimpleSystemsManagement and AWS.Tools.EC2 (or AWSPowerShell, which the Windows images of Amazon have).
+
+It takes the credentials of the instance profile from the instance metadata service and hands them to each cmdlet: a
+registered agent leaves the central account's credentials in the SYSTEM profile, where the cmdlets would find them.
+
+Exit codes are those of register-instance: 0 registered and tagged; 1 unexpected; 3 not administrator; 4 not EC2;
+5 agent or AWS Tools missing; 6 activation missing or unreadable; 7 expired; 8 exhausted; 9 wrong activation;
+10 registration failed; 11 the agent could not be stopped or started; 12 clone; 13 tag not written; 14 locked;
+15 network; 17 the running agent does not use the registration; 18 registered in another Region than the hub's.
+
+.EXAMPLE
+.\register-instance.ps1
+
+.EXAMPLE
+.\register-instance.ps1 -ActivationIdParameter ActivationID -ActivationCodeParameter ActivationCode -Region us-east-1
+#>
+[CmdletBinding(DefaultParameterSetName = 'Json')]
+param(
+    # The parameter with the activation, as the hub writes it.
+    [Parameter(ParameterSetName = 'Json')] [string] $Parameter = '/tag-hub/activation',
+    # The parameters of an activation that was made by hand.
+    [Parameter(ParameterSetName = 'Pair', Mandatory)] [string] $ActivationIdParameter,
+    [Parameter(ParameterSetName = 'Pair', Mandatory)] [string] $ActivationCodeParameter,
+    # The Region of the hub.
+    [ValidatePattern('^$|^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$')] [string] $Region = '',
+    # The central account. An activation of any other is refused.
+    [ValidatePattern('^$|^\d{12}$')] [string] $HubAccount = '',
+    # For how long what may pass is tried again.
+    [ValidateRange(10, 3600)] [int] $TimeoutSeconds = 300,
+    # Say what would be done, and change nothing.
+    [switch] $DryRun
+)
+
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+# Not from the environment, which whoever starts this may have changed.
+$ProgramData = [Environment]::GetFolderPath('CommonApplicationData')
+$ProgramFiles = [Environment]::GetFolderPath('ProgramFiles')
+$Data = Join-Path $ProgramData 'Amazon\SSM'
+# Agents differ in where they keep the registration: the present ones under InstanceData, older ones beside it.
+$Vaults = (Join-Path $Data 'InstanceData\Vault\Store\RegistrationKey'), (Join-Path $Data 'Vault\Store\RegistrationKey')
+$Logs = Join-Path $Data 'Logs\amazon-ssm-agent.log'
+$Registrations = (Join-Path $Data 'InstanceData\registration'), (Join-Path $Data 'registration')
+$Marker = Join-Path $ProgramData 'TagHub\registration.json'
+$Agent = Join-Path $ProgramFiles 'Amazon\SSM\amazon-ssm-agent.exe'
+$Cli = Join-Path $ProgramFiles 'Amazon\SSM\ssm-cli.exe'
+$Service = 'AmazonSSMAgent'
+$NodePattern = 'mi-[0-9a-f]{17}'
+$Imds = 'http://169.254.169.254/latest'
+$RegisterSeconds = 60
+$Deadline = [datetime]::UtcNow.AddSeconds($TimeoutSeconds)
+$IsPair = $PSCmdlet.ParameterSetName -eq 'Pair'
+
+function Say([string] $Text) { Write-Host "register-instance: $Text" }
+
+# The reason travels in the exception, so that whatever has to be done before the end is done.
+function Fail([int] $Code, [string] $Text) {
+    $problem = New-Object System.Exception $Text
+    $problem.Data['ExitCode'] = $Code
+    throw $problem
+}
+
+function Read-Json([string] $Path) {
+    if (-not (Test-Path -LiteralPath $Path)) { return $null }
+    try { return Get-Content -Raw -LiteralPath $Path | ConvertFrom-Json } catch { return $null }
+}
+
+# The value of a property, or nothing where there is no such property.
+function Get-Field($Object, [string] $Name) {
+    if ($null -ne $Object -and $Object.PSObject.Properties[$Name]) { return $Object.$Name }
+    return $null
+}
+
+# Asks the metadata service, and never through a proxy.
+function Invoke-Imds([string] $Method, [string] $Path, [string] $Header, [string] $Value) {
+    $request = [System.Net.WebRequest]::CreateHttp("$Imds/$Path")
+    $request.Method = $Method
+    $request.Proxy = $null
+    $request.Timeout = 5000
+    if ($Method -eq 'PUT') { $request.ContentLength = 0 }
+    $request.Headers.Add($Header, $Value)
+    $response = $request.GetResponse()
+    try { (New-Object System.IO.StreamReader $response.GetResponseStream()).ReadToEnd() } finally { $response.Close() }
+}
+
+function Get-Imds([string] $Path, [string] $Token) {
+    Invoke-Imds 'GET' $Path 'X-aws-ec2-metadata-token' $Token
+}
+
+function Get-Identity {
+    for ($try = 1; ; $try++) {
+        try {
+            $token = Invoke-Imds 'PUT' 'api/token' 'X-aws-ec2-metadata-token-ttl-seconds' '3600'
+            $document = Get-Imds 'dynamic/instance-identity/document' $token | ConvertFrom-Json
+            break
+        } catch {
+            if ($try -ge 4) { Fail 4 "the instance metadata service does not answer: $($_.Exception.Message)" }
+            Wait-Again $try
+        }
+    }
+    try {
+        $role = ("$(Get-Imds 'meta-data/iam/security-credentials/' $token)" -split '\s+')[0]
+        $keys = Get-Imds "meta-data/iam/security-credentials/$role" $token | ConvertFrom-Json
+    } catch {
+        Fail 6 'this instance has no instance profile; attach the one of Tag Hub (TagHubInstance)'
+    }
+    [pscustomobject]@{
+        Account = $document.accountId; Region = $document.region; Instance = $document.instanceId
+        Credential = New-AWSCredential -AccessKey $keys.AccessKeyId -SecretKey $keys.SecretAccessKey -SessionToken $keys.Token
+    }
+}
+
+# What the agent answers: the ID and the Region, or nothing.
+function Get-AgentAnswer {
+    if (-not (Test-Path -LiteralPath $Cli)) { return $null }
+    # A line on its standard error would count as an error here.
+    try { $answer = "$(& $Cli get-instance-information 2>$null)" } catch { return $null }
+    if ($answer -notmatch '\{.*\}') { return $null }
+    try { $json = $Matches[0] | ConvertFrom-Json } catch { return $null }
+    [pscustomobject]@{ Id = "$(Get-Field $json 'instance-id')"; Region = "$(Get-Field $json 'region')" }
+}
+
+# What is on the disk: the first vault that is there counts. State: None, Node, Cleared or Unreadable.
+function Get-Kept {
+    foreach ($vault in $Vaults) {
+        if (-not (Test-Path -LiteralPath $vault)) { continue }
+        if ((Get-Item -LiteralPath $vault).Length -eq 0) { return [pscustomobject]@{ State = 'Cleared'; Id = ''; Region = '' } }
+        $record = Read-Json $vault
+        $id = Get-Field $record 'instanceID'
+        if ($null -eq $record -or $null -eq $id) { return [pscustomobject]@{ State = 'Unreadable'; Id = ''; Region = '' } }
+        if ($id -eq '') { return [pscustomobject]@{ State = 'Cleared'; Id = ''; Region = '' } }
+        if ($id -notmatch "^$NodePattern`$") { return [pscustomobject]@{ State = 'Unreadable'; Id = ''; Region = '' } }
+        return [pscustomobject]@{ State = 'Node'; Id = $id; Region = "$(Get-Field $record 'region')" }
+    }
+    return [pscustomobject]@{ State = 'None'; Id = ''; Region = '' }
+}
+
+# The node that this machine is registered as, and its Region. In doubt it counts as registered.
+function Get-Registration {
+    $answer = Get-AgentAnswer
+    $kept = Get-Kept
+    $isNode = $answer -and $answer.Id -match "^$NodePattern`$"
+    if ($kept.State -eq 'Node') { return $kept }
+    if ($isNode) { return [pscustomobject]@{ State = 'Node'; Id = $answer.Id; Region = $answer.Region } }
+    $noted = Get-NotedNode
+    if ($kept.State -eq 'Cleared' -or ($kept.State -eq 'None' -and $answer -and $answer.Id -like 'i-*')) { return $null }
+    if ($noted) { return [pscustomobject]@{ State = 'Node'; Id = $noted; Region = '' } }
+    if ($kept.State -eq 'Unreadable') {
+        Fail 17 'the vault of the agent cannot be read, so this machine may be registered. Nothing was changed. Clear it by hand'
+    }
+    return $null
+}
+
+# The last line of the agent's log that says how it stands with Systems Manager, if that is a refusal.
+function Get-LoggedRefusal {
+    if (-not (Test-Path -LiteralPath $Logs)) { return $null }
+    $refusal = $null
+    foreach ($line in Get-Content -LiteralPath $Logs -Tail 2000) {
+        if ($line -match 'Credentials ready|Next credential rotation|Starting Core Agent|Successfully registered the instance') { $refusal = $null }
+        elseif ($line -match 'MachineFingerprintDoesNotMatch|has changed from the registered value') { $refusal = $line }
+        elseif ($line -match 'Retrieve credentials produced error.*(AccessDenied|InvalidInstanceId|UnrecognizedClient)' -and $line -notmatch 'EC2|ec2 identity') { $refusal = $line }
+    }
+    return $refusal
+}
+
+# Waits until the running agent says that it is this node in this Region.
+function Confirm-InUse([string] $Node, [string] $HubRegion) {
+    for ($try = 1; ; $try++) {
+        $refusal = Get-LoggedRefusal
+        if ($refusal) { Fail 17 "registered as $Node, but Systems Manager refuses the agent. The tag was not written. Its log says: $refusal" }
+        $answer = Get-AgentAnswer
+        $isRunning = (Get-Service -Name $Service).Status -eq 'Running'
+        if ($isRunning -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)) { return }
+        if ([datetime]::UtcNow -ge $Deadline) {
+            $said = if ($answer) { "$($answer.Id) in $($answer.Region)" } else { 'nothing' }
+            Fail 17 "registered as $Node, but the running agent does not use that: it answers $said. The tag was not written. Restart the service $Service and run this again"
+        }
+        Wait-Again $try
+    }
+}
+
+# Pauses that grow to 15 seconds, less up to half by chance.
+function Wait-Again([int] $Try) {
+    $full = [math]::Min([math]::Pow(2, [math]::Min($Try, 5) - 1), 15)
+    Start-Sleep -Milliseconds ([int](1000 * $full * (1 - (Get-Random -Minimum 0.0 -Maximum 0.5))))
+}
+
+function Get-NotedNode {
+    foreach ($file in $Registrations) {
+        $noted = Get-Field (Read-Json $file) 'ManagedInstanceID'
+        if ($noted -match "^$NodePattern`$") { return $noted }
+    }
+    return $null
+}
+
+function Get-ParameterText($Identity, [string] $Name) {
+    try {
+        return (Get-SSMParameter -Name $Name -WithDecryption $true -Region $Identity.Region -Credential $Identity.Credential).Value
+    } catch {
+        Fail 6 "cannot read parameter $Name in account $($Identity.Account), $($Identity.Region): $($_.Exception.Message)"
+    }
+}
+
+function Get-Activation($Identity) {
+    if ($IsPair) {
+        $code = (Get-ParameterText $Identity $ActivationCodeParameter).Trim()
+        $id = (Get-ParameterText $Identity $ActivationIdParameter).Trim()
+        $hub = if ($Region) { $Region } else { $Identity.Region }
+        $activation = [pscustomobject]@{ Id = $id; Code = $code; Region = $hub }
+    } else {
+        $text = Get-ParameterText $Identity $Parameter
+        # The error of ConvertFrom-Json shows what it was given.
+        try { $json = $text | ConvertFrom-Json } catch { Fail 6 "parameter $Parameter is not JSON" }
+        foreach ($name in 'ActivationId', 'ActivationCode', 'Region', 'ExpirationDate', 'Account') {
+            if (-not (Get-Field $json $name)) { Fail 6 "parameter $Parameter does not hold an activation: $name is missing" }
+        }
+        if ($json.Account -ne $Identity.Account) {
+            Fail 9 "the activation in $Parameter is made for account $($json.Account), and this instance is in $($Identity.Account). Nothing was changed"
+        }
+        $hubOf = Get-Field $json 'HubAccount'
+        if ($HubAccount -and $hubOf -ne $HubAccount) {
+            Fail 9 "the activation in $Parameter registers in account '$hubOf', and -HubAccount asks for $HubAccount. Nothing was changed"
+        }
+        if ($Region -and $json.Region -ne $Region) {
+            Fail 9 "the activation in $Parameter is for Region $($json.Region), and -Region asks for $Region. Nothing was changed"
+        }
+        # PowerShell 7 makes a time of it by itself.
+        $end = if ($json.ExpirationDate -is [datetime]) { $json.ExpirationDate } else { [datetime]::Parse($json.ExpirationDate, [cultureinfo]::InvariantCulture) }
+        if ($end.ToUniversalTime() -le [datetime]::UtcNow) {
+            Fail 7 "the activation in $Parameter expired at $($json.ExpirationDate). Have central IT invoke activation-issuer for $($Identity.Account), and run this again"
+        }
+        $activation = [pscustomobject]@{ Id = $json.ActivationId; Code = $json.ActivationCode; Region = $json.Region }
+    }
+    if ($activation.Id -notmatch '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') { Fail 6 'the activation id is not a UUID' }
+    if ($activation.Code -notmatch '^[\x21\x23-\x5b\x5d-\x7e]{20,250}$') { Fail 6 'the activation code has characters that it cannot have, or is too short' }
+    return $activation
+}
+
+function Start-Agent {
+    for ($try = 1; ; $try++) {
+        try { Start-Service -Name $Service; return } catch {
+            if ($try -ge 3) { Fail 11 "the agent could not be started: $($_.Exception.Message). Start the service $Service" }
+            Start-Sleep -Seconds 2
+        }
+    }
+}
+
+# Runs the agent with its standard input closed: one that holds a registration asks, gets no answer, and leaves it.
+function Invoke-Registration($Activation) {
+    $start = New-Object System.Diagnostics.ProcessStartInfo
+    $start.FileName = $Agent
+    $start.Arguments = "-register -code `"$($Activation.Code)`" -id $($Activation.Id) -region $($Activation.Region)"
+    $start.UseShellExecute = $false
+    $start.RedirectStandardInput = $start.RedirectStandardOutput = $start.RedirectStandardError = $true
+    $process = [System.Diagnostics.Process]::Start($start)
+    $process.StandardInput.Close()
+    $out = $process.StandardOutput.ReadToEndAsync()
+    $err = $process.StandardError.ReadToEndAsync()
+    $ended = $process.WaitForExit($RegisterSeconds * 1000)
+    if (-not $ended) { $process.Kill(); $process.WaitForExit() }
+    $text = ($out.Result + "`n" + $err.Result).Replace($Activation.Code, '***')
+    [pscustomobject]@{ IsSuccess = $ended -and $process.ExitCode -eq 0; Text = $text.Trim() }
+}
+
+function Register-Node($Activation) {
+    # Started in every case, whatever happens in between.
+    try {
+        try { Stop-Service -Name $Service -Force } catch { Fail 11 "the agent could not be stopped: $($_.Exception.Message)" }
+        $result = Invoke-Registration $Activation
+    } finally {
+        Start-Agent
+    }
+    if (-not $result.IsSuccess) { return [pscustomobject]@{ Node = $null; Text = $result.Text } }
+    $named = @()
+    if ($result.Text -match "Successfully registered.*?($NodePattern)") { $named += $Matches[1] }
+    $named += (Get-Kept).Id
+    $named += Get-NotedNode
+    $named = @($named | Where-Object { $_ } | Select-Object -Unique)
+    if ($named.Count -ne 1) { Fail 10 "the agent reports success, but names $($named.Count) nodes: $named. Run this again" }
+    return [pscustomobject]@{ Node = $named[0]; Text = $result.Text }
+}
+
+# The exit code of a refusal, or 0 for what may pass: the network, throttling, and words that nobody knows.
+function Get-Refusal([string] $Text) {
+    switch -Regex -CaseSensitive ($Text) {
+        'ActivationExpired' { return 7 }
+        'RegistrationLimitExceeded' { return 8 }
+        'InvalidActivation' { return 9 }
+        'Instance already registered|InstanceAlreadyRegistered' { return 10 }
+        'Unable to save registration information|error persisting the instance registration information' { return 10 }
+        'flag provided but not defined|InvalidPublicKey|ValidationException' { return 10 }
+    }
+    return 0
+}
+
+# Tries until it is registered, another try is of no use, or the time is up.
+function Register-Patiently($Identity, $Activation) {
+    $isReadAgain = $false
+    for ($try = 1; ; $try++) {
+        $result = Register-Node $Activation
+        if ($result.Node) { return $result.Node }
+        $refusal = Get-Refusal $result.Text
+        if ($refusal -in 7, 8, 9 -and -not $isReadAgain) {
+            # The hub may have renewed it in the meantime.
+            $isReadAgain = $true
+            $renewed = Get-Activation $Identity
+            if ($renewed.Code -ne $Activation.Code -or $renewed.Id -ne $Activation.Id) { $Activation = $renewed; continue }
+        }
+        if ($refusal -ne 0) { Fail $refusal "the agent did not register: $($result.Text)" }
+        if ([datetime]::UtcNow -ge $Deadline) { Fail 15 "not registered within $TimeoutSeconds seconds, after $try tries: $($result.Text)" }
+        Wait-Again $try
+        $kept = Get-Kept
+        # A try that got no answer may have reached its end all the same.
+        if ($kept.State -eq 'Node') { return $kept.Id }
+    }
+}
+
+function Write-Marker($Identity, [string] $Node) {
+    $folder = Split-Path $Marker
+    New-Item -ItemType Directory -Force -Path $folder | Out-Null
+    # For administrators and the system alone, whatever the folder above lets others do.
+    $acl = New-Object System.Security.AccessControl.DirectorySecurity
+    $acl.SetAccessRuleProtection($true, $false)
+    foreach ($sid in 'S-1-5-32-544', 'S-1-5-18') {
+        $who = New-Object System.Security.Principal.SecurityIdentifier $sid
+        $acl.AddAccessRule((New-Object System.Security.AccessControl.FileSystemAccessRule($who, 'FullControl', 'ContainerInherit, ObjectInherit', 'None', 'Allow')))
+    }
+    Set-Acl -LiteralPath $folder -AclObject $acl
+    @{
+        managedInstanceId = $Node; ec2InstanceId = $Identity.Instance; account = $Identity.Account
+        region = $Identity.Region; registeredAt = [datetime]::UtcNow.ToString('yyyy-MM-ddTHH:mm:ssZ')
+    } | ConvertTo-Json | Set-Content -LiteralPath $Marker -Encoding ASCII
+}
+
+function Write-Tag($Identity, [string] $Node) {
+    try {
+        New-EC2Tag -Resource $Identity.Instance -Tag @{ Key = 'managedinstanceid'; Value = $Node } `
+            -Region $Identity.Region -Credential $Identity.Credential
+    } catch {
+        $advice = if ("$($_.Exception.Message)" -match 'TagLimitExceeded') { 'The instance has 50 tags, which is all that EC2 allows: remove one; then run this again' } else { 'Run this again' }
+        Fail 13 "registered as $Node, but the tag managedinstanceid could not be written: $($_.Exception.Message). $advice"
+    }
+}
+
+function Invoke-Run {
+    $principal = [Security.Principal.WindowsPrincipal][Security.Principal.WindowsIdentity]::GetCurrent()
+    if (-not $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)) { Fail 3 'run this as administrator' }
+    if (-not (Test-Path -LiteralPath $Agent)) { Fail 5 "the agent is not installed: there is no $Agent" }
+    foreach ($cmdlet in 'New-AWSCredential', 'Get-SSMParameter', 'New-EC2Tag') {
+        if (-not (Get-Command $cmdlet -ErrorAction SilentlyContinue)) { Fail 5 "AWS Tools for PowerShell are not installed: there is no $cmdlet" }
+    }
+
+    $identity = Get-Identity
+    Say "this is $($identity.Instance) in account $($identity.Account), $($identity.Region)"
+    $registration = Get-Registration
+    if ($registration) {
+        $node = $registration.Id
+        $mark = Read-Json $Marker
+        $isMarked = (Get-Field $mark 'managedInstanceId') -eq $node
+        if ($isMarked -and (Get-Field $mark 'ec2InstanceId') -ne $identity.Instance) {
+            Fail 12 ("this machine carries the registration of another: $node belongs to $($mark.ec2InstanceId). Nothing was changed. " +
+                "Clear what the image carried and run this again: Stop-Service $Service; & '$Agent' -register -clear; " +
+                "Remove-Item '$($Registrations -join "', '")', '$Marker' -ErrorAction SilentlyContinue; Start-Service $Service")
+        }
+        $hub = $Region
+        if (-not $hub) { try { $hub = (Get-Activation $identity).Region } catch { Say "the Region of the hub is not known: $($_.Exception.Message)" } }
+        if ($hub -and $registration.Region -and $registration.Region -ne $hub) {
+            Fail 18 "this machine is registered as $node in $($registration.Region), and the hub is in $hub. Nothing was changed"
+        }
+        if ($DryRun) { Say "registered as $node; would ask the agent and write the tag"; return }
+        Confirm-InUse $node $hub
+        if (-not $isMarked) { Write-Marker $identity $node }
+        Write-Tag $identity $node
+        Say "$($identity.Instance) was registered as $node before; its tag is written"
+        return
+    }
+
+    $activation = Get-Activation $identity
+    if ($DryRun) { Say "would stop the agent, register it with activation $($activation.Id) in $($activation.Region), start it, ask it, and write the tag"; return }
+    $node = Register-Patiently $identity $activation
+    Say "registered as $node; asking the agent"
+    Write-Marker $identity $node
+    Confirm-InUse $node $activation.Region
+    Write-Tag $identity $node
+    Say "$($identity.Instance) is now registered as $node, and tagged"
+}
+
+# Two runs at once would stop the agent under each other.
+$lock = New-Object System.Threading.Mutex $false, 'Global\TagHubRegisterInstance'
+$isMine = $false
+$exitCode = 0
+try {
+    try { $isMine = $lock.WaitOne(0) } catch [System.Threading.AbandonedMutexException] { $isMine = $true }
+    if (-not $isMine) { Fail 14 'another run is at work on this machine' }
+    Invoke-Run
+} catch {
+    $exitCode = if ($_.Exception.Data.Contains('ExitCode')) { $_.Exception.Data['ExitCode'] } else { 1 }
+    [Console]::Error.WriteLine("register-instance: $($_.Exception.Message)")
+} finally {
+    if ($isMine) { $lock.ReleaseMutex() }
+}
+exit $exitCode

@@ -1,8 +1,0 @@
-//! Whole runs: their outcomes, the laws that hold when anything fails, and the real machine with small programs.
-
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
-mod fake;
-mod laws;
-mod outcomes;
-mod programs;

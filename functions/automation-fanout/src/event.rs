@@ -1,0 +1,453 @@
+//! What an invocation may ask for.
+//!
+//! The input of `Start` and `Preview` is `StartAutomationExecution`'s own JSON beside a few fields of ours. It
+//! is read without serde's derive, because a caller is told every problem at once.
+
+mod campaign;
+mod checks;
+mod list;
+mod locations;
+mod matching;
+mod reader;
+mod signal;
+mod start;
+mod suggest;
+
+use std::time::Duration;
+
+use hub::{Timestamp, json_kind};
+use serde_json::{Map, Value};
+
+use self::reader::{Expected, Reader, shown};
+use self::suggest::did_you_mean;
+use crate::plan::campaign::Campaign;
+use crate::plan::problem::{Path, Problem};
+use crate::plan::request::{StartRequest, Target};
+use crate::plan::{self, Split, Terms};
+
+pub use list::{Outcome, Query};
+pub use signal::{Signal, SignalType};
+
+/// A Lambda function ends after 15 minutes at the latest.
+const WAIT_SECONDS_MAX: u64 = 900;
+const KEY_LENGTH_MAX: usize = 256;
+
+/// An event, decoded and found valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Start the runbook everywhere.
+    Start(Order),
+    /// Say what `Start` would do.
+    Preview(Order),
+    /// Try accounts, Regions, roles and the runbook without doing anything.
+    Preflight(Preflight),
+    /// Say where executions stand.
+    Status {
+        /// The executions, none twice.
+        executions: Vec<Asked>,
+        /// How long to wait for them to end.
+        wait: Duration,
+    },
+    /// Say which executions there were.
+    List(Query),
+    /// End executions.
+    Stop {
+        /// The executions, none twice.
+        executions: Vec<Asked>,
+        /// How.
+        stop_type: StopType,
+    },
+    /// Start again where executions did not succeed.
+    Resume(ResumeOrder),
+    /// Answer an execution that waits.
+    Signal(Signal),
+    /// Say what the waves of a campaign are.
+    Campaign(Campaign),
+    /// Bring a wave of a campaign a step further.
+    Wave(WaveOrder),
+}
+
+/// An execution that the caller names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Its id.
+    pub id: String,
+    /// Where the event names it.
+    pub path: String,
+}
+
+/// What to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The caller's request, whatever its size.
+    pub request: StartRequest,
+    /// Its locations as they are sent.
+    pub split: Split,
+    /// The tags that all of a node have to fit, instead of targets.
+    pub matching: Vec<Target>,
+    /// The caller's word that the runbook is meant to run without targets.
+    pub all_targets: bool,
+    /// What makes this start the same as an earlier one.
+    pub idempotency_key: Option<String>,
+    /// How long to wait for the executions to end.
+    pub wait: Duration,
+}
+
+/// A preflight, or another look at one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Preflight {
+    /// Over the locations of this request.
+    Begin(Order),
+    /// These executions are a preflight that was begun before.
+    Look {
+        /// The executions, none twice.
+        executions: Vec<Asked>,
+        /// How long to wait for them to end.
+        wait: Duration,
+    },
+}
+
+/// What to start again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeOrder {
+    /// The executions, none twice.
+    pub executions: Vec<Asked>,
+    /// What makes this resumption the same as an earlier one.
+    pub idempotency_key: Option<String>,
+    /// How long to wait for the new executions to end.
+    pub wait: Duration,
+    /// What is to be different.
+    pub terms: Terms,
+}
+
+/// A step of a campaign's wave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaveOrder {
+    /// The campaign.
+    pub campaign: Campaign,
+    /// The name of the wave.
+    pub wave: String,
+    /// When this run of the campaign began.
+    pub since: Option<Timestamp>,
+    /// What the wave started, where that is known already.
+    pub executions: Vec<Asked>,
+}
+
+/// How an execution is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopType {
+    /// Stop what runs.
+    Cancel,
+    /// Let what runs come to its end, begin nothing more.
+    Complete,
+}
+
+impl StopType {
+    /// The API's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "Cancel",
+            Self::Complete => "Complete",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Start,
+    Preview,
+    Preflight,
+    Status,
+    List,
+    Stop,
+    Resume,
+    Signal,
+    Campaign,
+    Wave,
+}
+
+const ACTIONS: [(&str, Action); 10] = [
+    ("Start", Action::Start),
+    ("Preview", Action::Preview),
+    ("Preflight", Action::Preflight),
+    ("Status", Action::Status),
+    ("List", Action::List),
+    ("Stop", Action::Stop),
+    ("Resume", Action::Resume),
+    ("Signal", Action::Signal),
+    ("Campaign", Action::Campaign),
+    ("Wave", Action::Wave),
+];
+
+/// Our own fields.
+const OWN_FIELDS: [&str; 27] = [
+    "Action",
+    "IdempotencyKey",
+    "WaitSeconds",
+    "AutomationExecutionIds",
+    "AutomationExecutionId",
+    "Type",
+    "TargetLocationMaxConcurrency",
+    "TargetLocationMaxErrors",
+    "AllTargets",
+    "Match",
+    "SignalType",
+    "Payload",
+    "Outcome",
+    "StartedAfter",
+    "StartedBefore",
+    "InstanceId",
+    "MaxResults",
+    "Name",
+    "Request",
+    "Waves",
+    "Gate",
+    "Preflight",
+    "From",
+    "Resume",
+    "Campaign",
+    "Wave",
+    "Since",
+];
+
+/// The actions that a field belongs to.
+fn actions_of(field: &str) -> &'static [Action] {
+    use Action::{Campaign, List, Preflight, Preview, Resume, Signal, Start, Status, Stop, Wave};
+    match field {
+        "Action" => &[Start, Preview, Preflight, Status, List, Stop, Resume, Signal, Campaign, Wave],
+        "IdempotencyKey" => &[Start, Preview, Preflight, List, Resume],
+        "Tags" => &[Start, Preview, Preflight, Resume],
+        "DocumentName" => &[Start, Preview, Preflight, List],
+        // A preview takes it too, so that one file serves both.
+        "WaitSeconds" => &[Start, Preview, Preflight, Status, Resume],
+        "AutomationExecutionIds" => &[Preflight, Status, Stop, Resume, Wave],
+        "AutomationExecutionId" => &[Preflight, Status, Stop, Resume, Signal],
+        "Type" => &[Stop],
+        "TargetLocationMaxConcurrency" | "TargetLocationMaxErrors" => &[Resume],
+        "SignalType" | "Payload" => &[Signal],
+        "Outcome" | "StartedAfter" | "StartedBefore" | "InstanceId" | "MaxResults" => &[List],
+        "Name" | "Request" | "Waves" | "Gate" | "Preflight" | "From" | "Resume" => &[Campaign],
+        "Campaign" => &[Preflight, Wave],
+        "Wave" | "Since" => &[Wave],
+        _ => &[Start, Preview, Preflight],
+    }
+}
+
+impl Event {
+    /// Reads the event of an invocation.
+    ///
+    /// # Errors
+    /// All problems, each with its path and what was expected.
+    pub fn from_json(event: &Value) -> Result<Self, Vec<Problem>> {
+        let Some(fields) = event.as_object() else {
+            return Err(vec![Problem::new(Path::Root, format!("expected an object, got {}", json_kind(event)))]);
+        };
+        let mut reader = Reader::default();
+        let action = action(&mut reader, fields);
+        known_fields(&mut reader, fields, action);
+        let event = match action.unwrap_or_else(|| likely_action(fields)) {
+            Action::Start => Self::Start(order(&mut reader, fields)),
+            Action::Preview => Self::Preview(order(&mut reader, fields)),
+            Action::Preflight => Self::Preflight(preflight(&mut reader, fields)),
+            Action::Status => {
+                Self::Status { executions: executions(&mut reader, fields), wait: wait(&mut reader, fields) }
+            }
+            Action::List => Self::List(list::query(&mut reader, fields)),
+            Action::Stop => Self::Stop {
+                executions: executions(&mut reader, fields),
+                stop_type: start::member(fields, &Path::Root, "Type", |value, path| {
+                    stop_type(&mut reader, value, path)
+                })
+                .unwrap_or(StopType::Cancel),
+            },
+            Action::Resume => Self::Resume(resume_order(&mut reader, fields)),
+            Action::Signal => Self::Signal(signal::signal(&mut reader, fields)),
+            Action::Campaign => Self::Campaign(campaign::campaign(&mut reader, fields, &Path::Root)),
+            Action::Wave => Self::Wave(wave_order(&mut reader, fields)),
+        };
+        if reader.problems.is_empty() { Ok(event) } else { Err(reader.problems) }
+    }
+}
+
+fn action(reader: &mut Reader, fields: &Map<String, Value>) -> Option<Action> {
+    let Some(value) = fields.get("Action") else {
+        return Some(Action::Start);
+    };
+    let path = Path::Root.field("Action");
+    let words = Expected::Open("Start, Preview, Preflight, Status, List, Stop, Resume, Signal or Campaign");
+    let text = reader.string(value, &path, &words, |_| true)?;
+    let action = ACTIONS.iter().find(|(name, _)| *name == text);
+    if action.is_none() {
+        let names: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).filter(|name| *name != "Wave").collect();
+        reader.refuse(&path, format!("unknown action {}; {}", shown(&text), did_you_mean(&text, &names)));
+    }
+    action.map(|(_, action)| *action)
+}
+
+/// What an event with an unknown action most likely wants, so that its other problems are told too.
+fn likely_action(fields: &Map<String, Value>) -> Action {
+    let names_executions =
+        ["AutomationExecutionIds", "AutomationExecutionId"].iter().any(|name| fields.contains_key(*name));
+    match () {
+        () if fields.contains_key("Waves") => Action::Campaign,
+        () if names_executions => Action::Status,
+        () => Action::Start,
+    }
+}
+
+fn known_fields(reader: &mut Reader, fields: &Map<String, Value>, action: Option<Action>) {
+    let known: Vec<&str> = OWN_FIELDS.iter().chain(&start::MEMBERS).copied().collect();
+    for name in fields.keys() {
+        let path = Path::Root.field(name);
+        if !known.contains(&name.as_str()) {
+            reader.refuse(&path, format!("unknown field; {}", did_you_mean(name, &known)));
+        } else if let Some(action) = action.filter(|action| !actions_of(name).contains(action)) {
+            let names: Vec<&str> =
+                ACTIONS.iter().filter(|(_, a)| actions_of(name).contains(a)).map(|(name, _)| *name).collect();
+            reader.refuse(&path, format!("expected only with {}, got it with {action:?}", names.join(", ")));
+        }
+    }
+}
+
+fn order(reader: &mut Reader, fields: &Map<String, Value>) -> Order {
+    let request = start::start_request(reader, fields, &Path::Root);
+    let idempotency_key = idempotency_key(reader, fields);
+    if idempotency_key.is_some() && request.client_token.is_some() {
+        reader.refuse(
+            &Path::Root.field("IdempotencyKey"),
+            "expected only one of IdempotencyKey and ClientToken, got both",
+        );
+    }
+    let split = match plan::split(&request) {
+        Ok(split) => split,
+        Err(problems) => {
+            reader.problems.extend(problems);
+            Split::default()
+        }
+    };
+    Order {
+        matching: matching::matching(reader, fields, &request),
+        all_targets: all_targets(reader, fields, &Path::Root),
+        request,
+        split,
+        idempotency_key,
+        wait: wait(reader, fields),
+    }
+}
+
+fn all_targets(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>) -> bool {
+    start::member(fields, root, "AllTargets", |value, path| reader.boolean(value, path)).unwrap_or_default()
+}
+
+fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
+    if ["AutomationExecutionIds", "AutomationExecutionId"].iter().any(|name| fields.contains_key(*name)) {
+        return Preflight::Look { executions: executions(reader, fields), wait: wait(reader, fields) };
+    }
+    let Some(campaign) = fields.get("Campaign") else { return Preflight::Begin(order(reader, fields)) };
+    let path = Path::Root.field("Campaign");
+    let campaign = reader.map(campaign, &path).map(|fields| campaign::campaign(reader, fields, &path));
+    let request = campaign.map(|campaign| campaign.request).unwrap_or_default();
+    let split = plan::split(&request).unwrap_or_default();
+    let wait = wait(reader, fields);
+    Preflight::Begin(Order { request, split, matching: Vec::new(), all_targets: true, idempotency_key: None, wait })
+}
+
+fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
+    let path = Path::Root.field("Campaign");
+    let campaign = match fields.get("Campaign") {
+        Some(value) => reader.map(value, &path).map(|fields| campaign::campaign(reader, fields, &path)),
+        None => {
+            reader.refuse(&path, "expected a campaign, got nothing");
+            None
+        }
+    };
+    let wave = Path::Root.field("Wave");
+    let words = Expected::Open("the name of a wave");
+    let name = fields.get("Wave").and_then(|value| reader.string(value, &wave, &words, |_| true));
+    if !fields.contains_key("Wave") {
+        reader.refuse(&wave, "expected the name of a wave, got nothing");
+    }
+    let has_executions =
+        fields.get("AutomationExecutionIds").and_then(Value::as_array).is_some_and(|ids| !ids.is_empty());
+    WaveOrder {
+        campaign: campaign.unwrap_or_else(campaign::nothing),
+        wave: name.unwrap_or_default(),
+        since: list::time(reader, fields, "Since"),
+        executions: if has_executions { executions(reader, fields) } else { Vec::new() },
+    }
+}
+
+fn resume_order(reader: &mut Reader, fields: &Map<String, Value>) -> ResumeOrder {
+    let root = Path::Root;
+    ResumeOrder {
+        executions: executions(reader, fields),
+        idempotency_key: idempotency_key(reader, fields),
+        wait: wait(reader, fields),
+        terms: Terms {
+            // One more tag is ours: it links the new execution to the old one.
+            tags: start::member(fields, &root, "Tags", |value, path| {
+                start::tags(reader, value, path, start::TAGS_MAX - 1)
+            }),
+            max_concurrency: start::member(fields, &root, "TargetLocationMaxConcurrency", |value, path| {
+                locations::concurrency(reader, value, path)
+            }),
+            max_errors: start::member(fields, &root, "TargetLocationMaxErrors", |value, path| {
+                locations::errors(reader, value, path)
+            }),
+        },
+    }
+}
+
+fn idempotency_key(reader: &mut Reader, fields: &Map<String, Value>) -> Option<String> {
+    let words = Expected::Open("1 to 256 characters, none of them a control character");
+    let is_key = |text: &str| checks::is_length(text, 1, KEY_LENGTH_MAX) && !text.chars().any(char::is_control);
+    fields
+        .get("IdempotencyKey")
+        .and_then(|value| reader.string(value, &Path::Root.field("IdempotencyKey"), &words, is_key))
+}
+
+fn wait(reader: &mut Reader, fields: &Map<String, Value>) -> Duration {
+    let seconds = start::member(fields, &Path::Root, "WaitSeconds", |value, path| {
+        reader.number(value, path, (0, WAIT_SECONDS_MAX))
+    });
+    Duration::from_secs(seconds.unwrap_or_default())
+}
+
+fn stop_type(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<StopType> {
+    reader.parsed(value, path, &Expected::Open("Cancel or Complete"), |text| match text {
+        "Cancel" => Some(StopType::Cancel),
+        "Complete" => Some(StopType::Complete),
+        _ => None,
+    })
+}
+
+fn executions(reader: &mut Reader, fields: &Map<String, Value>) -> Vec<Asked> {
+    let (list, one) = (fields.get("AutomationExecutionIds"), fields.get("AutomationExecutionId"));
+    let (list_path, one_path) = (Path::Root.field("AutomationExecutionIds"), Path::Root.field("AutomationExecutionId"));
+    match (list, one) {
+        (None, None) => reader.refuse(&list_path, "expected at least one execution id, got nothing"),
+        (Some(_), Some(_)) => {
+            reader.refuse(&one_path, "expected only one of AutomationExecutionIds and AutomationExecutionId, got both");
+        }
+        _ => {}
+    }
+    let mut executions: Vec<Asked> = Vec::new();
+    let mut ask = |reader: &mut Reader, value: &Value, path: &Path<'_>| {
+        let words = Expected::Open("an execution id of 36 characters");
+        let id = reader.string(value, path, &words, checks::is_execution_id);
+        if let Some(id) = id.filter(|id| executions.iter().all(|asked| asked.id != *id)) {
+            executions.push(Asked { id, path: path.to_string() });
+        }
+    };
+    let items = list.and_then(|list| reader.list(list, &list_path, (1, usize::MAX))).unwrap_or_default();
+    for (index, item) in items.iter().enumerate() {
+        ask(reader, item, &list_path.index(index));
+    }
+    if let Some(one) = one {
+        ask(reader, one, &one_path);
+    }
+    executions
+}
+
+#[cfg(test)]
+mod tests;

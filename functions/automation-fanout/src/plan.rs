@@ -1,0 +1,107 @@
+//! Planning: from one request of any size to the starts that the API takes.
+//!
+//! Values in, plan out. Its laws are tested: the parts' accounts and Regions are the request's, no pair is
+//! there twice, no part is larger than the API takes, an absolute limit of the caller's is the sum of the
+//! parts', and the same request makes the same tokens and the same tag.
+
+pub mod advice;
+pub mod campaign;
+pub mod cause;
+mod digest;
+pub mod execution;
+pub mod limit;
+mod matrix;
+mod nodes;
+mod overlap;
+mod permission;
+pub mod problem;
+pub mod request;
+mod resume;
+pub mod runbook;
+mod share;
+mod split;
+mod token;
+
+use hub::Tag;
+
+use self::problem::Problem;
+use self::request::{ASSUME_ROLE_PARAMETER, StartRequest, TargetLocation};
+
+pub use digest::{REQUEST_TAG_KEY, key_mark, request_tag};
+pub use matrix::{Cell, child_execution_id, matrix};
+pub use nodes::VALUES_MAX;
+pub use permission::missing_permission;
+pub use resume::{RESUMES_TAG_KEY, Resumption, Terms, Unresumable, resumption};
+pub use split::{ACCOUNTS_MAX, REGIONS_MAX, Split, split};
+pub use token::TokenSource;
+
+/// `TargetLocations` takes at most 100 items:
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_StartAutomationExecution.html>.
+pub const LOCATIONS_MAX: usize = 100;
+
+/// What is to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The starts, in the order of their tokens.
+    pub parts: Vec<Part>,
+    /// What a caller should know about how the request was read.
+    pub notes: Vec<String>,
+}
+
+/// One start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The request as it is sent, with its token.
+    pub request: StartRequest,
+    /// How many locations it has, where that is known here.
+    pub target_locations: Option<usize>,
+    /// How many accounts times Regions it reaches, where that is known here.
+    pub pairs: Option<usize>,
+}
+
+/// Plans a request whose locations are split. `role_arn` is the `AutomationAssumeRole` that is added.
+///
+/// # Errors
+/// Limits that cannot be shared over the groups of nodes.
+pub fn plan(
+    request: &StartRequest,
+    split: &Split,
+    role_arn: Option<&str>,
+    tokens: &TokenSource,
+) -> Result<Plan, Vec<Problem>> {
+    let mut notes = split.notes.clone();
+    let groups = nodes::groups(request, &mut notes)?;
+    let mark = request_tag(&tokens.key, request);
+    let mut template = StartRequest { target_locations: Vec::new(), ..request.clone() };
+    if let Some(role_arn) = role_arn {
+        template.parameters.entry(ASSUME_ROLE_PARAMETER.to_owned()).or_insert_with(|| vec![role_arn.to_owned()]);
+    }
+    template.tags.push(Tag { key: REQUEST_TAG_KEY.to_owned(), value: mark.value });
+    // A request without locations runs in the central account alone, or where a file says.
+    let chunks: Vec<&[TargetLocation]> =
+        if split.locations.is_empty() { vec![&[]] } else { split.locations.chunks(LOCATIONS_MAX).collect() };
+    let mut parts = Vec::with_capacity(groups.len() * chunks.len());
+    for group in groups {
+        for locations in &chunks {
+            parts.push(Part {
+                target_locations: template.target_locations_url.is_none().then_some(locations.len()),
+                pairs: match template.target_locations_url {
+                    Some(_) => None,
+                    None => locations.iter().map(TargetLocation::pair_count).sum(),
+                },
+                request: StartRequest {
+                    client_token: Some(tokens.token(parts.len())),
+                    target_locations: locations.to_vec(),
+                    targets: group.targets.clone(),
+                    max_concurrency: group.max_concurrency,
+                    max_errors: group.max_errors,
+                    ..template.clone()
+                },
+            });
+        }
+    }
+    if parts.iter().any(|part| part.pairs.is_none()) {
+        notes.push("how many accounts are reached is known to the service alone, not before it starts".to_owned());
+    }
+    Ok(Plan { parts, notes })
+}

@@ -1,0 +1,202 @@
+//! An execution as the service tells it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hub::Timestamp;
+use serde::Serialize;
+
+use super::request::{StartRequest, TargetLocation};
+
+/// A run in the central account, which starts one child in each account and Region.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Execution {
+    /// Its id.
+    pub id: String,
+    /// Where it stands.
+    pub status: Status,
+    /// What it was started with, without token and tags: the service does not tell these.
+    pub request: StartRequest,
+    /// Why it failed.
+    pub failure_message: Option<String>,
+    /// What is odd about it.
+    pub warning_message: Option<String>,
+    /// Its steps; not all of them where `steps_truncated` is set.
+    pub steps: Vec<Step>,
+    /// Whether there are more steps to be read.
+    pub steps_truncated: bool,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The ARN of whoever started it.
+    pub executed_by: Option<String>,
+    /// The alarms that went off.
+    pub triggered_alarms: Vec<String>,
+    /// How far its steps are.
+    pub progress: Option<Progress>,
+    /// The resources that its targets stand for, in a run without locations.
+    pub resolved_targets: Vec<String>,
+}
+
+/// How far the steps of an execution are, by the service's own count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Progress {
+    /// All of them.
+    pub total: i32,
+    /// Those that succeeded.
+    pub success: i32,
+    /// Those that failed.
+    pub failed: i32,
+    /// Those that were cancelled.
+    pub cancelled: i32,
+    /// Those that took too long.
+    pub timed_out: i32,
+}
+
+/// An execution as a list of executions tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Its id.
+    pub id: String,
+    /// The runbook.
+    pub document_name: String,
+    /// Its version.
+    pub document_version: Option<String>,
+    /// Where it stands.
+    pub status: Status,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// The ARN of whoever started it.
+    pub executed_by: Option<String>,
+    /// Why it failed.
+    pub failure_message: Option<String>,
+}
+
+/// A step of an execution. With target locations, each step stands for one account and Region.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// What it does, such as `aws:approve`.
+    pub action: String,
+    /// Where it stands.
+    pub status: Status,
+    /// What it was given.
+    pub inputs: BTreeMap<String, String>,
+    /// What came of it, among it the child's execution id.
+    pub outputs: BTreeMap<String, Vec<String>>,
+    /// Why it failed.
+    pub failure_message: Option<String>,
+    /// What is odd about it.
+    pub warning_message: Option<String>,
+    /// The kind of failure: Action, Permission, Throttling, Verification or Internal.
+    pub failure_type: Option<String>,
+    /// Where it failed: `InputValidation`, `PreVerification`, Invocation or `PostVerification`.
+    pub failure_stage: Option<String>,
+    /// The account and the Region.
+    pub target_location: Option<TargetLocation>,
+}
+
+/// Where an execution or a step stands, in the service's own word. New words are shown as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Status(String);
+
+impl Status {
+    /// Has not begun, and may still.
+    pub const PENDING: &'static str = "Pending";
+    /// Our own word for an account and Region that an execution never came to before it ended.
+    pub const NOT_STARTED: &'static str = "NotStarted";
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True where nothing more will happen. A word that is not known may still change.
+    pub fn is_terminal(&self) -> bool {
+        self.is_success() || self.is_failure() || matches!(self.as_str(), "Exited" | Self::NOT_STARTED)
+    }
+
+    /// True where all went well.
+    pub fn is_success(&self) -> bool {
+        matches!(self.as_str(), "Success" | "CompletedWithSuccess")
+    }
+
+    /// True for an end that is no success. The API writes `Cancelled`, its events `Canceled`.
+    pub fn is_failure(&self) -> bool {
+        self.is_cancelled()
+            || matches!(
+                self.as_str(),
+                "Failed" | "TimedOut" | "Rejected" | "CompletedWithFailure" | "ChangeCalendarOverrideRejected"
+            )
+    }
+
+    /// True where somebody stopped it.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self.as_str(), "Cancelled" | "Canceled")
+    }
+
+    /// True where it goes on only once somebody says so.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.as_str(), "Waiting" | "PendingApproval" | "PendingChangeCalendarOverride")
+    }
+
+    /// True where nothing has begun yet.
+    pub fn is_pending(&self) -> bool {
+        matches!(self.as_str(), Self::PENDING | Self::NOT_STARTED)
+    }
+}
+
+impl From<&str> for Status {
+    fn from(word: &str) -> Self {
+        Self(word.to_owned())
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_status_has_a_meaning() {
+        for (word, is_terminal, is_success, is_failure) in [
+            ("Pending", false, false, false),
+            ("InProgress", false, false, false),
+            ("Waiting", false, false, false),
+            ("Success", true, true, false),
+            ("TimedOut", true, false, true),
+            ("Cancelling", false, false, false),
+            ("Cancelled", true, false, true),
+            ("Canceled", true, false, true),
+            ("Failed", true, false, true),
+            ("PendingApproval", false, false, false),
+            ("Approved", false, false, false),
+            ("Rejected", true, false, true),
+            ("Scheduled", false, false, false),
+            ("RunbookInProgress", false, false, false),
+            ("PendingChangeCalendarOverride", false, false, false),
+            ("ChangeCalendarOverrideApproved", false, false, false),
+            ("ChangeCalendarOverrideRejected", true, false, true),
+            ("CompletedWithSuccess", true, true, false),
+            ("CompletedWithFailure", true, false, true),
+            ("Exited", true, false, false),
+            ("NotStarted", true, false, false),
+            ("SomethingNew", false, false, false),
+            ("", false, false, false),
+        ] {
+            let status = Status::from(word);
+            let got = (status.is_terminal(), status.is_success(), status.is_failure());
+            assert_eq!(got, (is_terminal, is_success, is_failure), "{word}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The accounts and Regions of an execution, each with where it stands.
+
+use std::collections::HashMap;
+
+use hub::{AccountId, Region};
+use serde_json::Value;
+
+use super::cause::{Cause, cause};
+use super::execution::{Execution, Status, Step};
+use super::request::{DEFAULT_EXECUTION_ROLE, TargetLocation, is_unit};
+
+/// One account and Region of an execution, or one step that names none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cell<'a> {
+    /// Account and Region, where the step tells them.
+    pub pair: Option<(String, String)>,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it did not come to a good end.
+    pub cause: Option<Cause>,
+    /// The step, where there is one.
+    pub step: Option<&'a Step>,
+    /// The location of the request that a pair without a step belongs to.
+    pub location: Option<usize>,
+}
+
+/// All accounts and Regions: those with a step, and with `all_steps_read` also those that the request names
+/// and that have none yet.
+pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
+    let has_ended = execution.status.is_terminal();
+    let role = execution.request.target_locations.first().map(TargetLocation::execution_role);
+    let role_of = |step: &Step| match &step.target_location {
+        Some(location) if location.execution_role_name.is_some() => location.execution_role().to_owned(),
+        _ => role.unwrap_or(DEFAULT_EXECUTION_ROLE).to_owned(),
+    };
+    let cell = |step| Cell {
+        pair: pair(step),
+        status: match &step.status {
+            // It waits for ever: the execution is over.
+            status if has_ended && status.is_pending() => Status::from(Status::NOT_STARTED),
+            status => status.clone(),
+        },
+        cause: cause(step, &role_of(step)),
+        step: Some(step),
+        location: None,
+    };
+    let mut cells: Vec<Cell<'_>> = execution.steps.iter().map(cell).collect();
+    if all_steps_read {
+        let without_step = without_step(execution, &cells);
+        cells.extend(without_step);
+    }
+    cells.sort_by(|a, b| {
+        let name = |cell: &Cell<'_>| cell.step.map(|step| step.name.clone());
+        (&a.pair, name(a)).cmp(&(&b.pair, name(b)))
+    });
+    cells
+}
+
+/// The pairs that the request names and no step stands for. What organizational units hold is not known here.
+fn without_step<'a>(execution: &Execution, cells: &[Cell<'_>]) -> Vec<Cell<'a>> {
+    let mut step_counts: HashMap<(&str, &str), usize> = HashMap::new();
+    for (account, region) in cells.iter().filter_map(|cell| cell.pair.as_ref()) {
+        *step_counts.entry((account, region)).or_default() += 1;
+    }
+    let status = Status::from(if execution.status.is_terminal() { Status::NOT_STARTED } else { Status::PENDING });
+    let mut missing = Vec::new();
+    for (index, location) in execution.request.target_locations.iter().enumerate() {
+        for account in location.accounts.iter().filter(|account| !is_unit(account)) {
+            for region in &location.regions {
+                match step_counts.get_mut(&(account.as_str(), region.as_str())) {
+                    Some(count @ 1..) => *count -= 1,
+                    _ => missing.push(Cell {
+                        pair: Some((account.clone(), region.clone())),
+                        status: status.clone(),
+                        cause: None,
+                        step: None,
+                        location: Some(index),
+                    }),
+                }
+            }
+        }
+    }
+    missing
+}
+
+/// The id of the child that a step started.
+pub fn child_execution_id(step: &Step) -> Option<&str> {
+    let is_id_key = |key: &str| key == "ExecutionId" || key == "AutomationExecutionId" || key.ends_with(".ExecutionId");
+    let from_outputs = step.outputs.iter().find(|(key, _)| is_id_key(key)).and_then(|(_, values)| values.first());
+    let from_inputs = || step.inputs.iter().find(|(key, _)| is_id_key(key)).map(|(_, value)| value);
+    from_outputs.or_else(from_inputs).map(|id| id.trim_matches('"')).filter(|id| !id.is_empty())
+}
+
+/// Account and Region: from the step's target location, or else from its inputs, or else from its name.
+fn pair(step: &Step) -> Option<(String, String)> {
+    from_location(step).or_else(|| from_inputs(step)).or_else(|| from_text(&step.name))
+}
+
+fn from_location(step: &Step) -> Option<(String, String)> {
+    let location = step.target_location.as_ref()?;
+    match (location.accounts.as_slice(), location.regions.as_slice()) {
+        ([account], [region]) => Some((account.clone(), region.clone())),
+        _ => None,
+    }
+}
+
+/// Inputs are JSON texts, such as `TargetLocation` with the fields of one.
+fn from_inputs(step: &Step) -> Option<(String, String)> {
+    step.inputs.iter().filter(|(key, _)| key.starts_with("TargetLocation")).find_map(|(_, text)| {
+        let value: Value = serde_json::from_str(text).ok()?;
+        let location = value.get(0).unwrap_or(&value);
+        let only = |names: [&str; 2]| {
+            let list = names.iter().find_map(|name| location.get(*name))?.as_array()?;
+            match list.as_slice() {
+                [one] => one.as_str().map(str::to_owned),
+                _ => None,
+            }
+        };
+        Some((only(["Accounts", "accounts"])?, only(["Regions", "regions"])?))
+    })
+}
+
+/// An account id and a Region code as words of a text, such as `Patch_222222222222_us-east-1`.
+fn from_text(text: &str) -> Option<(String, String)> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let words: Vec<&str> = words
+        .flat_map(|word| match word.split_once('-') {
+            // Hyphens may also stand between the two.
+            Some((account, rest)) if account.parse::<AccountId>().is_ok() => vec![account, rest],
+            _ => vec![word],
+        })
+        .collect();
+    let account = words.iter().find_map(|word| word.parse::<AccountId>().ok())?;
+    let region = words.iter().find_map(|word| word.parse::<Region>().ok())?;
+    Some((account.into(), region.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::request::StartRequest;
+
+    fn location(accounts: &[&str], regions: &[&str]) -> TargetLocation {
+        let strings = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();
+        TargetLocation { accounts: strings(accounts), regions: strings(regions), ..TargetLocation::default() }
+    }
+
+    fn named(name: &str) -> Step {
+        Step { name: name.to_owned(), status: "Success".into(), ..Step::default() }
+    }
+
+    #[test]
+    fn the_place_is_read_from_what_tells_it() {
+        let expected = Some(("222222222222".to_owned(), "us-east-1".to_owned()));
+        let in_location = Step { target_location: Some(location(&["222222222222"], &["us-east-1"])), ..named("Step1") };
+        assert_eq!(pair(&in_location), expected);
+        for input in [
+            r#"{"Accounts": ["222222222222"], "Regions": ["us-east-1"]}"#,
+            r#"[{"accounts": ["222222222222"], "regions": ["us-east-1"]}]"#,
+        ] {
+            let in_inputs =
+                Step { inputs: [("TargetLocations".to_owned(), input.to_owned())].into(), ..named("Step1") };
+            assert_eq!(pair(&in_inputs), expected, "{input}");
+        }
+        for name in ["Patch_222222222222_us-east-1", "222222222222-us-east-1", "us-east-1/222222222222"] {
+            assert_eq!(pair(&named(name)), expected, "{name}");
+        }
+        for name in ["", "stopInstances", "Patch_2222_us-east-1", "222222222222"] {
+            assert_eq!(pair(&named(name)), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_child_is_found_in_outputs_and_inputs() {
+        let id = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
+        let step = Step { outputs: [("ExecutionId".to_owned(), vec![id.to_owned()])].into(), ..Step::default() };
+        assert_eq!(child_execution_id(&step), Some(id));
+        let step = Step { inputs: [("AutomationExecutionId".to_owned(), format!("{id:?}"))].into(), ..Step::default() };
+        assert_eq!(child_execution_id(&step), Some(id));
+        assert_eq!(child_execution_id(&Step::default()), None);
+    }
+
+    fn execution(status: &str) -> Execution {
+        Execution {
+            status: status.into(),
+            request: StartRequest {
+                target_locations: vec![
+                    location(&["222222222222", "111111111111"], &["us-west-2", "us-east-1"]),
+                    location(&["ou-1a2b3c-4d5e6c"], &["us-east-1"]),
+                ],
+                ..StartRequest::default()
+            },
+            steps: vec![named("222222222222_us-east-1"), named("333333333333_us-east-1"), named("notify")],
+            ..Execution::default()
+        }
+    }
+
+    fn statuses(cells: &[Cell<'_>]) -> Vec<String> {
+        let place = |cell: &Cell<'_>| match &cell.pair {
+            Some((account, region)) => format!("{account} {region}"),
+            None => cell.step.map(|step| step.name.clone()).unwrap_or_default(),
+        };
+        cells.iter().map(|cell| format!("{} {}", place(cell), cell.status)).collect()
+    }
+
+    #[test]
+    fn what_still_waits_when_the_run_is_over_was_never_started() {
+        let mut execution = execution("Failed");
+        execution.steps.push(Step { status: "Pending".into(), ..named("444444444444_us-east-1") });
+        assert!(statuses(&matrix(&execution, true)).contains(&"444444444444 us-east-1 NotStarted".to_owned()));
+        execution.status = "InProgress".into();
+        assert!(statuses(&matrix(&execution, true)).contains(&"444444444444 us-east-1 Pending".to_owned()));
+    }
+
+    #[test]
+    fn pairs_without_a_step_are_shown_where_the_request_names_them() {
+        assert_eq!(
+            statuses(&matrix(&execution("InProgress"), true)),
+            [
+                "notify Success",
+                "111111111111 us-east-1 Pending",
+                "111111111111 us-west-2 Pending",
+                "222222222222 us-east-1 Success",
+                "222222222222 us-west-2 Pending",
+                "333333333333 us-east-1 Success",
+            ]
+        );
+        assert_eq!(statuses(&matrix(&execution("Failed"), true))[1], "111111111111 us-east-1 NotStarted");
+        assert_eq!(matrix(&execution("Failed"), false).len(), 3, "what was not read may well be there");
+    }
+}

@@ -1,0 +1,104 @@
+//! Lists of nodes that are longer than the API takes, split into groups that each make starts of their own.
+
+use super::limit::Limit;
+use super::problem::{Path, Problem};
+use super::request::{PARAMETER_VALUES, StartRequest, Target};
+use super::share::share;
+
+/// `Values` of a target takes at most 50 items:
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Target.html>.
+pub const VALUES_MAX: usize = 50;
+
+/// The targets of one group of starts, and the caller's limits within it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    pub(super) targets: Vec<Target>,
+    pub(super) max_concurrency: Option<Limit>,
+    pub(super) max_errors: Option<Limit>,
+}
+
+/// One group, or as few as possible for a list of nodes that is too long for one.
+///
+/// # Errors
+/// A limit that cannot be shared over the groups.
+pub(super) fn groups(request: &StartRequest, notes: &mut Vec<String>) -> Result<Vec<Group>, Vec<Problem>> {
+    let whole = Group {
+        targets: request.targets.clone(),
+        max_concurrency: request.max_concurrency,
+        max_errors: request.max_errors,
+    };
+    let [Target { key, values }] = request.targets.as_slice() else { return Ok(vec![whole]) };
+    if key != PARAMETER_VALUES || values.len() <= VALUES_MAX {
+        return Ok(vec![whole]);
+    }
+    let lists: Vec<&[String]> = super::split::evenly(values, VALUES_MAX).collect();
+    let weights: Vec<usize> = lists.iter().map(|list| list.len()).collect();
+    notes.push(format!(
+        "Targets: {} values are split into {} groups of starts that run at the same time",
+        values.len(),
+        lists.len()
+    ));
+    let concurrency = limits("MaxConcurrency", request.max_concurrency, &weights, 1, notes)?;
+    let errors = limits("MaxErrors", request.max_errors, &weights, 0, notes)?;
+    let groups = lists.into_iter().zip(concurrency.into_iter().zip(errors));
+    let group = |(list, (max_concurrency, max_errors)): (&[String], _)| Group {
+        targets: vec![Target { key: key.clone(), values: list.to_vec() }],
+        max_concurrency,
+        max_errors,
+    };
+    Ok(groups.map(group).collect())
+}
+
+fn limits(
+    name: &str,
+    limit: Option<Limit>,
+    weights: &[usize],
+    floor: u32,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Option<Limit>>, Vec<Problem>> {
+    let Some(Limit::Count(total)) = limit else { return Ok(vec![limit; weights.len()]) };
+    let Some(shares) = share(total, weights, floor) else {
+        let text = format!(
+            "{total} cannot be shared over the {0} groups that the values are split into; expected at least {0}, a \
+             percentage, or at most {VALUES_MAX} values",
+            weights.len()
+        );
+        return Err(vec![Problem::new(Path::Root.field(name), text)]);
+    };
+    let words: Vec<String> = shares.iter().map(u32::to_string).collect();
+    notes.push(format!("{name} is shared over the groups as {}", words.join(", ")));
+    Ok(shares.into_iter().map(|share| Some(Limit::Count(share))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(count: usize, max_concurrency: Option<Limit>) -> StartRequest {
+        let values = (0..count).map(|index| format!("mi-{index:017x}")).collect();
+        let target = Target { key: PARAMETER_VALUES.to_owned(), values };
+        StartRequest { targets: vec![target], max_concurrency, ..StartRequest::default() }
+    }
+
+    #[test]
+    fn a_long_list_makes_few_groups_that_share_the_limits() {
+        for (count, limit, expected) in [
+            (50, Some(Limit::Count(1)), vec![(50, Some(Limit::Count(1)))]),
+            (51, Some(Limit::Percent(10)), vec![(25, Some(Limit::Percent(10))), (26, Some(Limit::Percent(10)))]),
+            (51, Some(Limit::Count(10)), vec![(25, Some(Limit::Count(5))), (26, Some(Limit::Count(5)))]),
+            (205, None, vec![(41, None); 5]),
+        ] {
+            let groups = groups(&request(count, limit), &mut Vec::new()).unwrap();
+            let got: Vec<_> = groups.iter().map(|g| (g.targets[0].values.len(), g.max_concurrency)).collect();
+            assert_eq!(got, expected, "{count} {limit:?}");
+            let together: Vec<_> = groups.into_iter().flat_map(|group| group.targets[0].values.clone()).collect();
+            assert_eq!(together, request(count, limit).targets[0].values);
+        }
+        let problems = groups(&request(205, Some(Limit::Count(4))), &mut Vec::new()).unwrap_err();
+        assert_eq!(
+            problems[0].to_string(),
+            "MaxConcurrency: 4 cannot be shared over the 5 groups that the values are split into; expected at least 5, a \
+             percentage, or at most 50 values"
+        );
+    }
+}

@@ -1,0 +1,72 @@
+//! `Preflight`.
+
+use serde_json::json;
+
+use crate::account::Account;
+use crate::{A, B, ID, NO_ROLE, execution, send, small};
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_tries_every_account_and_region_and_tells_what_is_missing() {
+    let denied = "User: x is not authorized to perform: ssm:DescribeDocument on resource: y";
+    let account = Account::new()
+        .with_end(B, "us-east-1", ("Failed", NO_ROLE))
+        .with_end(B, "us-west-2", ("Failed", NO_ROLE))
+        .with_end(A, "us-west-2", ("Failed", denied));
+    let mut event = small();
+    event["Action"] = json!("Preflight");
+    let answer = send(&account, &event).await.unwrap();
+    assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(true)), "{answer:#}");
+    assert_eq!(answer["Summary"], "not ready: 3 accounts and Regions did not answer well");
+    let problems = answer["Problems"].as_array().unwrap();
+    assert_eq!(problems[0]["Cause"], "execution-role");
+    assert_eq!(problems[0]["Accounts"], json!({B: ["us-east-1", "us-west-2"]}));
+    assert_eq!(
+        (&problems[1]["Cause"], &problems[1]["Permission"]),
+        (&json!("access-denied"), &json!("ssm:DescribeDocument"))
+    );
+    let started = account.started();
+    assert_eq!(started.len(), 1);
+    assert!(started[0].document_name.ends_with(":document/TagHub-Preflight"), "{}", started[0].document_name);
+    assert_eq!(started[0].parameters["Runbook"], ["Patch"]);
+    let location = serde_json::to_value(&started[0].target_locations[0]).unwrap();
+    assert_eq!(location["TargetLocationMaxErrors"], "100%");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_that_finds_nothing_is_ready_and_can_be_looked_at_again() {
+    let account = Account::new();
+    let mut event = small();
+    event["Action"] = json!("Preflight");
+    event["WaitSeconds"] = json!(5);
+    let answer = send(&account, &event).await.unwrap();
+    assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(false)), "{answer:#}");
+    let look =
+        json!({"Action": "Preflight", "AutomationExecutionIds": answer["AutomationExecutionIds"], "WaitSeconds": 60});
+    let answer = send(&account, &look).await.unwrap();
+    assert_eq!(
+        (&answer["Ready"], &answer["Summary"]),
+        (&json!(true), &json!("ready: every account and Region answered"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_that_came_nowhere_says_why() {
+    let mut failed = execution(ID, "Failed", vec![]);
+    failed.failure_message = Some("The accounts of ou-ab12-cdefghij can't be listed.".to_owned());
+    failed.request.target_locations.clear();
+    let account = Account::new().with_execution(failed);
+    let answer = send(&account, &json!({"Action": "Preflight", "AutomationExecutionId": ID})).await.unwrap();
+    assert_eq!((&answer["Ready"], &answer["Problems"][0]["Cause"]), (&json!(false), &json!("organizational-unit")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_needs_its_runbook_and_locations() {
+    let account = Account::new().with_start_faults(&[Some("AutomationDefinitionNotFoundException")]);
+    let mut event = small();
+    event["Action"] = json!("Preflight");
+    let error = send(&account, &event).await.unwrap_err();
+    assert!(error.to_string().contains("deploy cfn/preflight-runbook.yaml"), "{error}");
+    let event = json!({"Action": "Preflight", "DocumentName": "Patch"});
+    let error = send(&Account::new(), &event).await.unwrap_err();
+    assert!(error.to_string().contains("TargetLocations: expected locations"), "{error}");
+}
