@@ -2,15 +2,12 @@
 
 mod ec2;
 mod manager;
-#[cfg(test)]
-mod mocks;
 
 use aws_config::SdkConfig;
 use hub::{AwsError, Ec2InstanceId, Region};
 
-use crate::answer::Failure;
 use crate::config::{Config, InvocationType};
-use crate::sweep::{Aws, Page};
+use crate::ports::{Aws, Failure, Page};
 
 pub use ec2::Instances;
 pub use manager::Manager;
@@ -25,7 +22,7 @@ pub struct Clients {
 impl Clients {
     /// Clients with the credentials, and so the account, of `sdk`.
     pub fn new(sdk: &SdkConfig, config: &Config) -> Self {
-        Self { instances: Instances::new(sdk), manager: Manager::new(sdk, &config.manager) }
+        Self { instances: Instances::new(sdk.into()), manager: Manager::new(sdk.into(), &config.manager) }
     }
 }
 
@@ -39,16 +36,7 @@ impl Aws for Clients {
         self.instances.page(region, instance_ids, page_token).await
     }
 
-    async fn terminated(
-        &self,
-        region: &Region,
-        instance_ids: &[Ec2InstanceId],
-        page_token: Option<String>,
-    ) -> Result<Page, AwsError> {
-        self.instances.terminated(region, instance_ids, page_token).await
-    }
-
-    async fn report(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<hub::Answer>, Failure> {
+    async fn report(&self, report: &[u8], invocation_type: InvocationType) -> Result<Option<hub::Answer>, Failure> {
         self.manager.invoke(report, invocation_type).await
     }
 }

@@ -1,18 +1,17 @@
-//! What an invocation may ask for, and what is to be read for it.
+//! What an invocation may ask for, as it is spelled on the wire.
 
-use std::collections::HashSet;
-use std::hash::Hash;
+mod bridge;
+mod queue;
+mod state_change;
 
-use aws_lambda_events::eventbridge::EventBridgeEvent;
 use hub::{AccountId, Ec2InstanceId, Region, WireError, decode};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::queue::Queue;
-use crate::state_change::{STATE_CHANGE, ended};
+use self::bridge::{Notice, notice};
+use crate::plan::{InstanceArn, Scope};
 
-const TAG_CHANGE: &str = "Tag Change on Resource";
-const SCHEDULED: &str = "Scheduled Event";
+pub use queue::Queue;
 
 /// An event, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub enum Event {
     Sweep(Selection),
     /// The tags of these EC2 instances changed.
     TagChange(Vec<InstanceArn>),
-    /// An EC2 instance changed its state: the instance, where it is terminated now; of other states nothing is done.
+    /// An EC2 instance changed its state: the instance if it is terminated now, nothing for other states.
     Ended(Option<InstanceArn>),
     /// Changes of both kinds through a queue, many at a time.
     Queue(Queue),
@@ -42,68 +41,6 @@ pub struct Selection {
     pub dry_run: bool,
 }
 
-/// `arn:PARTITION:ec2:REGION:ACCOUNT:instance/ID`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstanceArn {
-    /// Where the instance is.
-    pub region: Region,
-    /// Whose it is.
-    pub account: AccountId,
-    /// The instance.
-    pub id: Ec2InstanceId,
-}
-
-/// What is to be read for an event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scope {
-    /// The Regions to read, none twice.
-    pub regions: Vec<RegionScope>,
-    /// The Regions of a tag change that are not to be read.
-    pub ignored_regions: Vec<Region>,
-    /// Plan and answer, write nothing.
-    pub dry_run: bool,
-}
-
-/// What is to be read in a Region.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegionScope {
-    /// The Region.
-    pub region: Region,
-    /// The instances to read, none twice.
-    pub instance_ids: Vec<Ec2InstanceId>,
-    /// The instances of which an event says that they are terminated, none twice and none of them above: an instance
-    /// that is gone is not read as one that lives. Where both lists are empty, all instances are read.
-    pub ended_ids: Vec<Ec2InstanceId>,
-}
-
-impl RegionScope {
-    /// True where all instances of the Region are to be read.
-    pub fn is_everything(&self) -> bool {
-        self.instance_ids.is_empty() && self.ended_ids.is_empty()
-    }
-
-    /// All instances that are named.
-    pub(crate) fn into_ids(self) -> impl Iterator<Item = Ec2InstanceId> {
-        self.instance_ids.into_iter().chain(self.ended_ids)
-    }
-}
-
-/// The two fields that tell the events of EventBridge apart.
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Envelope {
-    source: String,
-    detail_type: Option<String>,
-}
-
-/// The part of a tag change that says what kind of resource it is about.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct TagChangeDetail {
-    service: String,
-    resource_type: String,
-}
-
 impl Event {
     /// Reads the event of an invocation.
     ///
@@ -116,7 +53,11 @@ impl Event {
         if event.get("source").is_none() && event.get("detail-type").is_none() {
             return Ok(Self::Sweep(decode(event)?));
         }
-        event_bridge(event)
+        Ok(match notice(event)? {
+            Notice::Schedule => Self::Sweep(Selection::default()),
+            Notice::TagChange(instances) => Self::TagChange(instances),
+            Notice::Ended(instance) => Self::Ended(instance),
+        })
     }
 
     /// Decides what to read, for a function in `account` that is set up to sweep `collect_regions`.
@@ -126,21 +67,16 @@ impl Event {
     pub fn scope(self, account: &AccountId, collect_regions: &[Region]) -> Result<Scope, WireError> {
         match self {
             Self::Sweep(Selection { instance_ids, regions, dry_run }) => {
-                let regions = regions.map_or_else(|| collect_regions.to_vec(), unique);
-                let instance_ids = instance_ids.map(unique).unwrap_or_default();
-                let all = regions
-                    .into_iter()
-                    .map(|region| RegionScope { region, instance_ids: instance_ids.clone(), ended_ids: Vec::new() })
-                    .collect();
-                Ok(Scope { regions: all, ignored_regions: Vec::new(), dry_run })
+                let regions = regions.unwrap_or_else(|| collect_regions.to_vec());
+                Ok(Scope::selected(regions, instance_ids.unwrap_or_default(), dry_run))
             }
-            Self::TagChange(instances) => match foreign(&instances, account) {
+            Self::TagChange(instances) => match InstanceArn::foreign(&instances, account) {
                 Some(problem) => Err(problem),
-                None => Ok(scope_of(&instances, None, collect_regions)),
+                None => Ok(Scope::named(&instances, None, collect_regions)),
             },
-            Self::Ended(instance) => match foreign(instance.as_slice(), account) {
+            Self::Ended(instance) => match InstanceArn::foreign(instance.as_slice(), account) {
                 Some(problem) => Err(problem),
-                None => Ok(scope_of(None, &instance, collect_regions)),
+                None => Ok(Scope::named(None, &instance, collect_regions)),
             },
             Self::Queue(queue) => Ok(queue.in_account(account).scope(collect_regions)),
         }
@@ -150,111 +86,6 @@ impl Event {
     pub fn is_full_sweep(&self) -> bool {
         matches!(self, Self::Sweep(selection) if *selection == Selection::default())
     }
-}
-
-/// Reads an event of EventBridge or its Scheduler.
-pub(crate) fn event_bridge(event: &Value) -> Result<Event, WireError> {
-    let Envelope { source, detail_type } = decode(event)?;
-    match (source.as_str(), detail_type.as_deref()) {
-        // What the Scheduler fills in where a schedule has no input of its own.
-        ("aws.scheduler", _) | ("aws.events", Some(SCHEDULED)) => Ok(Event::Sweep(Selection::default())),
-        ("aws.tag", Some(TAG_CHANGE)) => tag_change(event),
-        ("aws.ec2", Some(STATE_CHANGE)) => ended(event).map(Event::Ended),
-        ("aws.events", other) => Err(unexpected("detail-type", SCHEDULED, other)),
-        ("aws.tag", other) => Err(unexpected("detail-type", TAG_CHANGE, other)),
-        ("aws.ec2", other) => Err(unexpected("detail-type", STATE_CHANGE, other)),
-        (other, _) => Err(WireError {
-            path: "source".to_owned(),
-            problem: format!("expected aws.events, aws.scheduler, aws.tag or aws.ec2, got {other:?}"),
-        }),
-    }
-}
-
-/// What is to be read for instances that changed or ended: each once, in its own Region, where that is one of
-/// `collect_regions`.
-pub(crate) fn scope_of<'a>(
-    changed: impl IntoIterator<Item = &'a InstanceArn>,
-    ended: impl IntoIterator<Item = &'a InstanceArn>,
-    collect_regions: &[Region],
-) -> Scope {
-    let mut scope = Scope { regions: Vec::new(), ignored_regions: Vec::new(), dry_run: false };
-    let mut seen = HashSet::new();
-    let mut add = |InstanceArn { region, id, .. }: &'a InstanceArn, ids: fn(&mut RegionScope) -> &mut Vec<_>| {
-        if !collect_regions.contains(region) {
-            scope.ignored_regions.push(region.clone());
-        } else if seen.insert((region, id)) {
-            ids(scope.region(region)).push(id.clone());
-        }
-    };
-    // The ended come first, because the end of an instance changes its tags too.
-    ended.into_iter().for_each(|instance| add(instance, |region| &mut region.ended_ids));
-    changed.into_iter().for_each(|instance| add(instance, |region| &mut region.instance_ids));
-    scope.ignored_regions = unique(scope.ignored_regions);
-    scope
-}
-
-impl Scope {
-    /// What is to be read in a Region, so far nothing where it is new.
-    fn region(&mut self, region: &Region) -> &mut RegionScope {
-        let known = self.regions.iter().position(|known| known.region == *region);
-        let index = known.unwrap_or_else(|| {
-            self.regions.push(RegionScope { region: region.clone(), instance_ids: Vec::new(), ended_ids: Vec::new() });
-            self.regions.len() - 1
-        });
-        &mut self.regions[index]
-    }
-}
-
-/// What is wrong with a change in another account.
-pub(crate) fn foreign(instances: &[InstanceArn], account: &AccountId) -> Option<WireError> {
-    let (index, instance) = instances.iter().enumerate().find(|(_, instance)| instance.account != *account)?;
-    let problem = format!("expected an instance of account {account}, got one of {}", instance.account);
-    Some(WireError { path: format!("resources[{index}]"), problem })
-}
-
-/// The items in their order, each once.
-pub(crate) fn unique<T: Clone + Eq + Hash>(items: Vec<T>) -> Vec<T> {
-    let mut seen = HashSet::new();
-    items.into_iter().filter(|item| seen.insert(item.clone())).collect()
-}
-
-fn tag_change(event: &Value) -> Result<Event, WireError> {
-    let event: EventBridgeEvent<TagChangeDetail> = decode(event)?;
-    let TagChangeDetail { service, resource_type } = &event.detail;
-    if service != "ec2" {
-        return Err(unexpected("detail.service", "ec2", Some(service)));
-    }
-    if resource_type != "instance" {
-        return Err(unexpected("detail.resource-type", "instance", Some(resource_type)));
-    }
-    let resources = event.resources.unwrap_or_default();
-    if resources.is_empty() {
-        return Err(WireError { path: "resources".to_owned(), problem: "expected at least one, got none".to_owned() });
-    }
-    let instances = resources.iter().enumerate().map(|(index, resource)| {
-        instance_arn(resource).ok_or_else(|| WireError {
-            path: format!("resources[{index}]"),
-            problem: format!("expected arn:PARTITION:ec2:REGION:ACCOUNT:instance/ID, got {resource:?}"),
-        })
-    });
-    Ok(Event::TagChange(instances.collect::<Result<_, _>>()?))
-}
-
-fn instance_arn(value: &str) -> Option<InstanceArn> {
-    let parts: Vec<&str> = value.split(':').collect();
-    let ["arn", _partition, "ec2", region, account, resource] = parts.as_slice() else {
-        return None;
-    };
-    Some(InstanceArn {
-        region: region.parse().ok()?,
-        account: account.parse().ok()?,
-        id: resource.strip_prefix("instance/")?.parse().ok()?,
-    })
-}
-
-fn unexpected(path: &str, expected: &str, got: Option<&str>) -> WireError {
-    let got = got.map_or_else(|| "nothing".to_owned(), |got| format!("{got:?}"));
-    WireError { path: path.to_owned(), problem: format!("expected {expected:?}, got {got}") }
 }
 
 /// A list that is there has items: an empty one is more likely a caller's mistake than a wish for everything.
@@ -275,6 +106,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::plan::RegionScope;
 
     fn account() -> AccountId {
         "222222222222".parse().unwrap()
@@ -309,6 +141,7 @@ mod tests {
         let text = match name {
             "schedule" => include_str!("../../../events/tags-collector/schedule.json"),
             "tag-change" => include_str!("../../../events/tags-collector/tag-change.json"),
+            "join-key-removed" => include_str!("../../../events/tags-collector/join-key-removed.json"),
             "tag-changes-queue" => include_str!("../../../events/tags-collector/tag-changes-queue.json"),
             "manual" => include_str!("../../../events/tags-collector/manual.json"),
             _ => include_str!("../../../events/tags-collector/dry-run.json"),
@@ -330,6 +163,7 @@ mod tests {
         let manual = reading(&["us-east-1"], &["i-0abcdef0123456789", "i-0fedcba9876543210"]);
         assert_eq!(scope(&file("manual")).unwrap(), manual);
         assert_eq!(scope(&file("tag-change")).unwrap(), reading(&["us-east-1"], &["i-0abcdef0123456789"]));
+        assert_eq!(scope(&file("join-key-removed")).unwrap(), reading(&["us-east-1"], &["i-0abcdef0123456789"]));
         let two = reading(&["us-east-1"], &["i-0abcdef0123456789", "i-0fedcba9876543210"]);
         assert_eq!(scope(&file("tag-changes-queue")).unwrap(), two);
     }
@@ -407,22 +241,6 @@ mod tests {
         assert_eq!(scope(&ended_in("us-east-1", "222222222222", "stopped")).unwrap(), nothing());
         let elsewhere = scope(&ended_in("eu-west-1", "222222222222", "terminated")).unwrap();
         assert_eq!(elsewhere, Scope { ignored_regions: regions(&["eu-west-1"]), ..nothing() });
-    }
-
-    #[test]
-    fn an_instance_that_ended_is_not_read_as_one_that_changed() {
-        let instance = |id: &str| InstanceArn {
-            region: "us-east-1".parse().unwrap(),
-            account: account(),
-            id: id.parse().unwrap(),
-        };
-        let changed = ["i-00000001", "i-00000002"].map(instance);
-        let ended = ["i-00000002", "i-00000002"].map(instance);
-        let scope = scope_of(&changed, &ended, &regions(&["us-east-1"]));
-        assert_eq!(
-            (&scope.regions[0].instance_ids, &scope.regions[0].ended_ids),
-            (&ids(&["i-00000001"]), &ids(&["i-00000002"]))
-        );
     }
 
     fn nothing() -> Scope {

@@ -1,5 +1,10 @@
 //! From an event to an answer.
 
+mod deadline;
+mod deliver;
+mod read;
+mod sweep;
+
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -9,13 +14,16 @@ use lambda_runtime::{Diagnostic, LambdaEvent};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::answer::SweepAnswer;
+use self::sweep::Sweep;
+use crate::answer::{QueueAnswer, SweepAnswer, SweepOutcome};
 use crate::config::{Config, InvocationType};
-use crate::event::{Event, Scope};
+use crate::event::{Event, Queue};
 use crate::log::{log_refused, log_swept};
 use crate::metrics::{Asked, metrics};
-use crate::queue::{Queue, QueueAnswer};
-use crate::sweep::{Aws, MARGINS, Sweep, Swept};
+use crate::plan::Scope;
+use crate::ports::Aws;
+
+pub use deadline::MARGINS;
 
 /// The function.
 #[derive(Debug)]
@@ -30,8 +38,8 @@ pub struct Collector<A, N> {
 pub struct Handled {
     /// What the caller is told.
     ///
-    /// It is `InvalidEvent` before anything was read, and `PartialSweep`, with the whole answer in its message, where
-    /// a Region or a batch failed. Trouble with a single node is an outcome in the answer. What came through a queue
+    /// It is `InvalidEvent` before anything was read, and `PartialSweep`, with the whole answer in its message, if a
+    /// Region or a batch failed. Trouble with a single node is an outcome in the answer. What came through a queue
     /// has its failures in the answer.
     pub result: Result<Response, CollectError>,
     /// What goes into the metrics.
@@ -104,15 +112,15 @@ impl<A: Aws, N: Fn() -> SystemTime> Collector<A, N> {
     /// Answers one invocation.
     pub async fn handle(&self, event: LambdaEvent<Value>) -> Handled {
         let started = (self.now)();
-        let (asked, swept, result) = match self.admit(event) {
+        let (asked, outcome, result) = match self.admit(event) {
             Ok(order) => {
                 let asked = order.asked;
-                let (swept, result) = self.carry_out(order, started).await;
-                (asked, Some(swept), result)
+                let (outcome, result) = self.carry_out(order, started).await;
+                (asked, Some(outcome), result)
             }
             Err(error) => (Asked::default(), None, Err(error.into())),
         };
-        Handled { metrics: metrics(asked, swept.as_ref(), self.since(started)), result }
+        Handled { metrics: metrics(asked, outcome.as_ref(), self.since(started)), result }
     }
 
     /// What is to be done, unless the event asks for nothing that the function knows.
@@ -138,32 +146,30 @@ impl<A: Aws, N: Fn() -> SystemTime> Collector<A, N> {
         Ok(Order { asked, scope, queue, account, deadline })
     }
 
-    async fn carry_out(&self, order: Order, started: SystemTime) -> (Swept, Result<Response, CollectError>) {
+    async fn carry_out(&self, order: Order, started: SystemTime) -> (SweepOutcome, Result<Response, CollectError>) {
         let Order { scope, queue, account, deadline, .. } = order;
         // A dry run is asked for the sake of its answer.
         let invocation_type = if scope.dry_run { InvocationType::RequestResponse } else { self.config.invocation_type };
         let sweep = Sweep { aws: &self.aws, now: &self.now, deadline, account: account.clone(), invocation_type };
-        let swept = sweep.run(scope).await;
+        let outcome = sweep.run(scope).await;
         let Some(queue) = queue else {
-            log_swept(&swept, None, self.since(started));
-            let answer = Box::new(swept.answer.clone());
+            log_swept(&outcome, None, self.since(started));
+            let answer = Box::new(outcome.answer.clone());
             let result = if answer.is_complete() {
                 Ok(Response::Sweep(answer))
             } else {
                 Err(CollectError::PartialSweep(answer))
             };
-            return (swept, result);
+            return (outcome, result);
         };
-        let answer = queue.answer(&swept.unsettled);
+        let answer: QueueAnswer = queue.unfinished(&outcome.retry).collect();
         log_refused(&account, &queue);
-        log_swept(&swept, Some((&queue, &answer)), self.since(started));
-        (swept, Ok(Response::Queue(answer)))
+        let messages = (queue.message_count(), answer.batch_item_failures.len());
+        log_swept(&outcome, Some(messages), self.since(started));
+        (outcome, Ok(Response::Queue(answer)))
     }
 
     fn since(&self, started: SystemTime) -> Duration {
         (self.now)().duration_since(started).unwrap_or_default()
     }
 }
-
-#[cfg(test)]
-mod tests;

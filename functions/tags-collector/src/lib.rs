@@ -1,8 +1,10 @@
 //! Reads the tags of an agency's EC2 instances and reports them to the manager in the central account.
 //!
-//! Runs in the agency's account. An instance is reported where it carries the tag `managedinstanceid` and is
-//! pending, running, stopping or stopped. All its tags are sent, except that one: which of them reach the
-//! managed node, and why others do not, is the manager's to decide. An instance that is terminated is reported as that.
+//! Runs in the agency's account. An instance that carries the tag `managedinstanceid` and is pending, running, stopping
+//! or stopped is reported with all its tags except that one. The manager decides which of them reach the managed node.
+//! An instance in those states without the tag is reported as `unlinked`, and a terminated one as `terminated`. When all
+//! instances of a Region were read, the Region's last report says how many of them have a node. The manager is called in
+//! every sweep and Region, even if there is no instance.
 //!
 //! # Input
 //! | event | what is read |
@@ -16,14 +18,14 @@
 //! Anything else is refused with an error of type `InvalidEvent` that names the place.
 //!
 //! # Output
-//! [`answer::SweepAnswer`]: for each Region the instances, the batches and what went wrong, the manager's counts
-//! added up, and the nodes that need a look. With `INVOCATION_TYPE=Event` nobody hears what became of the
-//! reports, so that the counts are absent. A dry run always waits for the manager: its answer is the point.
+//! [`answer::SweepAnswer`]: for each Region the instances, how many have a node, the batches and what went wrong; the
+//! manager's counts added up; and the nodes that need a look. With `INVOCATION_TYPE=Event` nobody hears what became of
+//! the reports, so the counts are absent. A dry run always waits for the manager: its answer is the point.
 //!
-//! Messages of SQS have an answer of their own, [`queue::QueueAnswer`], with those that have to come again: messages
-//! that are no tag changes, and those about an instance that was not read, not reported, or whose node failed with a
-//! chance or was deferred. An instance that is gone, that carries no tag `managedinstanceid`, or that is in a Region
-//! outside `COLLECT_REGIONS` is done. A message is done only after its instance was read.
+//! Messages of SQS have an answer of their own, [`answer::QueueAnswer`], with those that have to come again: messages
+//! that are not changes, and those about an instance that was not read, not reported, or whose node failed with a chance
+//! or was deferred. An instance that is gone, that is reported as `unlinked`, or that is in a Region outside
+//! `COLLECT_REGIONS` is done. A message is done only after its instance was read.
 //!
 //! # Metrics
 //! One line in the embedded metric format for each invocation: see [`metrics::metrics()`].
@@ -43,29 +45,29 @@
 //! `MANAGER_FUNCTION_ARN`. Account and Region come from the invocation: no call to STS.
 //!
 //! # Failures
+//! A manager that is busy (`TooManyRequestsException`) is waited for, with growing and jittered waits, as long as the
+//! invocation has time.
+//!
 //! A Region that cannot be read, or a batch that the manager did not take, is reported and stops nothing else;
 //! the invocation then ends in an error of type `PartialSweep`, whose message begins with what failed and ends
 //! with the whole answer. What became of a single node is an outcome and never an error of the invocation.
 //! Every report is complete in itself: the next sweep makes good what this one missed. Messages of a queue never end
 //! in `PartialSweep`: what failed is in their answer, so that only those come again.
 
-pub mod event;
-mod state_change;
-
-pub mod queue;
-
 pub mod config;
 
-pub mod batch;
+pub mod event;
 
-pub mod answer;
-
-pub mod sweep;
-
-pub mod metrics;
-
-mod log;
+pub mod plan;
 
 pub mod handler;
 
+pub mod ports;
+
 pub mod aws;
+
+pub mod answer;
+
+mod log;
+
+pub mod metrics;

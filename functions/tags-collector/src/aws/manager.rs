@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
-use aws_sdk_lambda::config::retry::RetryConfig;
+use aws_sdk_lambda::config::interceptors::InterceptorContext;
+use aws_sdk_lambda::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
 use aws_sdk_lambda::config::timeout::TimeoutConfig;
-use aws_sdk_lambda::config::{Builder, Config, Region, StalledStreamProtectionConfig};
-use aws_sdk_lambda::operation::invoke::InvokeOutput;
+use aws_sdk_lambda::config::{Builder, Region, StalledStreamProtectionConfig};
+use aws_sdk_lambda::operation::invoke::{InvokeError, InvokeOutput};
 use aws_sdk_lambda::primitives::Blob;
-use hub::{Answer, AwsError, FunctionArn, decode};
+use hub::{Answer, AwsError, FunctionArn, decode_str};
 use serde::Deserialize;
-use serde_json::Value;
 
-use crate::answer::Failure;
 use crate::config::InvocationType;
+use crate::ports::Failure;
 
-/// How long the manager is waited for, retries included: its own 300 seconds and some for being throttled. It
-/// bounds the operation and not the attempt: what takes too long is not repeated, and no report runs beside
-/// itself. A broken connection is retried, because those that froze with the function between two invocations
-/// break as a rule.
+/// How long the manager is waited for, retries included: its own 300 seconds and some more. It bounds the operation
+/// and not the attempt: what takes too long is not repeated, and no report runs beside itself. A broken connection is
+/// retried, because those that froze with the function between two invocations break as a rule.
 const TIMEOUT: Duration = Duration::from_secs(330);
 
 /// Hands reports to the manager.
@@ -30,21 +28,25 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// A client in the Region of the manager.
-    pub fn new(sdk: &SdkConfig, function: &FunctionArn) -> Self {
-        let region = Region::new(function.region.to_string());
-        Self {
-            client: Client::from_conf(settings(Builder::from(sdk).region(region))),
-            function_arn: function.to_string(),
-        }
+    /// A client in the Region of the manager. Retries and timeouts are set here.
+    pub fn new(builder: Builder, function: &FunctionArn) -> Self {
+        let builder = builder
+            .region(Region::new(function.region.to_string()))
+            .retry_config(RetryConfig::standard().with_max_attempts(5))
+            .retry_classifier(NotWhileBusy)
+            .timeout_config(TimeoutConfig::builder().operation_timeout(TIMEOUT).build())
+            // Silence is no stall: the manager is at work.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        Self { client: Client::from_conf(builder.build()), function_arn: function.to_string() }
     }
 
     /// Invokes the manager with a report, and reads its answer where there is one.
     ///
     /// # Errors
     /// Everything that is not plainly a success: what AWS answers after retries, an error of the function, an
-    /// unexpected status, an answer that cannot be read.
-    pub async fn invoke(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
+    /// unexpected status, an answer that cannot be read. A busy manager is not tried again here: how long to wait for
+    /// it depends on the time that the invocation has.
+    pub async fn invoke(&self, report: &[u8], invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
         let output = self
             .client
             .invoke()
@@ -53,7 +55,7 @@ impl Manager {
                 InvocationType::RequestResponse => aws_sdk_lambda::types::InvocationType::RequestResponse,
                 InvocationType::Event => aws_sdk_lambda::types::InvocationType::Event,
             })
-            .payload(Blob::new(report))
+            .payload(Blob::new(report.to_vec()))
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("lambda:InvokeFunction", &error))?;
@@ -73,13 +75,22 @@ struct FunctionError {
     error_message: String,
 }
 
-fn settings(builder: Builder) -> Config {
-    builder
-        .retry_config(RetryConfig::standard().with_max_attempts(5))
-        .timeout_config(TimeoutConfig::builder().operation_timeout(TIMEOUT).build())
-        // Silence is no stall: the manager is at work.
-        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .build()
+/// Keeps the SDK from trying again while the manager is busy: its few attempts would be over within seconds.
+#[derive(Debug)]
+struct NotWhileBusy;
+
+impl ClassifyRetry for NotWhileBusy {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+        match error.and_then(|error| error.downcast_ref::<InvokeError>()) {
+            Some(InvokeError::TooManyRequestsException(_)) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "not while the manager is busy"
+    }
 }
 
 fn answer(output: InvokeOutput) -> Result<Answer, Failure> {
@@ -89,8 +100,8 @@ fn answer(output: InvokeOutput) -> Result<Answer, Failure> {
         return Err(function_error(&kind, &payload));
     }
     let unreadable = |problem: String| Failure::new("UnreadableAnswer", format!("the manager's answer: {problem}"));
-    let value: Value = serde_json::from_slice(&payload).map_err(|error| unreadable(error.to_string()))?;
-    decode(&value).map_err(|error| unreadable(error.to_string()))
+    let json = std::str::from_utf8(&payload).map_err(|error| unreadable(error.to_string()))?;
+    decode_str(json).map_err(|error| unreadable(error.to_string()))
 }
 
 fn expect_status(output: &InvokeOutput, expected: i32) -> Result<(), Failure> {
@@ -116,6 +127,3 @@ fn function_error(kind: &str, payload: &[u8]) -> Failure {
         ),
     }
 }
-
-#[cfg(test)]
-mod tests;

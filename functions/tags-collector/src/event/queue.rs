@@ -1,15 +1,15 @@
-//! Changes of tags and ends of instances that come through a queue: what is to be read for them, and which messages have to come again. Pure.
+//! Tag changes and ends of instances that come through a queue: what is to be read for them, and which messages have
+//! to come again.
 //!
-//! A message says only which instance to look at. So what counts is that an instance is read after its message
-//! came: all messages about it are then done at once, however many there are.
-
-use std::collections::BTreeSet;
+//! A message says only which instance to look at. What counts is that an instance is read after its message came: all
+//! messages about it are then done at once, however many there are.
 
 use hub::{AccountId, Region, WireError, decode};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
-use crate::event::{Event, InstanceArn, Scope, event_bridge, foreign, scope_of};
+use super::bridge::{Notice, notice};
+use crate::plan::{InstanceArn, RetrySet, Scope};
 
 const SQS: &str = "aws:sqs";
 
@@ -22,55 +22,8 @@ pub struct Queue {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Message {
     id: String,
-    /// What changed, or why the message is no change.
-    change: Result<Change, WireError>,
-}
-
-/// What a message is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Change {
-    /// The tags of these instances changed.
-    Tags(Vec<InstanceArn>),
-    /// An instance changed its state: the instance, where it is terminated now.
-    Ended(Option<InstanceArn>),
-}
-
-impl Change {
-    fn instances(&self) -> &[InstanceArn] {
-        match self {
-            Self::Tags(instances) => instances,
-            Self::Ended(instance) => instance.as_slice(),
-        }
-    }
-}
-
-/// What a read of the instances left open.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unsettled {
-    /// Regions that were not read to their end, or of which a report was not taken.
-    pub regions: BTreeSet<Region>,
-    /// Instances whose node may fare better the next time, and those that are about to end.
-    pub instance_ids: BTreeSet<String>,
-    /// Regions with a node that should carry the mark of a terminated instance and may not.
-    pub unmarked: BTreeSet<Region>,
-}
-
-/// The answer that Lambda asks for: the messages that have to come again.
-///
-/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct QueueAnswer {
-    /// One entry for each of them.
-    pub batch_item_failures: Vec<ItemFailure>,
-}
-
-/// A message that has to come again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ItemFailure {
-    /// The id of the message.
-    pub item_identifier: String,
+    /// What changed, or why the message is not a change.
+    change: Result<Notice, WireError>,
 }
 
 #[derive(Deserialize)]
@@ -89,10 +42,10 @@ struct Record {
 }
 
 impl Queue {
-    /// Reads the event of an invocation. A message that is no tag change spoils none of the others.
+    /// Reads the event of an invocation. A message that is not a change spoils none of the others.
     ///
     /// # Errors
-    /// Names the place where the event is none of SQS.
+    /// Names the place if the event is not an SQS event.
     pub(crate) fn from_json(event: &Value) -> Result<Self, WireError> {
         let Envelope { records } = decode(event)?;
         let messages = records.into_iter().enumerate().map(|(index, record)| {
@@ -106,12 +59,12 @@ impl Queue {
         Ok(Self { messages: messages.collect::<Result<_, _>>()? })
     }
 
-    /// The same, with the tag changes of other accounts for what they are here: none of ours.
+    /// The same queue, in which a change in another account is a message that is refused.
     #[must_use]
     pub fn in_account(mut self, account: &AccountId) -> Self {
         for message in &mut self.messages {
             let change = message.change.as_ref().ok();
-            if let Some(problem) = change.and_then(|change| foreign(change.instances(), account)) {
+            if let Some(problem) = change.and_then(|change| InstanceArn::foreign(change.instances(), account)) {
                 message.change = Err(problem);
             }
         }
@@ -120,9 +73,9 @@ impl Queue {
 
     /// What is to be read: each instance once, in its own Region.
     pub fn scope(&self, collect_regions: &[Region]) -> Scope {
-        let (tags, ends): (Vec<_>, Vec<_>) = self.changes().partition(|change| matches!(change, Change::Tags(_)));
-        let (tags, ends) = (tags.into_iter().flat_map(Change::instances), ends.into_iter().flat_map(Change::instances));
-        scope_of(tags, ends, collect_regions)
+        let (tags, ends): (Vec<_>, Vec<_>) = self.changes().partition(|change| matches!(change, Notice::TagChange(_)));
+        let (tags, ends) = (tags.into_iter().flat_map(Notice::instances), ends.into_iter().flat_map(Notice::instances));
+        Scope::named(tags, ends, collect_regions)
     }
 
     /// How many messages there are.
@@ -132,46 +85,37 @@ impl Queue {
 
     /// How many of them are tag changes.
     pub fn change_count(&self) -> usize {
-        self.changes().filter(|change| matches!(change, Change::Tags(_))).count()
+        self.changes().filter(|change| matches!(change, Notice::TagChange(_))).count()
     }
 
-    fn changes(&self) -> impl Iterator<Item = &Change> {
+    fn changes(&self) -> impl Iterator<Item = &Notice> {
         self.messages.iter().filter_map(|message| message.change.as_ref().ok())
     }
 
-    /// The messages that are no tag changes, and why.
+    /// The messages that are not changes, and why.
     pub fn refused(&self) -> impl Iterator<Item = (&str, &WireError)> {
         self.messages.iter().filter_map(|message| Some((message.id.as_str(), message.change.as_ref().err()?)))
     }
 
-    /// Which messages have to come again: those that are no tag changes, so that they end in the failure queue, and
+    /// The messages that have to come again: those that are not changes, so that they end in the failure queue, and
     /// those about something that was left open.
-    pub fn answer(&self, unsettled: &Unsettled) -> QueueAnswer {
-        let is_open = |instance: &InstanceArn| {
-            unsettled.regions.contains(&instance.region) || unsettled.instance_ids.contains(instance.id.as_str())
-        };
-        let failed = self.messages.iter().filter(|message| match &message.change {
-            Ok(Change::Tags(instances)) => instances.iter().any(is_open),
-            Ok(Change::Ended(ended)) => {
-                ended.iter().any(|ended| is_open(ended) || unsettled.unmarked.contains(&ended.region))
-            }
+    pub fn unfinished(&self, retry: &RetrySet) -> impl Iterator<Item = &str> {
+        let is_unfinished = |message: &&Message| match &message.change {
+            Ok(Notice::Ended(ended)) => ended.iter().any(|ended| retry.has_end_of(ended)),
+            Ok(change) => change.instances().iter().any(|instance| retry.has(instance)),
             Err(_) => true,
-        });
-        QueueAnswer {
-            batch_item_failures: failed.map(|message| ItemFailure { item_identifier: message.id.clone() }).collect(),
-        }
+        };
+        self.messages.iter().filter(is_unfinished).map(|message| message.id.as_str())
     }
 }
 
 /// EventBridge delivers the whole event as the body.
-fn change(body: &str) -> Result<Change, WireError> {
+fn change(body: &str) -> Result<Notice, WireError> {
     let wrong = |problem: String| WireError { path: "body".to_owned(), problem };
     let event = serde_json::from_str(body).map_err(|error| wrong(format!("expected JSON: {error}")))?;
-    match event_bridge(&event)? {
-        Event::TagChange(instances) => Ok(Change::Tags(instances)),
-        Event::Ended(instance) => Ok(Change::Ended(instance)),
-        // A queue gives no order for a sweep.
-        Event::Sweep(_) | Event::Queue(_) => Err(wrong("expected a tag change, got a schedule".to_owned())),
+    match notice(&event)? {
+        Notice::Schedule => Err(wrong("expected a tag change, got a schedule".to_owned())),
+        change => Ok(change),
     }
 }
 
@@ -202,13 +146,13 @@ mod tests {
         queue.in_account(&"222222222222".parse().unwrap())
     }
 
-    fn failed(queue: &Queue, regions: &[&str], ids: &[&str]) -> Vec<String> {
-        let unsettled = Unsettled {
+    fn unfinished(queue: &Queue, regions: &[&str], ids: &[&str]) -> Vec<String> {
+        let retry = RetrySet {
             regions: regions.iter().map(|region| region.parse().unwrap()).collect(),
             instance_ids: ids.iter().map(|id| (*id).to_owned()).collect(),
-            unmarked: BTreeSet::new(),
+            ..RetrySet::default()
         };
-        queue.answer(&unsettled).batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+        queue.unfinished(&retry).map(str::to_owned).collect()
     }
 
     #[test]
@@ -234,7 +178,7 @@ mod tests {
             expected.map(|(region, ids)| (region.to_owned(), ids.into_iter().map(str::to_owned).collect::<Vec<_>>()));
         assert_eq!(read, expected);
         assert_eq!(scope.ignored_regions, ["eu-west-1".parse().unwrap()]);
-        assert!(failed(&queue, &[], &[]).is_empty(), "a Region that is not collected is no failure");
+        assert!(unfinished(&queue, &[], &[]).is_empty(), "a Region that is not collected is no failure");
     }
 
     #[test]
@@ -245,13 +189,13 @@ mod tests {
             &own("us-east-1", "i-00000001"),
             &own("us-west-2", "i-00000003"),
         ]);
-        assert_eq!(failed(&queue, &["us-east-1"], &[]), ["m0", "m2"]);
-        assert_eq!(failed(&queue, &[], &["i-00000003"]), ["m3"]);
-        assert_eq!(failed(&queue, &["us-west-2"], &["i-00000001"]), ["m0", "m1", "m2", "m3"]);
+        assert_eq!(unfinished(&queue, &["us-east-1"], &[]), ["m0", "m2"]);
+        assert_eq!(unfinished(&queue, &[], &["i-00000003"]), ["m3"]);
+        assert_eq!(unfinished(&queue, &["us-west-2"], &["i-00000001"]), ["m0", "m1", "m2", "m3"]);
     }
 
     #[test]
-    fn a_message_that_is_no_tag_change_fails_alone() {
+    fn a_message_that_is_not_a_change_fails_alone() {
         let schedule = json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}).to_string();
         let bodies = [
             "",
@@ -267,7 +211,7 @@ mod tests {
         ];
         let queue = queue(&bodies);
         assert_eq!((queue.message_count(), queue.change_count(), queue.refused().count()), (10, 1, 9));
-        assert_eq!(failed(&queue, &[], &[]), ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m9"]);
+        assert_eq!(unfinished(&queue, &[], &[]), ["m0", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m9"]);
         let problems: Vec<_> = queue.refused().map(|(id, problem)| format!("{id} {problem}")).collect();
         assert_eq!(problems[4], "m4 event: missing field `source`");
         assert_eq!(problems[7], "m7 body: expected a tag change, got a schedule");
@@ -278,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_none_of_sqs_is_refused() {
+    fn an_event_that_is_not_of_sqs_is_refused() {
         for (event, expected) in [
             (json!({"Records": 7}), "Records: invalid type: integer `7`, expected a sequence"),
             (json!({"Records": [{"body": "{}"}]}), "Records[0]: missing field `messageId`"),

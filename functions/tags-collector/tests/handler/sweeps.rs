@@ -1,6 +1,18 @@
 //! Sweeps, and reads of single instances.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+use hub::{Answer, Counts, Outcome, Region, Report};
+use lambda_runtime::Diagnostic;
+use serde_json::json;
+use tags_collector::config::InvocationType;
+use tags_collector::handler::{CollectError, Collector, MARGINS};
+use tags_collector::ports::Failure;
+use tokio::sync::Semaphore;
+
+use super::world::*;
 
 #[tokio::test(start_paused = true)]
 async fn a_scheduled_sweep_reads_every_region() {
@@ -13,7 +25,7 @@ async fn a_scheduled_sweep_reads_every_region() {
         instances: BTreeMap::from([("us-east-1", fleet(0..1)), ("us-west-2", west), ("eu-west-1", fleet(7..9))]),
         ..FakeAws::default()
     };
-    let answer = handle(&aws, file(include_str!("../../../../../events/tags-collector/schedule.json"))).await.unwrap();
+    let answer = handle(&aws, file("schedule")).await.unwrap();
     insta::assert_json_snapshot!(answer, @r#"
     {
       "account": "222222222222",
@@ -22,6 +34,12 @@ async fn a_scheduled_sweep_reads_every_region() {
         {
           "region": "us-east-1",
           "instances": 1,
+          "coverage": {
+            "running": 1,
+            "stopped": 0,
+            "managed": 1,
+            "unmanaged": 0
+          },
           "batches": 1,
           "failedBatches": 0,
           "failedInstances": 0
@@ -29,6 +47,12 @@ async fn a_scheduled_sweep_reads_every_region() {
         {
           "region": "us-west-2",
           "instances": 3,
+          "coverage": {
+            "running": 3,
+            "stopped": 0,
+            "managed": 3,
+            "unmanaged": 0
+          },
           "batches": 1,
           "failedBatches": 0,
           "failedInstances": 0
@@ -43,7 +67,10 @@ async fn a_scheduled_sweep_reads_every_region() {
         "deferred": 0,
         "tagsSet": 0,
         "tagsRemoved": 0,
-        "tagsDropped": 0
+        "tagsDropped": 0,
+        "adopted": 0,
+        "superseded": 0,
+        "unlinked": 0
       },
       "nodes": [
         {
@@ -87,7 +114,6 @@ async fn a_scheduled_sweep_reads_every_region() {
       "region": "us-east-1",
       "observedAt": "2026-11-22T02:00:00Z",
       "dryRun": false,
-      "reply": true,
       "instances": [
         {
           "instanceId": "mi-00000000000000000",
@@ -99,7 +125,15 @@ async fn a_scheduled_sweep_reads_every_region() {
             }
           ]
         }
-      ]
+      ],
+      "unlinked": [],
+      "coverage": {
+        "running": 1,
+        "stopped": 0,
+        "managed": 1,
+        "unmanaged": [],
+        "unmanagedOmitted": 0
+      }
     }
     "#);
 }
@@ -125,7 +159,7 @@ async fn a_tag_change_reads_one_instance_in_one_region() {
         ..FakeAws::default()
     };
     let answer =
-        handle(&aws, file(include_str!("../../../../../events/tags-collector/tag-change.json"))).await.unwrap();
+        handle(&aws, file("tag-change")).await.unwrap();
     assert_eq!(*aws.reads.borrow(), [Read { region: "us-east-1".to_owned(), ids: 1, token: None }]);
     assert_eq!(reported(&aws), ["mi-0abcdef0123456789"]);
     assert!(answer.not_found.is_empty());
@@ -133,7 +167,7 @@ async fn a_tag_change_reads_one_instance_in_one_region() {
 
 #[tokio::test(start_paused = true)]
 async fn a_tag_change_outside_the_collected_regions_reads_nothing() {
-    let mut payload = file(include_str!("../../../../../events/tags-collector/tag-change.json"));
+    let mut payload = file("tag-change");
     payload["resources"][0] = json!("arn:aws:ec2:eu-west-1:222222222222:instance/i-0abcdef0123456789");
     let aws = FakeAws::default();
     let answer = handle(&aws, payload).await.unwrap();
@@ -146,7 +180,7 @@ async fn a_tag_change_outside_the_collected_regions_reads_nothing() {
 async fn instances_that_are_nowhere_are_named() {
     let known = 0xabcd_ef01_2345_6789;
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", vec![instance(known, &[])])]), ..FakeAws::default() };
-    let answer = handle(&aws, file(include_str!("../../../../../events/tags-collector/manual.json"))).await.unwrap();
+    let answer = handle(&aws, file("manual")).await.unwrap();
     assert_eq!(answer.not_found, ["i-0fedcba9876543210".parse().unwrap()]);
     assert_eq!(answer.counts.unwrap().received, 1);
 }
@@ -193,8 +227,8 @@ async fn reading_waits_while_a_report_is_on_its_way() {
         _ = &mut run => panic!("nothing was let through"),
         () = async { for _ in 0..1000 { tokio::task::yield_now().await } } => {}
     }
-    // One is on its way, one is in the queue, and the reader holds one.
-    assert_eq!((aws.reporting.now.get(), aws.reads.borrow().len()), (1, 3));
+    // One is on its way, one is in the queue, the reader has one that is full, and one page for the next.
+    assert_eq!((aws.reporting.now.get(), aws.reads.borrow().len()), (1, 4));
     aws.gate.add_permits(Semaphore::MAX_PERMITS);
     let answer = run.await.unwrap();
     assert_eq!(answer.counts.unwrap().received, 10_000);
@@ -215,7 +249,7 @@ async fn regions_are_read_four_at_a_time_and_answered_in_their_order() {
 async fn a_dry_run_waits_for_its_answer_even_where_reports_are_queued() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
-    let payload = file(include_str!("../../../../../events/tags-collector/dry-run.json"));
+    let payload = file("dry-run");
     let answer = sweep(&collector, event(payload, MINUTES_15)).await.unwrap();
     assert!(answer.dry_run && aws.reports.borrow()[0].dry_run);
     assert_eq!(answer.nodes[0].outcome, Outcome::WouldUpdate);
@@ -227,7 +261,7 @@ async fn queued_reports_have_no_counts() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
     let answer = sweep(&collector, event(json!({}), MINUTES_15)).await.unwrap();
-    assert!(!aws.reports.borrow()[0].reply);
+    assert_eq!(aws.reports.borrow()[0].reply, Some(false));
     insta::assert_json_snapshot!(answer, @r#"
     {
       "account": "222222222222",
@@ -236,6 +270,12 @@ async fn queued_reports_have_no_counts() {
         {
           "region": "us-east-1",
           "instances": 1,
+          "coverage": {
+            "running": 1,
+            "stopped": 0,
+            "managed": 1,
+            "unmanaged": 0
+          },
           "batches": 1,
           "failedBatches": 0,
           "failedInstances": 0
@@ -243,7 +283,13 @@ async fn queued_reports_have_no_counts() {
         {
           "region": "us-west-2",
           "instances": 0,
-          "batches": 0,
+          "coverage": {
+            "running": 0,
+            "stopped": 0,
+            "managed": 0,
+            "unmanaged": 0
+          },
+          "batches": 1,
           "failedBatches": 0,
           "failedInstances": 0
         }
@@ -272,14 +318,14 @@ async fn a_region_that_cannot_be_read_stops_no_other() {
     );
     let error: Diagnostic = CollectError::PartialSweep(Box::new(answer)).into();
     assert_eq!(error.error_type, "PartialSweep");
-    insta::assert_snapshot!(error.error_message, @r#"1 of 2 Regions not collected in full: us-west-2, ec2:DescribeInstances failed: UnauthorizedOperation: You are not authorized; answer: {"account":"222222222222","dryRun":false,"regions":[{"region":"us-east-1","instances":3,"batches":1,"failedBatches":0,"failedInstances":0},{"region":"us-west-2","instances":2,"batches":1,"failedBatches":0,"failedInstances":0,"error":{"code":"UnauthorizedOperation","message":"ec2:DescribeInstances failed: UnauthorizedOperation: You are not authorized"}}],"counts":{"received":5,"updated":5,"unchanged":0,"rejected":0,"failed":0,"deferred":0,"tagsSet":0,"tagsRemoved":0,"tagsDropped":0},"nodes":[],"nodesOmitted":0}"#);
+    insta::assert_snapshot!(error.error_message, @r#"1 of 2 Regions not collected in full: us-west-2, ec2:DescribeInstances failed: UnauthorizedOperation: You are not authorized; answer: {"account":"222222222222","dryRun":false,"regions":[{"region":"us-east-1","instances":3,"coverage":{"running":3,"stopped":0,"managed":3,"unmanaged":0},"batches":1,"failedBatches":0,"failedInstances":0},{"region":"us-west-2","instances":2,"batches":1,"failedBatches":0,"failedInstances":0,"error":{"code":"UnauthorizedOperation","message":"ec2:DescribeInstances failed: UnauthorizedOperation: You are not authorized"}}],"counts":{"received":5,"updated":5,"unchanged":0,"rejected":0,"failed":0,"deferred":0,"tagsSet":0,"tagsRemoved":0,"tagsDropped":0,"adopted":0,"superseded":0,"unlinked":0},"nodes":[],"nodesOmitted":0}"#);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_not_taken_stops_no_other() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1200))]), ..FakeAws::default() };
     let report = |report: &Report| {
-        let failure = Failure::new("TooManyRequestsException", "Rate Exceeded.");
+        let failure = Failure::new("ServiceException", "Service error.");
         (report.instances.len() == 200).then_some(Err(failure))
     };
     let answer = handle_failing(&aws, |_, _| None, report).await;
@@ -287,7 +333,7 @@ async fn a_batch_that_is_not_taken_stops_no_other() {
     assert_eq!(
         answer.problems(),
         "1 of 2 Regions not collected in full: us-east-1, 1 of 3 batches with 200 of 1200 instances failed, \
-         TooManyRequestsException: Rate Exceeded."
+         ServiceException: Service error."
     );
     assert_eq!(answer.counts.unwrap().received, 1000);
 }
@@ -296,9 +342,12 @@ async fn a_batch_that_is_not_taken_stops_no_other() {
 async fn an_answer_about_something_else_is_a_failure() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..2))]), ..FakeAws::default() };
     for (received, dry_run) in [(1, false), (2, true)] {
-        let report = |_: &Report| {
+        let report = |report: &Report| {
             let counts = Counts { received, ..Counts::default() };
-            Some(Ok(Some(Answer { agency: None, dry_run, counts, nodes: Vec::new(), terminated: None })))
+            let nodes = Vec::new();
+            let (agency, terminated, deferred_because) = (None, None, None);
+            let answer = Answer { agency, dry_run, counts, nodes, terminated, deferred_because, details_omitted: 0 };
+            (!report.instances.is_empty()).then_some(Ok(Some(answer)))
         };
         let answer = handle_failing(&aws, |_, _| None, report).await;
         let region = &answer.regions[0];
@@ -350,7 +399,7 @@ async fn an_event_that_does_not_fit_reads_nothing() {
     assert_eq!(error.error_type, "InvalidEvent");
     assert_eq!(error.error_message, "regions[0]: expected a Region code such as us-east-1, got \"mars\"");
 
-    let mut foreign = file(include_str!("../../../../../events/tags-collector/tag-change.json"));
+    let mut foreign = file("tag-change");
     foreign["resources"][0] = json!("arn:aws:ec2:us-east-1:333333333333:instance/i-0abcdef0123456789");
     let error: Diagnostic = handle(&aws, foreign).await.unwrap_err().into();
     assert_eq!(error.error_type, "InvalidEvent");

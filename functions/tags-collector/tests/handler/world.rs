@@ -2,52 +2,46 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::pin::pin;
-use std::time::{Duration, UNIX_EPOCH};
+use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub::{
-    Answer, AwsError, Counts, DropReason, DroppedTag, Ec2InstanceId, Instance, NodeAnswer, Outcome, Region, Rejection,
-    Report, Tag, Terminated, TerminatedCounts,
+    Answer, AwsError, Counts, DropReason, DroppedTag, Ec2InstanceId, NodeAnswer, Outcome, Region, Rejection, Report,
+    Tag, TerminatedCounts,
 };
-use lambda_runtime::Context;
-use serde_json::json;
+use lambda_runtime::{Context, LambdaEvent};
+use serde_json::{Value, json};
+use tags_collector::answer::SweepAnswer;
+use tags_collector::config::{Config, InvocationType};
+use tags_collector::handler::{CollectError, Collector, Response};
+use tags_collector::plan::{InstanceState, SeenInstance};
+use tags_collector::ports::{Aws, Failure, Page};
 use tokio::sync::Semaphore;
 
-use super::*;
-use crate::answer::Failure;
-use crate::sweep::Page;
-
-mod ended;
-mod measured;
-mod queued;
-mod sweeps;
-
 /// 2026-11-22T02:00:00Z
-const NOW: u64 = 1_795_312_800;
+pub(crate) const NOW: u64 = 1_795_312_800;
 
 /// Instances by Region and a manager that takes them. Its clock moves with each page.
-struct FakeAws {
-    instances: BTreeMap<&'static str, Vec<Instance>>,
-    /// Instances that are gone; EC2 still shows the tags of some of them.
-    ended: BTreeMap<&'static str, Vec<Ended>>,
-    /// Instances that are shutting down.
-    ending: Vec<String>,
-    page_size: usize,
-    page_takes: Duration,
-    now: Cell<SystemTime>,
-    reads: RefCell<Vec<Read>>,
-    reports: RefCell<Vec<Report>>,
+pub(crate) struct FakeAws {
+    pub(crate) instances: BTreeMap<&'static str, Vec<SeenInstance>>,
+    /// EC2 instances that the manager knows a node of, although they do not name it any more.
+    pub(crate) lost: Vec<String>,
+    pub(crate) page_size: usize,
+    pub(crate) page_takes: Duration,
+    pub(crate) now: Cell<SystemTime>,
+    pub(crate) reads: RefCell<Vec<Read>>,
+    pub(crate) reports: RefCell<Vec<Report>>,
     /// Lets reports through.
-    gate: Semaphore,
-    reading: Level,
-    reporting: Level,
+    pub(crate) gate: Semaphore,
+    pub(crate) reading: Level,
+    pub(crate) reporting: Level,
 }
 
 /// How many calls are under way, and how many were at the most.
 #[derive(Default)]
-struct Level {
-    now: Cell<usize>,
-    most: Cell<usize>,
+pub(crate) struct Level {
+    pub(crate) now: Cell<usize>,
+    pub(crate) most: Cell<usize>,
 }
 
 impl Level {
@@ -62,18 +56,17 @@ impl Level {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Read {
-    region: String,
-    ids: usize,
-    token: Option<String>,
+pub(crate) struct Read {
+    pub(crate) region: String,
+    pub(crate) ids: usize,
+    pub(crate) token: Option<String>,
 }
 
 impl Default for FakeAws {
     fn default() -> Self {
         Self {
             instances: BTreeMap::new(),
-            ended: BTreeMap::new(),
-            ending: Vec::new(),
+            lost: Vec::new(),
             page_size: 1000,
             page_takes: Duration::from_secs(1),
             now: Cell::new(UNIX_EPOCH + Duration::from_secs(NOW)),
@@ -86,21 +79,15 @@ impl Default for FakeAws {
     }
 }
 
-/// A terminated instance, and whether it still has its tags.
-#[derive(Clone)]
-struct Ended {
-    id: String,
-    has_tags: bool,
+impl FakeAws {
+    /// One Region with these instances.
+    pub(crate) fn east(instances: Vec<SeenInstance>) -> Self {
+        Self { instances: BTreeMap::from([("us-east-1", instances)]), ..Self::default() }
+    }
 }
 
-impl FakeAws {
-    fn ended(&self, region: &Region, ids: &[Ec2InstanceId], with_tags: bool) -> Vec<Terminated> {
-        let all = self.ended.get(region.as_str()).into_iter().flatten();
-        let is_shown = |ended: &&Ended| {
-            (ended.has_tags || !with_tags) && (ids.is_empty() || ids.iter().any(|id| id.as_str() == ended.id))
-        };
-        all.filter(is_shown).map(|ended| Terminated { ec2_instance_id: ended.id.clone() }).collect()
-    }
+pub(crate) fn report_of(json: &[u8]) -> Report {
+    Report::from_event(std::str::from_utf8(json).unwrap()).unwrap()
 }
 
 impl Aws for &FakeAws {
@@ -118,47 +105,32 @@ impl Aws for &FakeAws {
         self.now.set(self.now.get() + self.page_takes);
         tokio::time::advance(self.page_takes).await;
         let start: usize = page_token.map_or(0, |token| token.parse().unwrap());
-        let is_asked_for = |instance: &&Instance| {
-            instance_ids.is_empty()
-                || instance_ids.iter().any(|id| Some(id.as_str()) == instance.ec2_instance_id.as_deref())
+        let is_asked_for = |instance: &&SeenInstance| {
+            instance_ids.is_empty() || instance_ids.iter().any(|id| id.as_str() == instance.ec2_instance_id)
         };
         let all: Vec<_> = self.instances.get(region.as_str()).into_iter().flatten().filter(is_asked_for).collect();
         let end = all.len().min(start + self.page_size);
         Ok(Page {
-            terminated: if start == 0 { self.ended(region, instance_ids, true) } else { Vec::new() },
-            ending: Vec::new(),
             instances: all[start..end].iter().map(|instance| (*instance).clone()).collect(),
             next_token: (end < all.len()).then(|| end.to_string()),
         })
     }
 
-    async fn terminated(
-        &self,
-        region: &Region,
-        instance_ids: &[Ec2InstanceId],
-        page_token: Option<String>,
-    ) -> Result<Page, AwsError> {
-        let read = Read { region: format!("{region}, ends"), ids: instance_ids.len(), token: page_token };
-        self.reads.borrow_mut().push(read);
-        let is_asked_for = |ending: &&String| instance_ids.iter().any(|id| id.as_str() == ending.as_str());
-        let ending = self.ending.iter().filter(is_asked_for).cloned().collect();
-        Ok(Page { terminated: self.ended(region, instance_ids, false), ending, ..Page::default() })
-    }
-
-    async fn report(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
+    async fn report(&self, report: &[u8], invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
         self.reporting.rise();
         self.gate.acquire().await.unwrap().forget();
         self.reporting.fall();
-        let report = Report::from_event(&serde_json::from_slice(&report).unwrap()).unwrap();
-        assert_eq!(report.reply, invocation_type == InvocationType::RequestResponse);
-        let answer = report.reply.then(|| answer(&report));
+        let report = report_of(report);
+        assert_eq!(report.wants_reply(), invocation_type == InvocationType::RequestResponse);
+        assert!(!report.is_from_old_collector());
+        let answer = report.wants_reply().then(|| answer(&report, &self.lost));
         self.reports.borrow_mut().push(report);
         Ok(answer)
     }
 }
 
 /// An instance's tag `outcome` says what becomes of it, and a key with `#` or of AWS is dropped.
-fn answer(report: &Report) -> Answer {
+pub(crate) fn answer(report: &Report, lost: &[String]) -> Answer {
     let mut counts = Counts::default();
     let nodes = report.instances.iter().map(|instance| {
         let tag = instance.tags.iter().find(|tag| tag.key == "outcome");
@@ -175,6 +147,10 @@ fn answer(report: &Report) -> Answer {
                 (Outcome::Failed { code, message, retryable: true }, &mut counts.failed)
             }
             Some("deferred") => (Outcome::Deferred, &mut counts.deferred),
+            Some("adopted") => {
+                counts.adopted += 1;
+                (Outcome::Adopted, &mut counts.updated)
+            }
             _ if report.dry_run => (Outcome::WouldUpdate, &mut counts.updated),
             _ => (Outcome::Updated, &mut counts.updated),
         };
@@ -199,8 +175,18 @@ fn answer(report: &Report) -> Answer {
             dropped: dropped.collect(),
         }
     });
-    let nodes: Vec<_> = nodes.collect();
+    let mut nodes: Vec<_> = nodes.collect();
     counts.received = nodes.len();
+    let unlinked = report.unlinked.iter().flat_map(|unlinked| &unlinked.0).filter(|id| lost.contains(id));
+    nodes.extend(unlinked.map(|id| NodeAnswer {
+        instance_id: id.replace("i-", "mi-"),
+        ec2_instance_id: Some(id.clone()),
+        outcome: Outcome::Unlinked,
+        set: BTreeMap::new(),
+        removed: Vec::new(),
+        dropped: Vec::new(),
+    }));
+    counts.unlinked = nodes.len() - counts.received;
     let received = report.terminated.len();
     let terminated = TerminatedCounts { received, marked: received, ..TerminatedCounts::default() };
     Answer {
@@ -209,14 +195,16 @@ fn answer(report: &Report) -> Answer {
         counts,
         nodes,
         terminated: (received > 0).then_some(terminated),
+        deferred_because: None,
+        details_omitted: 0,
     }
 }
 
 /// Fails some calls and passes the others on.
-struct Failing<A, P, R> {
-    aws: A,
-    page: P,
-    report: R,
+pub(crate) struct Failing<A, P, R> {
+    pub(crate) aws: A,
+    pub(crate) page: P,
+    pub(crate) report: R,
 }
 
 impl<A, P, R> Aws for Failing<A, P, R>
@@ -237,28 +225,15 @@ where
         }
     }
 
-    async fn terminated(
-        &self,
-        region: &Region,
-        instance_ids: &[Ec2InstanceId],
-        page_token: Option<String>,
-    ) -> Result<Page, AwsError> {
-        match (self.page)(region, page_token.as_deref()) {
-            Some(error) => Err(error),
-            None => self.aws.terminated(region, instance_ids, page_token).await,
-        }
-    }
-
-    async fn report(&self, report: Vec<u8>, invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
-        let decoded = Report::from_event(&serde_json::from_slice(&report).unwrap()).unwrap();
-        match (self.report)(&decoded) {
+    async fn report(&self, report: &[u8], invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
+        match (self.report)(&report_of(report)) {
             Some(result) => result,
             None => self.aws.report(report, invocation_type).await,
         }
     }
 }
 
-fn denied() -> AwsError {
+pub(crate) fn denied() -> AwsError {
     AwsError {
         operation: "ec2:DescribeInstances",
         code: "UnauthorizedOperation".to_owned(),
@@ -268,19 +243,31 @@ fn denied() -> AwsError {
     }
 }
 
-fn instance(id: usize, tags: &[(&str, &str)]) -> Instance {
-    Instance {
-        instance_id: format!("mi-{id:017x}"),
-        ec2_instance_id: Some(format!("i-{id:017x}")),
+pub(crate) fn instance(id: usize, tags: &[(&str, &str)]) -> SeenInstance {
+    SeenInstance {
+        ec2_instance_id: format!("i-{id:017x}"),
+        state: InstanceState::Running,
+        managed_instance_id: Some(format!("mi-{id:017x}")),
         tags: tags.iter().map(|(key, value)| Tag { key: (*key).to_owned(), value: (*value).to_owned() }).collect(),
     }
 }
 
-fn fleet(ids: std::ops::Range<usize>) -> Vec<Instance> {
+/// An instance without the tag `managedinstanceid`.
+pub(crate) fn untagged(id: usize) -> SeenInstance {
+    SeenInstance { managed_instance_id: None, ..instance(id, &[("Env", "PROD")]) }
+}
+
+/// An instance in another state, and whether it still has the tag `managedinstanceid`.
+pub(crate) fn in_state(id: &str, state: InstanceState, has_join_key: bool) -> SeenInstance {
+    let managed_instance_id = has_join_key.then(|| "mi-0123456789abcdef0".to_owned());
+    SeenInstance { ec2_instance_id: id.to_owned(), state, managed_instance_id, tags: Vec::new() }
+}
+
+pub(crate) fn fleet(ids: Range<usize>) -> Vec<SeenInstance> {
     ids.map(|id| instance(id, &[("Env", "PROD")])).collect()
 }
 
-fn config(invocation_type: InvocationType) -> Config {
+pub(crate) fn config(invocation_type: InvocationType) -> Config {
     Config {
         manager: "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222".parse().unwrap(),
         collect_regions: ["us-east-1", "us-west-2"].map(|region| region.parse().unwrap()).to_vec(),
@@ -288,21 +275,21 @@ fn config(invocation_type: InvocationType) -> Config {
     }
 }
 
-fn event(payload: Value, time: Duration) -> LambdaEvent<Value> {
+pub(crate) fn event(payload: Value, time: Duration) -> LambdaEvent<Value> {
     let mut context = Context::default();
     context.invoked_function_arn = "arn:aws:lambda:us-east-1:222222222222:function:tags-collector".to_owned();
     context.deadline = u64::try_from((Duration::from_secs(NOW) + time).as_millis()).unwrap();
     LambdaEvent::new(payload, context)
 }
 
-const MINUTES_15: Duration = Duration::from_mins(15);
+pub(crate) const MINUTES_15: Duration = Duration::from_mins(15);
 
-async fn handle(aws: &FakeAws, payload: Value) -> Result<SweepAnswer, CollectError> {
+pub(crate) async fn handle(aws: &FakeAws, payload: Value) -> Result<SweepAnswer, CollectError> {
     let collector = Collector::new(config(InvocationType::RequestResponse), aws, || aws.now.get());
     sweep(&collector, event(payload, MINUTES_15)).await
 }
 
-async fn sweep<A: Aws, N: Fn() -> SystemTime>(
+pub(crate) async fn sweep<A: Aws, N: Fn() -> SystemTime>(
     collector: &Collector<A, N>,
     event: LambdaEvent<Value>,
 ) -> Result<SweepAnswer, CollectError> {
@@ -312,7 +299,7 @@ async fn sweep<A: Aws, N: Fn() -> SystemTime>(
     })
 }
 
-async fn handle_failing(
+pub(crate) async fn handle_failing(
     aws: &FakeAws,
     page: impl Fn(&Region, Option<&str>) -> Option<AwsError>,
     report: impl Fn(&Report) -> Option<Result<Option<Answer>, Failure>>,
@@ -325,11 +312,13 @@ async fn handle_failing(
     }
 }
 
-fn file(text: &str) -> Value {
-    serde_json::from_str(text).unwrap()
+/// A sample event.
+pub(crate) fn file(name: &str) -> Value {
+    let path = format!("{}/../../events/tags-collector/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn reported(aws: &FakeAws) -> Vec<String> {
+pub(crate) fn reported(aws: &FakeAws) -> Vec<String> {
     let reports = aws.reports.borrow();
     let mut ids: Vec<_> =
         reports.iter().flat_map(|report| &report.instances).map(|instance| instance.instance_id.clone()).collect();
@@ -337,6 +326,28 @@ fn reported(aws: &FakeAws) -> Vec<String> {
     ids
 }
 
-fn ids_of(fleet: &[Instance]) -> Vec<String> {
-    fleet.iter().map(|instance| instance.instance_id.clone()).collect()
+pub(crate) fn ids_of(fleet: &[SeenInstance]) -> Vec<String> {
+    fleet.iter().filter_map(|instance| instance.managed_instance_id.clone()).collect()
+}
+
+/// The messages that have to come again, of those in a queue.
+pub(crate) async fn failed<A: Aws>(
+    aws: A,
+    clock: &FakeAws,
+    invocation_type: InvocationType,
+    payload: Value,
+) -> Vec<String> {
+    let collector = Collector::new(config(invocation_type), aws, || clock.now.get());
+    match collector.handle(event(payload, MINUTES_15)).await.result.unwrap() {
+        Response::Queue(answer) => {
+            answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+        }
+        Response::Sweep(answer) => panic!("expected the answer to a queue, got {answer:?}"),
+    }
+}
+
+/// A message for each of these events.
+pub(crate) fn messages(events: &[&Value]) -> Value {
+    let record = |(index, event): (usize, &&Value)| json!({"messageId": format!("m{index}"), "eventSource": "aws:sqs", "body": event.to_string()});
+    json!({"Records": events.iter().enumerate().map(record).collect::<Vec<_>>()})
 }

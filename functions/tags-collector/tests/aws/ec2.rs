@@ -1,9 +1,18 @@
-use aws_sdk_ec2::operation::describe_instances::DescribeInstancesInput;
-use aws_sdk_ec2::types::{Instance as Ec2Instance, InstanceState, Reservation, Tag as Ec2Tag};
-use aws_smithy_mocks::{Rule, create_mock_http_client, mock};
+//! The reads of EC2.
 
-use super::*;
-use crate::aws::mocks::{Seen, credentials, http_response, in_order};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::{Builder, Region as SdkRegion};
+use aws_sdk_ec2::operation::describe_instances::{DescribeInstancesInput, DescribeInstancesOutput};
+use aws_sdk_ec2::types::{
+    Instance as Ec2Instance, InstanceState as Ec2State, InstanceStateName, Reservation, Tag as Ec2Tag,
+};
+use aws_smithy_mocks::{Rule, create_mock_http_client, mock};
+use hub::{Region, Tag};
+use tags_collector::aws::Instances;
+use tags_collector::plan::{InstanceState, SeenInstance};
+use tags_collector::ports::Page;
+
+use crate::{Seen, credentials, http_response, in_order};
 
 const THROTTLED: &str = "<Response><Errors><Error><Code>RequestLimitExceeded</Code>\
     <Message>Request limit exceeded.</Message></Error></Errors><RequestID>req-1</RequestID></Response>";
@@ -13,18 +22,17 @@ const DENIED: &str = "<Response><Errors><Error><Code>UnauthorizedOperation</Code
 const EMPTY: &str = r#"<DescribeInstancesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
     <requestId>req-3</requestId><reservationSet/><nextToken></nextToken></DescribeInstancesResponse>"#;
 
+/// The real settings; the tests that wait have a clock that is paused.
 fn instances_seen_by(rules: &[&Rule], seen: Seen) -> Instances {
-    let builder = Builder::new()
-        .behavior_version_latest()
-        .region(aws_sdk_ec2::config::Region::new("us-east-1"))
-        .credentials_provider(credentials())
-        .http_client(create_mock_http_client())
-        .interceptor(in_order(rules))
-        .interceptor(seen);
-    let config = settings(builder);
-    // The real settings, but for the wait.
-    let retries = config.retry_config().unwrap().clone().with_initial_backoff(Duration::from_millis(1));
-    Instances { client: Client::from_conf(config.to_builder().retry_config(retries).build()) }
+    Instances::new(
+        Builder::new()
+            .behavior_version_latest()
+            .region(SdkRegion::new("us-east-1"))
+            .credentials_provider(credentials())
+            .http_client(create_mock_http_client())
+            .interceptor(in_order(rules))
+            .interceptor(seen),
+    )
 }
 
 fn instances(rules: &[&Rule]) -> Instances {
@@ -55,20 +63,23 @@ fn tag(key: &str, value: &str) -> Tag {
     Tag { key: key.to_owned(), value: value.to_owned() }
 }
 
+fn seen(id: &str, state: InstanceState) -> SeenInstance {
+    SeenInstance { ec2_instance_id: id.to_owned(), state, managed_instance_id: None, tags: Vec::new() }
+}
+
 #[tokio::test]
-async fn only_instances_that_name_a_node_are_asked_for() {
+async fn all_instances_are_asked_for_whatever_their_state_and_tags() {
     let rule = mock!(Client::describe_instances)
         .match_requests(|request| {
-            let states = STATES.map(str::to_owned);
-            filters(request)
-                == [("tag-key", &["managedinstanceid".to_owned()][..]), ("instance-state-name", &states[..])]
+            request.filters().is_empty()
                 && request.max_results() == Some(1000)
                 && request.instance_ids().is_empty()
                 && request.next_token().is_none()
         })
         .then_output(|| output(None, vec![ec2_instance("i-01234567", &[("Env", Some("PROD"))])]));
-    // Should EC2 show an instance without the tag all the same, it stays out.
-    assert_eq!(instances(&[&rule]).page(&region("us-east-1"), &[], None).await, Ok(Page::default()));
+    let page = instances(&[&rule]).page(&region("us-east-1"), &[], None).await.unwrap();
+    let expected = SeenInstance { tags: vec![tag("Env", "PROD")], ..seen("i-01234567", InstanceState::Stopped) };
+    assert_eq!(page.instances, [expected], "also without a node");
 }
 
 #[tokio::test]
@@ -83,84 +94,57 @@ async fn all_tags_are_carried_but_the_join_key() {
         output(Some("token-2"), vec![ec2_instance("i-0abcdef0123456789", &tags)])
     });
     let page = instances(&[&rule]).page(&region("us-east-1"), &[], None).await.unwrap();
-    let expected = Instance {
-        instance_id: "mi-0123456789abcdef0".to_owned(),
-        ec2_instance_id: Some("i-0abcdef0123456789".to_owned()),
+    let expected = SeenInstance {
+        ec2_instance_id: "i-0abcdef0123456789".to_owned(),
+        state: InstanceState::Stopped,
+        managed_instance_id: Some("mi-0123456789abcdef0".to_owned()),
         tags: vec![tag("Env", "PROD"), tag("aws:cloudformation:stack-name", "web"), tag("Empty", "")],
     };
-    let next_token = Some("token-2".to_owned());
-    assert_eq!(page, Page { instances: vec![expected], next_token, ..Page::default() });
-}
-
-fn terminated_instance(id: &str, tags: &[(&str, Option<&str>)]) -> Ec2Instance {
-    let mut instance = ec2_instance(id, tags);
-    instance.state = Some(InstanceState::builder().name(InstanceStateName::Terminated).build());
-    instance
-}
-
-fn gone(ids: &[&str]) -> Page {
-    let terminated = ids.iter().map(|id| Terminated { ec2_instance_id: (*id).to_owned() }).collect();
-    Page { terminated, ..Page::default() }
+    assert_eq!(page, Page { instances: vec![expected], next_token: Some("token-2".to_owned()) });
 }
 
 #[tokio::test]
-async fn the_terminated_are_told_from_the_living() {
-    let rule = mock!(Client::describe_instances).then_output(|| {
-        let node = [("managedinstanceid", Some("mi-0123456789abcdef0"))];
-        output(None, vec![ec2_instance("i-01234567", &node), terminated_instance("i-89abcdef", &node)])
-    });
-    let page = instances(&[&rule]).page(&region("us-east-1"), &[], None).await.unwrap();
-    assert_eq!(page.instances.len(), 1);
-    assert_eq!(Page { instances: Vec::new(), ..page }, gone(&["i-89abcdef"]));
-}
-
-#[tokio::test]
-async fn whether_instances_are_terminated_is_asked_without_their_tags() {
-    let rule = mock!(Client::describe_instances)
-        .match_requests(|request| {
-            filters(request)
-                == [
-                    ("instance-state-name", &["terminated".to_owned(), "shutting-down".to_owned()][..]),
-                    ("instance-id", &["i-01234567", "i-89abcdef", "i-fedcba98"].map(str::to_owned)[..]),
-                ]
-                && request.next_token() == Some("token-2")
-        })
-        .then_output(|| {
-            // Whatever the service makes of the filters, nobody else's end is reported, and no life.
-            let node = [("managedinstanceid", Some("mi-0123456789abcdef0"))];
-            let mut ending = ec2_instance("i-fedcba98", &[]);
-            ending.state = Some(InstanceState::builder().name(InstanceStateName::ShuttingDown).build());
-            let others = [ec2_instance("i-01234567", &node), ending];
-            output(
-                None,
-                [&others[..], &[terminated_instance("i-89abcdef", &[]), terminated_instance("i-00000000", &[])]]
-                    .concat(),
-            )
-        });
-    let ids = ["i-01234567", "i-89abcdef", "i-fedcba98"].map(|id| id.parse().unwrap());
-    let page = instances(&[&rule]).terminated(&region("us-east-1"), &ids, Some("token-2".to_owned())).await;
-    assert_eq!(page, Ok(Page { ending: vec!["i-fedcba98".to_owned()], ..gone(&["i-89abcdef"]) }));
+async fn every_state_of_ec2_has_its_meaning() {
+    use InstanceStateName as Name;
+    for (name, expected) in [
+        (Name::Pending, InstanceState::Running),
+        (Name::Running, InstanceState::Running),
+        (Name::Stopping, InstanceState::Stopped),
+        (Name::Stopped, InstanceState::Stopped),
+        (Name::ShuttingDown, InstanceState::ShuttingDown),
+        (Name::Terminated, InstanceState::Terminated),
+        (Name::from("dreaming"), InstanceState::Stopped),
+    ] {
+        let mut instance = ec2_instance("i-01234567", &[]);
+        instance.state = Some(Ec2State::builder().name(name).build());
+        let rule = mock!(Client::describe_instances).then_output(move || output(None, vec![instance.clone()]));
+        let page = instances(&[&rule]).page(&region("us-east-1"), &[], None).await.unwrap();
+        assert_eq!(page.instances, [seen("i-01234567", expected)]);
+    }
 }
 
 #[tokio::test]
 async fn the_next_page_is_asked_for_by_its_token() {
     let rule = mock!(Client::describe_instances)
-        .match_requests(|request| request.next_token() == Some("token-2") && request.filters().len() == 2)
+        .match_requests(|request| request.next_token() == Some("token-2") && request.filters().is_empty())
         .then_output(|| output(Some(""), Vec::new()));
     let page = instances(&[&rule]).page(&region("us-east-1"), &[], Some("token-2".to_owned())).await.unwrap();
     assert_eq!(page.next_token, None);
 }
 
 #[tokio::test]
-async fn ids_are_a_filter() {
+async fn ids_are_a_filter_and_nothing_else_gets_through() {
     let rule = mock!(Client::describe_instances)
         .match_requests(|request| {
-            filters(request)[2..] == [("instance-id", &["i-01234567".to_owned(), "i-89abcdef".to_owned()][..])]
+            filters(request) == [("instance-id", &["i-01234567".to_owned(), "i-89abcdef".to_owned()][..])]
                 && request.instance_ids().is_empty()
+                && request.next_token() == Some("token-2")
         })
-        .then_output(|| output(None, Vec::new()));
+        // Whatever the service makes of the filter, nobody else's life or end is reported.
+        .then_output(|| output(None, ["i-01234567", "i-00000000"].map(|id| ec2_instance(id, &[])).to_vec()));
     let ids = ["i-01234567", "i-89abcdef"].map(|id| id.parse().unwrap());
-    assert_eq!(instances(&[&rule]).page(&region("us-east-1"), &ids, None).await, Ok(Page::default()));
+    let page = instances(&[&rule]).page(&region("us-east-1"), &ids, Some("token-2".to_owned())).await.unwrap();
+    assert_eq!(page.instances, [seen("i-01234567", InstanceState::Stopped)]);
 }
 
 #[tokio::test]
@@ -177,7 +161,7 @@ async fn each_region_is_called_in_its_place() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_throttled_call_is_repeated() {
     let rule = mock!(Client::describe_instances)
         .sequence()
@@ -189,7 +173,7 @@ async fn a_throttled_call_is_repeated() {
     assert_eq!(rule.num_calls(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_that_stays_throttled_fails_after_five_attempts() {
     let rule = mock!(Client::describe_instances)
         .sequence()
@@ -201,7 +185,7 @@ async fn a_call_that_stays_throttled_fails_after_five_attempts() {
     assert_eq!(rule.num_calls(), 5);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_denied_call_is_told_at_once() {
     let denied = || {
         let mut response = http_response(403, DENIED);

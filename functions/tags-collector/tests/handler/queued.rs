@@ -1,10 +1,19 @@
 //! Tag changes that come through a queue.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hub::{Region, Report};
+use serde_json::{Value, json};
+use tags_collector::config::InvocationType;
+use tags_collector::handler::Collector;
+use tags_collector::ports::Failure;
+
+use super::world::*;
 
 /// A message for each of these: Region and number of the instance.
-fn messages(changes: impl IntoIterator<Item = (&'static str, usize)>) -> Value {
-    let records: Vec<Value> = changes
+fn changes(instances: impl IntoIterator<Item = (&'static str, usize)>) -> Value {
+    let records: Vec<Value> = instances
         .into_iter()
         .enumerate()
         .map(|(index, (region, id))| {
@@ -17,16 +26,6 @@ fn messages(changes: impl IntoIterator<Item = (&'static str, usize)>) -> Value {
         })
         .collect();
     json!({"Records": records})
-}
-
-async fn failed<A: Aws>(aws: A, clock: &FakeAws, invocation_type: InvocationType, payload: Value) -> Vec<String> {
-    let collector = Collector::new(config(invocation_type), aws, || clock.now.get());
-    match collector.handle(event(payload, MINUTES_15)).await.result.unwrap() {
-        Response::Queue(answer) => {
-            answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
-        }
-        Response::Sweep(answer) => panic!("expected the answer to a queue, got {answer:?}"),
-    }
 }
 
 async fn drain(aws: &FakeAws, payload: Value) -> Vec<String> {
@@ -44,7 +43,7 @@ async fn the_sample_is_read_with_one_call_and_answered_with_its_one_bad_message(
         ..FakeAws::default()
     };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
-    let payload = file(include_str!("../../../../../events/tags-collector/tag-changes-queue.json"));
+    let payload = file("tag-changes-queue");
     let response = collector.handle(event(payload, MINUTES_15)).await.result.unwrap();
     assert_eq!(
         serde_json::to_value(response).unwrap(),
@@ -58,14 +57,14 @@ async fn the_sample_is_read_with_one_call_and_answered_with_its_one_bad_message(
 async fn where_all_is_well_the_answer_is_empty() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
-    let response = collector.handle(event(messages([("us-east-1", 0)]), MINUTES_15)).await.result.unwrap();
+    let response = collector.handle(event(changes([("us-east-1", 0)]), MINUTES_15)).await.result.unwrap();
     assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
 }
 
 #[tokio::test(start_paused = true)]
 async fn five_hundred_changes_of_one_instance_cost_one_read_and_one_report() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..9))]), ..FakeAws::default() };
-    assert!(drain(&aws, messages((0..500).map(|_| ("us-east-1", 3)))).await.is_empty());
+    assert!(drain(&aws, changes((0..500).map(|_| ("us-east-1", 3)))).await.is_empty());
     assert_eq!(*aws.reads.borrow(), [Read { region: "us-east-1".to_owned(), ids: 1, token: None }]);
     assert_eq!(aws.reports.borrow().len(), 1);
     assert_eq!(reported(&aws), ["mi-00000000000000003"]);
@@ -74,7 +73,7 @@ async fn five_hundred_changes_of_one_instance_cost_one_read_and_one_report() {
 #[tokio::test(start_paused = true)]
 async fn five_hundred_changed_instances_cost_three_reads_and_one_report() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..600))]), ..FakeAws::default() };
-    assert!(drain(&aws, messages((0..500).map(|id| ("us-east-1", id)))).await.is_empty());
+    assert!(drain(&aws, changes((0..500).map(|id| ("us-east-1", id)))).await.is_empty());
     let sizes: Vec<_> = aws.reads.borrow().iter().map(|read| read.ids).collect();
     assert_eq!(sizes, [200, 200, 100]);
     assert_eq!(aws.reports.borrow().len(), 1);
@@ -87,8 +86,8 @@ async fn each_region_is_asked_for_its_own_instances() {
         instances: BTreeMap::from([("us-east-1", fleet(0..2)), ("us-west-2", fleet(2..5)), ("eu-west-1", fleet(5..6))]),
         ..FakeAws::default()
     };
-    let changes = [("us-east-1", 0), ("us-west-2", 2), ("us-west-2", 3), ("eu-west-1", 5)];
-    assert!(drain(&aws, messages(changes)).await.is_empty(), "a Region that is not collected is done");
+    let instances = [("us-east-1", 0), ("us-west-2", 2), ("us-west-2", 3), ("eu-west-1", 5)];
+    assert!(drain(&aws, changes(instances)).await.is_empty(), "a Region that is not collected is done");
     let reads: Vec<_> = aws.reads.borrow().iter().map(|read| (read.region.clone(), read.ids)).collect();
     assert_eq!(reads, [("us-east-1".to_owned(), 1), ("us-west-2".to_owned(), 2)]);
     assert_eq!(reported(&aws), [0, 2, 3].map(|id| format!("mi-{id:017x}")));
@@ -97,7 +96,7 @@ async fn each_region_is_asked_for_its_own_instances() {
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_is_gone_is_done() {
     let aws = FakeAws::default();
-    assert!(drain(&aws, messages([("us-east-1", 1)])).await.is_empty());
+    assert!(drain(&aws, changes([("us-east-1", 1)])).await.is_empty());
     assert_eq!((aws.reads.borrow().len(), aws.reports.borrow().len()), (1, 0));
 }
 
@@ -107,7 +106,7 @@ async fn what_a_node_may_fare_better_with_comes_again_and_what_not_does_not() {
     let fleet = outcomes.iter().enumerate().map(|(id, outcome)| instance(id, &[("outcome", outcome)])).collect();
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet)]), ..FakeAws::default() };
     let twice = (0..outcomes.len()).chain(0..outcomes.len());
-    assert_eq!(drain(&aws, messages(twice.map(|id| ("us-east-1", id)))).await, ["m2", "m3", "m7", "m8"]);
+    assert_eq!(drain(&aws, changes(twice.map(|id| ("us-east-1", id)))).await, ["m2", "m3", "m7", "m8"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,13 +117,13 @@ async fn a_region_that_cannot_be_read_brings_back_its_own_messages_alone() {
     };
     let page = |region: &Region, _: Option<&str>| (region.as_str() == "us-west-2").then(denied);
     let failing = Failing { aws: &aws, page, report: |_: &Report| None };
-    let payload = messages([("us-west-2", 2), ("us-east-1", 0), ("us-west-2", 3)]);
+    let payload = changes([("us-west-2", 2), ("us-east-1", 0), ("us-west-2", 3)]);
     assert_eq!(failed(failing, &aws, InvocationType::RequestResponse, payload).await, ["m0", "m2"]);
     assert_eq!(reported(&aws), ["mi-00000000000000000"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_that_is_not_taken_brings_back_its_messages() {
+async fn a_report_that_is_not_taken_brings_back_its_changes() {
     for invocation_type in [InvocationType::RequestResponse, InvocationType::Event] {
         let aws = FakeAws {
             instances: BTreeMap::from([("us-east-1", fleet(0..2)), ("us-west-2", fleet(2..4))]),
@@ -132,10 +131,10 @@ async fn a_report_that_is_not_taken_brings_back_its_messages() {
         };
         let report = |report: &Report| {
             let is_east = report.region == Some("us-east-1".parse().unwrap());
-            is_east.then(|| Err(Failure::new("TooManyRequestsException", "Rate Exceeded.")))
+            is_east.then(|| Err(Failure::new("ServiceException", "Service error.")))
         };
         let failing = Failing { aws: &aws, page: |_: &Region, _: Option<&str>| None, report };
-        let payload = messages([("us-east-1", 0), ("us-west-2", 2)]);
+        let payload = changes([("us-east-1", 0), ("us-west-2", 2)]);
         assert_eq!(failed(failing, &aws, invocation_type, payload).await, ["m0"]);
     }
 }
@@ -144,15 +143,15 @@ async fn a_report_that_is_not_taken_brings_back_its_messages() {
 async fn where_no_answer_is_asked_for_a_report_that_is_taken_is_enough() {
     let throttled = vec![instance(0, &[("outcome", "throttled")])];
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", throttled)]), ..FakeAws::default() };
-    assert!(failed(&aws, &aws, InvocationType::Event, messages([("us-east-1", 0)])).await.is_empty());
-    assert!(!aws.reports.borrow()[0].reply);
+    assert!(failed(&aws, &aws, InvocationType::Event, changes([("us-east-1", 0)])).await.is_empty());
+    assert_eq!(aws.reports.borrow()[0].reply, Some(false));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_there_was_no_time_for_comes_again() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
-    let event = event(messages([("us-east-1", 0)]), Duration::from_secs(1));
+    let event = event(changes([("us-east-1", 0)]), Duration::from_secs(1));
     let response = serde_json::to_value(collector.handle(event).await.result.unwrap()).unwrap();
     assert_eq!(response, json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
     assert!(aws.reads.borrow().is_empty());

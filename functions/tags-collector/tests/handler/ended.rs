@@ -1,11 +1,19 @@
 //! Instances that are terminated.
 
-use super::*;
+use std::collections::BTreeMap;
+
+use hub::{Region, Report, TerminatedCounts};
+use serde_json::{Value, json};
+use tags_collector::config::InvocationType;
+use tags_collector::plan::{InstanceState, SeenInstance};
+use tags_collector::ports::{Aws, Failure};
+
+use super::world::{self, *};
 
 const GONE: &str = "i-0abcdef0123456789";
 
-fn gone(id: &str, has_tags: bool) -> Ended {
-    Ended { id: id.to_owned(), has_tags }
+fn gone(id: &str, has_join_key: bool) -> SeenInstance {
+    in_state(id, InstanceState::Terminated, has_join_key)
 }
 
 /// What the reports name as terminated, with the living beside them.
@@ -15,15 +23,14 @@ fn named(aws: &FakeAws) -> Vec<(usize, Vec<String>)> {
 }
 
 fn sample() -> Value {
-    file(include_str!("../../../../../events/tags-collector/terminated.json"))
+    file("terminated")
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sweep_reports_the_terminated_from_the_same_pages() {
     let aws = FakeAws {
-        instances: BTreeMap::from([("us-east-1", fleet(0..3))]),
-        ended: BTreeMap::from([("us-east-1", vec![gone(GONE, true), gone("i-01234567", false)])]),
-        page_size: 2,
+        instances: BTreeMap::from([("us-east-1", [fleet(0..3), vec![gone(GONE, true), gone("i-01234567", false)]].concat())]),
+        page_size: 3,
         ..FakeAws::default()
     };
     let answer = handle(&aws, json!({"regions": ["us-east-1"]})).await.unwrap();
@@ -45,12 +52,8 @@ async fn where_nothing_ended_nothing_is_said_about_it() {
 
 #[tokio::test(start_paused = true)]
 async fn the_terminated_fill_batches_too() {
-    let all = (0..1_100).map(|id| gone(&format!("i-{id:017x}"), true)).collect();
-    let aws = FakeAws {
-        instances: BTreeMap::from([("us-east-1", fleet(0..200))]),
-        ended: BTreeMap::from([("us-east-1", all)]),
-        ..FakeAws::default()
-    };
+    let all: Vec<_> = (0..1_100).map(|id| gone(&format!("i-{id:017x}"), true)).collect();
+    let aws = FakeAws::east([fleet(0..200), all].concat());
     handle(&aws, json!({"regions": ["us-east-1"]})).await.unwrap();
     let sizes: Vec<_> = named(&aws).iter().map(|(living, ended)| (*living, ended.len())).collect();
     assert_eq!(sizes, [(200, 300), (0, 500), (0, 300)]);
@@ -58,24 +61,24 @@ async fn the_terminated_fill_batches_too() {
 
 #[tokio::test(start_paused = true)]
 async fn an_event_is_believed_only_where_ec2_says_the_same() {
-    let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
+    let aws = FakeAws::east(vec![gone(GONE, false)]);
     let answer = handle(&aws, sample()).await.unwrap();
-    assert_eq!(*aws.reads.borrow(), [Read { region: "us-east-1, ends".to_owned(), ids: 1, token: None }]);
+    assert_eq!(*aws.reads.borrow(), [Read { region: "us-east-1".to_owned(), ids: 1, token: None }]);
     assert_eq!(named(&aws), [(0, vec![GONE.to_owned()])]);
     assert!(answer.not_found.is_empty());
 
-    let living = FakeAws {
-        instances: BTreeMap::from([("us-east-1", vec![instance(0xabcd_ef01_2345_6789, &[])])]),
-        ..FakeAws::default()
-    };
-    let answer = handle(&living, sample()).await.unwrap();
-    assert!(living.reports.borrow().is_empty(), "neither its end nor anything else is reported");
-    assert_eq!(answer.not_found, [GONE.parse().unwrap()]);
+    for has_join_key in [true, false] {
+        let living = FakeAws::east(vec![in_state(GONE, InstanceState::Running, has_join_key)]);
+        let answer = handle(&living, sample()).await.unwrap();
+        assert!(living.reports.borrow().is_empty(), "neither its end nor anything else is reported");
+        assert_eq!(answer.not_found, [GONE.parse().unwrap()]);
+        assert!(answer.untagged.is_empty());
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn other_states_cost_no_call() {
-    let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
+    let aws = FakeAws::east(vec![gone(GONE, false)]);
     let mut event = sample();
     for state in ["pending", "running", "stopping", "stopped", "shutting-down"] {
         event["detail"]["state"] = json!(state);
@@ -85,30 +88,14 @@ async fn other_states_cost_no_call() {
     assert!(aws.reads.borrow().is_empty());
 }
 
-/// A message for each of these events.
-fn messages(events: &[&Value]) -> Value {
-    let record = |(index, event): (usize, &&Value)| json!({"messageId": format!("m{index}"), "eventSource": "aws:sqs", "body": event.to_string()});
-    json!({"Records": events.iter().enumerate().map(record).collect::<Vec<_>>()})
-}
-
 async fn failed<A: Aws>(aws: A, clock: &FakeAws, payload: Value) -> Vec<String> {
-    let collector = Collector::new(config(InvocationType::RequestResponse), aws, || clock.now.get());
-    match collector.handle(event(payload, MINUTES_15)).await.result.unwrap() {
-        Response::Queue(answer) => {
-            answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
-        }
-        Response::Sweep(answer) => panic!("expected the answer to a queue, got {answer:?}"),
-    }
+    world::failed(aws, clock, InvocationType::RequestResponse, payload).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn ends_come_through_the_queue_too() {
-    let aws = FakeAws {
-        instances: BTreeMap::from([("us-east-1", fleet(1..2))]),
-        ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]),
-        ..FakeAws::default()
-    };
-    let mut change = file(include_str!("../../../../../events/tags-collector/tag-change.json"));
+    let aws = FakeAws::east([fleet(1..2), vec![gone(GONE, false)]].concat());
+    let mut change = file("tag-change");
     change["resources"] = json!(["arn:aws:ec2:us-east-1:222222222222:instance/i-00000000000000001"]);
     let mut stopped = sample();
     stopped["detail"]["state"] = json!("stopped");
@@ -116,41 +103,38 @@ async fn ends_come_through_the_queue_too() {
     foreign["account"] = json!("333333333333");
     let payload = messages(&[&sample(), &change, &sample(), &stopped, &foreign]);
     assert_eq!(failed(&aws, &aws, payload).await, ["m4"]);
-    let reads = [
-        Read { region: "us-east-1".to_owned(), ids: 1, token: None },
-        Read { region: "us-east-1, ends".to_owned(), ids: 1, token: None },
-    ];
+    let reads = [Read { region: "us-east-1".to_owned(), ids: 2, token: None }];
     assert_eq!(*aws.reads.borrow(), reads);
     assert_eq!(named(&aws), [(1, vec![GONE.to_owned()])]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_sample_of_the_queue_is_one_end() {
-    let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
-    let payload = file(include_str!("../../../../../events/tags-collector/terminated-queue.json"));
+    let aws = FakeAws::east(vec![gone(GONE, false)]);
+    let payload = file("terminated-queue");
     assert!(failed(&aws, &aws, payload).await.is_empty());
     assert_eq!(named(&aws), [(0, vec![GONE.to_owned()])]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_end_comes_again_where_it_could_not_be_read_reported_or_marked() {
-    let aws = FakeAws { ended: BTreeMap::from([("us-east-1", vec![gone(GONE, false)])]), ..FakeAws::default() };
+    let aws = FakeAws::east(vec![gone(GONE, false)]);
     let page = |_: &Region, _: Option<&str>| Some(denied());
     let unread = Failing { aws: &aws, page, report: |_: &Report| None };
     assert_eq!(failed(unread, &aws, messages(&[&sample()])).await, ["m0"]);
 
     let no_page = |_: &Region, _: Option<&str>| None;
-    let refuse = |_: &Report| Some(Err(Failure::new("TooManyRequestsException", "Rate Exceeded.")));
+    let refuse = |_: &Report| Some(Err(Failure::new("ServiceException", "Service error.")));
     let refused = Failing { aws: &aws, page: no_page, report: refuse };
     assert_eq!(failed(refused, &aws, messages(&[&sample()])).await, ["m0"]);
 
     let unmarked = |report: &Report| {
-        let mut answer = answer(report);
+        let mut answer = answer(report, &[]);
         answer.terminated = Some(TerminatedCounts { received: 1, failed: 1, ..TerminatedCounts::default() });
         Some(Ok(Some(answer)))
     };
     let unmarked = Failing { aws: &aws, page: no_page, report: unmarked };
-    let mut change = file(include_str!("../../../../../events/tags-collector/tag-change.json"));
+    let mut change = file("tag-change");
     change["resources"] = json!(["arn:aws:ec2:us-east-1:222222222222:instance/i-00000000000000001"]);
     let payload = messages(&[&sample(), &change]);
     assert_eq!(failed(unmarked, &aws, payload).await, ["m0"], "a change beside it is done");
@@ -158,7 +142,32 @@ async fn an_end_comes_again_where_it_could_not_be_read_reported_or_marked() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_that_ec2_does_not_show_yet_comes_again() {
-    let aws = FakeAws { ending: vec![GONE.to_owned()], ..FakeAws::default() };
+    let aws = FakeAws::east(vec![in_state(GONE, InstanceState::ShuttingDown, true)]);
     assert_eq!(failed(&aws, &aws, messages(&[&sample()])).await, ["m0"]);
     assert!(aws.reports.borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_was_asked_for_and_is_terminated_is_reported_as_that() {
+    let mut change = file("tag-change");
+    for has_join_key in [true, false] {
+        let aws = FakeAws::east(vec![gone(GONE, has_join_key)]);
+        change["resources"] = json!([format!("arn:aws:ec2:us-east-1:222222222222:instance/{GONE}")]);
+        let answer = handle(&aws, change.clone()).await.unwrap();
+        assert_eq!(named(&aws), [(0, vec![GONE.to_owned()])]);
+        assert!(answer.not_found.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_shutting_down_is_neither_alive_nor_gone() {
+    for has_join_key in [true, false] {
+        let aws = FakeAws::east(vec![in_state(GONE, InstanceState::ShuttingDown, has_join_key)]);
+        let answer = handle(&aws, file("tag-change")).await.unwrap();
+        assert!(aws.reports.borrow().is_empty(), "it is not unlinked either");
+        assert_eq!((answer.not_found, answer.untagged), (vec![GONE.parse().unwrap()], Vec::new()));
+        let answer = handle(&aws, json!({"regions": ["us-east-1"]})).await.unwrap();
+        assert_eq!((answer.regions[0].instances, answer.regions[0].untagged), (0, 0));
+        assert_eq!(answer.regions[0].coverage.unwrap().stopped, 1);
+    }
 }

@@ -5,7 +5,7 @@ use hub::{AccountId, Ec2InstanceId, Region, WireError, decode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::event::InstanceArn;
+use crate::plan::InstanceArn;
 
 /// `detail-type` of the event.
 pub(crate) const STATE_CHANGE: &str = "EC2 Instance State-change Notification";
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     fn sample() -> Value {
-        serde_json::from_str(include_str!("../../../events/tags-collector/terminated.json")).unwrap()
+        serde_json::from_str(include_str!("../../../../events/tags-collector/terminated.json")).unwrap()
     }
 
     fn with(pointer: &str, value: Value) -> Value {

@@ -1,4 +1,8 @@
-//! What the tests of both clients share.
+//! The adapters over real clients whose answers are made up.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+mod ec2;
+mod manager;
 
 use std::sync::{Arc, Mutex};
 
@@ -10,25 +14,25 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
 
 /// Answers requests by these rules, one after the other.
-pub(super) fn in_order(rules: &[&Rule]) -> MockResponseInterceptor {
+pub(crate) fn in_order(rules: &[&Rule]) -> MockResponseInterceptor {
     let mocks = MockResponseInterceptor::new().rule_mode(RuleMode::Sequential);
     rules.iter().fold(mocks, |mocks, rule| mocks.with_rule(rule))
 }
 
-pub(super) fn credentials() -> Credentials {
+pub(crate) fn credentials() -> Credentials {
     Credentials::new("222222222222", "secret", None, None, "test")
 }
 
-pub(super) fn http_response(status: u16, body: &str) -> HttpResponse {
+pub(crate) fn http_response(status: u16, body: &str) -> HttpResponse {
     HttpResponse::new(StatusCode::try_from(status).unwrap(), body.to_owned().into())
 }
 
 /// Host and credential scope of each request.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seen(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Seen(Arc<Mutex<Vec<String>>>);
 
 impl Seen {
-    pub(super) fn requests(&self) -> Vec<String> {
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }

@@ -1,8 +1,16 @@
-use aws_smithy_mocks::{Rule, create_mock_http_client, mock};
-use hub::Counts;
+//! The invocations of the manager.
 
-use super::*;
-use crate::aws::mocks::{Seen, credentials, http_response, in_order};
+use aws_sdk_lambda::Client;
+use aws_sdk_lambda::config::{Builder, Region};
+use aws_sdk_lambda::operation::invoke::InvokeOutput;
+use aws_sdk_lambda::primitives::Blob;
+use aws_smithy_mocks::{Rule, create_mock_http_client, mock};
+use hub::{Answer, Counts};
+use tags_collector::aws::Manager;
+use tags_collector::config::InvocationType;
+use tags_collector::ports::Failure;
+
+use crate::{Seen, credentials, http_response, in_order};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222";
 const ANSWER: &str = r#"{"agency": "222222222222", "dryRun": false,
@@ -10,23 +18,20 @@ const ANSWER: &str = r#"{"agency": "222222222222", "dryRun": false,
                "tagsSet": 2, "tagsRemoved": 0, "tagsDropped": 0},
     "nodes": [{"instanceId": "mi-0123456789abcdef0", "outcome": "updated"}]}"#;
 
+/// The real settings; the tests that wait have a clock that is paused. The Region is the collector's own.
 fn manager_seen_by(rules: &[&Rule], seen: Seen) -> Manager {
     let builder = Builder::new()
         .behavior_version_latest()
-        .region(Region::new("us-east-1"))
+        .region(Region::new("eu-west-1"))
         .credentials_provider(credentials())
         .http_client(create_mock_http_client())
         .interceptor(in_order(rules))
         .interceptor(seen);
-    let config = settings(builder);
-    // The real settings, but for the wait.
-    let retries = config.retry_config().unwrap().clone().with_initial_backoff(Duration::from_millis(1));
-    let client = Client::from_conf(config.to_builder().retry_config(retries).build());
-    Manager { client, function_arn: ARN.to_owned() }
+    Manager::new(builder, &ARN.parse().unwrap())
 }
 
 async fn invoke(rule: &Rule, invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
-    manager_seen_by(&[rule], Seen::default()).invoke(b"{}".to_vec(), invocation_type).await
+    manager_seen_by(&[rule], Seen::default()).invoke(b"{}", invocation_type).await
 }
 
 /// The failure that an answer of the service comes to.
@@ -71,17 +76,9 @@ async fn an_event_is_queued_and_has_no_answer() {
 
 #[tokio::test]
 async fn the_region_of_the_manager_is_the_one_called() {
-    let sdk = SdkConfig::builder()
-        .behavior_version(aws_config::BehaviorVersion::latest())
-        .region(Region::new("eu-west-1"))
-        .build();
-    let manager = Manager::new(&sdk, &ARN.parse().unwrap());
-    assert_eq!(manager.client.config().region(), Some(&Region::new("us-east-1")));
-    assert_eq!(manager.function_arn, ARN);
-
     let rule = mock!(Client::invoke).then_output(|| InvokeOutput::builder().status_code(202).build());
     let seen = Seen::default();
-    manager_seen_by(&[&rule], seen.clone()).invoke(b"{}".to_vec(), InvocationType::Event).await.unwrap();
+    manager_seen_by(&[&rule], seen.clone()).invoke(b"{}", InvocationType::Event).await.unwrap();
     assert_eq!(seen.requests(), ["lambda.us-east-1.amazonaws.com us-east-1/lambda"]);
 }
 
@@ -103,7 +100,7 @@ async fn an_error_of_the_function_is_no_success() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_is_no_success() {
     for (payload, problem) in [
-        ("", "EOF while parsing a value"),
+        ("", "event: EOF while parsing a value"),
         ("null", "event: expected an object, got null"),
         (r#"{"dryRun": false}"#, "event: missing field `counts`"),
         (&ANSWER.replace("\"updated\": 1", "\"updated\": -1").leak()[..], "counts.updated: invalid value"),
@@ -124,22 +121,36 @@ async fn another_status_is_no_success() {
     assert_eq!(invoke(&rule, InvocationType::Event).await.unwrap_err().code, "UnexpectedStatus");
 }
 
-#[tokio::test]
-async fn a_throttled_invocation_is_repeated_and_told_in_the_end() {
-    let throttled = || {
-        let body = r#"{"Reason": "CallerRateLimitExceeded", "Type": "User", "message": "Rate Exceeded."}"#;
-        let mut response = http_response(429, body);
-        response.headers_mut().insert("x-amzn-errortype", "TooManyRequestsException");
-        response
-    };
+fn refused(status: u16, error: &'static str) -> aws_smithy_runtime_api::client::orchestrator::HttpResponse {
+    let body = r#"{"Reason": "CallerRateLimitExceeded", "Type": "User", "message": "Rate Exceeded."}"#;
+    let mut response = http_response(status, body);
+    response.headers_mut().insert("x-amzn-errortype", error);
+    response
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_manager_is_told_at_once_for_the_handler_to_wait() {
+    for invocation_type in [InvocationType::RequestResponse, InvocationType::Event] {
+        let busy = || refused(429, "TooManyRequestsException");
+        let rule = mock!(Client::invoke).sequence().http_response(busy).repeatedly().build();
+        let failure = invoke(&rule, invocation_type).await.unwrap_err();
+        assert_eq!(failure.code, "TooManyRequestsException");
+        assert!(failure.is_busy() && failure.message.contains("Rate Exceeded."), "{failure}");
+        assert_eq!(rule.num_calls(), 1, "the SDK does not try again by itself");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_in_trouble_is_tried_again_and_told_in_the_end() {
+    let trouble = || refused(500, "ServiceException");
     let rule =
-        mock!(Client::invoke).sequence().http_response(throttled).http_response(|| http_response(200, ANSWER)).build();
+        mock!(Client::invoke).sequence().http_response(trouble).http_response(|| http_response(200, ANSWER)).build();
     assert!(invoke(&rule, InvocationType::RequestResponse).await.unwrap().is_some());
     assert_eq!(rule.num_calls(), 2);
 
-    let rule = mock!(Client::invoke).sequence().http_response(throttled).repeatedly().build();
+    let rule = mock!(Client::invoke).sequence().http_response(trouble).repeatedly().build();
     let failure = invoke(&rule, InvocationType::RequestResponse).await.unwrap_err();
-    assert_eq!(failure.code, "TooManyRequestsException");
+    assert_eq!((failure.code.as_str(), failure.is_busy()), ("ServiceException", false));
     assert_eq!(rule.num_calls(), 5);
 }
 
