@@ -1,6 +1,5 @@
 //! From an event to an answer.
 
-mod deadline;
 mod deliver;
 mod read;
 mod sweep;
@@ -9,8 +8,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use hub::{AccountId, FunctionArn, WireError};
-use lambda_kit::{Deadline, Metrics, diagnostic};
-use lambda_runtime::{Diagnostic, LambdaEvent};
+use lambda_kit::{Deadline, Margins, Metrics, diagnostic};
+use lambda_runtime::Diagnostic;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,7 +22,9 @@ use crate::metrics::{Asked, metrics};
 use crate::plan::Scope;
 use crate::ports::Aws;
 
-pub use deadline::MARGINS;
+/// Work ends this long before the function is stopped: enough to write the answer, even on a slow core, and little
+/// beside the minutes that a sweep may take.
+pub const MARGINS: Margins = Margins { begin: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
 /// The function.
 #[derive(Debug)]
@@ -31,6 +32,15 @@ pub struct Collector<A, N> {
     config: Config,
     aws: A,
     now: N,
+}
+
+/// What the runtime knows about an invocation.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The ARN of the function, in the account of the agency.
+    pub arn: FunctionArn,
+    /// The time until Lambda ends the invocation.
+    pub budget: Duration,
 }
 
 /// What came of an invocation.
@@ -110,9 +120,9 @@ impl<A: Aws, N: Fn() -> SystemTime> Collector<A, N> {
     }
 
     /// Answers one invocation.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Handled {
+    pub async fn handle(&self, invocation: &Invocation, event: &Value) -> Handled {
         let started = (self.now)();
-        let (asked, outcome, result) = match self.admit(event) {
+        let (asked, outcome, result) = match self.admit(invocation, event) {
             Ok(order) => {
                 let asked = order.asked;
                 let (outcome, result) = self.carry_out(order, started).await;
@@ -124,16 +134,10 @@ impl<A: Aws, N: Fn() -> SystemTime> Collector<A, N> {
     }
 
     /// What is to be done, unless the event asks for nothing that the function knows.
-    fn admit(&self, event: LambdaEvent<Value>) -> Result<Order, WireError> {
-        let (payload, context) = event.into_parts();
-        let budget = context.deadline().duration_since((self.now)()).unwrap_or_default();
-        let deadline = Deadline::with_margins(budget, MARGINS);
-        let function: FunctionArn = context.invoked_function_arn.parse().map_err(|error: hub::Invalid| WireError {
-            path: "context.invokedFunctionArn".to_owned(),
-            problem: error.to_string(),
-        })?;
-        let account = function.account;
-        let event = match Event::from_json(&payload)? {
+    fn admit(&self, invocation: &Invocation, event: &Value) -> Result<Order, WireError> {
+        let deadline = Deadline::with_margins(invocation.budget, MARGINS);
+        let account = invocation.arn.account.clone();
+        let event = match Event::from_json(event)? {
             Event::Queue(queue) => Event::Queue(queue.in_account(&account)),
             event => event,
         };

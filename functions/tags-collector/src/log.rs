@@ -19,8 +19,7 @@ pub(crate) fn log_nodes(account: &AccountId, region: &Region, nodes: &[NodeAnswe
         Outcome::WouldUpdate | Outcome::Unchanged => node.notable_drops().next().is_some(),
         _ => true,
     };
-    let (trouble, news): (Vec<_>, Vec<_>) =
-        nodes.iter().filter(has_news).partition(|node| is_trouble(&node.outcome));
+    let (trouble, news): (Vec<_>, Vec<_>) = nodes.iter().filter(has_news).partition(|node| is_trouble(&node.outcome));
     let mut nodes = trouble.into_iter().chain(news);
     nodes.by_ref().take(NODES_MAX).for_each(|node| log_node(account, region, node));
     let rest: Vec<_> = nodes.collect();

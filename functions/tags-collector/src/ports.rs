@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hub::{AwsError, Ec2InstanceId, Region};
+use lambda_kit::{DEADLINE_EXCEEDED, Stopped};
 
 use crate::config::InvocationType;
 use crate::plan::SeenInstance;
@@ -61,6 +62,15 @@ impl Failure {
 impl From<AwsError> for Failure {
     fn from(error: AwsError) -> Self {
         Self { message: error.to_string(), code: error.code }
+    }
+}
+
+impl<E: Into<Self> + fmt::Display> From<Stopped<E>> for Failure {
+    fn from(stopped: Stopped<E>) -> Self {
+        match stopped {
+            Stopped::Failed(error) => error.into(),
+            Stopped::NotBegun | Stopped::CutOff => Self::new(DEADLINE_EXCEEDED, stopped.to_string()),
+        }
     }
 }
 

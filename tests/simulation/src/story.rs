@@ -121,7 +121,8 @@ async fn busy(world: &Rc<World>, manager: &Rc<Manager>, accounts: &[AccountId], 
     let mut actors: Vec<JoinHandle<()>> = Vec::new();
     for account in accounts {
         let (there, manager_there, account_there) = (Rc::clone(world), Rc::clone(manager), account.clone());
-        let changes = world.pick(3..40);
+        // Most stories are short: more of them are told in the same time.
+        let changes = if world.chance(0.2) { world.pick(10..40) } else { world.pick(2..12) };
         actors.push(spawn_local(async move {
             for _ in 0..changes {
                 there.pause(50..6_000).await;
@@ -129,7 +130,7 @@ async fn busy(world: &Rc<World>, manager: &Rc<Manager>, accounts: &[AccountId], 
             }
         }));
         let (there, manager_there, account_there) = (Rc::clone(world), Rc::clone(manager), account.clone());
-        let sweeps = world.pick(1..6);
+        let sweeps = world.pick(1..5);
         actors.push(spawn_local(async move {
             let mut under_way = Vec::new();
             for _ in 0..sweeps {

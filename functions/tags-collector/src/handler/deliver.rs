@@ -7,9 +7,8 @@ use futures_util::stream::{self, StreamExt as _};
 use hub::{AccountId, Counts, Region, TerminatedCounts};
 use lambda_kit::Deadline;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
-use super::deadline::{in_time, remaining};
 use super::read::Filled;
 use crate::answer::{Attention, RegionAnswer};
 use crate::config::InvocationType;
@@ -25,7 +24,7 @@ const REPORTS_AT_ONCE: usize = 1;
 pub(super) struct Deliverer<'a, A, N> {
     pub(super) aws: &'a A,
     pub(super) now: &'a N,
-    pub(super) deadline: &'a Deadline,
+    pub(super) deadline: Deadline,
     pub(super) account: &'a AccountId,
     pub(super) invocation_type: InvocationType,
 }
@@ -88,17 +87,17 @@ impl<A: Aws, N: Fn() -> SystemTime> Deliverer<'_, A, N> {
         let started = Instant::now();
         let mut attempt = 0;
         loop {
-            let result = in_time(self.deadline, self.aws.report(report, self.invocation_type)).await;
+            let result = self.deadline.call(self.aws.report(report, self.invocation_type)).await.map_err(Failure::from);
             let wait = busy_wait(attempt, self.account, (self.now)());
             let is_busy = result.as_ref().is_err_and(Failure::is_busy);
-            if !is_busy || wait >= remaining(self.deadline) {
+            if !is_busy || Instant::now() + wait >= self.deadline.begin_until() {
                 if attempt > 0 {
                     log_waited(region, attempt, started.elapsed(), result.is_ok());
                 }
                 return result;
             }
             attempt += 1;
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
         }
     }
 }

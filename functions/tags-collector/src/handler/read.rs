@@ -7,7 +7,6 @@ use hub::Timestamp;
 use lambda_kit::Deadline;
 use tokio::sync::mpsc::Sender;
 
-use super::deadline::in_time;
 use crate::plan::{Batch, Limits, RegionReading, RegionResult, RegionScope, Scope};
 use crate::ports::{Aws, Failure};
 
@@ -18,7 +17,7 @@ const REGIONS_AT_ONCE: usize = 4;
 pub(super) struct Reader<'a, A, N> {
     pub(super) aws: &'a A,
     pub(super) now: &'a N,
-    pub(super) deadline: &'a Deadline,
+    pub(super) deadline: Deadline,
     pub(super) limits: Limits,
 }
 
@@ -72,8 +71,7 @@ impl<A: Aws, N: Fn() -> SystemTime> Reader<'_, A, N> {
             let mut page_token = None;
             loop {
                 let observed_at = Timestamp::from((self.now)());
-                let read = async { Ok(self.aws.instances(&region.region, &ids, page_token.take()).await?) };
-                let page = in_time(self.deadline, read).await?;
+                let page = self.deadline.call(self.aws.instances(&region.region, &ids, page_token.take())).await?;
                 reading.add_page(observed_at);
                 for instance in page.instances {
                     if let Some(batch) = reading.add(instance, observed_at)? {

@@ -23,6 +23,7 @@ pub(super) struct Sweep<'a, A, N> {
     pub(super) aws: &'a A,
     /// The clock.
     pub(super) now: &'a N,
+    /// When the work has to end.
     pub(super) deadline: Deadline,
     /// The agency's account.
     pub(super) account: AccountId,
@@ -33,7 +34,7 @@ pub(super) struct Sweep<'a, A, N> {
 impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
     /// Reads what `scope` names and reports it. What fails is in the answer.
     pub(super) async fn run(self, scope: Scope) -> SweepOutcome {
-        let Self { aws, now, ref deadline, ref account, invocation_type } = self;
+        let Self { aws, now, deadline, ref account, invocation_type } = self;
         let limits = match invocation_type {
             InvocationType::RequestResponse => Limits::SYNCHRONOUS,
             InvocationType::Event => Limits::ASYNCHRONOUS,

@@ -7,6 +7,7 @@ use hub::{Answer, AwsError, Ec2InstanceId, Region};
 use serde_json::json;
 use tags_collector::config::InvocationType;
 use tags_collector::handler::{CollectError, Collector, MARGINS};
+use tags_collector::plan::{InstanceState, SeenInstance};
 use tags_collector::ports::{Aws, Failure, Page};
 use tokio::time::Instant;
 
@@ -34,7 +35,7 @@ impl<'a> Busy<'a> {
 
     async fn sweep(&self, time: Duration) -> Result<tags_collector::answer::SweepAnswer, CollectError> {
         let collector = Collector::new(config(InvocationType::RequestResponse), self, || self.now());
-        sweep(&collector, event(json!({"regions": ["us-east-1"]}), time)).await
+        sweep(&collector, json!({"regions": ["us-east-1"]}), time).await
     }
 }
 
@@ -51,15 +52,23 @@ impl Aws for &Busy<'_> {
     async fn report(&self, report: &[u8], invocation_type: InvocationType) -> Result<Option<Answer>, Failure> {
         self.attempts.update(|attempts| attempts + 1);
         if self.started.elapsed() < self.until {
-            return Err(Failure::new(self.code, "lambda:InvokeFunction failed: TooManyRequestsException: Rate Exceeded."));
+            return Err(Failure::new(
+                self.code,
+                "lambda:InvokeFunction failed: TooManyRequestsException: Rate Exceeded.",
+            ));
         }
         self.aws.report(report, invocation_type).await
     }
 }
 
+/// One Region with these instances, which takes no time to read: what passes is what was waited.
+fn read_at_once(instances: Vec<SeenInstance>) -> FakeAws {
+    FakeAws { page_takes: Duration::ZERO, ..FakeAws::east(instances) }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_busy_manager_is_waited_for_and_every_report_gets_through() {
-    let aws = FakeAws { page_size: 500, ..FakeAws::east(fleet(0..1_100)) };
+    let aws = FakeAws { page_size: 500, ..read_at_once(fleet(0..1_100)) };
     let busy = Busy::new(&aws, Duration::from_mins(10));
     let answer = busy.sweep(MINUTES_15).await.unwrap();
     assert_eq!(answer.counts.unwrap().received, 1_100);
@@ -71,7 +80,7 @@ async fn a_busy_manager_is_waited_for_and_every_report_gets_through() {
 
 #[tokio::test(start_paused = true)]
 async fn a_manager_that_stays_busy_is_told_in_time() {
-    let aws = FakeAws::east(fleet(0..2));
+    let aws = read_at_once(fleet(0..2));
     let busy = Busy::new(&aws, Duration::from_hours(1));
     let CollectError::PartialSweep(answer) = busy.sweep(MINUTES_15).await.unwrap_err() else { panic!("not partial") };
     let elapsed = busy.started.elapsed();
@@ -84,7 +93,7 @@ async fn a_manager_that_stays_busy_is_told_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_short_shortage_costs_a_short_wait() {
-    let aws = FakeAws::east(fleet(0..2));
+    let aws = read_at_once(fleet(0..2));
     let busy = Busy::new(&aws, Duration::from_millis(400));
     let (lines, _guard) = Lines::capture();
     busy.sweep(MINUTES_15).await.unwrap();
@@ -98,7 +107,7 @@ async fn a_short_shortage_costs_a_short_wait() {
 #[tokio::test(start_paused = true)]
 async fn other_refusals_are_not_waited_out() {
     for code in ["AccessDeniedException", "InvalidReport", "FunctionError", "ServiceException"] {
-        let aws = FakeAws::east(fleet(0..2));
+        let aws = read_at_once(fleet(0..2));
         let busy = Busy { code, ..Busy::new(&aws, Duration::from_hours(1)) };
         busy.sweep(MINUTES_15).await.unwrap_err();
         assert_eq!((busy.attempts.get(), busy.started.elapsed()), (1, Duration::ZERO), "{code}");
@@ -108,12 +117,12 @@ async fn other_refusals_are_not_waited_out() {
 #[tokio::test(start_paused = true)]
 async fn changes_of_a_queue_wait_too_and_come_again_if_it_lasts() {
     let change = file("tag-change");
-    let own = || FakeAws::east(vec![in_state("i-0abcdef0123456789", tags_collector::plan::InstanceState::Running, true)]);
+    let own = || read_at_once(vec![in_state("i-0abcdef0123456789", InstanceState::Running, true)]);
     for (until, expected) in [(Duration::from_mins(5), Vec::new()), (Duration::from_hours(1), vec!["m0"])] {
         let aws = own();
         let busy = Busy::new(&aws, until);
         let collector = Collector::new(config(InvocationType::RequestResponse), &busy, || busy.now());
-        let response = collector.handle(event(messages(&[&change]), MINUTES_15)).await.result.unwrap();
+        let response = collector.handle(&invocation(MINUTES_15), &messages(&[&change])).await.result.unwrap();
         let items: Vec<_> = expected.iter().map(|id| json!({"itemIdentifier": id})).collect();
         assert_eq!(serde_json::to_value(response).unwrap(), json!({"batchItemFailures": items}));
     }

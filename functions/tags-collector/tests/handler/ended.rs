@@ -29,7 +29,10 @@ fn sample() -> Value {
 #[tokio::test(start_paused = true)]
 async fn a_sweep_reports_the_terminated_from_the_same_pages() {
     let aws = FakeAws {
-        instances: BTreeMap::from([("us-east-1", [fleet(0..3), vec![gone(GONE, true), gone("i-01234567", false)]].concat())]),
+        instances: BTreeMap::from([(
+            "us-east-1",
+            [fleet(0..3), vec![gone(GONE, true), gone("i-01234567", false)]].concat(),
+        )]),
         page_size: 3,
         ..FakeAws::default()
     };

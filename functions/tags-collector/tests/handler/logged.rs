@@ -54,7 +54,7 @@ impl Lines {
 async fn lines(aws: &FakeAws, payload: Value) -> Vec<Value> {
     let (lines, _guard) = Lines::capture();
     let collector = Collector::new(config(InvocationType::RequestResponse), aws, || aws.now.get());
-    let handled = collector.handle(event(payload, MINUTES_15)).await;
+    let handled = collector.handle(&invocation(MINUTES_15), &payload).await;
     assert!(handled.result.is_ok());
     lines.fields()
 }
@@ -100,7 +100,8 @@ async fn each_node_of_a_small_report_has_its_line() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_report_has_50_nodes_in_trouble_and_numbers_for_the_rest() {
-    let instances = [with_outcome(0..300, "updated"), with_outcome(300..480, "rejected"), with_outcome(480..500, "failed")];
+    let instances =
+        [with_outcome(0..300, "updated"), with_outcome(300..480, "rejected"), with_outcome(480..500, "failed")];
     let aws = FakeAws::east(instances.concat());
     let lines = lines(&aws, json!({"regions": ["us-east-1"]})).await;
     assert_eq!((count(&lines, "node rejected"), count(&lines, "node updated")), (50, 0));
@@ -112,7 +113,8 @@ async fn a_large_report_has_50_nodes_in_trouble_and_numbers_for_the_rest() {
 
 #[tokio::test(start_paused = true)]
 async fn many_messages_that_are_refused_have_20_lines() {
-    let records: Vec<_> = (0..200).map(|id| json!({"messageId": format!("m{id}"), "eventSource": "aws:sqs", "body": "?"})).collect();
+    let records: Vec<_> =
+        (0..200).map(|id| json!({"messageId": format!("m{id}"), "eventSource": "aws:sqs", "body": "?"})).collect();
     let lines = lines(&FakeAws::default(), json!({"Records": records})).await;
     assert_eq!((count(&lines, "message refused"), lines.len()), (20, 22));
     let rest = lines.iter().find(|line| line["message"] == "further messages refused").unwrap();

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hub::{Region, Report};
+use lambda_kit::Metrics;
 use serde_json::{Value, json};
 use tags_collector::config::InvocationType;
 use tags_collector::handler::Collector;
 use tags_collector::ports::{Aws, Failure};
-use lambda_kit::Metrics;
 
 use super::world::*;
 
 async fn measure<A: Aws>(aws: A, clock: &FakeAws, payload: Value) -> Metrics {
     let collector = Collector::new(config(InvocationType::RequestResponse), aws, || clock.now.get());
-    collector.handle(event(payload, MINUTES_15)).await.metrics
+    collector.handle(&invocation(MINUTES_15), &payload).await.metrics
 }
 
 fn value(metrics: &Metrics, name: &str) -> Option<u64> {
@@ -104,7 +104,8 @@ async fn a_sweep_counts_what_is_managed_and_what_is_not() {
     let metrics = measure(&aws, &aws, json!({})).await;
     let values = ["InstancesSeen", "InstancesManaged", "InstancesUnmanaged", "NodesUnlinked"];
     assert_eq!(values.map(|name| value(&metrics, name)), [Some(5), Some(5), Some(4), Some(1)]);
-    for payload in [json!({"dryRun": true}), json!({"regions": ["us-east-1"]}), json!({"instanceIds": ["i-01234567"]})] {
+    for payload in [json!({"dryRun": true}), json!({"regions": ["us-east-1"]}), json!({"instanceIds": ["i-01234567"]})]
+    {
         let metrics = measure(&aws, &aws, payload).await;
         assert_eq!(value(&metrics, "InstancesManaged"), None, "only a sweep over everything tells the whole number");
     }

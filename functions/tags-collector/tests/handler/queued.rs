@@ -44,7 +44,7 @@ async fn the_sample_is_read_with_one_call_and_answered_with_its_one_bad_message(
     };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
     let payload = file("tag-changes-queue");
-    let response = collector.handle(event(payload, MINUTES_15)).await.result.unwrap();
+    let response = collector.handle(&invocation(MINUTES_15), &payload).await.result.unwrap();
     assert_eq!(
         serde_json::to_value(response).unwrap(),
         json!({"batchItemFailures": [{"itemIdentifier": "059f36b4-87a3-44ab-83d2-000000000004"}]})
@@ -57,7 +57,7 @@ async fn the_sample_is_read_with_one_call_and_answered_with_its_one_bad_message(
 async fn where_all_is_well_the_answer_is_empty() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
-    let response = collector.handle(event(changes([("us-east-1", 0)]), MINUTES_15)).await.result.unwrap();
+    let response = collector.handle(&invocation(MINUTES_15), &changes([("us-east-1", 0)])).await.result.unwrap();
     assert_eq!(serde_json::to_string(&response).unwrap(), r#"{"batchItemFailures":[]}"#);
 }
 
@@ -151,8 +151,8 @@ async fn where_no_answer_is_asked_for_a_report_that_is_taken_is_enough() {
 async fn what_there_was_no_time_for_comes_again() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
-    let event = event(changes([("us-east-1", 0)]), Duration::from_secs(1));
-    let response = serde_json::to_value(collector.handle(event).await.result.unwrap()).unwrap();
+    let handled = collector.handle(&invocation(Duration::from_secs(1)), &changes([("us-east-1", 0)])).await;
+    let response = serde_json::to_value(handled.result.unwrap()).unwrap();
     assert_eq!(response, json!({"batchItemFailures": [{"itemIdentifier": "m0"}]}));
     assert!(aws.reads.borrow().is_empty());
 }

@@ -158,8 +158,7 @@ async fn a_tag_change_reads_one_instance_in_one_region() {
         ]),
         ..FakeAws::default()
     };
-    let answer =
-        handle(&aws, file("tag-change")).await.unwrap();
+    let answer = handle(&aws, file("tag-change")).await.unwrap();
     assert_eq!(*aws.reads.borrow(), [Read { region: "us-east-1".to_owned(), ids: 1, token: None }]);
     assert_eq!(reported(&aws), ["mi-0abcdef0123456789"]);
     assert!(answer.not_found.is_empty());
@@ -250,7 +249,7 @@ async fn a_dry_run_waits_for_its_answer_even_where_reports_are_queued() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
     let payload = file("dry-run");
-    let answer = sweep(&collector, event(payload, MINUTES_15)).await.unwrap();
+    let answer = sweep(&collector, payload, MINUTES_15).await.unwrap();
     assert!(answer.dry_run && aws.reports.borrow()[0].dry_run);
     assert_eq!(answer.nodes[0].outcome, Outcome::WouldUpdate);
     assert_eq!(answer.counts.unwrap().updated, 1);
@@ -260,7 +259,7 @@ async fn a_dry_run_waits_for_its_answer_even_where_reports_are_queued() {
 async fn queued_reports_have_no_counts() {
     let aws = FakeAws { instances: BTreeMap::from([("us-east-1", fleet(0..1))]), ..FakeAws::default() };
     let collector = Collector::new(config(InvocationType::Event), &aws, || aws.now.get());
-    let answer = sweep(&collector, event(json!({}), MINUTES_15)).await.unwrap();
+    let answer = sweep(&collector, json!({}), MINUTES_15).await.unwrap();
     assert_eq!(aws.reports.borrow()[0].reply, Some(false));
     insta::assert_json_snapshot!(answer, @r#"
     {
@@ -367,7 +366,7 @@ async fn no_page_and_no_report_is_begun_when_the_time_is_up() {
     };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
     let error =
-        sweep(&collector, event(json!({"regions": ["us-east-1"]}), Duration::from_secs(3 * 60 + 5))).await.unwrap_err();
+        sweep(&collector, json!({"regions": ["us-east-1"]}), Duration::from_secs(3 * 60 + 5)).await.unwrap_err();
     let CollectError::PartialSweep(answer) = error else { panic!("{error:?}") };
     assert_eq!(aws.reads.borrow().len(), 3);
     assert!(aws.reports.borrow().is_empty());
@@ -386,7 +385,7 @@ async fn a_report_without_an_answer_is_given_up_before_the_function_is_stopped()
     };
     let collector = Collector::new(config(InvocationType::RequestResponse), &aws, || aws.now.get());
     let time = MARGINS.answer + Duration::from_millis(20);
-    let error = sweep(&collector, event(json!({}), time)).await.unwrap_err();
+    let error = sweep(&collector, json!({}), time).await.unwrap_err();
     let CollectError::PartialSweep(answer) = error else { panic!("{error:?}") };
     assert_eq!(answer.regions[0].error.as_ref().unwrap().code, "DeadlineExceeded");
     assert_eq!(answer.regions[0].failed_instances, 1);
@@ -412,7 +411,7 @@ async fn an_error_is_logged_without_the_answer() {
     let page = |region: &Region, _: Option<&str>| (region.as_str() == "us-west-2").then(denied);
     let failing = Failing { aws: &aws, page, report: |_: &Report| None };
     let collector = Collector::new(config(InvocationType::RequestResponse), failing, || aws.now.get());
-    let error = sweep(&collector, event(json!({"dryRun": true}), MINUTES_15)).await.unwrap_err();
+    let error = sweep(&collector, json!({"dryRun": true}), MINUTES_15).await.unwrap_err();
     assert!(!format!("{error:?}").contains("PROD"), "{error:?}");
     assert!(Diagnostic::from(error).error_message.contains("PROD"));
 }

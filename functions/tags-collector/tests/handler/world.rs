@@ -9,11 +9,10 @@ use hub::{
     Answer, AwsError, Counts, DropReason, DroppedTag, Ec2InstanceId, NodeAnswer, Outcome, Region, Rejection, Report,
     Tag, TerminatedCounts,
 };
-use lambda_runtime::{Context, LambdaEvent};
 use serde_json::{Value, json};
 use tags_collector::answer::SweepAnswer;
 use tags_collector::config::{Config, InvocationType};
-use tags_collector::handler::{CollectError, Collector, Response};
+use tags_collector::handler::{CollectError, Collector, Invocation, Response};
 use tags_collector::plan::{InstanceState, SeenInstance};
 use tags_collector::ports::{Aws, Failure, Page};
 use tokio::sync::Semaphore;
@@ -275,25 +274,23 @@ pub(crate) fn config(invocation_type: InvocationType) -> Config {
     }
 }
 
-pub(crate) fn event(payload: Value, time: Duration) -> LambdaEvent<Value> {
-    let mut context = Context::default();
-    context.invoked_function_arn = "arn:aws:lambda:us-east-1:222222222222:function:tags-collector".to_owned();
-    context.deadline = u64::try_from((Duration::from_secs(NOW) + time).as_millis()).unwrap();
-    LambdaEvent::new(payload, context)
+pub(crate) fn invocation(budget: Duration) -> Invocation {
+    Invocation { arn: "arn:aws:lambda:us-east-1:222222222222:function:tags-collector".parse().unwrap(), budget }
 }
 
 pub(crate) const MINUTES_15: Duration = Duration::from_mins(15);
 
 pub(crate) async fn handle(aws: &FakeAws, payload: Value) -> Result<SweepAnswer, CollectError> {
     let collector = Collector::new(config(InvocationType::RequestResponse), aws, || aws.now.get());
-    sweep(&collector, event(payload, MINUTES_15)).await
+    sweep(&collector, payload, MINUTES_15).await
 }
 
 pub(crate) async fn sweep<A: Aws, N: Fn() -> SystemTime>(
     collector: &Collector<A, N>,
-    event: LambdaEvent<Value>,
+    payload: Value,
+    budget: Duration,
 ) -> Result<SweepAnswer, CollectError> {
-    collector.handle(event).await.result.map(|response| match response {
+    collector.handle(&invocation(budget), &payload).await.result.map(|response| match response {
         Response::Sweep(answer) => *answer,
         Response::Queue(answer) => panic!("expected the answer of a sweep, got {answer:?}"),
     })
@@ -306,7 +303,7 @@ pub(crate) async fn handle_failing(
 ) -> SweepAnswer {
     let failing = Failing { aws, page, report };
     let collector = Collector::new(config(InvocationType::RequestResponse), failing, || aws.now.get());
-    match sweep(&collector, event(json!({}), MINUTES_15)).await {
+    match sweep(&collector, json!({}), MINUTES_15).await {
         Err(CollectError::PartialSweep(answer)) => *answer,
         other => panic!("expected a partial sweep, got {other:?}"),
     }
@@ -338,7 +335,7 @@ pub(crate) async fn failed<A: Aws>(
     payload: Value,
 ) -> Vec<String> {
     let collector = Collector::new(config(invocation_type), aws, || clock.now.get());
-    match collector.handle(event(payload, MINUTES_15)).await.result.unwrap() {
+    match collector.handle(&invocation(MINUTES_15), &payload).await.result.unwrap() {
         Response::Queue(answer) => {
             answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
         }
