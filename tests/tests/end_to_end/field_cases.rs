@@ -2,6 +2,7 @@
 //! and tags as real fleets spell them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{AGENCY_A, CENTRAL, Enrolled, HOME_REGION, World};
@@ -67,6 +68,21 @@ async fn an_instance_that_registers_again_leaves_its_first_node_without_the_hubs
     assert_eq!(about(&answer, &second)["outcome"], "superseded", "{answer}");
     assert_eq!(world.plain_tags(&first.node), tags(&[("Env", "PROD"), ("Rack", "17")]));
     assert_eq!(world.plain_tags(&second), tags(&[]));
+}
+
+/// `GetResources` does not show yet that the first node was linked to the instance. The table of leases knows.
+#[tokio::test]
+async fn an_instance_that_registers_again_at_once_leaves_its_first_node_too() {
+    let world = World::deployed().await.unwrap();
+    let one = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    world.aws.set_lag(Duration::from_hours(1));
+    world.sweep_well(AGENCY_A).await.unwrap();
+    let second = world.register_node(AGENCY_A, None);
+    world.tag(&one, hub::MANAGED_INSTANCE_ID_TAG_KEY, &second).await.unwrap();
+    let answer = world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(about(&answer, &one.node)["outcome"], "superseded", "{answer}");
+    assert_eq!(world.plain_tags(&one.node), tags(&[]));
+    assert_eq!(world.plain_tags(&second), tags(&[("Env", "PROD")]));
 }
 
 #[tokio::test]
