@@ -101,7 +101,8 @@ mod tests {
             (because("proxyconnect tcp: EOF"), Refusal::Transient),
             (because("InvalidPublicKey"), Refusal::Permanent),
             (
-                "ERROR Registration failed due to Unable to save registration information. no space left on device".into(),
+                "ERROR Registration failed due to Unable to save registration information. no space left on device"
+                    .into(),
                 Refusal::Permanent,
             ),
             (because("SomethingNew: of next year"), Refusal::Unknown),

@@ -154,14 +154,28 @@ mod tests {
     fn refusals_of_the_identity_are_told_from_others() {
         let retrieve = "ERROR [CredentialRefresher] Retrieve credentials produced error:";
         for (line, expected) in [
-            ("ERROR Cannot connect to AWS Systems Manager.  The hardware ID (a) has changed from the registered value (b).", "fingerprint"),
-            ("ERROR Cannot connect to AWS Systems Manager.  Machine configuration has changed more than the allowed threshold.", "fingerprint"),
+            (
+                "ERROR Cannot connect to AWS Systems Manager.  The hardware ID (a) has changed from the registered value (b).",
+                "fingerprint",
+            ),
+            (
+                "ERROR Cannot connect to AWS Systems Manager.  Machine configuration has changed more than the allowed threshold.",
+                "fingerprint",
+            ),
             ("ERROR machine fingerprint does not match", "fingerprint"),
             (&format!("{retrieve} AccessDeniedException: "), "denied"),
             ("ERROR [HealthCheck] error when calling AWS APIs. error details - InvalidInstanceId: ", "denied"),
             ("ERROR error calling RequestManagedInstanceRoleToken: UnrecognizedClientException: ", "denied"),
-            ("ERROR [EC2Identity] failed to get credentials: AccessDeniedException: not configured for account", "silent"),
-            (&format!("{retrieve} no valid credentials could be retrieved for ec2 identity. Err: AccessDeniedException"), "silent"),
+            (
+                "ERROR [EC2Identity] failed to get credentials: AccessDeniedException: not configured for account",
+                "silent",
+            ),
+            (
+                &format!(
+                    "{retrieve} no valid credentials could be retrieved for ec2 identity. Err: AccessDeniedException"
+                ),
+                "silent",
+            ),
             ("ERROR [ssm-document-worker] failed to upload output to S3: AccessDenied: Access Denied", "silent"),
             (&format!("{retrieve} RequestError: send request failed"), "unreachable"),
         ] {

@@ -28,11 +28,23 @@ pub struct Cli {
     parameter: String,
 
     /// The parameter with the activation's ID, if ID and code are two parameters
-    #[arg(long, value_name = "NAME", requires = "activation_code_parameter", conflicts_with = "parameter", global = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "activation_code_parameter",
+        conflicts_with = "parameter",
+        global = true
+    )]
     activation_id_parameter: Option<String>,
 
     /// The parameter with the activation's code, if ID and code are two parameters
-    #[arg(long, value_name = "NAME", requires = "activation_id_parameter", conflicts_with = "parameter", global = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "activation_id_parameter",
+        conflicts_with = "parameter",
+        global = true
+    )]
     activation_code_parameter: Option<String>,
 
     /// The Region of the hub. With two parameters the default is this instance's own; one parameter names it, and it
@@ -213,7 +225,10 @@ mod tests {
         assert_eq!(repair(&["heal", "--replace"]), Ok((false, Repair::Replace)));
         assert!(repair(&["--replace"]).is_err() && repair(&["dcotor"]).is_err());
         let region = parse(&["heal", "--region", "us-east-1", "--hub-account", "111111111111"]).unwrap().settings();
-        assert_eq!((region.region.unwrap().as_str(), region.hub_account.unwrap().as_str()), ("us-east-1", "111111111111"));
+        assert_eq!(
+            (region.region.unwrap().as_str(), region.hub_account.unwrap().as_str()),
+            ("us-east-1", "111111111111")
+        );
         assert!(parse(&["--hub-account", "1"]).is_err());
     }
 

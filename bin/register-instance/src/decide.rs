@@ -114,8 +114,7 @@ mod tests {
         check(registered(), Some(marker('b', '2')), None, &confirm(missing));
         let clone = Decision::Clone { node: node('a', "us-east-1"), original: instance('2') };
         check(registered(), Some(marker('a', '2')), home, &clone);
-        let foreign =
-            Decision::Foreign { node: node('a', "us-east-1"), hub_region: "eu-west-1".parse().unwrap() };
+        let foreign = Decision::Foreign { node: node('a', "us-east-1"), hub_region: "eu-west-1".parse().unwrap() };
         check(registered(), None, Some("eu-west-1"), &foreign);
         // A vault without a Region that can be read: the agent has to say which.
         let unknown = || node('a', "mars");

@@ -127,7 +127,9 @@ pub(crate) fn detect(found: &Found) -> Result<Installation, Missing> {
     let usable = |agent: &Option<PathBuf>, unit| agent.is_some() && unit != UnitFile::Masked;
     let has_package = usable(&found.agent, found.packaged_unit);
     match (&found.agent, &found.snap_agent) {
-        (_, Some(_)) if has_package && found.packaged_unit == UnitFile::There && usable(&found.snap_agent, found.snap_unit) => {
+        (_, Some(_))
+            if has_package && found.packaged_unit == UnitFile::There && usable(&found.snap_agent, found.snap_unit) =>
+        {
             Err(Missing::Two)
         }
         (_, Some(agent)) if found.snap_unit != UnitFile::Masked => {

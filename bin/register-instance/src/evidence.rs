@@ -317,7 +317,9 @@ mod tests {
     #[test]
     fn the_machine_of_a_fingerprint() {
         let with = |threshold| {
-            format!(r#"{{"fingerprint":"f","hardwareHash":{{"machine-id":"abc\n"}},"similarityThreshold":{threshold}}}"#)
+            format!(
+                r#"{{"fingerprint":"f","hardwareHash":{{"machine-id":"abc\n"}},"similarityThreshold":{threshold}}}"#
+            )
         };
         assert_eq!(fingerprinted_machine(&with(40)).as_deref(), Some("abc"));
         assert_eq!(fingerprinted_machine(&with(-1)), None);

@@ -104,7 +104,13 @@ const TABLE: [Row; 18] = [
         "the activation is for another account, Region, or hub, or is not known there",
         "check the parameter",
     ),
-    row(Reason::RegistrationFailed, 10, "registration-failed", "the agent could not register", "read what the agent said"),
+    row(
+        Reason::RegistrationFailed,
+        10,
+        "registration-failed",
+        "the agent could not register",
+        "read what the agent said",
+    ),
     row(
         Reason::AgentControl,
         11,

@@ -51,7 +51,8 @@ pub(crate) fn attempt<M: Machine>(
     environment: Option<&Variables>,
     activation: &Activation,
 ) -> Result<Registered, NotRegistered> {
-    let (result, not_started) = while_stopped(machine, installation, || register(machine, installation, environment, activation))?;
+    let (result, not_started) =
+        while_stopped(machine, installation, || register(machine, installation, environment, activation))?;
     match (result, not_started) {
         (Ok(node), not_started) => Ok(Registered { node, not_started }),
         (Err((refusal, said)), None) => Err(NotRegistered::Refused(refusal, said)),

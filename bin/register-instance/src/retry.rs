@@ -112,7 +112,12 @@ mod tests {
             ("AccessDeniedException", "", false, Kind::Denied),
             ("UnauthorizedOperation", "", false, Kind::Denied),
             ("NoCredentials", "", false, Kind::Denied),
-            ("InvalidSignatureException", "Signature expired: 20261122T020000Z is now earlier than …", false, Kind::Clock),
+            (
+                "InvalidSignatureException",
+                "Signature expired: 20261122T020000Z is now earlier than …",
+                false,
+                Kind::Clock,
+            ),
             ("InvalidSignatureException", "Signature not yet current: …", false, Kind::Clock),
             ("RequestExpired", "Request has expired.", false, Kind::Clock),
             ("ParameterNotFound", "", false, Kind::Permanent),
@@ -140,7 +145,9 @@ mod tests {
         assert_eq!(pauses(Kind::Metadata, None, false), [1, 2, 4, 8]);
         assert_eq!(pauses(Kind::Denied, Some(60), false), until_the_end);
         assert_eq!(pauses(Kind::Denied, Some(290), false), [1, 2, 4, 8]);
-        for (kind, uptime) in [(Kind::Denied, Some(600)), (Kind::Denied, None), (Kind::Permanent, Some(1)), (Kind::Clock, None)] {
+        for (kind, uptime) in
+            [(Kind::Denied, Some(600)), (Kind::Denied, None), (Kind::Permanent, Some(1)), (Kind::Clock, None)]
+        {
             assert_eq!(pauses(kind, uptime, true), [0_u64; 0], "{kind:?}");
         }
     }

@@ -138,7 +138,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             Decision::Register => self.register().await,
             Decision::Confirm { node, marker } => self.confirm(&facts, &node, marker).await,
             Decision::Foreign { node, hub_region } => {
-                let failure = Failure::new(Reason::ForeignRegistration, words::foreign(&node, &hub_region)).of(&node.id);
+                let failure =
+                    Failure::new(Reason::ForeignRegistration, words::foreign(&node, &hub_region)).of(&node.id);
                 self.or_replace(failure, Some(&node), true).await
             }
             Decision::Clone { node, original } => {
@@ -162,7 +163,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let is_ours = activation.terms.is_none_or(|terms| terms.account == self.identity.account);
                 Ok(is_ours.then_some(activation.region))
             }
-            Err(failure) if matches!(failure.reason, Reason::Network | Reason::Interrupted | Reason::Clock) => Err(failure),
+            Err(failure) if matches!(failure.reason, Reason::Network | Reason::Interrupted | Reason::Clock) => {
+                Err(failure)
+            }
             Err(failure) => {
                 self.machine.say(&format!("the Region of the hub is not known: {failure}"));
                 Ok(None)

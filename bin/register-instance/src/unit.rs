@@ -225,7 +225,10 @@ mod tests {
 
     #[test]
     fn lines_are_joined_and_comments_left_out() {
-        assert_eq!(joined("[Service]\n# c\nEnvironment=A=1 \\\n  B=2\n; c\nX=1"), ["[Service]", "Environment=A=1    B=2", "X=1"]);
+        assert_eq!(
+            joined("[Service]\n# c\nEnvironment=A=1 \\\n  B=2\n; c\nX=1"),
+            ["[Service]", "Environment=A=1    B=2", "X=1"]
+        );
         let file = environment_file("# c\nHTTPS_PROXY=\"http://proxy:1\"\nNO_PROXY='a, b'\nexport X=y z\n\n");
         let expected = [("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", "a, b"), ("X", "y z")];
         assert_eq!(file, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));

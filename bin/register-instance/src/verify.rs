@@ -89,7 +89,9 @@ pub(crate) fn judge(seen: &Seen, expected: &Node, region: Option<&Region>) -> Ve
     let node = &expected.id;
     if let Standing::Refused(kind, line) = &seen.standing {
         let why = match kind {
-            Kind::Fingerprint => "the machine is no longer the one that was registered: it was resized, restored, or copied",
+            Kind::Fingerprint => {
+                "the machine is no longer the one that was registered: it was resized, restored, or copied"
+            }
             Kind::Denied => "Systems Manager refuses the agent: the node was deregistered, or has another key",
         };
         return Verdict::Refused(*kind, format!("{why}. The agent's log says: {line}"));
@@ -156,7 +158,12 @@ mod tests {
         check(Cli::Missing, Service::Running, None, Some("update the agent"));
         check(Cli::Silent("exit code 255".to_owned()), Service::Running, None, Some("exit code 255"));
         check(Cli::Node(node('b', Some("us-east-1"))), Service::Running, None, Some("it is mi-bbbbbbbbbbbbbbbbb"));
-        check(Cli::Node(node('a', Some("eu-west-1"))), Service::Running, None, Some("in eu-west-1, and not in us-east-1"));
+        check(
+            Cli::Node(node('a', Some("eu-west-1"))),
+            Service::Running,
+            None,
+            Some("in eu-west-1, and not in us-east-1"),
+        );
         check(Cli::Node(node('a', None)), Service::Running, None, Some("does not say in which Region"));
         let fingerprint = "ERROR MachineFingerprintDoesNotMatch";
         check(right(), Service::Running, Some(fingerprint), Some("resized, restored, or copied"));

@@ -206,11 +206,7 @@ mod tests {
                 "ActivationId: expected a UUID in lower case",
             ),
             ("ActivationCode", Value::from(12_345_678), "ActivationCode: expected a string, got a number"),
-            (
-                "ActivationCode",
-                Value::from("short"),
-                "ActivationCode: expected 20 to 250 characters without spaces",
-            ),
+            ("ActivationCode", Value::from("short"), "ActivationCode: expected 20 to 250 characters without spaces"),
             (
                 "ActivationCode",
                 Value::from("x".repeat(251)),

@@ -22,10 +22,12 @@ pub(crate) fn advice(config: &Config, agency: &AccountId, error: &AwsError) -> O
             "the parameter {parameter_name} in account {agency} is no SecureString, and Parameter Store changes no \
              parameter's type: delete it, so that it is made anew"
         )),
-        "ssm:GetParameter" | "ssm:GetParameterHistory" | "ssm:PutParameter" if error.is_access_denied() => Some(format!(
-            "the role {writer_role_name} in account {agency} may not use the parameter {parameter_name}: deploy \
+        "ssm:GetParameter" | "ssm:GetParameterHistory" | "ssm:PutParameter" if error.is_access_denied() => {
+            Some(format!(
+                "the role {writer_role_name} in account {agency} may not use the parameter {parameter_name}: deploy \
              cfn/agency.yaml there anew, and look for a policy of the organization that forbids it"
-        )),
+            ))
+        }
         "ssm:CreateActivation" if error.code == "ValidationException" || error.code == "InvalidParameters" => {
             Some(format!(
                 "is there a role {node_role} in the central account that trusts ssm.amazonaws.com? template.yaml makes \

@@ -8,7 +8,7 @@
 mod agency;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -199,11 +199,7 @@ struct Budget {
 }
 
 impl Budget {
-    fn new(
-        nodes: Result<NodeCounts, AwsError>,
-        listed: &BTreeMap<ActivationId, Activation>,
-        now: Timestamp,
-    ) -> Self {
+    fn new(nodes: Result<NodeCounts, AwsError>, listed: &BTreeMap<ActivationId, Activation>, now: Timestamp) -> Self {
         let (open, open_by_agency) = ceiling::open(listed, now);
         let agencies = listed.values().filter_map(|activation| activation.agency.clone());
         let made_today = agencies.map(|agency| (agency.clone(), ceiling::made_today(listed, &agency, now))).collect();

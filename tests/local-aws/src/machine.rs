@@ -100,9 +100,16 @@ impl Machine {
 
     fn lay_out(&self) -> anyhow::Result<()> {
         let stand_in = stand_in()?;
-        for folder in
-            ["usr/bin", "root", "etc/init", ".stand-in/disabled", "var/lib/amazon/ssm", "var/log/amazon/ssm", "etc/amazon/ssm", ".stand-in/units"]
-        {
+        for folder in [
+            "usr/bin",
+            "root",
+            "etc/init",
+            ".stand-in/disabled",
+            "var/lib/amazon/ssm",
+            "var/log/amazon/ssm",
+            "etc/amazon/ssm",
+            ".stand-in/units",
+        ] {
             std::fs::create_dir_all(self.files.path(folder))?;
         }
         let (id, version) = match self.kind {

@@ -168,7 +168,8 @@ fn proxy(findings: &Findings) -> Check {
         }
         Some(_) if !shell.is_empty() => {
             let cause = format!("this shell goes through {}, and the agent goes through none", shell.shown());
-            Check::new("proxy", Status::Warning, cause).remedy("set it in a drop-in of the agent's unit: docs/proxies.md")
+            Check::new("proxy", Status::Warning, cause)
+                .remedy("set it in a drop-in of the agent's unit: docs/proxies.md")
         }
         None if !shell.is_empty() => Check::new("proxy", Status::Ok, proxied(shell)),
         _ => Check::new("proxy", Status::Ok, "none"),
@@ -204,7 +205,12 @@ fn registration(settings: &Settings, findings: &Findings) -> Check {
     let node = match evidence.registration() {
         Registration::As(node) => node,
         Registration::None => {
-            return Check::failed(NAME, Reason::RegistrationFailed, "the machine is not registered", "run `register-instance`");
+            return Check::failed(
+                NAME,
+                Reason::RegistrationFailed,
+                "the machine is not registered",
+                "run `register-instance`",
+            );
         }
         Registration::Unreadable => return Check::failed(NAME, Reason::NotInUse, words::unreadable(), replace),
     };
@@ -233,7 +239,8 @@ fn fingerprint(findings: &Findings) -> Option<Check> {
     if registered == current {
         return Some(Check::new("fingerprint", Status::Ok, "the machine ID is the one that was registered"));
     }
-    let cause = format!("the machine ID is {current}, and {registered} was registered: this is another machine, or a copy");
+    let cause =
+        format!("the machine ID is {current}, and {registered} was registered: this is another machine, or a copy");
     Some(Check::failed("fingerprint", Reason::NotInUse, cause, replaced(&node.id)))
 }
 
@@ -241,9 +248,11 @@ fn in_use(settings: &Settings, findings: &Findings) -> Option<Check> {
     let (node, seen) = (findings.node()?, findings.seen.as_ref()?);
     Some(match verify::judge(seen, &node, findings.hub_region(settings).as_ref()) {
         Verdict::InUse(found) => Check::new("in-use", Status::Ok, format!("the agent says that it is {}", found.id)),
-        Verdict::Settling(found) => {
-            Check::new("in-use", Status::Unknown, format!("the agent says that it is {}, and has just started", found.id))
-        }
+        Verdict::Settling(found) => Check::new(
+            "in-use",
+            Status::Unknown,
+            format!("the agent says that it is {}, and has just started", found.id),
+        ),
         Verdict::NotYet(why) => {
             Check::failed("in-use", Reason::NotInUse, why, format!("{HEAL}, which restarts the agent"))
         }
@@ -264,7 +273,7 @@ fn stale_file(findings: &Findings) -> Option<Check> {
 
 fn profile(findings: &Findings) -> Check {
     if findings.is_profile_shared {
-        let cause = "root's default profile (/root/.aws/credentials) may hold the central role's credentials";
+        let cause = "root's default profile (`~root/.aws/credentials`) may hold the central role's credentials";
         return Check::new("default-profile", Status::Warning, cause).remedy(
             "programs that run as root must name their credentials; without patching, run `register-instance heal \
              --keep-default-profile`",
@@ -276,7 +285,9 @@ fn profile(findings: &Findings) -> Check {
 fn tag(findings: &Findings) -> Option<Check> {
     let node = findings.node()?;
     Some(match &findings.own_tag {
-        Some(tag) if *tag == node.id.as_str() => Check::new("tag", Status::Ok, "the metadata shows it, maybe hours late"),
+        Some(tag) if *tag == node.id.as_str() => {
+            Check::new("tag", Status::Ok, "the metadata shows it, maybe hours late")
+        }
         Some(tag) => {
             let cause = format!("the metadata shows managedinstanceid={tag}, maybe hours late");
             Check::failed("tag", Reason::TagNotWritten, cause, "run `register-instance`, which writes it")

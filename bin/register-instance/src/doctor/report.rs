@@ -63,14 +63,13 @@ impl Check {
         Self { check, status, cause: cause.into(), remedy: None, reason: None }
     }
 
-    pub(super) fn failed(check: &'static str, reason: Reason, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            check,
-            status: Status::Failed,
-            cause: cause.into(),
-            remedy: Some(remedy.into()),
-            reason: Some(reason),
-        }
+    pub(super) fn failed(
+        check: &'static str,
+        reason: Reason,
+        cause: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { check, status: Status::Failed, cause: cause.into(), remedy: Some(remedy.into()), reason: Some(reason) }
     }
 
     pub(super) fn remedy(self, remedy: impl Into<String>) -> Self {

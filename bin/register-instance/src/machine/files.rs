@@ -54,8 +54,12 @@ pub(super) fn write(path: &Path, contents: &str) -> io::Result<()> {
     create_folder_of(path)?;
     let beside = path.with_extension("new");
     remove(&beside)?;
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(bits(OFlags::NOFOLLOW)).open(&beside)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(bits(OFlags::NOFOLLOW))
+        .open(&beside)?;
     let written = file.write_all(contents.as_bytes()).and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
         // What is half written is of use to nobody.

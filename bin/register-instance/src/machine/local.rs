@@ -67,7 +67,8 @@ impl Machine for Local {
         match file.try_lock() {
             Ok(()) => {
                 // Only for whoever finds it held; a full disk is no reason not to run.
-                let _ = file.set_len(0).and_then(|()| write!(file, "process {} since {}", std::process::id(), self.now()));
+                let _ =
+                    file.set_len(0).and_then(|()| write!(file, "process {} since {}", std::process::id(), self.now()));
                 *self.lock.borrow_mut() = Some(file);
                 Ok(Lock::Taken)
             }

@@ -31,7 +31,12 @@ enum Trouble {
 
 impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
     pub(super) fn new(machine: &'a M, aws: &'a A, wait_for_network: bool) -> Self {
-        Self { machine, aws, patience: Patience { uptime: uptime(machine), wait_for_network }, route: RefCell::default() }
+        Self {
+            machine,
+            aws,
+            patience: Patience { uptime: uptime(machine), wait_for_network },
+            route: RefCell::default(),
+        }
     }
 
     /// Goes through proxies from now on; `route` says so in messages.

@@ -109,15 +109,16 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     pub(super) fn see_to_boot(&self) {
         let word = boot_word(self.machine, &self.installation.manager);
         match (&self.installation.manager, word.as_deref()) {
-            (Manager::Systemd { systemctl, unit }, Some(word @ ("disabled" | "enabled-runtime" | "linked" | "linked-runtime"))) => {
-                match self.machine.run(&Command::new(systemctl, &["enable", unit]), SYSTEMCTL_LIMIT) {
-                    Ok(output) if output.is_success() => self.note(format!("{unit} was {word}; it is enabled now")),
-                    _ => self.note(format!(
-                        "{unit} is {word} and could not be enabled: the agent will be gone after a reboot. Run `systemctl \
+            (
+                Manager::Systemd { systemctl, unit },
+                Some(word @ ("disabled" | "enabled-runtime" | "linked" | "linked-runtime")),
+            ) => match self.machine.run(&Command::new(systemctl, &["enable", unit]), SYSTEMCTL_LIMIT) {
+                Ok(output) if output.is_success() => self.note(format!("{unit} was {word}; it is enabled now")),
+                _ => self.note(format!(
+                    "{unit} is {word} and could not be enabled: the agent will be gone after a reboot. Run `systemctl \
                          enable {unit}`"
-                    )),
-                }
-            }
+                )),
+            },
             (Manager::Upstart { job }, Some("manual")) => self.note(format!(
                 "/etc/init/{job}.override says manual: the agent will be gone after a reboot. Remove that line"
             )),

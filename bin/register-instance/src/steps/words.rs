@@ -59,7 +59,9 @@ pub(crate) fn deregister(old: &Node) -> String {
 pub(super) fn clock(error: &AwsError) -> Failure {
     Failure::new(
         Reason::Clock,
-        format!("AWS refuses the time of this machine: {error}. Set the clock (`chronyc makestep`), and run this again"),
+        format!(
+            "AWS refuses the time of this machine: {error}. Set the clock (`chronyc makestep`), and run this again"
+        ),
     )
 }
 
@@ -116,7 +118,10 @@ pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Ident
         ),
         Unusable::UnknownHub(_) => Failure::new(
             Reason::ActivationWrong,
-            format!("the activation in {name} cannot be told from another hub's: {problem}. {}", renew(settings, identity)),
+            format!(
+                "the activation in {name} cannot be told from another hub's: {problem}. {}",
+                renew(settings, identity)
+            ),
         ),
         Unusable::OtherRegion(..) => Failure::new(
             Reason::ActivationWrong,

@@ -5,9 +5,7 @@ use std::time::Duration;
 use register_instance::outcome::Done;
 use register_instance::{Reason, Repair, Settings};
 
-use crate::fake::{
-    INSTANCE, LOG, MANIFEST, NODE, NOTED, State, UNIT, VAULT, World, aws_error, settings,
-};
+use crate::fake::{INSTANCE, LOG, MANIFEST, NODE, NOTED, State, UNIT, VAULT, World, aws_error, settings};
 use crate::outcomes::{FIRST_NODE, fails, is_untouched, refusing};
 
 const MISMATCH: &str = "2026-11-22 02:00:01.0000 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: Fingerprint doesn't match\n";
@@ -63,7 +61,8 @@ fn a_registration_in_another_region_is_refused() {
 fn an_agent_that_is_refused_does_not_use_its_registration() {
     for (log, words) in [(MISMATCH, "resized, restored, or copied"), (DENIED, "was deregistered")] {
         let state = with_log(State::registered(), &format!("{START}{READY}{log}"));
-        let (state, failure) = fails(state, &settings(), Reason::NotInUse, &[words, NODE, "heal --replace", "deregister"]);
+        let (state, failure) =
+            fails(state, &settings(), Reason::NotInUse, &[words, NODE, "heal --replace", "deregister"]);
         assert_eq!((&state.tag, failure.node), (&None, NODE.parse().ok()));
         assert!(state.paused < Duration::from_secs(1), "a refusal is known at once");
         assert_eq!(state.count("systemctl st"), 0);
@@ -108,7 +107,11 @@ fn what_is_on_the_disk_is_not_what_the_agent_uses() {
     fails(old, &settings(), Reason::NotInUse, &["no ssm-cli"]);
     // It needs a while to say so.
     let slow = State {
-        cli_says: vec![String::new(), "starting".to_owned(), format!(r#"{{"instance-id":"{NODE}","region":"us-east-1"}}"#)],
+        cli_says: vec![
+            String::new(),
+            "starting".to_owned(),
+            format!(r#"{{"instance-id":"{NODE}","region":"us-east-1"}}"#),
+        ],
         ..State::registered()
     };
     assert_eq!(World::new(slow).run(&settings()).unwrap().done, node());
@@ -116,8 +119,11 @@ fn what_is_on_the_disk_is_not_what_the_agent_uses() {
 
 #[test]
 fn an_agent_that_does_not_reach_systems_manager_is_waited_for() {
-    let log = format!("{START}2026 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n");
-    let (state, _) = fails(with_log(State::registered(), &log), &settings(), Reason::NotInUse, &["does not reach Systems Manager"]);
+    let log = format!(
+        "{START}2026 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n"
+    );
+    let (state, _) =
+        fails(with_log(State::registered(), &log), &settings(), Reason::NotInUse, &["does not reach Systems Manager"]);
     assert_eq!(state.tag, None);
 }
 
@@ -202,7 +208,10 @@ fn the_agent_registers_with_the_environment_of_its_service() {
         state
     };
     let dropin = "/etc/systemd/system/amazon-ssm-agent.service.d/proxy.conf";
-    let dropin = proxied(dropin, "[Service]\nEnvironment=\"HTTPS_PROXY=http://me:secret@proxy:3128\" NO_PROXY=169.254.169.254\n");
+    let dropin = proxied(
+        dropin,
+        "[Service]\nEnvironment=\"HTTPS_PROXY=http://me:secret@proxy:3128\" NO_PROXY=169.254.169.254\n",
+    );
     let world = World::new(dropin.clone());
     assert!(world.run(&settings()).is_ok());
     let with = world.state().registered_with.unwrap();
@@ -227,7 +236,10 @@ fn the_agent_registers_with_the_environment_of_its_service() {
     for (file, contents) in [
         (UNIT, "[Service]\nEnvironment=HTTPS_PROXY=http://unit:1\n"),
         ("/etc/systemd/system/amazon-.service.d/p.conf", "[Service]\nEnvironment='HTTPS_PROXY=http://unit:1'\n"),
-        ("/run/systemd/system/amazon-ssm-agent.service.d/p.conf", "[Service]\nEnvironment=A=1 \\\n  HTTPS_PROXY=http://unit:1\n"),
+        (
+            "/run/systemd/system/amazon-ssm-agent.service.d/p.conf",
+            "[Service]\nEnvironment=A=1 \\\n  HTTPS_PROXY=http://unit:1\n",
+        ),
         ("/etc/systemd/system.conf.d/p.conf", "[Manager]\nDefaultEnvironment=HTTPS_PROXY=http://unit:1\n"),
     ] {
         let world = World::new(proxied(file, contents));

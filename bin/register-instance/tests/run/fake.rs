@@ -156,7 +156,8 @@ impl State {
     fn start_agent(&mut self) {
         self.is_agent_running = true;
         let known = self.registered_as().filter(|_| !self.ignores_vault);
-        let record: Option<serde_json::Value> = self.files.get(VAULT).and_then(|record| serde_json::from_str(record).ok());
+        let record: Option<serde_json::Value> =
+            self.files.get(VAULT).and_then(|record| serde_json::from_str(record).ok());
         let region = record.and_then(|record| record["region"].as_str().map(str::to_owned)).unwrap_or_default();
         self.identity = known.map(|id| (id, region));
         let logged = self.logs_at_start.clone();

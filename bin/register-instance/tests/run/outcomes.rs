@@ -5,9 +5,7 @@ use std::time::Duration;
 use register_instance::outcome::Done;
 use register_instance::{Failure, Reason, Repair, Settings, Source};
 
-use crate::fake::{
-    CODE, INSTANCE, NODE, PARAMETER, RENEWED_CODE, State, World, activation, aws_error, settings,
-};
+use crate::fake::{CODE, INSTANCE, NODE, PARAMETER, RENEWED_CODE, State, World, activation, aws_error, settings};
 
 pub(crate) const FIRST_NODE: &str = "mi-00000000000000001";
 
@@ -24,7 +22,12 @@ pub(crate) fn fails(state: State, settings: &Settings, reason: Reason, words: &[
 /// Nothing of the agent and nothing of the tag has changed.
 pub(crate) fn is_untouched(state: &State) {
     assert_eq!(
-        (state.count("systemctl st"), state.count("systemctl enable"), state.count("amazon-ssm-agent"), state.count("write")),
+        (
+            state.count("systemctl st"),
+            state.count("systemctl enable"),
+            state.count("amazon-ssm-agent"),
+            state.count("write")
+        ),
         (0, 0, 0, 0),
         "{:?}",
         state.calls
@@ -107,7 +110,8 @@ fn the_tag_is_written_whatever_the_metadata_shows() {
 fn a_registered_instance_needs_no_activation() {
     let state = State { parameters: [].into(), ..State::registered() };
     assert_eq!(World::new(state).run(&settings()).unwrap().done, Done::TagWritten(NODE.parse().unwrap()));
-    let state = State { aws_says: vec![("parameter", aws_error("AccessDeniedException", false))], ..State::registered() };
+    let state =
+        State { aws_says: vec![("parameter", aws_error("AccessDeniedException", false))], ..State::registered() };
     assert!(World::new(state).run(&settings()).is_ok());
 }
 
@@ -147,7 +151,8 @@ fn an_activation_that_is_not_for_this_instance_is_refused_before_anything_is_don
     is_untouched(&fails(State::fresh(), &elsewhere, Reason::ActivationWrong, &words).0);
     let hub = |account: &str| account.parse().ok();
     let other_hub = Settings { hub_account: hub("444444444444"), ..settings() };
-    let words = ["it registers in account 111111111111, and --hub-account asks for 444444444444", "Nothing was changed"];
+    let words =
+        ["it registers in account 111111111111, and --hub-account asks for 444444444444", "Nothing was changed"];
     is_untouched(&fails(State::fresh(), &other_hub, Reason::ActivationWrong, &words).0);
     let region = Some("us-east-1".parse().unwrap());
     let agreeing = Settings { region, hub_account: hub("111111111111"), ..settings() };

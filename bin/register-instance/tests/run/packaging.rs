@@ -72,7 +72,8 @@ fn the_script_installs_what_it_has_the_checksum_of() {
         let installed = site.at("root/usr/local/sbin/register-instance");
         assert_eq!(fs::metadata(&installed).unwrap().permissions().mode() & 0o777, 0o755);
         let log = fs::read_to_string(site.at("systemctl.log")).unwrap();
-        let expected = "daemon-reload\nenable register-instance.service\nrestart --no-block register-instance.service\n";
+        let expected =
+            "daemon-reload\nenable register-instance.service\nrestart --no-block register-instance.service\n";
         assert_eq!(log, expected, "{machine}");
         assert!(site.at("root/etc/systemd/system/register-instance.service").exists());
         for left in [installed, site.at("systemctl.log")] {
@@ -123,7 +124,8 @@ fn the_document_of_state_manager_runs_the_same_script() {
 
 #[test]
 fn systemd_takes_the_unit() {
-    let unit = fs::read_to_string(Path::new(REPOSITORY).join("bin/register-instance/packaging/register-instance.service"));
+    let unit =
+        fs::read_to_string(Path::new(REPOSITORY).join("bin/register-instance/packaging/register-instance.service"));
     let unit = unit.unwrap();
     for line in [
         "Restart=on-failure",

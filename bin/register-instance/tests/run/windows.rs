@@ -89,14 +89,20 @@ fn the_steps_have_the_order_of_the_program() {
         ],
     );
     in_order(function("Register-Node"), &["Stop-Service", "Invoke-Registration", "finally", "Start-Agent"]);
-    in_order(function("Confirm-InUse"), &["Get-LoggedRefusal", "Get-AgentAnswer", "'Running'", "$answer.Region", "Fail 17"]);
+    in_order(
+        function("Confirm-InUse"),
+        &["Get-LoggedRefusal", "Get-AgentAnswer", "'Running'", "$answer.Region", "Fail 17"],
+    );
     assert_eq!(SCRIPT.matches("Write-Tag $identity $node").count(), 2, "no tag without a question to the agent");
 }
 
 #[test]
 fn administrators_alone_and_no_program_of_the_environment() {
     assert!(!SCRIPT.contains("$env:ProgramData") && !SCRIPT.contains("$env:ProgramFiles"));
-    in_order(function("Write-Marker"), &["SetAccessRuleProtection($true, $false)", "S-1-5-32-544", "S-1-5-18", "Set-Acl"]);
+    in_order(
+        function("Write-Marker"),
+        &["SetAccessRuleProtection($true, $false)", "S-1-5-32-544", "S-1-5-18", "Set-Acl"],
+    );
     assert!(!SCRIPT.contains("-register -y") && SCRIPT.contains("StandardInput.Close()"));
 }
 

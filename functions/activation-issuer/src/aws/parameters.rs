@@ -96,7 +96,8 @@ impl OpenParameters<'_> {
         let mut latest: Option<(i64, Option<String>)> = None;
         let mut token = None;
         loop {
-            let read = ssm.get_parameter_history().name(parameter_name).max_results(VERSIONS_PER_PAGE).set_next_token(token);
+            let read =
+                ssm.get_parameter_history().name(parameter_name).max_results(VERSIONS_PER_PAGE).set_next_token(token);
             let page = match read.customize().config_override(self.place(region)).send().await {
                 Ok(page) => page,
                 Err(error) => {
@@ -135,7 +136,8 @@ impl Store for OpenParameters<'_> {
         };
         let Some(parameter) = output.parameter else { return Ok(Parameter::Missing) };
         let is_secret = parameter.r#type == Some(ParameterType::SecureString);
-        let stored = parameter.value.as_deref().filter(|_| is_secret).and_then(|value| StoredActivation::from_value(value).ok());
+        let stored =
+            parameter.value.as_deref().filter(|_| is_secret).and_then(|value| StoredActivation::from_value(value).ok());
         let modified = parameter.last_modified_date.map(|date| Timestamp::from_unix_seconds(date.secs()));
         Ok(stored.map_or(Parameter::Malformed, |stored| Parameter::Holds { stored, modified }))
     }

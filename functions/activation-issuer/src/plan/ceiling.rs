@@ -97,8 +97,7 @@ pub fn registrations(config: &Config, usage: Usage, is_spare: bool) -> Result<u3
         return refuse(Ceiling::RenewalsPerDay, config.renewals_per_day);
     }
     let least = if is_spare { config.renew_below } else { 1 };
-    let agency_room =
-        config.agency_node_limit.saturating_sub(usage.agency_nodes).saturating_sub(usage.agency_open);
+    let agency_room = config.agency_node_limit.saturating_sub(usage.agency_nodes).saturating_sub(usage.agency_open);
     if agency_room < least {
         return refuse(Ceiling::AgencyNodeLimit, config.agency_node_limit);
     }

@@ -110,8 +110,7 @@ fn situation() -> impl Strategy<Value = Situation> {
 
 fn plan_of((parameters, activations): &Situation, is_complete: bool) -> Plan {
     let (agency, hub_account) = (account(AGENCY), account(HUB));
-    let view =
-        View { agency: &agency, hub_account: &hub_account, now: at(0), parameters, is_complete, activations };
+    let view = View { agency: &agency, hub_account: &hub_account, now: at(0), parameters, is_complete, activations };
     plan(&config(), &view)
 }
 

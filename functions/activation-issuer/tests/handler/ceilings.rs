@@ -77,7 +77,10 @@ fn nothing_takes_the_account_past_its_limit() {
     });
     let second = run(&world, &config);
     let codes = [agency(&second, 0), agency(&second, 1)];
-    assert!(codes.contains(&("renewed", "missing", "")) && codes.contains(&("failed", "missing", "NodeLimit")), "{second}");
+    assert!(
+        codes.contains(&("renewed", "missing", "")) && codes.contains(&("failed", "missing", "NodeLimit")),
+        "{second}"
+    );
     assert_eq!(limits(&world), [30]);
     assert_eq!(second["counts"]["nodes"], 120);
 }

@@ -231,8 +231,7 @@ fn check(rounds: &[Round]) {
     for call in world.with(|state| state.calls.clone()) {
         *calls.entry(call.split(' ').next().unwrap().to_owned()).or_default() += 1;
     }
-    let expected =
-        [
+    let expected = [
         ("lambda:ListAliases", 1),
         ("ssm:DescribeActivations", 1),
         ("ssm:DescribeInstanceInformation", 1),

@@ -78,7 +78,10 @@ fn register(machine: &Files, setting: &Setting, flags: &Flags) -> u8 {
             }
         }
     }
-    let fault = machine.fault("amazon-ssm-agent", &["fail", "fail-after-write", "hang", "garbage", "no-id", "throttled", "unknown", "full"]);
+    let fault = machine.fault(
+        "amazon-ssm-agent",
+        &["fail", "fail-after-write", "hang", "garbage", "no-id", "throttled", "unknown", "full"],
+    );
     if fault.as_deref() == Some("full") || machine.save("", "").is_err() {
         let text =
             "Registration failed due to Unable to save registration information. \nTry running as sudo/administrator.";
@@ -157,7 +160,8 @@ fn call(setting: &Setting, flags: &Flags) -> Result<String, String> {
         "PublicKeyType": "Rsa",
     });
     let unreachable = |error: &dyn std::fmt::Display| format!("RequestError: send request failed\ncaused by: {error}");
-    let authority = setting.endpoint.as_deref().and_then(|url| url.strip_prefix("http://")).ok_or("AWS_ENDPOINT_URL is not set")?;
+    let authority =
+        setting.endpoint.as_deref().and_then(|url| url.strip_prefix("http://")).ok_or("AWS_ENDPOINT_URL is not set")?;
     let authority = authority.trim_end_matches('/');
     let proxy = setting.proxy.as_deref().map(|proxy| proxy.trim_start_matches("http://").trim_end_matches('/'));
     let (status, answer) =

@@ -31,9 +31,11 @@ pub(crate) fn run(machine: &Files, arguments: &[String]) -> u8 {
     }
     // As in agent/cli/cliutil of the real one: what the agent noted when it started, if that is still so; else what an
     // agent would take that starts now.
-    let runtime: serde_json::Value = serde_json::from_str(&Files::read(&machine.path(Files::RUNTIME))).unwrap_or_default();
+    let runtime: serde_json::Value =
+        serde_json::from_str(&Files::read(&machine.path(Files::RUNTIME))).unwrap_or_default();
     let is_ec2 = runtime["IdentityType"] == "EC2";
-    let registered = machine.registration(Files::VAULT).filter(|registered| !registered.instance_id.is_empty() && !is_ec2);
+    let registered =
+        machine.registration(Files::VAULT).filter(|registered| !registered.instance_id.is_empty() && !is_ec2);
     let found = match registered {
         Some(registered) => Some((registered.instance_id, registered.region)),
         None => machine.identity().map(|identity| (identity.instance_id, identity.region)),

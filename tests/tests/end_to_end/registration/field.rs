@@ -107,7 +107,11 @@ async fn hardware_changed(site: &Site) {
     site.run(&machine, &[]).await.assert_failed(17, "not-in-use", "resized, restored, or copied");
     let ran = site.run(&machine, &["heal", "--replace"]).await;
     assert_eq!((ran.code, &ran.line["replacedInstanceId"]), (0, &json!(old)), "{}", ran.said);
-    assert!(ran.line["notes"].to_string().contains(&format!("{old} is no longer in use. Deregister it")), "{}", ran.said);
+    assert!(
+        ran.line["notes"].to_string().contains(&format!("{old} is no longer in use. Deregister it")),
+        "{}",
+        ran.said
+    );
     assert_ne!(site.node(&machine).await, old);
     assert_eq!(doctor(site, &machine).await.0, 0);
 }
@@ -199,7 +203,10 @@ async fn proxy_of_the_unit(site: &Site) {
         site.node(&machine).await;
         let lines = proxy.lines()[before..].to_vec();
         let endpoint = site.world.aws.endpoint();
-        assert!(lines.len() >= 2 && lines.iter().all(|line| line.starts_with(&format!("POST {endpoint}"))), "{lines:?}");
+        assert!(
+            lines.len() >= 2 && lines.iter().all(|line| line.starts_with(&format!("POST {endpoint}"))),
+            "{lines:?}"
+        );
         assert!(!ran.said.contains("secret"), "{}", ran.said);
     }
     let machine = site.machine(Kind::RedHat).await;

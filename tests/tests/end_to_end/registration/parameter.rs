@@ -93,7 +93,13 @@ async fn refused_before_the_agent_is_touched(site: &Site) {
     let cases: [(Value, &[&str], i32, &str, &str); 8] = [
         (json!("nonsense"), &[], 6, "activation-unreadable", "expected a JSON object, got a string"),
         (with(&right, "ActivationId", "7"), &[], 6, "activation-unreadable", "ActivationId: expected a UUID"),
-        (with(&right, "ActivationCode", "short"), &[], 6, "activation-unreadable", "ActivationCode: expected 20 to 250"),
+        (
+            with(&right, "ActivationCode", "short"),
+            &[],
+            6,
+            "activation-unreadable",
+            "ActivationCode: expected 20 to 250",
+        ),
         (with(&right, "Region", "Virginia"), &[], 6, "activation-unreadable", "Region: expected a Region code"),
         (with(&right, "ExpirationDate", "2020-01-01T00:00:00Z"), &[], 7, "activation-expired", "it expired at 2020"),
         (with(&right, "Account", AGENCY_B), &[], 9, "activation-wrong", "made for account 333333333333"),
