@@ -94,13 +94,7 @@ const OF_OTHERS: [(&str, &[Permission]); 3] = [
     // activation-issuer, from the central account.
     (
         "ActivationWriterRole",
-        &[
-            (None, "ssm:GetParameter"),
-            (None, "ssm:GetParameterHistory"),
-            (None, "ssm:PutParameter"),
-            (Some("HasActivationKmsKey"), "kms:Decrypt"),
-            (Some("HasActivationKmsKey"), "kms:Encrypt"),
-        ],
+        &[(None, "ssm:GetParameter"), (None, "ssm:GetParameterHistory"), (None, "ssm:PutParameter")],
     ),
     // register-instance, on an instance.
     (
