@@ -19,7 +19,7 @@ use crate::ports::World;
 
 const CALENDARS: &str = "ssm:GetCalendarState";
 /// How often a wave is looked at.
-const LOOK_SECONDS: u64 = 30;
+const LOOK_SECONDS: u64 = 60;
 /// How often a closed calendar, or a start that did not get through, is tried again.
 const TRY_SECONDS: u64 = 300;
 const SUCH_AS_MAX: usize = 5;
