@@ -347,9 +347,7 @@ async fn a_runbook_is_described_and_a_missing_one_is_none() {
     assert_eq!(read, [("InstanceId", false), ("AutomationAssumeRole", true)]);
     assert_eq!(runbook.target_parameters(), ["InstanceId"]);
     for (code, is_none) in [("InvalidDocument", true), ("AccessDeniedException", false)] {
-        let rule = mock!(Client::describe_document).then_http_response(move || {
-            HttpResponse::new(StatusCode::try_from(400).unwrap(), SdkBody::from(error_body(code)))
-        });
+        let rule = mock!(Client::describe_document).sequence().http_status(400, Some(error_body(code))).build();
         let read = executions(&rule).await.runbook("Patch", None).await;
         assert_eq!(read == Ok(None), is_none, "{code}: {read:?}");
     }
