@@ -367,7 +367,8 @@ fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
     if !fields.contains_key("Wave") {
         reader.refuse(&wave, "expected the name of a wave, got nothing");
     }
-    let has_executions = fields.get("AutomationExecutionIds").and_then(Value::as_array).is_some_and(|ids| !ids.is_empty());
+    let has_executions =
+        fields.get("AutomationExecutionIds").and_then(Value::as_array).is_some_and(|ids| !ids.is_empty());
     WaveOrder {
         campaign: campaign.unwrap_or_else(campaign::nothing),
         wave: name.unwrap_or_default(),

@@ -4,8 +4,8 @@
 use automation_fanout::aws::{Calls, sdk_config};
 use automation_fanout::event::{Outcome, Query, StopType};
 use automation_fanout::plan::limit::Limit;
-use automation_fanout::ports::{Automation as _, Facts as _, History as _};
 use automation_fanout::plan::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
+use automation_fanout::ports::{Automation as _, Facts as _, History as _};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::{Builder, Credentials};
@@ -250,7 +250,11 @@ async fn an_execution_is_read_with_all_that_a_resumption_needs() {
     let step = &execution.steps[0];
     assert_eq!((step.name.as_str(), step.status.as_str()), ("one", "Failed"));
     let inputs: Vec<&str> = step.inputs.keys().map(String::as_str).collect();
-    assert_eq!((inputs, step.outputs["ExecutionId"].len()), (vec!["Approvers"], 1), "what repeats the request is left out");
+    assert_eq!(
+        (inputs, step.outputs["ExecutionId"].len()),
+        (vec!["Approvers"], 1),
+        "what repeats the request is left out"
+    );
     assert_eq!((step.failure_type.as_deref(), step.failure_stage.as_deref()), (Some("Permission"), Some("Invocation")));
     assert_eq!(step.target_location.as_ref(), request().target_locations.first());
 }
@@ -357,7 +361,8 @@ async fn a_runbook_is_described_and_a_missing_one_is_none() {
 async fn past_executions_are_listed_by_what_was_asked_for_and_children_are_left_out() {
     let rule = mock!(Client::describe_automation_executions)
         .match_requests(|input| {
-            let filters = input.filters().iter().map(|filter| (filter.key().as_str().to_owned(), filter.values().to_vec()));
+            let filters =
+                input.filters().iter().map(|filter| (filter.key().as_str().to_owned(), filter.values().to_vec()));
             let expected = [
                 ("TagKey", vec!["tag-hub:request"]),
                 ("DocumentNamePrefix", vec!["Patch"]),

@@ -90,11 +90,7 @@ impl Wire {
             .credentials_provider(Credentials::new("key", "secret", None, None, "test"))
             .http_client(self.client());
         let sdk = sdk_config(loader).await;
-        Calls::new(
-            Client::new(&sdk),
-            aws_sdk_ec2::Client::new(&sdk),
-            aws_sdk_resourcegroupstagging::Client::new(&sdk),
-        )
+        Calls::new(Client::new(&sdk), aws_sdk_ec2::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk))
     }
 
     /// Sends a request to the handler, and gives its answer with the counts of the client.

@@ -64,7 +64,10 @@ async fn a_campaign_is_tried_first_asks_stops_and_goes_on() {
     world.aws.automation().script(AGENCY_A, "*", Outcome::Success { resources: 2 });
     let running = campaigns.start(&with(first.clone(), json!({"Preflight": false}))).await.unwrap();
     let asked = campaigns.told().await.unwrap();
-    assert_eq!((&asked["State"], &asked["Wave"], &asked["Next"]), (&json!("WaitsForApproval"), &json!("ring-1"), &json!("ring-2")));
+    assert_eq!(
+        (&asked["State"], &asked["Wave"], &asked["Next"]),
+        (&json!("WaitsForApproval"), &json!("ring-1"), &json!("ring-2"))
+    );
     assert_eq!(runs(world).len(), 1);
     campaigns.answer(&asked, true).await.unwrap();
 

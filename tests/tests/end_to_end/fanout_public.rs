@@ -58,7 +58,8 @@ async fn requests_that_others_have_published_are_met_or_refused_in_words() {
             "started" => {
                 assert_eq!(preview.function_error, None, "{kind}: {previewed}");
                 assert_eq!(start.payload["Complete"], true, "{kind}: {told}");
-                let (planned, started) = (preview.payload["Planned"].as_array(), start.payload["Executions"].as_array());
+                let (planned, started) =
+                    (preview.payload["Planned"].as_array(), start.payload["Executions"].as_array());
                 assert_eq!(planned.map(Vec::len), started.map(Vec::len), "{kind}");
             }
             // Another role than the function may pass.

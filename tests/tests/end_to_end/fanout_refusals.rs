@@ -132,7 +132,9 @@ async fn what_the_policy_does_not_allow_is_told_and_not_done() {
     is_denied(function.json("ssm", "AddTagsToResource", &tag).await);
     is_denied(elsewhere.json("ssm", "GetAutomationExecution", &execution).await);
     is_denied(elsewhere.json("ssm", "StartAutomationExecution", &here()).await);
-    is_denied(elsewhere.json("ssm", "SendAutomationSignal", &with(execution.clone(), json!({"SignalType": "Approve"}))).await);
+    is_denied(
+        elsewhere.json("ssm", "SendAutomationSignal", &with(execution.clone(), json!({"SignalType": "Approve"}))).await,
+    );
     is_denied(function.query("iam", "ListRoles", &[]).await);
     is_denied(function.query("ec2", "DescribeInstances", &[]).await);
     let execution_role = format!("arn:aws:iam::{AGENCY_A}:role/AWS-SystemsManager-AutomationExecutionRole");

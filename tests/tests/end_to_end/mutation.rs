@@ -84,13 +84,8 @@ const SCENARIOS: [(&str, &str, Scenario); 35] = [
 ];
 
 /// Roles that a service takes to begin an invocation, and services that a function's own role is used for by Lambda.
-const BY_SCHEDULERS: [&str; 5] = [
-    "SweepScheduleRole",
-    "FanoutScheduleRole",
-    "CampaignScheduleRole",
-    "ActivationScheduleRole",
-    "RetireScheduleRole",
-];
+const BY_SCHEDULERS: [&str; 5] =
+    ["SweepScheduleRole", "FanoutScheduleRole", "CampaignScheduleRole", "ActivationScheduleRole", "RetireScheduleRole"];
 const IN_THE_BACKGROUND: [&str; 4] = ["logs:", "sqs:", "xray:", "kms:"];
 
 /// A policy of a role, as it is deployed.

@@ -216,15 +216,11 @@ fn problems_of_schedule(schedule: &Resource<'_>) -> Vec<String> {
     let condition = role.condition.map(str::to_owned);
     let invokes = template.referenced(&target["Arn"]).is_none_or(|on| on.kind != "AWS::StepFunctions::StateMachine");
     let start = if invokes { "lambda:InvokeFunction" } else { "states:StartExecution" };
-    let mut needed = BTreeSet::from([
-        (condition.clone(), start.to_owned()),
-        (condition.clone(), "sqs:SendMessage".to_owned()),
-    ]);
+    let mut needed =
+        BTreeSet::from([(condition.clone(), start.to_owned()), (condition.clone(), "sqs:SendMessage".to_owned())]);
     needed.extend(TO_ENCRYPT.map(|action| (Some("HasKmsKey".to_owned()), action.to_owned())));
     let mut problems = compare(&role, &needed);
-    for (action, on) in
-        [(start, &target["Arn"]), ("sqs:SendMessage", &target["DeadLetterConfig"]["Arn"])]
-    {
+    for (action, on) in [(start, &target["Arn"]), ("sqs:SendMessage", &target["DeadLetterConfig"]["Arn"])] {
         let is_on =
             statements_of(&role, "Policies").iter().any(|one| one.action() == action && one.resources() == [on]);
         problems.extend((!is_on).then(|| format!("{}: {action} is not on what the schedule uses", role.place())));
@@ -250,7 +246,8 @@ fn problems_of_state_machine(machine: &Resource<'_>) -> Vec<String> {
             _ => "lambda:InvokeFunction",
         };
         needed.insert((None, action.to_owned()));
-        let is_on = statements_of(&role, "Policies").iter().any(|one| one.action() == action && one.resources() == [on]);
+        let is_on =
+            statements_of(&role, "Policies").iter().any(|one| one.action() == action && one.resources() == [on]);
         problems.extend((!is_on).then(|| format!("{}: {action} is not on what the machine uses", role.place())));
     }
     problems.extend(compare(&role, &needed));

@@ -106,15 +106,18 @@ pub fn failure_groups(executions: &[(&Execution, bool)]) -> Vec<FailureGroup> {
         let came_nowhere = matrix(execution, true).iter().all(|cell| cell.step.is_none());
         if let Some(cause) = cause_of_execution(execution).filter(|_| came_nowhere) {
             let message = execution.failure_message.as_deref();
-            groups.insert(0, FailureGroup {
-                cause: Some(cause),
-                status: execution.status.clone(),
-                count: 1,
-                permission: message.and_then(missing_permission),
-                message: message.map(cut),
-                accounts: BTreeMap::new(),
-                accounts_omitted: 0,
-            });
+            groups.insert(
+                0,
+                FailureGroup {
+                    cause: Some(cause),
+                    status: execution.status.clone(),
+                    count: 1,
+                    permission: message.and_then(missing_permission),
+                    message: message.map(cut),
+                    accounts: BTreeMap::new(),
+                    accounts_omitted: 0,
+                },
+            );
         }
     }
     groups
@@ -329,10 +332,7 @@ mod tests {
     fn steps_are_called_steps_where_there_are_no_locations() {
         let run = execution("Failed", vec![step("stop", "Success", None), step("start", "Failed", Some("no room"))]);
         let answer = status_answer(vec![view(&run, true)]);
-        assert_eq!(
-            answer.summary,
-            "1 execution: 1 Failed; 2 steps: 1 Failed, 1 Success (causes: 1 target-failed)"
-        );
+        assert_eq!(answer.summary, "1 execution: 1 Failed; 2 steps: 1 Failed, 1 Success (causes: 1 target-failed)");
         assert!(answer.executions[0].locations.is_empty());
     }
 
@@ -352,7 +352,9 @@ mod tests {
         let failures = view(&run, true).failures;
         let told: Vec<_> = failures
             .iter()
-            .map(|group| (group.cause.map(Cause::as_str), group.count, group.permission.as_deref(), group.status.as_str()))
+            .map(|group| {
+                (group.cause.map(Cause::as_str), group.count, group.permission.as_deref(), group.status.as_str())
+            })
             .collect();
         assert_eq!(
             told,

@@ -48,7 +48,8 @@ pub(super) fn campaign(reader: &mut Reader, fields: &Map<String, Value>, root: &
         request,
         all_targets,
         waves: waves_of(reader, fields, root),
-        gate: start::member(fields, root, "Gate", |value, path| Some(gate(reader, value, path))).unwrap_or_else(no_gate),
+        gate: start::member(fields, root, "Gate", |value, path| Some(gate(reader, value, path)))
+            .unwrap_or_else(no_gate),
         preflight: boolean(reader, "Preflight"),
         from: start::member(fields, root, "From", |value, path| reader.string(value, path, &any, |_| true)),
         resume: boolean(reader, "Resume"),
@@ -158,9 +159,9 @@ fn wave(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Wave> {
         "OrganizationalUnits" => Choice::OrganizationalUnits(strings(reader, "a unit ou-… or a root r-…", |text| {
             checks::is_account_or_unit(text) && text.parse::<hub::AccountId>().is_err()
         })),
-        "Regions" => {
-            Choice::Regions(strings(reader, "a Region code such as us-east-1", |text| text.parse::<hub::Region>().is_ok()))
-        }
+        "Regions" => Choice::Regions(strings(reader, "a Region code such as us-east-1", |text| {
+            text.parse::<hub::Region>().is_ok()
+        })),
         _ => Choice::Percent(reader.number(value, &at, (1, 100)).and_then(|n| u8::try_from(n).ok())?),
     };
     Some(Wave { name, choice })
@@ -180,7 +181,9 @@ fn gate(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Gate {
     }
     let calendar = Expected::Open("the name or the ARN of a Change Calendar");
     Gate {
-        max_failed_percent: number(reader, "MaxFailedPercent", (0, 100)).and_then(|n| u8::try_from(n).ok()).unwrap_or(0),
+        max_failed_percent: number(reader, "MaxFailedPercent", (0, 100))
+            .and_then(|n| u8::try_from(n).ok())
+            .unwrap_or(0),
         soak: minutes(number(reader, "SoakMinutes", (0, SOAK_MINUTES_MAX)), 0),
         approval: approval.unwrap_or_default(),
         approval_timeout: minutes(within, APPROVAL_MINUTES),

@@ -39,9 +39,8 @@ fn read(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Vec<Target> {
         let Some(fields) = reader.object(item, &path, &["Key", "Values"]) else { continue };
         let (key_path, values_path) = (path.field("Key"), path.field("Values"));
         let words = Expected::Open("tag:KEY");
-        let is_tag = |text: &str| {
-            text.strip_prefix("tag:").is_some_and(|key| !key.is_empty() && checks::is_tag_text(key, 128))
-        };
+        let is_tag =
+            |text: &str| text.strip_prefix("tag:").is_some_and(|key| !key.is_empty() && checks::is_tag_text(key, 128));
         let key = fields.get("Key").and_then(|value| reader.string(value, &key_path, &words, is_tag));
         if !fields.contains_key("Key") {
             reader.refuse(&key_path, "expected tag:KEY, got nothing");
@@ -58,7 +57,8 @@ fn read(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Vec<Target> {
         };
         let Some(key) = key else { continue };
         if all.iter().any(|target| target.key == key) {
-            reader.refuse(&key_path, format!("expected each key once, got {key:?} again; give all its Values together"));
+            reader
+                .refuse(&key_path, format!("expected each key once, got {key:?} again; give all its Values together"));
         }
         all.push(Target { key, values });
     }

@@ -80,5 +80,7 @@ fn payload(reader: &mut Reader, value: &Value, path: &Path<'_>) -> BTreeMap<Stri
     let words = Expected::Secret("a string of 1 to 512 characters");
     let is_value = |text: &str| super::checks::is_length(text, 1, 512);
     let fields = reader.map(value, path).into_iter().flatten();
-    fields.map(|(name, value)| (name.clone(), reader.strings(value, &path.field(name), (1, 50), &words, is_value))).collect()
+    fields
+        .map(|(name, value)| (name.clone(), reader.strings(value, &path.field(name), (1, 50), &words, is_value)))
+        .collect()
 }

@@ -38,7 +38,7 @@ const PARAMETER_NAME: Expected = Expected::Open("a parameter name of 1 to 50 cha
 
 /// Reads what is there, at a path; what does not fit is refused and left out.
 pub(super) fn start_request(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>) -> StartRequest {
-        let text = |reader: &mut Reader, name: &str, expected: &Expected, is_valid: fn(&str) -> bool| {
+    let text = |reader: &mut Reader, name: &str, expected: &Expected, is_valid: fn(&str) -> bool| {
         fields.get(name).and_then(|value| reader.string(value, &root.field(name), expected, is_valid))
     };
     let document_name = text(

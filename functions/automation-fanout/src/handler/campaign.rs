@@ -150,7 +150,9 @@ impl<W: World> Run<'_, W> {
         let answer = match self.start(order).await {
             Ok(answer) => answer,
             // Nothing was started: what may go through later is tried again, all else is the campaign's end.
-            Err(FanoutError::NothingStarted(answer)) if answer.failed.iter().all(|failure| may_pass(&failure.code)) => *answer,
+            Err(FanoutError::NothingStarted(answer)) if answer.failed.iter().all(|failure| may_pass(&failure.code)) => {
+                *answer
+            }
             Err(error) => return Err(error),
         };
         match answer.failed.first() {
@@ -231,7 +233,10 @@ enum Begun {
 fn may_pass(code: &str) -> bool {
     matches!(
         code,
-        super::NOT_TRIED | super::DEADLINE_EXCEEDED | "AutomationExecutionLimitExceededException" | "InternalServerError"
+        super::NOT_TRIED
+            | super::DEADLINE_EXCEEDED
+            | "AutomationExecutionLimitExceededException"
+            | "InternalServerError"
     ) || AwsError::is_throttling_code(code)
 }
 

@@ -49,7 +49,10 @@ impl<W: World> Run<'_, W> {
             }
             if answer.executions.len() == query.max_results {
                 answer.complete = false;
-                answer.notes.push(format!("there may be more than {}: narrow the time, or raise MaxResults", query.max_results));
+                answer.notes.push(format!(
+                    "there may be more than {}: narrow the time, or raise MaxResults",
+                    query.max_results
+                ));
                 break;
             }
         }

@@ -137,16 +137,23 @@ fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// The role that is added to the parameters, and what to say about it.
-pub fn role<'a>(request: &StartRequest, runbook: &Result<Runbook, Unread>, role_arn: &'a str) -> (Option<&'a str>, String) {
+pub fn role<'a>(
+    request: &StartRequest,
+    runbook: &Result<Runbook, Unread>,
+    role_arn: &'a str,
+) -> (Option<&'a str>, String) {
     if let Some(given) = request.parameters.get(ASSUME_ROLE_PARAMETER).and_then(|values| values.first()) {
-        return (None, if given == role_arn || given.contains(TEMPLATE_OPENS) {
-            String::new()
-        } else {
-            format!(
-                "Parameters.{ASSUME_ROLE_PARAMETER}: automation-fanout may pass {role_arn} alone, so that AWS would refuse \
+        return (
+            None,
+            if given == role_arn || given.contains(TEMPLATE_OPENS) {
+                String::new()
+            } else {
+                format!(
+                    "Parameters.{ASSUME_ROLE_PARAMETER}: automation-fanout may pass {role_arn} alone, so that AWS would refuse \
                  the start with {given}"
-            )
-        });
+                )
+            },
+        );
     }
     match runbook {
         Ok(runbook) if runbook.declares(ASSUME_ROLE_PARAMETER) => {
@@ -178,7 +185,10 @@ pub fn notes(request: &StartRequest, plan: &Plan, facts: &Facts, allowed: Allowe
     match &facts.runbook {
         Ok(runbook) => parameters(request, runbook, &mut notes),
         Err(Unread::NotThere) => {
-            notes.push(format!("DocumentName: there is no runbook {} in this account and Region", request.document_name));
+            notes.push(format!(
+                "DocumentName: there is no runbook {} in this account and Region",
+                request.document_name
+            ));
         }
         Err(Unread::Failed(reason)) => notes.push(format!("the runbook could not be read: {reason}")),
     }
@@ -267,8 +277,10 @@ fn values(request: &StartRequest, notes: &mut Vec<String>) {
         }
     }
     let all = request.targets.iter().chain(request.target_locations.iter().flat_map(|location| &location.targets));
-    let mut unknown: Vec<&str> =
-        all.map(|target| target.key.as_str()).filter(|key| !key.starts_with("tag:") && !TARGET_KEYS.contains(key)).collect();
+    let mut unknown: Vec<&str> = all
+        .map(|target| target.key.as_str())
+        .filter(|key| !key.starts_with("tag:") && !TARGET_KEYS.contains(key))
+        .collect();
     unknown.sort_unstable();
     unknown.dedup();
     for key in unknown {
@@ -289,7 +301,9 @@ fn places(request: &StartRequest, facts: &Facts, notes: &mut Vec<String>) {
         }
     }
     if locations.is_empty() && request.target_locations_url.is_none() {
-        notes.push("without TargetLocations the runbook runs in the central account alone, as the administration role".into());
+        notes.push(
+            "without TargetLocations the runbook runs in the central account alone, as the administration role".into(),
+        );
     }
     match &facts.regions {
         Ok(known) => {
@@ -309,7 +323,8 @@ fn places(request: &StartRequest, facts: &Facts, notes: &mut Vec<String>) {
     for (index, location) in locations.iter().enumerate() {
         let is_small = location.accounts.len() <= ACCOUNTS_MAX && location.regions.len() <= REGIONS_MAX;
         let errors = location.target_location_max_errors;
-        let has_many = location.accounts.len() * location.regions.len() > 1 || location.accounts.iter().any(|a| is_unit(a));
+        let has_many =
+            location.accounts.len() * location.regions.len() > 1 || location.accounts.iter().any(|a| is_unit(a));
         if is_small && has_many && matches!(errors, None | Some(Limit::Count(0))) {
             notes.push(format!(
                 "TargetLocations[{index}]: TargetLocationMaxErrors is 0, so that the first failure keeps it from what it has \

@@ -113,8 +113,7 @@ fn shared_accounts(locations: &[TargetLocation]) -> Vec<(&str, Vec<usize>)> {
     }
     let order: HashMap<&str, usize> =
         locations.iter().flat_map(|location| &location.accounts).zip(0..).map(|(a, at)| (a.as_str(), at)).collect();
-    let mut shared: Vec<(&str, Vec<usize>)> =
-        by_account.into_iter().filter(|(_, indices)| indices.len() > 1).collect();
+    let mut shared: Vec<(&str, Vec<usize>)> = by_account.into_iter().filter(|(_, indices)| indices.len() > 1).collect();
     shared.sort_by_key(|(account, _)| order.get(account));
     let mut seen = BTreeSet::new();
     shared.retain(|(_, indices)| seen.insert(indices.clone()));

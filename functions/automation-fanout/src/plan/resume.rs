@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hub::Tag;
 
-use super::share::share;
-use super::split::{ACCOUNTS_MAX, REGIONS_MAX, evenly};
 use super::execution::{Execution, Status};
 use super::limit::Limit;
-use super::request::{StartRequest, TargetLocation, is_unit};
 use super::matrix::{Cell, matrix};
+use super::request::{StartRequest, TargetLocation, is_unit};
+use super::share::share;
+use super::split::{ACCOUNTS_MAX, REGIONS_MAX, evenly};
 
 /// On an execution: the id of the one that it resumes.
 pub const RESUMES_TAG_KEY: &str = "tag-hub:resumes";

@@ -51,9 +51,9 @@ impl Runbook {
 
 fn takes_targets(name: &str) -> bool {
     let lower = name.to_lowercase();
-    RESOURCE_WORDS.iter().any(|word| {
-        lower.rfind(word).is_some_and(|at| RESOURCE_ENDS.contains(&&lower[at + word.len()..]))
-    })
+    RESOURCE_WORDS
+        .iter()
+        .any(|word| lower.rfind(word).is_some_and(|at| RESOURCE_ENDS.contains(&&lower[at + word.len()..])))
 }
 
 #[cfg(test)]

@@ -228,7 +228,8 @@ impl Dice {
 
 /// A runbook with these parameters, and whether each may be left out.
 pub(crate) fn runbook(parameters: &[(&str, bool)]) -> Runbook {
-    let parameter = |(name, has_default): &(&str, bool)| Parameter { name: (*name).to_owned(), has_default: *has_default };
+    let parameter =
+        |(name, has_default): &(&str, bool)| Parameter { name: (*name).to_owned(), has_default: *has_default };
     Runbook {
         name: "Patch".to_owned(),
         parameters: parameters.iter().map(parameter).collect(),
@@ -248,7 +249,10 @@ impl History for Account {
         let fits = |(_, known): &(&String, &Known)| {
             let tags = &known.request.tags;
             tag_key.is_none_or(|key| tags.iter().any(|tag| tag.key == key))
-                && query.document_name.as_ref().is_none_or(|name| known.request.document_name.starts_with(name.as_str()))
+                && query
+                    .document_name
+                    .as_ref()
+                    .is_none_or(|name| known.request.document_name.starts_with(name.as_str()))
         };
         let all: Vec<Listed> = known
             .iter()
@@ -272,7 +276,10 @@ impl History for Account {
 
     async fn tags(&self, id: &str) -> Result<Vec<Tag>, AwsError> {
         let known = self.known.borrow();
-        known.get(id).map(|known| known.request.tags.clone()).ok_or_else(|| error("ssm:ListTagsForResource", "InvalidResourceId"))
+        known
+            .get(id)
+            .map(|known| known.request.tags.clone())
+            .ok_or_else(|| error("ssm:ListTagsForResource", "InvalidResourceId"))
     }
 }
 

@@ -81,11 +81,23 @@ async fn what_could_not_be_carried_out_is_refused_with_its_path() {
         (json!({"From": "ring-9"}), "From: expected the name of a wave, got \"ring-9\"; the waves are ring-1, ring-2"),
         (json!({"Waves": []}), "Waves: expected 1 to 50 items, got an empty list"),
         (json!({"Waves": [{"Name": "a", "Accounts": []}]}), "Waves[0].Accounts: expected at least one item"),
-        (json!({"Waves": [{"Name": "a", "Percent": 0}]}), "Waves[0].Percent: expected a whole number from 1 to 100, got 0"),
+        (
+            json!({"Waves": [{"Name": "a", "Percent": 0}]}),
+            "Waves[0].Percent: expected a whole number from 1 to 100, got 0",
+        ),
         (json!({"Waves": [{"Name": "a", "Percent": 101}]}), "Waves[0].Percent: expected a whole number from 1 to 100"),
-        (json!({"Waves": [{"Name": "a/b", "Percent": 5}]}), "Waves[0].Name: expected 1 to 64 characters, none of them /"),
-        (json!({"Waves": [{"Name": "a"}]}), "Waves[0]: expected one of Accounts, OrganizationalUnits, Regions, Percent"),
-        (json!({"Waves": [{"Name": "a", "Percent": 100}, {"Name": "b", "Percent": 100}]}), "Waves[1]: expected at least one"),
+        (
+            json!({"Waves": [{"Name": "a/b", "Percent": 5}]}),
+            "Waves[0].Name: expected 1 to 64 characters, none of them /",
+        ),
+        (
+            json!({"Waves": [{"Name": "a"}]}),
+            "Waves[0]: expected one of Accounts, OrganizationalUnits, Regions, Percent",
+        ),
+        (
+            json!({"Waves": [{"Name": "a", "Percent": 100}, {"Name": "b", "Percent": 100}]}),
+            "Waves[1]: expected at least one",
+        ),
         (json!({"Gate": {"Calendars": ["nowhere"]}}), "Gate.Calendars: expected Change Calendars of this account"),
         (json!({"Gate": {"MaxFailedPercent": 101}}), "Gate.MaxFailedPercent: expected a whole number from 0 to 100"),
         (json!({"Gate": {"ApprovalMinutes": 5}}), "Gate.ApprovalMinutes: expected only together with"),
@@ -167,7 +179,10 @@ async fn a_campaign_stops_at_the_gate_and_goes_on_from_there() {
     let account = account.with_end(B, "us-east-1", ("Success", ""));
     tokio::time::sleep(Duration::from_secs(10_000)).await;
     let passed = run(&account, &go_on, "ring-2", &since(10_000)).await;
-    assert_eq!((&passed["State"], &passed["Locations"], &passed["Succeeded"]), (&json!("Passed"), &json!(2), &json!(2)));
+    assert_eq!(
+        (&passed["State"], &passed["Locations"], &passed["Succeeded"]),
+        (&json!("Passed"), &json!(2), &json!(2))
+    );
     let reached: Vec<String> = account
         .started()
         .iter()

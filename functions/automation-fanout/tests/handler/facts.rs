@@ -18,7 +18,8 @@ fn with(mut event: Value, more: Value) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_dangerous_is_started_by_leaving_targets_out() {
-    let account = Account::new().with_runbook(Ok(Some(runbook(&[("InstanceId", false), ("AutomationAssumeRole", true)]))));
+    let account =
+        Account::new().with_runbook(Ok(Some(runbook(&[("InstanceId", false), ("AutomationAssumeRole", true)]))));
     for action in ["Start", "Preview"] {
         let error = send(&account, &with(small(), json!({"Action": action}))).await.unwrap_err();
         assert!(error.to_string().contains("\"AllTargets\": true"), "{error}");
@@ -125,7 +126,8 @@ async fn several_tags_are_resolved_to_nodes_of_the_central_account() {
     };
     let account = Account::new().with_nodes((0..60).map(node).collect());
     let tags = json!([{"Key": "tag:Env", "Values": ["PROD"]}, {"Key": "tag:Role", "Values": ["web"]}]);
-    let event = json!({"Action": "Preview", "DocumentName": "Patch", "Match": tags, "TargetParameterName": "InstanceId"});
+    let event =
+        json!({"Action": "Preview", "DocumentName": "Patch", "Match": tags, "TargetParameterName": "InstanceId"});
     let answer = send(&account, &event).await.unwrap();
     assert_eq!(answer["Machines"].as_array().unwrap().len(), 60);
     assert_eq!(

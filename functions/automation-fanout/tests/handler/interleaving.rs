@@ -60,7 +60,10 @@ async fn no_location_is_started_twice_under_one_key() {
             for location in &request.target_locations {
                 for account in &location.accounts {
                     for region in &location.regions {
-                        assert!(reached.insert((account.clone(), region.clone())), "seed {seed}: {account} {region} twice");
+                        assert!(
+                            reached.insert((account.clone(), region.clone())),
+                            "seed {seed}: {account} {region} twice"
+                        );
                     }
                 }
             }

@@ -16,8 +16,12 @@ async fn runs_are_found_again_by_their_key() {
     let first = send(&account, &fleet(3)).await.unwrap();
     send_with(&account, 900, "other", &small()).await.unwrap();
     let answer = send(&account, &json!({"Action": "List", "IdempotencyKey": "k"})).await.unwrap();
-    let mut expected: Vec<&str> =
-        first["Executions"].as_array().unwrap().iter().map(|one| one["AutomationExecutionId"].as_str().unwrap()).collect();
+    let mut expected: Vec<&str> = first["Executions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["AutomationExecutionId"].as_str().unwrap())
+        .collect();
     expected.reverse();
     assert_eq!((listed(&answer), &answer["Complete"]), (expected, &json!(true)));
     let all = send(&account, &json!({"Action": "List"})).await.unwrap();
@@ -48,7 +52,10 @@ async fn runs_are_found_again_by_outcome_and_instance() {
 async fn what_is_asked_for_wrongly_is_refused_in_words() {
     let account = Account::new();
     for (event, expected) in [
-        (json!({"Action": "List", "Outcome": "Bad"}), "Outcome: expected Running, Success, Failed, TimedOut or Cancelled"),
+        (
+            json!({"Action": "List", "Outcome": "Bad"}),
+            "Outcome: expected Running, Success, Failed, TimedOut or Cancelled",
+        ),
         (json!({"Action": "List", "MaxResults": 0}), "MaxResults: expected a whole number from 1 to 200, got 0"),
         (json!({"Action": "List", "InstanceId": "web"}), "InstanceId: expected an instance id"),
         (json!({"Action": "List", "StartedAfter": "today"}), "StartedAfter: expected a time such as"),

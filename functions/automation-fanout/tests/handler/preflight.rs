@@ -30,7 +30,6 @@ async fn a_preflight_tries_every_account_and_region_and_tells_what_is_missing() 
     assert_eq!(started[0].parameters["Runbook"], ["Patch"]);
     let location = serde_json::to_value(&started[0].target_locations[0]).unwrap();
     assert_eq!(location["TargetLocationMaxErrors"], "100%");
-
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,9 +40,13 @@ async fn a_preflight_that_finds_nothing_is_ready_and_can_be_looked_at_again() {
     event["WaitSeconds"] = json!(5);
     let answer = send(&account, &event).await.unwrap();
     assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(false)), "{answer:#}");
-    let look = json!({"Action": "Preflight", "AutomationExecutionIds": answer["AutomationExecutionIds"], "WaitSeconds": 60});
+    let look =
+        json!({"Action": "Preflight", "AutomationExecutionIds": answer["AutomationExecutionIds"], "WaitSeconds": 60});
     let answer = send(&account, &look).await.unwrap();
-    assert_eq!((&answer["Ready"], &answer["Summary"]), (&json!(true), &json!("ready: every account and Region answered")));
+    assert_eq!(
+        (&answer["Ready"], &answer["Summary"]),
+        (&json!(true), &json!("ready: every account and Region answered"))
+    );
 }
 
 #[tokio::test(start_paused = true)]

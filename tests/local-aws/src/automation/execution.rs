@@ -228,7 +228,8 @@ impl Execution {
             Part::Child(index) => index,
             _ => return false,
         };
-        let Some(run) = self.timeline.run(index).copied().filter(|run| run.has_begun(now) && !run.has_ended(now)) else {
+        let Some(run) = self.timeline.run(index).copied().filter(|run| run.has_begun(now) && !run.has_ended(now))
+        else {
             return false;
         };
         let Some(planned) = self.new.plan.get_mut(index).filter(|planned| planned.outcome == Outcome::Approval) else {

@@ -78,10 +78,7 @@ pub(super) struct Facts<'a> {
 impl Outcome {
     /// Whether a run is created there at all.
     pub(super) fn has_child(self) -> bool {
-        !matches!(
-            self,
-            Self::ExecutionRoleMissing | Self::DocumentMissing | Self::Throttled | Self::RegionDisabled
-        )
+        !matches!(self, Self::ExecutionRoleMissing | Self::DocumentMissing | Self::Throttled | Self::RegionDisabled)
     }
 
     pub(super) fn end(self) -> End {

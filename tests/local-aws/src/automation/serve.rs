@@ -194,7 +194,8 @@ async fn document(
         })));
     }
     let parameters = content["parameters"].as_object().into_iter().flatten().map(|(name, declared)| {
-        let mut shown = json!({"Name": name, "Type": if declared["type"] == "StringList" { "StringList" } else { "String" }});
+        let mut shown =
+            json!({"Name": name, "Type": if declared["type"] == "StringList" { "StringList" } else { "String" }});
         if let Some(default) = declared.get("default") {
             shown["DefaultValue"] = json!(default.as_str().map_or_else(|| default.to_string(), str::to_owned));
         }

@@ -13,7 +13,9 @@ use crate::show;
 const UNPREPARED: &str = "444444444444";
 
 pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
-    show::step("A campaign restarts agency after agency: a preflight first, then a wave, an approval, and the next wave");
+    show::step(
+        "A campaign restarts agency after agency: a preflight first, then a wave, an approval, and the next wave",
+    );
     let runbook = world.paths().text("cfn/preflight-runbook.yaml")?;
     local_aws::stacks::deploy(&world.central(), "tag-hub-preflight-runbook", &runbook, &[]).await?;
     world.aws.automation().set_duration(Duration::from_millis(200));
@@ -30,8 +32,9 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
     show::step(&format!("Without {UNPREPARED}: ring-1 is run, and somebody is asked about ring-2"));
     world.aws.automation().script(AGENCY_B, "*", Outcome::TargetFailure { resources: 2, failed: 1 });
     let both = [AGENCY_A, AGENCY_B];
-    let execution =
-        campaigns.start(&campaign(&both, json!({"Preflight": true, "Gate": {"Approval": true, "SoakMinutes": 1}}))).await?;
+    let execution = campaigns
+        .start(&campaign(&both, json!({"Preflight": true, "Gate": {"Approval": true, "SoakMinutes": 1}})))
+        .await?;
     let asked = campaigns.told().await?;
     ensure!(asked["State"] == "WaitsForApproval" && asked["Next"] == "ring-2", "somebody is asked: {asked}");
     ensure!(runs(world) == before + 1, "ring-1 alone was run");

@@ -6,7 +6,8 @@ use crate::plan::{TokenSource, plan, split};
 const ROLE: &str = "arn:aws:iam::111111111111:role/Administration";
 
 fn runbook(parameters: &[(&str, bool)]) -> Runbook {
-    let parameter = |(name, has_default): &(&str, bool)| Parameter { name: (*name).to_owned(), has_default: *has_default };
+    let parameter =
+        |(name, has_default): &(&str, bool)| Parameter { name: (*name).to_owned(), has_default: *has_default };
     Runbook {
         name: "AWS-StopEC2Instance".to_owned(),
         parameters: parameters.iter().map(parameter).collect(),
@@ -53,8 +54,10 @@ fn a_runbook_with_a_target_parameter_starts_without_targets_only_on_request() {
     let request = request(&["us-east-1"]);
     assert_eq!(
         texts(&refusals(&request, false, &facts)),
-        ["Targets: expected a target, got nothing: the runbook AWS-StopEC2Instance takes what it works on as InstanceId; \
-          give Targets, or \"AllTargets\": true if it is meant to run without them"]
+        [
+            "Targets: expected a target, got nothing: the runbook AWS-StopEC2Instance takes what it works on as InstanceId; \
+          give Targets, or \"AllTargets\": true if it is meant to run without them"
+        ]
     );
     assert_eq!(refusals(&request, true, &facts), []);
     let mut given = request.clone();

@@ -88,7 +88,10 @@ fn what_cannot_be_a_campaign_is_refused_in_words() {
         let told = refused(&campaign(&three, &["us-east-1"], waves));
         assert!(told.iter().any(|problem| problem.contains(expected)), "{expected}: {told:?}");
     };
-    check(&[("a", accounts(&["999999999999"]))], "Waves[0].Accounts[0]: expected one of the request's, got 999999999999");
+    check(
+        &[("a", accounts(&["999999999999"]))],
+        "Waves[0].Accounts[0]: expected one of the request's, got 999999999999",
+    );
     check(&[("a", accounts(&["000000000001"])), ("a", Choice::Percent(100))], "Waves[1].Name: expected each name once");
     check(
         &[("a", accounts(&["000000000001"])), ("b", accounts(&["000000000001"]))],
@@ -109,7 +112,8 @@ fn what_cannot_be_a_campaign_is_refused_in_words() {
     let told = refused(&campaign(&units, &["us-east-1"], &[("a", Choice::Percent(5))]));
     assert!(told[0].starts_with("Waves[0].Percent: expected accounts by their ids"), "{told:?}");
     let (planned, notes) =
-        waves(&campaign(&units, &["us-east-1"], &[("a", Choice::OrganizationalUnits(strings(&units_of(&units))))])).unwrap();
+        waves(&campaign(&units, &["us-east-1"], &[("a", Choice::OrganizationalUnits(strings(&units_of(&units))))]))
+            .unwrap();
     assert_eq!(planned[0].pairs(), None);
     assert!(notes[0].starts_with("1 of the request is in no wave"), "{notes:?}");
 }
@@ -120,9 +124,14 @@ fn units_of(accounts: &[String]) -> Vec<&str> {
 
 #[test]
 fn the_gate_counts_what_never_began_as_failed() {
-    for (locations, succeeded, max_failed_percent, passes) in
-        [(10, 10, 0, true), (10, 9, 0, false), (10, 9, 10, true), (10, 8, 10, false), (0, 0, 0, true), (3, 2, 33, false)]
-    {
+    for (locations, succeeded, max_failed_percent, passes) in [
+        (10, 10, 0, true),
+        (10, 9, 0, false),
+        (10, 9, 10, true),
+        (10, 8, 10, false),
+        (0, 0, 0, true),
+        (3, 2, 33, false),
+    ] {
         let tally = Tally { locations, succeeded };
         assert_eq!(tally.passes(&gate(max_failed_percent)), passes, "{tally:?} {max_failed_percent}");
     }
