@@ -5,6 +5,7 @@
 //!
 //! [`document`] and [`Session`] run the commands of a document.
 
+mod campaigns;
 pub mod document;
 mod emulator;
 mod instances;
@@ -15,6 +16,7 @@ mod session;
 mod template;
 mod world;
 
+pub use campaigns::Campaigns;
 pub use emulator::{Emulated, Emulator};
 pub use instances::Enrolled;
 pub use leases::LEASE_TABLE;

@@ -17,6 +17,7 @@ const JSON: [(&str, &str, &str, &str, &str); 6] = [
     ("parameter", "ssm", "DescribeParameters", "Parameters", "Name"),
     ("table", "dynamodb", "ListTables", "TableNames", ""),
     ("activation", "ssm", "DescribeActivations", "ActivationList", "ActivationId"),
+    ("state machine", "states", "ListStateMachines", "stateMachines", "name"),
 ];
 
 /// Lists of query services, likewise.

@@ -29,7 +29,7 @@ enum Step {
 }
 
 /// The templates in the order in which they are deployed. They are deleted in the other.
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("cfn/agency-grant.yaml", Step::Grants),
     ("cfn/agency.yaml", Step::Collectors),
     (
@@ -44,6 +44,7 @@ const STEPS: [(&str, Step); 10] = [
             parameters: &[("AdminAccountId", CENTRAL), ("AllowRestart", "Yes"), ("AllowPatching", "Yes")],
         },
     ),
+    ("cfn/preflight-runbook.yaml", Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] }),
     ("cfn/patching-runbook.yaml", Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] }),
     (
         "cfn/agency-region.yaml",
