@@ -4,9 +4,10 @@
 
 PACKAGES holds <function>/bootstrap.zip, as cargo lambda leaves them. DIST gets, anew each time:
 
-- <function>.zip for each function of template.yaml and of cfn/agency.yaml. The same binary gives the same bytes: the
+- <function>.zip for each function of the SAM templates and of cfn/agency.yaml. The same binary gives the same bytes: the
   times in the archive are fixed, so that deploying an unchanged function changes nothing.
-- template.yaml, with these packages in the place of the sources. Nothing else differs.
+- each SAM template, with these packages in the place of the sources. Nothing else differs.
+- cfn/ as it is.
 - each PROGRAM, a file as it is.
 - SHA256SUMS of all of these.
 """
@@ -18,17 +19,19 @@ import shutil
 import sys
 import zipfile
 
-TEMPLATE = pathlib.Path(__file__).resolve().parent.parent / "template.yaml"
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+# The SAM templates; what is in cfn/ is plain CloudFormation.
+TEMPLATES = sorted(REPOSITORY.glob("*.yaml"))
 # The function of cfn/agency.yaml, whose package lies in a bucket of S3.
 AGENCY_FUNCTION = "tags-collector"
 # The earliest time that an archive can hold.
 NEVER = (1980, 1, 1, 0, 0, 0)
 
 
-def functions():
-    """The functions of template.yaml: the name of the binary by logical id."""
+def functions(template):
+    """The functions of a SAM template: the name of the binary by logical id."""
     resource, found = None, {}
-    for line in TEMPLATE.read_text().splitlines():
+    for line in template.read_text().splitlines():
         if match := re.fullmatch(r"  (\w+):", line):
             resource = match[1]
         if match := re.fullmatch(r" +Binary: (\S+)", line):
@@ -36,10 +39,10 @@ def functions():
     return found
 
 
-def template():
-    """template.yaml with each function's package in the place of its sources."""
+def packaged(template):
+    """A SAM template with each function's package in the place of its sources."""
     binary, lines = None, []
-    for line in TEMPLATE.read_text().splitlines():
+    for line in template.read_text().splitlines():
         if match := re.fullmatch(r" +Binary: (\S+)", line):
             binary = match[1]
         if line.endswith("CodeUri: ."):
@@ -65,18 +68,28 @@ def write(package, binary):
         archive.writestr(entry, binary)
 
 
+def sum_up(target):
+    """Writes SHA256SUMS over everything in a folder."""
+    sums = target / "SHA256SUMS"
+    sums.unlink(missing_ok=True)
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(target)}\n" for path in files]
+    sums.write_text("".join(lines))
+
+
 def main():
     packages, target, *programs = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    for name in [*functions().values(), AGENCY_FUNCTION]:
+    names = {AGENCY_FUNCTION}.union(*(functions(template).values() for template in TEMPLATES))
+    for name in sorted(names):
         write(target / f"{name}.zip", read(packages / name / "bootstrap.zip"))
-    (target / "template.yaml").write_text(template())
+    for template in TEMPLATES:
+        (target / template.name).write_text(packaged(template))
+    shutil.copytree(REPOSITORY / "cfn", target / "cfn")
     for program in programs:
         shutil.copy(program, target)
-    files = sorted(target.iterdir())
-    sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
-    (target / "SHA256SUMS").write_text("".join(sums))
+    sum_up(target)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Checks that SAM built what `make package` packed.
 
-    same.py BUILD DIST
+    same.py BUILD DIST TEMPLATE…
 
-BUILD is .aws-sam/build, with a folder for each function of template.yaml.
+BUILD has a folder with the name of each TEMPLATE, as `sam build` lays it out: a folder for each function.
 """
 
 import pathlib
@@ -12,16 +12,17 @@ import dist
 
 
 def main():
-    build, packages = map(pathlib.Path, sys.argv[1:])
-    functions = dist.functions()
-    differ = [
-        name
-        for resource, name in functions.items()
-        if (build / resource / "bootstrap").read_bytes() != dist.read(packages / f"{name}.zip")
-    ]
-    if differ or not functions:
+    build, packages, *templates = map(pathlib.Path, sys.argv[1:])
+    names, differ = [], []
+    for template in templates:
+        for resource, name in dist.functions(template).items():
+            names.append(name)
+            built = (build / template.name / resource / "bootstrap").read_bytes()
+            if built != dist.read(packages / f"{name}.zip"):
+                differ.append(name)
+    if differ or not names:
         sys.exit(f"not what make package packed: {', '.join(differ) or 'nothing was built'}")
-    print(f"SAM built what make package packed: {', '.join(functions.values())}")
+    print(f"SAM built what make package packed: {', '.join(names)}")
 
 
 main()
