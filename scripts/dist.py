@@ -4,9 +4,10 @@
 
 PACKAGES holds <function>/bootstrap.zip, as cargo lambda leaves them. DIST gets, anew each time:
 
-- <function>.zip for each function of template.yaml, fanout.yaml and cfn/agency.yaml. The same binary gives the same
-  bytes: the times in the archive are fixed, so that deploying an unchanged function changes nothing.
-- template.yaml and fanout.yaml, with these packages in the place of the sources. Nothing else differs.
+- <function>.zip for each function of the SAM templates and of cfn/agency.yaml. The same binary gives the same bytes: the
+  times in the archive are fixed, so that deploying an unchanged function changes nothing.
+- each SAM template, with these packages in the place of the sources. Nothing else differs.
+- cfn/ as it is.
 - each PROGRAM as it is, named after its architecture: the folder target/<triple>/release says which.
 - register-instance.service, and install.sh and state-manager.yaml with the checksums of what they fetch.
 - SHA256SUMS of all of these.
@@ -97,21 +98,29 @@ def packaging(target):
     (target / "state-manager.yaml").write_text(document.replace('"@INSTALL@"\n', script))
 
 
+def sum_up(target):
+    """Writes SHA256SUMS over everything in a folder."""
+    sums = target / "SHA256SUMS"
+    sums.unlink(missing_ok=True)
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    lines = [f"{checksum(path)}  {path.relative_to(target)}\n" for path in files]
+    sums.write_text("".join(lines))
+
+
 def main():
     packages, target, *programs = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
+    names = {AGENCY_FUNCTION}.union(*(functions(template).values() for template in TEMPLATES))
+    for name in sorted(names):
+        write(target / f"{name}.zip", read(packages / name / "bootstrap.zip"))
     for template in TEMPLATES:
-        for name in functions(template).values():
-            write(target / f"{name}.zip", read(packages / name / "bootstrap.zip"))
         (target / template).write_text(packaged(template))
-    write(target / f"{AGENCY_FUNCTION}.zip", read(packages / AGENCY_FUNCTION / "bootstrap.zip"))
+    shutil.copytree(REPOSITORY / "cfn", target / "cfn")
     for program in programs:
         shutil.copy(program, target / f"{program.name}-{architecture(program)}")
     packaging(target)
-    files = sorted(target.iterdir())
-    sums = [f"{checksum(path)}  {path.name}\n" for path in files]
-    (target / "SHA256SUMS").write_text("".join(sums))
+    sum_up(target)
 
 
 if __name__ == "__main__":
