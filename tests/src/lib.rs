@@ -21,7 +21,7 @@ pub use campaigns::Campaigns;
 pub use emulator::{Emulated, Emulator};
 pub use instances::Enrolled;
 pub use leases::LEASE_TABLE;
-pub use onboarding::{INSTANCE_PROFILE, Onboarded, register_instance};
+pub use onboarding::{INSTANCE_PROFILE, Onboarded};
 pub use paths::{Paths, program};
 pub use session::{Failure, Session};
 pub use world::{ACTIVATION_PARAMETER, AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, SECOND_REGION, World};
