@@ -12,8 +12,7 @@ VENV ?= $(CURDIR)/.venv
 # Of what is built for Lambda. Everything else is built for this machine.
 ARCHITECTURE ?= x86_64
 RUST_TARGET := $(patsubst arm64,aarch64,$(ARCHITECTURE))-unknown-linux-gnu
-SAM_TEMPLATES := $(wildcard *.yaml)
-TEMPLATES := $(SAM_TEMPLATES) $(wildcard cfn/*.yaml)
+TEMPLATES := template.yaml fanout.yaml $(wildcard cfn/*.yaml)
 
 # The target directory may lie outside the checkout.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
@@ -85,7 +84,6 @@ package: build ## Lay out dist/: packages, templates and sums for a deployment w
 .PHONY: sam
 sam: package ## Build the functions with SAM, and check that they are those of make package
 	@sam build --beta-features
-	@sam build --beta-features --template-file fanout.yaml --build-dir .aws-sam/fanout
 	@"$(LOCAL_AWS_PYTHON)" scripts/same.py .aws-sam/build dist
 	$(TOOK)
 
@@ -98,9 +96,8 @@ check: setup ## Check format, lints, documentation and templates
 	cargo nextest run --locked --workspace -E 'binary(tidy)'
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 	cfn-lint $(TEMPLATES)
-	for template in $(SAM_TEMPLATES); do \
-		AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file "$$template"; \
-	done
+	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
+	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file fanout.yaml
 	$(TOOK)
 
 .PHONY: test

@@ -4,10 +4,9 @@
 
 PACKAGES holds <function>/bootstrap.zip, as cargo lambda leaves them. DIST gets, anew each time:
 
-- <function>.zip for each function of the SAM templates and of cfn/agency.yaml. The same binary gives the same bytes: the
-  times in the archive are fixed, so that deploying an unchanged function changes nothing.
-- each SAM template, with these packages in the place of the sources. Nothing else differs.
-- cfn/ as it is.
+- <function>.zip for each function of template.yaml, fanout.yaml and cfn/agency.yaml. The same binary gives the same
+  bytes: the times in the archive are fixed, so that deploying an unchanged function changes nothing.
+- template.yaml and fanout.yaml, with these packages in the place of the sources. Nothing else differs.
 - each PROGRAM as it is, named after its architecture: the folder target/<triple>/release says which.
 - register-instance.service, and install.sh and state-manager.yaml with the checksums of what they fetch.
 - SHA256SUMS of all of these.
@@ -103,23 +102,22 @@ def sum_up(target):
     sums = target / "SHA256SUMS"
     sums.unlink(missing_ok=True)
     files = sorted(path for path in target.rglob("*") if path.is_file())
-    lines = [f"{checksum(path)}  {path.relative_to(target)}\n" for path in files]
-    sums.write_text("".join(lines))
+    sums.write_text("".join(f"{checksum(path)}  {path.relative_to(target)}\n" for path in files))
 
 
 def main():
     packages, target, *programs = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    names = {AGENCY_FUNCTION}.union(*(functions(template).values() for template in TEMPLATES))
-    for name in sorted(names):
-        write(target / f"{name}.zip", read(packages / name / "bootstrap.zip"))
     for template in TEMPLATES:
+        for name in functions(template).values():
+            write(target / f"{name}.zip", read(packages / name / "bootstrap.zip"))
         (target / template).write_text(packaged(template))
-    shutil.copytree(REPOSITORY / "cfn", target / "cfn")
+    write(target / f"{AGENCY_FUNCTION}.zip", read(packages / AGENCY_FUNCTION / "bootstrap.zip"))
     for program in programs:
         shutil.copy(program, target / f"{program.name}-{architecture(program)}")
     packaging(target)
+    shutil.copytree(REPOSITORY / "cfn", target / "cfn")
     sum_up(target)
 
 
