@@ -239,5 +239,6 @@ async fn without_the_ownership_check_there_is_one_lease_for_all() {
     let account = account();
     let event = one(NODE, &[("Env", "PROD")]).to_string();
     handle(&config("{}", "off"), &account, &invocation(AGENCY_ARN), &event).await.result.unwrap();
-    assert_eq!(account.table_calls(), [take("agency#all"), release("agency#all")]);
+    let arrive = Call::Arrive("222222222222/us-east-1/i-0abcdef0123456789".into());
+    assert_eq!(account.table_calls(), [take("agency#all"), arrive, release("agency#all")]);
 }
