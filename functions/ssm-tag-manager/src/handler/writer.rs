@@ -253,7 +253,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
             for offset in 0..self.bulk_writers {
                 let slot = LeaseName::Bulk((first + offset) % self.bulk_writers + 1);
                 let taken = self.deadline.call(self.ports.take_slot(&self.terms(&slot, holder))).await;
-                if let Some(rates) = taken.map_err(|stopped| stopped.to_string())? {
+                if let Some(rates) = taken.map_err(|stopped| problem(&slot, stopped))? {
                     self.ports.start_from(&rates);
                     return Ok(slot);
                 }
@@ -268,7 +268,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let mut attempt = 0;
         loop {
             let taken = self.deadline.call(self.ports.take(&self.terms(&self.lease, holder), intent)).await;
-            let taken = taken.map_err(|stopped| stopped.to_string())?;
+            let taken = taken.map_err(|stopped| problem(&self.lease, stopped))?;
             if taken != Taken::Busy || (has_slot && Instant::now() >= give_slot_back) {
                 return Ok(taken);
             }
@@ -403,6 +403,15 @@ fn batch<T>(waiting: &mut VecDeque<Job<T>>) -> Vec<Job<T>> {
         batch.extend(waiting.pop_front());
     }
     batch
+}
+
+/// Why a lease was not taken, in words for the agency. The log has the rest: what AWS says names the hub's own role.
+fn problem(lease: &LeaseName, stopped: Stopped) -> String {
+    let Stopped::Failed(AwsError { operation, code, message, request_id, .. }) = stopped else {
+        return stopped.to_string();
+    };
+    tracing::warn!(%lease, operation, code, message, request_id, "call failed");
+    format!("{operation} failed: {code}")
 }
 
 fn log_unreleased(lease: &LeaseName, released: Result<Result<(), AwsError>, tokio::time::error::Elapsed>) {

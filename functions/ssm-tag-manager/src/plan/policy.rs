@@ -207,8 +207,8 @@ mod tests {
     fn keys_that_look_alike_are_one_key() {
         check(
             "{}",
-            &[("env", "1"), ("ENV", "2"), ("Env\u{3164}", "3")],
-            &["ENV=2", "Env\u{3164}!collision", "env!collision"],
+            &[("team", "1"), ("TEAM", "2"), ("Team\u{3164}", "3")],
+            &["TEAM=2", "Team\u{3164}!collision", "team!collision"],
         );
         check(
             r#"{"set": {"Env": "fixed"}, "include": ["env", "*"]}"#,

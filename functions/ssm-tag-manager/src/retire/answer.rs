@@ -145,7 +145,7 @@ mod tests {
         for (event, expected) in [
             (json!({"action": "retire"}), Ok(false)),
             (json!({"action": "retire", "dryRun": true}), Ok(true)),
-            (json!({"action": "Retire"}), Err("action: unknown variant `Retire`, expected `retire`")),
+            (json!({"action": "Retire"}), Err("action: unknown word `Retire`, expected `retire`")),
             (
                 json!({"action": "retire", "dryrun": true}),
                 Err("dryrun: unknown field `dryrun`, expected `action` or `dryRun`"),

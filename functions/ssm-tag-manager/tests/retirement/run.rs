@@ -179,7 +179,8 @@ async fn an_event_that_does_not_fit_is_refused() {
     for (event, expected) in [
         (json!({"action": "retire", "dryrun": true}), "InvalidEvent"),
         (json!({"action": "delete"}), "InvalidEvent"),
-        (json!({"action": null}), "InvalidReport"),
+        // No action: a report, and one that comes through no alias.
+        (json!({"action": null}), "Unauthenticated"),
     ] {
         let error = run(&mode("on"), &account, &event).await.unwrap_err();
         assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, expected, "{event}");
