@@ -40,13 +40,15 @@ const LEAST_AFTER_CLIMB: f64 = 7.0;
 const KEPT_SHORT_OF_GOAL: f64 = 0.6;
 /// A climb to a known rate ends at this share of it.
 const NEAR_GOAL: f64 = 0.9;
-/// So long a new writer ignores refusals: the others need time to make room.
+/// So long a new writer ignores refusals, alone or beside others, who need time to make room.
 const GRACE: Duration = Duration::from_millis(500);
+const GRACE_BESIDE_OTHERS: Duration = Duration::from_millis(1500);
 
 /// How long the rate is shared after a large change.
 const SHARING: Duration = Duration::from_secs(15);
-/// Calls a second that are added each second.
+/// Calls a second that are added each second, and what a writer adds that found others at work.
 const SHARING_STEP: f64 = 0.45;
+const JOINING_STEP: f64 = 0.7;
 /// Until the first refused call the rate grows at least by this part a second.
 const UNSETTLED_GROWTH: f64 = 0.06;
 /// What is kept after refused calls, and the part of the first rate that stays whatever is refused.
@@ -100,6 +102,8 @@ const RETRIAL_WEIGHT: f64 = 0.3;
 const FALLEN_CONFIDENCE: f64 = 14.0;
 const LEAST_CHANCE: f64 = 0.03;
 
+/// Where calls are slow, not every one of them has to wait for its slot.
+const HELD_BACK: Duration = Duration::from_millis(500);
 /// A pause is made up for as far as that: the service saved tokens meanwhile.
 const CATCH_UP: Duration = Duration::from_millis(500);
 const CATCH_UP_RESUMING: Duration = Duration::from_millis(100);
@@ -113,8 +117,8 @@ pub(crate) struct RateLimiter {
     rate: f64,
     phase: Phase,
     next_slot: Instant,
-    /// True if the last call had to wait for its slot; without that the rate is not what limits the calls.
-    is_held_back: bool,
+    /// When a call last had to wait for its slot. Without that the rate is not what limits the calls.
+    held_back_at: Option<Instant>,
     grown_at: Instant,
     /// Calls sent until then say nothing about the rate as it is now.
     counts_from: Instant,
@@ -137,7 +141,7 @@ pub(crate) struct RateLimiter {
 enum Phase {
     Climbing { goal: Option<f64> },
     Down { goal: Option<f64> },
-    Sharing { until: Instant, floor: f64, is_settled: bool, cut_at: Instant },
+    Sharing { until: Instant, floor: f64, is_settled: bool, is_joining: bool, cut_at: Instant },
     Steady,
     Trial(Trial),
 }
@@ -197,7 +201,7 @@ impl RateLimiter {
             rate,
             phase,
             next_slot: now,
-            is_held_back: false,
+            held_back_at: None,
             grown_at: now,
             counts_from: now,
             quiet_since: now,
@@ -224,7 +228,9 @@ impl RateLimiter {
 
     /// When the next call may go. Each slot is given to one call.
     pub(crate) fn slot(&mut self, now: Instant) -> Instant {
-        self.is_held_back = self.next_slot > now;
+        if self.next_slot > now {
+            self.held_back_at = Some(now);
+        }
         self.grow(now);
         let slot = self.next_slot.max(now.checked_sub(CATCH_UP).unwrap_or(now));
         self.next_slot = slot + Duration::from_secs_f64(1.0 / self.rate);
@@ -245,13 +251,14 @@ impl RateLimiter {
     fn grow(&mut self, now: Instant) {
         let seconds = now.saturating_duration_since(self.grown_at).as_secs_f64().min(2.0);
         self.grown_at = now;
-        if !self.is_held_back {
+        if !self.is_held_back(now) {
             return;
         }
         match self.phase {
-            Phase::Sharing { until, is_settled, .. } if now < until => {
+            Phase::Sharing { until, is_settled, is_joining, .. } if now < until => {
                 let unsettled = if is_settled { 0.0 } else { UNSETTLED_GROWTH * self.rate };
-                self.rate += SHARING_STEP.max(unsettled) * seconds;
+                let step = if is_joining { JOINING_STEP } else { SHARING_STEP };
+                self.rate += step.max(unsettled) * seconds;
             }
             Phase::Sharing { .. } | Phase::Steady => {
                 self.phase = if matches!(self.phase, Phase::Steady) { self.phase } else { Phase::Steady };
@@ -266,6 +273,10 @@ impl RateLimiter {
             let answered_rate = self.rate * (1.0 - chance.share);
             self.start_trial(now, chance.share, self.rate, answered_rate, answered_rate);
         }
+    }
+
+    fn is_held_back(&self, now: Instant) -> bool {
+        self.held_back_at.is_some_and(|at| now.saturating_duration_since(at) < HELD_BACK)
     }
 
     fn step_down(&self) -> f64 {
@@ -300,7 +311,7 @@ impl RateLimiter {
     }
 
     fn climb(&mut self, now: Instant, is_refused: bool, goal: Option<f64>) {
-        if !is_refused && self.is_held_back {
+        if !is_refused && self.is_held_back(now) {
             // A rate that doubles in some time rises by so much with each call.
             self.rate += (std::f64::consts::LN_2 / DOUBLING).min(self.rate);
             if let Some(goal) = goal
@@ -324,9 +335,13 @@ impl RateLimiter {
             None => KEPT_AFTER_CLIMB.max((LEAST_AFTER_CLIMB / self.rate).min(1.0)),
         };
         let rate = self.rate * kept;
+        let is_joining = goal.is_none() && kept > KEPT_AFTER_CLIMB;
         self.cut = None;
         self.set(now, rate, sharing(now, rate, false));
-        self.counts_from = now + GRACE;
+        if let Phase::Sharing { is_joining: joins, .. } = &mut self.phase {
+            *joins = is_joining;
+        }
+        self.counts_from = now + if is_joining { GRACE_BESIDE_OTHERS } else { GRACE };
     }
 
     fn share(&mut self, now: Instant, sent: Instant, is_refused: bool) {
@@ -346,7 +361,7 @@ impl RateLimiter {
     }
 
     fn keep(&mut self, now: Instant, is_refused: bool) {
-        if self.is_held_back {
+        if self.is_held_back(now) {
             self.found = Some(self.rate);
         }
         self.note_peak(now);
@@ -480,7 +495,7 @@ impl RateLimiter {
 }
 
 fn sharing(now: Instant, rate: f64, is_settled: bool) -> Phase {
-    Phase::Sharing { until: now + SHARING, floor: SHARING_FLOOR * rate, is_settled, cut_at: now }
+    Phase::Sharing { until: now + SHARING, floor: SHARING_FLOOR * rate, is_settled, is_joining: false, cut_at: now }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn writers_side_by_side_use_the_rate_and_come_to_a_fair_share() {
             let (scenario, last) = side_by_side(writers, apart);
             let what = format!("{writers} writers, {apart} s apart");
             Figures::of(&what, &scenario, 5, used(&scenario)).all_at_least(0.95);
-            Figures::of(&what, &scenario, 5, throttled).all_below(0.022);
+            Figures::of(&what, &scenario, 5, throttled).all_below(0.02);
             let fair = Figures::of(&what, &scenario, 5, |run| fairness(run, &scenario, last + 15.0));
             assert!(fair.median() >= 0.5, "{what}: {:?}", fair.sorted);
             fair.all_at_least(0.1);
@@ -148,7 +148,7 @@ fn chance_does_not_make_the_rate_collapse() {
             let what = format!("{chance} of the calls, {writers} writers");
             let used = |run: &Run| run.answered(30.0, 3630.0) / (3600.0 * 40.0 * (1.0 - chance));
             Figures::of(&what, &scenario, 2, used).all_at_least(least);
-            Figures::of(&what, &scenario, 2, throttled).all_below(chance + 0.2);
+            Figures::of(&what, &scenario, 2, throttled).all_below(chance + 0.12);
         }
     }
 }
@@ -209,7 +209,7 @@ fn pauses_between_reports_are_made_up_for() {
 
 #[test]
 fn the_rate_follows_the_service() {
-    for (to, least, most) in [(10.0, 0.9, 0.025), (2.0, 0.9, 0.1), (80.0, 0.95, 0.02), (160.0, 0.9, 0.02)] {
+    for (to, least, most) in [(10.0, 0.9, 0.025), (2.0, 0.9, 0.1), (80.0, 0.88, 0.02), (160.0, 0.88, 0.02)] {
         let scenario = Scenario { weather: vec![(120.0, Weather::Rate(to))], ..Scenario::default() };
         let what = format!("from 40 to {to} calls/s");
         let used = |run: &Run| run.answered(0.0, 600.0) / (120.0 * 40.0 + 480.0 * to);
