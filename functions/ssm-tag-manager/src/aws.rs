@@ -39,7 +39,7 @@ pub async fn sdk_config(loader: ConfigLoader) -> SdkConfig {
         .await
 }
 
-/// The clients, and the operations with their paces. Lives as long as the sandbox.
+/// The clients, and the operations with their rates. Lives as long as the sandbox.
 #[derive(Debug)]
 pub struct Calls {
     ssm: SsmClient,

@@ -44,7 +44,7 @@ pub mod ports;
 mod answer;
 mod error;
 mod log;
-mod pace;
+mod rate_limiter;
 
 pub mod handler;
 pub mod metrics;

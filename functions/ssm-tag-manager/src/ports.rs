@@ -27,7 +27,7 @@ pub trait Nodes {
     async fn find(&self, key: &str, values: &[String]) -> Result<BTreeMap<ManagedInstanceId, Tags>, AwsError>;
     /// The rates at which the service took calls of late, to hand over to the next writer.
     fn rates(&self) -> Rates;
-    /// Starts from the rates that an earlier writer found, unless this one has found its own.
+    /// Starts from the rates that the last holder of a slot found.
     fn start_from(&self, rates: &Rates);
 }
 

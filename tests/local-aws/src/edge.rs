@@ -22,6 +22,7 @@ use crate::nodes::{Nodes, node_arn};
 use crate::reply::{self, Protocol, Reply};
 use crate::ssm_tags::Operation;
 use crate::synthetic::Synthetic;
+use crate::dynamodb::{self, Tables};
 use crate::{ec2_tags, ssm_describe, ssm_tags, tagging, validate};
 
 /// How a failed signature is called. Everything else that `MiniStack` says about an operation of the
@@ -44,6 +45,7 @@ pub(crate) struct Edge {
     pub(crate) nodes: Nodes,
     pub(crate) automation: Automation,
     pub(crate) hybrid: Hybrid,
+    tables: Tables,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     models: Models,
@@ -75,6 +77,7 @@ enum Owned {
     Register(Value),
     TagInstances(Vec<String>),
     GetResources(Value),
+    Table(Value),
     Invoke(Target),
 }
 
@@ -89,6 +92,7 @@ impl Edge {
             nodes: Nodes::default(),
             automation: Automation::default(),
             hybrid: Hybrid::default(),
+            tables: Tables::default(),
             faults: Faults::default(),
             calls: Calls::default(),
             models: Models::new(data),
@@ -210,6 +214,7 @@ impl Edge {
                 let body = body();
                 tagging::is_about_nodes(&body).then_some(Owned::GetResources(body))
             }
+            ("dynamodb", _) if self.upstream.is_none() => Some(Owned::Table(body())),
             ("lambda", "Invoke") if self.upstream.is_some() => {
                 let target = Target::read(request)?;
                 target.filter(|target| target.account != call.account).map(Owned::Invoke)
@@ -270,6 +275,10 @@ impl Edge {
                 let (model, upstream) = (self.models.get("ssm")?, self.upstream.as_ref());
                 let done = hybrid::perform(&self.hybrid, nodes, upstream, &model, call, operation, &body).await?;
                 Ok(done.map(|answer| reply::json_body(&answer)))
+            }
+            Owned::Table(body) => {
+                let model = self.models.get("dynamodb")?;
+                Ok(Ok(dynamodb::serve(&self.tables, &model, call, &body)))
             }
             Owned::Register(_) | Owned::TagInstances(_) => anyhow::bail!("answered before the signature is checked"),
             Owned::GetResources(body) => {

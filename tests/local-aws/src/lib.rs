@@ -32,8 +32,8 @@
 //!
 //! # Without `MiniStack`
 //! With `ministack: false` the same nodes, tags and `GetResources` work without signatures and
-//! policies, together with a made-up EC2 fleet ([`Fleet`]) and functions served by the caller
-//! ([`Functions`]), for measurements on fleets of 100,000 nodes.
+//! policies, together with a made-up EC2 fleet ([`Fleet`]), functions served by the caller
+//! ([`Functions`]) and a small DynamoDB (single items, put and deleted under a condition), for measurements on fleets of 100,000 nodes.
 
 mod access;
 mod activations;
@@ -44,6 +44,7 @@ mod calls;
 mod client;
 mod clock;
 mod commands;
+mod dynamodb;
 mod ec2_tags;
 mod edge;
 mod faults;

@@ -61,12 +61,20 @@ pub(crate) fn xml_body(body: String) -> Reply {
 
 /// An error as the protocol writes it.
 pub(crate) fn error(protocol: Protocol, error: &AwsError) -> Reply {
+    error_with(protocol, error, None)
+}
+
+/// An error with one more member, which only the JSON protocols write.
+pub(crate) fn error_with(protocol: Protocol, error: &AwsError, member: Option<(&str, Value)>) -> Reply {
     let (code, message) = (xml::escape(&error.code), xml::escape(&error.message));
     let mut answer = match protocol {
         Protocol::Json | Protocol::RestJson => {
             let mut body = json!({"__type": error.code});
             if !error.message.is_empty() {
                 body["message"] = Value::String(error.message.clone());
+            }
+            if let Some((name, value)) = member {
+                body[name] = value;
             }
             let kind = if protocol == Protocol::Json { "application/x-amz-json-1.1" } else { "application/json" };
             reply(error.status, kind, body.to_string())

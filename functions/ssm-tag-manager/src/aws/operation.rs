@@ -8,44 +8,45 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use hub::AwsError;
 use lambda_kit::CallCounts;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::pace::Pace;
+use crate::rate_limiter::RateLimiter;
 
-/// How often one call may fail. Throttling is no failure: the call goes again at the pace that it taught us, and the
+/// How often one call may fail. Throttling is not a failure: the call goes again at the rate that it taught us, and the
 /// whole call is bounded by the invocation's budget.
 const MAX_FAILURES: u32 = 8;
 /// The wait after the first failure; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// An operation, with its pace as the service has taught it so far.
+/// An operation, with its rate as the service has taught it so far.
 #[derive(Debug)]
 pub(super) struct Operation {
     /// Service and operation, such as `ssm:AddTagsToResource`.
     pub(super) name: &'static str,
-    pace: RefCell<Pace>,
+    limiter: RefCell<RateLimiter>,
+    /// Calls wait in a row, and only the first one holds a slot: when the rate changes, the others follow at once.
+    turn: Mutex<()>,
     counts: Cell<CallCounts>,
 }
 
 impl Operation {
     pub(super) fn new(name: &'static str) -> Self {
-        Self { name, pace: RefCell::new(Pace::new(Instant::now())), counts: Cell::default() }
+        let limiter = RefCell::new(RateLimiter::new(Instant::now()));
+        Self { name, limiter, turn: Mutex::default(), counts: Cell::default() }
     }
 
     /// Calls a second that the service takes, as far as is known.
     pub(super) fn rate(&self) -> Option<f64> {
-        self.pace.borrow().rate()
+        self.limiter.borrow().rate()
     }
 
-    /// Starts from a rate that somebody else found, unless one was found here.
+    /// Starts from the rate that the last holder of a slot found: it is newer than what was found here.
     pub(super) fn start_from(&self, rate: f64) {
-        let mut pace = self.pace.borrow_mut();
-        if pace.rate().is_none() {
-            *pace = Pace::resuming(Instant::now(), rate);
-        }
+        *self.limiter.borrow_mut() = RateLimiter::resuming(Instant::now(), rate);
     }
 
-    /// Makes a call at the operation's pace, and again where that can help.
+    /// Makes a call at the operation's rate, and again where that can help.
     pub(super) async fn call<T, E>(
         &self,
         send: impl AsyncFn() -> Result<T, SdkError<E, HttpResponse>>,
@@ -56,23 +57,23 @@ impl Operation {
         let mut wait = FIRST_WAIT;
         let mut failures = 0;
         loop {
-            let slot = self.pace.borrow_mut().slot(Instant::now());
-            tokio::time::sleep_until(slot).await;
-            let went_out = Instant::now();
+            let sent = self.wait_for_turn().await;
             self.counts.update(|counts| CallCounts { calls: counts.calls + 1, ..counts });
             let error = match send().await {
                 Ok(output) => {
-                    self.pace.borrow_mut().answered(Instant::now());
+                    self.limiter.borrow_mut().answered(Instant::now(), sent);
                     return Ok(output);
                 }
                 Err(error) => AwsError::from_sdk(self.name, &error),
             };
             if error.is_throttling() {
                 self.counts.update(|counts| CallCounts { throttles: counts.throttles + 1, ..counts });
-                self.pace.borrow_mut().throttled(Instant::now(), went_out);
+                self.limiter.borrow_mut().throttled(Instant::now(), sent);
                 continue;
             }
-            self.pace.borrow_mut().answered(Instant::now());
+            if is_from_service(&error) {
+                self.limiter.borrow_mut().answered(Instant::now(), sent);
+            }
             failures += 1;
             if !error.retryable || failures == MAX_FAILURES {
                 return Err(error);
@@ -80,6 +81,13 @@ impl Operation {
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
+    }
+
+    async fn wait_for_turn(&self) -> Instant {
+        let _turn = self.turn.lock().await;
+        let slot = self.limiter.borrow_mut().slot(Instant::now());
+        tokio::time::sleep_until(slot).await;
+        Instant::now()
     }
 
     /// What was called since this was last asked for. Where AWS throttled, the log says so: the metrics do not tell
@@ -92,4 +100,9 @@ impl Operation {
         }
         counts
     }
+}
+
+/// Whether the service answered: a call that was lost on its way says nothing about the rate.
+fn is_from_service(error: &AwsError) -> bool {
+    !matches!(error.code.as_str(), "Timeout" | "DispatchFailure" | "ResponseError" | "ConstructionFailure")
 }

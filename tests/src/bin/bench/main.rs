@@ -5,6 +5,7 @@
 //! those of this machine and say something only beside each other; call counts hold everywhere.
 
 mod cold_start;
+mod contention;
 mod fanout;
 mod host;
 mod hostile;
@@ -22,9 +23,12 @@ struct Arguments {
     /// Fleet sizes.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000])]
     sizes: Vec<usize>,
-    /// Calls a second that the service takes in the throughput run.
+    /// Calls a second that the service takes in the runs about throughput and contention.
     #[arg(long, default_value_t = 40.0, value_parser = rate)]
     rate: f64,
+    /// Only throughput, contention and recovery.
+    #[arg(long)]
+    rates_only: bool,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -39,10 +43,15 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let emulator = Emulator::new(&paths, folder.path())?;
     let packages = package::unpack(&paths, &emulator)?;
+    if arguments.rates_only {
+        throughput::measure(&paths, &packages, arguments.rate).await?;
+        return contention::measure(&paths, &packages, arguments.rate).await;
+    }
     package::print(&packages);
     cold_start::measure(&emulator, &packages)?;
     scale::measure(&paths, &packages, &arguments.sizes).await?;
     hostile::measure(&paths, &packages).await?;
     fanout::measure(&paths, &packages).await?;
-    throughput::measure(&paths, &packages, arguments.rate).await
+    throughput::measure(&paths, &packages, arguments.rate).await?;
+    contention::measure(&paths, &packages, arguments.rate).await
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use local_aws::{Fleet, Functions, Instance, Invoked, Invoker, LocalAws, NewNode, Options, Snapshot};
-use serde_json::Value;
-use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths};
+use serde_json::{Value, json};
+use tests::{AGENCY_A, CENTRAL, HOME_REGION, LEASE_TABLE, Paths};
 
 use crate::host::{self, Host};
 use crate::package::Packages;
@@ -58,16 +58,9 @@ impl Hub {
                 NewNode { id: Some(node_id(index)), tags, ..NewNode::default() },
             );
         }
-        let environment = |account: &'static str| {
-            vec![
-                ("AWS_ENDPOINT_URL", aws.endpoint()),
-                ("AWS_REGION", HOME_REGION),
-                ("AWS_ACCESS_KEY_ID", account),
-                ("AWS_SECRET_ACCESS_KEY", "any"),
-            ]
-        };
+        create_lease_table(&aws).await?;
         let timeout = Duration::from_mins(5);
-        let manager = Host::start(&packages.manager.bootstrap, SANDBOXES, timeout, &environment(CENTRAL)).await?;
+        let manager = Host::start(&packages.manager.bootstrap, SANDBOXES, timeout, &environment(&aws, CENTRAL)).await?;
         let invoker = manager.invoker();
         tokio::spawn(async move {
             while let Some((invoked, answer)) = from_edge.recv().await {
@@ -76,7 +69,7 @@ impl Hub {
             }
         });
         let manager_arn = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:ssm-tag-manager:agency-{AGENCY_A}");
-        let mut collector = environment(AGENCY_A);
+        let mut collector = environment(&aws, AGENCY_A);
         collector.push(("MANAGER_FUNCTION_ARN", &manager_arn));
         let timeout = Duration::from_mins(15);
         let collector = Host::start(&packages.collector.bootstrap, 1, timeout, &collector).await?;
@@ -89,6 +82,28 @@ impl Hub {
         let answer = invoke(&self.collector.invoker()).await?;
         Ok(Sweep { calls: self.aws.calls().snapshot().since(&before), wall: start.elapsed(), answer })
     }
+}
+
+/// What a function finds in its environment.
+pub(crate) fn environment<'a>(aws: &'a LocalAws, account: &'a str) -> Vec<(&'static str, &'a str)> {
+    vec![
+        ("AWS_ENDPOINT_URL", aws.endpoint()),
+        ("AWS_REGION", HOME_REGION),
+        ("AWS_ACCESS_KEY_ID", account),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+    ]
+}
+
+/// The table of leases, as `template.yaml` makes it.
+pub(crate) async fn create_lease_table(aws: &LocalAws) -> anyhow::Result<()> {
+    let table = json!({
+        "TableName": LEASE_TABLE,
+        "KeySchema": [{"AttributeName": "name", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "name", "AttributeType": "S"}],
+        "BillingMode": "PAY_PER_REQUEST",
+    });
+    aws.client(CENTRAL, HOME_REGION).json("dynamodb", "CreateTable", &table).await?;
+    Ok(())
 }
 
 async fn invoke(collector: &host::Invoker) -> anyhow::Result<Value> {

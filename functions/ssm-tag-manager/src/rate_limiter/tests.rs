@@ -1,0 +1,271 @@
+//! The limiter against a service that keeps a token bucket, with other writers beside it.
+
+use super::simulation::{ENDLESS, Run, Scenario, Weather, Writer, run};
+use super::*;
+
+/// What many runs of a scenario gave, the smallest first.
+struct Figures {
+    what: String,
+    sorted: Vec<f64>,
+}
+
+impl Figures {
+    fn of(what: &str, scenario: &Scenario, seeds: u64, figure: impl Fn(&Run) -> f64) -> Self {
+        let mut sorted: Vec<f64> = (0..seeds).map(|seed| figure(&run(scenario, seed * 7919 + 1))).collect();
+        sorted.sort_by(f64::total_cmp);
+        Self { what: what.to_owned(), sorted }
+    }
+
+    fn smallest(&self) -> f64 {
+        self.sorted[0]
+    }
+
+    fn median(&self) -> f64 {
+        self.sorted[self.sorted.len() / 2]
+    }
+
+    fn largest(&self) -> f64 {
+        self.sorted[self.sorted.len() - 1]
+    }
+
+    #[track_caller]
+    fn all_at_least(&self, bound: f64) {
+        assert!(self.smallest() >= bound, "{}: {:?}, expected at least {bound}", self.what, self.sorted);
+    }
+
+    #[track_caller]
+    fn all_below(&self, bound: f64) {
+        assert!(self.largest() < bound, "{}: {:?}, expected less than {bound}", self.what, self.sorted);
+    }
+}
+
+/// The share of the rate that was used, over all of a run.
+fn used(scenario: &Scenario) -> impl Fn(&Run) -> f64 {
+    let Scenario { rate, seconds, .. } = *scenario;
+    move |run| run.answered(0.0, seconds) / (rate * seconds)
+}
+
+fn throttled(run: &Run) -> f64 {
+    run.throttled(0.0, f64::INFINITY)
+}
+
+#[test]
+fn one_writer_uses_the_rate_and_seldom_exceeds_it() {
+    for (rate, latency_ms) in [
+        (5.0, (5.0, 15.0)),
+        (15.0, (5.0, 50.0)),
+        (15.0, (100.0, 200.0)),
+        (40.0, (5.0, 10.0)),
+        (40.0, (15.0, 60.0)),
+        (40.0, (100.0, 190.0)),
+        (100.0, (5.0, 60.0)),
+        (100.0, (20.0, 80.0)),
+    ] {
+        let scenario = Scenario { rate, burst: rate, latency_ms, ..Scenario::default() };
+        let what = format!("{rate} calls/s, {latency_ms:?} ms");
+        Figures::of(&what, &scenario, 4, used(&scenario)).all_at_least(0.95);
+        Figures::of(&what, &scenario, 4, throttled).all_below(0.02);
+    }
+}
+
+/// The least that one of the writers got in any 15 seconds, as a part of its fair share.
+fn fairness(run: &Run, scenario: &Scenario, from: f64) -> f64 {
+    let writers = scenario.writers.len();
+    let fair = scenario.rate * 15.0 / f64::from(u32::try_from(writers).unwrap());
+    let mut least = f64::INFINITY;
+    let mut start = from;
+    while start + 15.0 <= scenario.seconds {
+        for writer in 0..writers {
+            least = least.min(run.answered_of(writer, start, start + 15.0) / fair);
+        }
+        start += 5.0;
+    }
+    least
+}
+
+/// Writers that start one after the other.
+fn side_by_side(writers: u32, apart: f64) -> (Scenario, f64) {
+    let last = apart * f64::from(writers - 1);
+    let writers = (0..writers).map(|index| Writer { start: apart * f64::from(index), ..ENDLESS }).collect();
+    (Scenario { writers, seconds: last + 600.0, ..Scenario::default() }, last)
+}
+
+#[test]
+fn writers_side_by_side_use_the_rate_and_come_to_a_fair_share() {
+    for writers in [2, 3, 4] {
+        for apart in [0.0, 3.0, 30.0] {
+            let (scenario, last) = side_by_side(writers, apart);
+            let what = format!("{writers} writers, {apart} s apart");
+            Figures::of(&what, &scenario, 5, used(&scenario)).all_at_least(0.95);
+            Figures::of(&what, &scenario, 5, throttled).all_below(0.02);
+            let fair = Figures::of(&what, &scenario, 5, |run| fairness(run, &scenario, last + 15.0));
+            assert!(fair.median() >= 0.5, "{what}: {:?}", fair.sorted);
+            fair.all_at_least(0.1);
+        }
+    }
+}
+
+#[test]
+fn after_a_trouble_the_rate_is_used_again_within_15_seconds() {
+    for (what, weather, end) in [
+        ("40 % refused", Weather::Chance(0.4), 160.0),
+        ("a short outage", Weather::Refusing, 103.0),
+        ("an outage", Weather::Refusing, 160.0),
+        ("no answers for a short time", Weather::Silent, 103.0),
+        ("no answers", Weather::Silent, 160.0),
+    ] {
+        for writers in [1, 2] {
+            let scenario = Scenario {
+                weather: vec![(100.0, weather), (end, Weather::Rate(40.0))],
+                seconds: end + 45.0,
+                ..side_by_side(writers, 0.0).0
+            };
+            let what = format!("{what}, {writers} writers");
+            let again = Figures::of(&what, &scenario, 9, |run| run.answered(end + 15.0, end + 45.0) / 1200.0);
+            assert!(again.median() >= 0.95, "{what}: {:?}", again.sorted);
+            again.all_at_least(0.7);
+        }
+    }
+}
+
+#[test]
+fn a_trouble_at_the_very_start_is_outlived_too() {
+    let scenario =
+        Scenario { weather: vec![(0.0, Weather::Refusing), (60.0, Weather::Rate(40.0))], seconds: 105.0, ..Scenario::default() };
+    let again = |run: &Run| run.answered(75.0, 105.0) / 1200.0;
+    Figures::of("an outage at the start", &scenario, 5, again).all_at_least(0.95);
+}
+
+#[test]
+fn chance_does_not_make_the_rate_collapse() {
+    for (chance, least) in [(0.01, 0.8), (0.05, 0.7), (0.1, 0.6), (0.3, 0.5)] {
+        for writers in [1, 2] {
+            let scenario = Scenario {
+                weather: vec![(30.0, Weather::Chance(chance))],
+                seconds: 3630.0,
+                ..side_by_side(writers, 0.0).0
+            };
+            let what = format!("{chance} of the calls, {writers} writers");
+            let used = |run: &Run| run.answered(30.0, 3630.0) / (3600.0 * 40.0 * (1.0 - chance));
+            Figures::of(&what, &scenario, 2, used).all_at_least(least);
+            Figures::of(&what, &scenario, 2, throttled).all_below(chance + 0.12);
+        }
+    }
+}
+
+/// Agencies that take turns, in two slots.
+fn agencies(count: usize, calls: usize) -> Scenario {
+    let mut writers = vec![Writer { start: 0.0, calls, in_slices: true }; count];
+    // Single changes of other agencies, meanwhile.
+    writers.extend((0..10).map(|index| Writer { start: 1.0 + 3.0 * f64::from(index), calls: 3, in_slices: false }));
+    Scenario { writers, ..Scenario::default() }
+}
+
+#[test]
+fn many_agencies_take_turns_without_learning_anew() {
+    for (count, calls) in [(12, 100), (30, 60)] {
+        let scenario = agencies(count, calls);
+        let end = |run: &Run| run.done[..count].iter().map(|done| done.unwrap()).fold(0.0, f64::max);
+        let what = format!("{count} agencies with {calls} calls");
+        let used = Figures::of(&what, &scenario, 25, |run| run.answered(0.0, end(run)) / (40.0 * end(run)));
+        assert!(used.median() >= 0.95, "{what}: {:?}", used.sorted);
+        used.all_at_least(0.85);
+        let throttled = Figures::of(&what, &scenario, 25, |run| run.throttled(0.0, end(run)));
+        assert!(throttled.median() < 0.02, "{what}: {:?}", throttled.sorted);
+        throttled.all_below(0.027);
+        let single = |run: &Run| {
+            let late = |(done, writer): (&Option<f64>, &Writer)| done.unwrap() - writer.start;
+            run.done.iter().zip(&scenario.writers).skip(count).map(late).fold(0.0, f64::max)
+        };
+        Figures::of(&what, &scenario, 25, single).all_below(5.0);
+    }
+}
+
+#[test]
+fn a_service_without_a_limit_is_hardly_slowed_down() {
+    let writers = vec![Writer { calls: 1_000, ..ENDLESS }];
+    let scenario = Scenario { rate: 1e6, burst: 1e6, latency_ms: (10.0, 10.0), writers, ..Scenario::default() };
+    // Eight at a time, ten milliseconds each: 1.25 seconds without any limiter.
+    Figures::of("1,000 calls", &scenario, 1, |run| run.done[0].unwrap()).all_below(4.25);
+}
+
+#[test]
+fn pauses_between_reports_are_made_up_for() {
+    for rate in [10.0, 40.0] {
+        for pause in [0.02, 0.4, 0.9] {
+            let writers = vec![Writer { calls: 3_000, ..ENDLESS }];
+            let scenario =
+                Scenario { rate, burst: rate, reports: Some((500, pause)), writers, ..Scenario::default() };
+            let what = format!("{rate} calls/s, pauses of {pause} s");
+            let used = |run: &Run| {
+                let end = run.done[0].unwrap_or(scenario.seconds);
+                run.answered(0.0, end) / (rate * end)
+            };
+            Figures::of(&what, &scenario, 4, used).all_at_least(0.93);
+            Figures::of(&what, &scenario, 4, throttled).all_below(0.025);
+        }
+    }
+}
+
+#[test]
+fn the_rate_follows_the_service() {
+    for (to, least, most) in [(10.0, 0.9, 0.025), (2.0, 0.9, 0.1), (80.0, 0.88, 0.02), (160.0, 0.88, 0.02)] {
+        let scenario = Scenario { weather: vec![(120.0, Weather::Rate(to))], ..Scenario::default() };
+        let what = format!("from 40 to {to} calls/s");
+        let used = |run: &Run| run.answered(0.0, 600.0) / (120.0 * 40.0 + 480.0 * to);
+        Figures::of(&what, &scenario, 4, used).all_at_least(least);
+        Figures::of(&what, &scenario, 4, throttled).all_below(most);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let scenario = Scenario { seconds: 60.0, ..Scenario::default() };
+    let seconds = |seed| run(&scenario, seed).calls.iter().map(|call| call.second).collect::<Vec<_>>();
+    assert_eq!(seconds(1), seconds(1));
+    assert_ne!(seconds(1), seconds(2));
+}
+
+#[test]
+fn even_if_every_call_is_refused_calls_go_on() {
+    let start = Instant::now();
+    let mut limiter = RateLimiter::new(start);
+    let mut now = start;
+    for _ in 0..100 {
+        now = limiter.slot(now);
+        limiter.throttled(now, now);
+    }
+    assert!(now - start < Duration::from_secs(101), "at least one call a second");
+    assert_eq!(limiter.rate(), None, "an outage teaches nothing");
+}
+
+#[test]
+fn nothing_is_handed_over_before_something_was_learned() {
+    let now = Instant::now();
+    assert_eq!(RateLimiter::new(now).rate(), None);
+    assert_eq!(RateLimiter::resuming(now, 17.0).rate(), Some(17.0));
+    assert_eq!(RateLimiter::resuming(now, 0.0).rate(), Some(SLOWEST), "a rate that cannot be is not taken");
+}
+
+#[test]
+fn a_refusal_of_a_call_from_before_a_change_is_not_counted() {
+    let start = Instant::now();
+    let mut limiter = RateLimiter::resuming(start, 20.0);
+    let before = start.checked_sub(Duration::from_millis(10)).unwrap();
+    for _ in 0..100 {
+        limiter.throttled(start + Duration::from_millis(500), before);
+    }
+    assert_eq!(limiter.rate(), Some(20.0));
+}
+
+#[test]
+fn without_calls_enough_silence_raises_nothing() {
+    let mut now = Instant::now();
+    let mut limiter = RateLimiter::resuming(now, 20.0);
+    for _ in 0..100 {
+        now += Duration::from_secs(10);
+        let slot = limiter.slot(now);
+        limiter.answered(slot, slot);
+    }
+    assert_eq!(limiter.rate(), Some(20.0));
+}
