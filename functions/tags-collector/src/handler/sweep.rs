@@ -43,16 +43,16 @@ impl<A: Aws, N: Fn() -> SystemTime> Sweep<'_, A, N> {
         let deliverer = Deliverer { aws, now, deadline, account, invocation_type };
         let (sender, receiver) = mpsc::channel(1);
         let (read, deliveries) = join(reader.read_all(&scope, sender), deliverer.deliver_all(&scope, receiver)).await;
-        self.summarize(scope, read, deliveries)
+        self.summarize(scope, &read, deliveries)
     }
 
-    fn summarize(self, scope: Scope, read: Vec<ReadRegion>, deliveries: Deliveries) -> SweepOutcome {
+    fn summarize(self, scope: Scope, read: &[ReadRegion], deliveries: Deliveries) -> SweepOutcome {
         let Deliveries { mut regions, counts, terminated, attention, tags_dropped, mut retryable, unmarked_regions } =
             deliveries;
         let mut not_found = unique(scope.regions.into_iter().flat_map(RegionScope::into_ids).collect());
         let mut untagged = not_found.clone();
         let mut unread_region_count = 0;
-        for ReadRegion { region_index, found, result } in &read {
+        for ReadRegion { region_index, found, result } in read {
             let region = &mut regions[*region_index];
             region.add(found);
             retryable.extend(found.ending.iter().cloned());

@@ -237,12 +237,12 @@ mod tests {
 
     fn counts(limits: Limits, items: &[Instance]) -> Vec<usize> {
         let mut batcher = Batcher::new(limits);
-        let mut batches = Vec::new();
+        let mut full = Vec::new();
         for instance in items {
-            batches.extend(batcher.push(instance, at(0)).unwrap());
+            full.extend(batcher.push(instance, at(0)).unwrap());
         }
-        batches.extend(batcher.finish());
-        batches.iter().map(Batch::instance_count).collect()
+        full.extend(batcher.finish());
+        full.iter().map(Batch::instance_count).collect()
     }
 
     fn at(seconds: i64) -> Timestamp {
