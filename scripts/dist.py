@@ -8,6 +8,7 @@ PACKAGES holds <function>/bootstrap.zip, as cargo lambda leaves them. DIST gets,
   bytes: the times in the archive are fixed, so that deploying an unchanged function changes nothing.
 - template.yaml and fanout.yaml, with these packages in the place of the sources. Nothing else differs.
 - each PROGRAM as it is, named after its architecture: the folder target/<triple>/release says which.
+- cfn/ as it is.
 - register-instance.service, and install.sh and state-manager.yaml with the checksums of what they fetch.
 - SHA256SUMS of all of these.
 """

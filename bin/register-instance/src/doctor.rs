@@ -80,7 +80,7 @@ async fn look<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) -> 
         unit_proxies: environment.as_ref().map(Proxies::from_variables),
         shell_proxies: Proxies::from_variables(machine.environment()),
         machine_ids: fingerprinted.zip(machine_id),
-        free_bytes: machine.free_bytes("/var/lib/amazon/ssm").or_else(|| machine.free_bytes("/var/lib")),
+        free_bytes: machine.free_bytes("/var/lib/amazon/ssm").or_else(|| machine.free_bytes("/")),
         is_profile_shared: crate::profile::has_credentials(machine) && !crate::profile::is_kept(machine),
         is_left_stopped: machine.exists(crate::register::STOPPED_FILE),
         installation,

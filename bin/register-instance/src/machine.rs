@@ -13,6 +13,10 @@ use hub::Timestamp;
 
 pub use local::{Local, stop_on_signal_or_after};
 
+/// Where the lock is. Whoever is first makes the file; it is never removed, as a second run may hold it open. It is not
+/// in `/run/lock`, where everybody may make files, and for root alone: whoever may open it may hold the lock.
+pub(crate) const LOCK_FILE: &str = "/run/tag-hub-register-instance.lock";
+
 /// What this tool needs of the machine.
 ///
 /// Programs run while everything else waits: between stopping the agent and starting it, nothing can cut in.

@@ -20,7 +20,7 @@ use crate::evidence::{
 };
 use crate::failure::{Failure, Reason};
 use crate::find::found;
-use crate::machine::{Lock, Machine, Stop};
+use crate::machine::{LOCK_FILE, Lock, Machine, Stop};
 use crate::marker::{MARKER_FILE, Marker};
 use crate::outcome::{Done, Success};
 use crate::proxy::Proxies;
@@ -244,10 +244,13 @@ fn lock<M: Machine>(machine: &M) -> Result<(), Failure> {
         Ok(Lock::Taken) => Ok(()),
         Ok(Lock::Held(holder)) => {
             let holder = if holder.is_empty() { String::new() } else { format!(" ({holder})") };
-            let message = format!("another run of register-instance is at work on this machine{holder}");
+            let message = format!(
+                "another run of register-instance is at work on this machine{holder}. If it never ends, end the process that \
+                 holds {LOCK_FILE}"
+            );
             Err(Failure::new(Reason::Locked, message))
         }
-        Err(error) => Err(Failure::new(Reason::Unexpected, format!("cannot take the lock: {error}"))),
+        Err(error) => Err(Failure::new(Reason::Unexpected, format!("cannot take the lock {LOCK_FILE}: {error}"))),
     }
 }
 

@@ -19,6 +19,9 @@ pub struct Answer {
     pub dry_run: bool,
     /// How many of what.
     pub counts: Counts,
+    /// The hybrid nodes of the account, if they could be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<u32>,
     /// One entry for each agency, in the order of their account ids.
     pub agencies: Vec<AgencyAnswer>,
 }
@@ -39,9 +42,6 @@ pub struct Counts {
     pub failed: usize,
     /// Agencies that there was no time for.
     pub deferred: usize,
-    /// The hybrid nodes of the account, if they could be counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub nodes: Option<u32>,
 }
 
 /// What became of one agency.
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn trouble_is_told_and_its_rest_counted() {
-        let answer = |agencies| Answer { dry_run: false, counts: Counts::default(), agencies };
+        let answer = |agencies| Answer { dry_run: false, counts: Counts::default(), nodes: None, agencies };
         assert!(answer(vec![agency(Outcome::Live), agency(Outcome::WouldRevoke)]).is_complete());
         let few = answer(vec![agency(Outcome::Deferred), agency(Outcome::Live)]);
         assert!(!few.is_complete());

@@ -127,9 +127,9 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             deleted: self.deleted_count.get(),
             failed: with(Outcome::Failed),
             deferred: with(Outcome::Deferred),
-            nodes: budget.nodes.as_ref().ok().map(|nodes| nodes.total),
         };
-        Ok(Answer { dry_run: self.dry_run, counts, agencies })
+        let nodes = budget.nodes.as_ref().ok().map(|nodes| nodes.total);
+        Ok(Answer { dry_run: self.dry_run, counts, nodes, agencies })
     }
 
     /// Serves one agency, in the time there is.

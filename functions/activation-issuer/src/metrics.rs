@@ -20,7 +20,7 @@ pub fn metrics(result: &Result<Answer, IssueError>, node_limit: u32) -> Metrics 
         Metric::count("ActivationsDeleted", counts.deleted),
         Metric::count("AgenciesFailed", counts.failed),
     ];
-    if let Some(nodes) = counts.nodes {
+    if let Some(nodes) = answer.and_then(|answer| answer.nodes) {
         let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         metrics.push(Metric::count("HybridNodes", count(u64::from(nodes))));
         metrics.push(Metric::count("NodeLimitPercent", count(u64::from(nodes) * 100 / u64::from(node_limit.max(1)))));
@@ -39,8 +39,8 @@ mod tests {
 
     #[test]
     fn a_partial_run_has_the_same_metrics_as_a_whole_one() {
-        let counts = Counts { agencies: 6, live: 5, created: 2, deleted: 3, failed: 1, deferred: 0, nodes: Some(905) };
-        let answer = Answer { dry_run: false, counts, agencies: Vec::new() };
+        let counts = Counts { agencies: 6, live: 5, created: 2, deleted: 3, failed: 1, deferred: 0 };
+        let answer = Answer { dry_run: false, counts, nodes: Some(905), agencies: Vec::new() };
         let without_nodes =
             [("ActivationsLive", 5), ("ActivationsCreated", 2), ("ActivationsDeleted", 3), ("AgenciesFailed", 1)];
         let expected = [&without_nodes[..], &[("HybridNodes", 905), ("NodeLimitPercent", 90)]].concat();

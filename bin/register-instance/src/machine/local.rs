@@ -15,11 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::files::{self, Links};
-use super::{Command, Lock, Machine, Output, Stop, Tail, process};
-
-/// Where the lock is. Whoever is first makes the file; it is never removed, as a second run may hold it open. It is not
-/// in `/run/lock`, where everybody may make files, and for root alone: whoever may open it may hold the lock.
-const LOCK_FILE: &str = "/run/tag-hub-register-instance.lock";
+use super::{Command, LOCK_FILE, Lock, Machine, Output, Stop, Tail, process};
 
 /// Where programs are looked for if the environment has no path, as under a bare cron or init.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

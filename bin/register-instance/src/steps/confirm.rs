@@ -6,6 +6,7 @@ use hub::Region;
 
 use super::calls::stopped;
 use super::{MACHINE_PAUSE_MAX, Repair, Run, words};
+use crate::agent_log::Standing;
 use crate::aws::Aws;
 use crate::decide::{Facts, MarkerState};
 use crate::detect::Manager;
@@ -49,6 +50,11 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             Ok(found) => found,
             Err(failure) if failure.reason == Reason::NotInUse => {
                 let failure = with_flaw(failure, facts.evidence.flaw()).of(&node.id);
+                // Without a network nothing is known about the registration, and a new one would fail too.
+                let standing = verify::look(self.machine, &self.installation, 0).standing;
+                if matches!(standing, Standing::Unreachable(_)) {
+                    return Err(failure);
+                }
                 return self.or_replace(failure, Some(node), true).await;
             }
             Err(failure) => return Err(failure.of(&node.id)),

@@ -40,9 +40,9 @@ fn a_new_agency_gets_an_activation_in_every_region() {
         "created": 1,
         "deleted": 0,
         "failed": 0,
-        "deferred": 0,
-        "nodes": 0
+        "deferred": 0
       },
+      "nodes": 0,
       "agencies": [
         {
           "agency": "222222222222",

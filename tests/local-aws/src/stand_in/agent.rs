@@ -163,7 +163,11 @@ fn call(setting: &Setting, flags: &Flags) -> Result<String, String> {
     let authority =
         setting.endpoint.as_deref().and_then(|url| url.strip_prefix("http://")).ok_or("AWS_ENDPOINT_URL is not set")?;
     let authority = authority.trim_end_matches('/');
-    let proxy = setting.proxy.as_deref().map(|proxy| proxy.trim_start_matches("http://").trim_end_matches('/'));
+    let proxy = setting.proxy.as_deref().map(|proxy| {
+        let host = proxy.trim_start_matches("http://").trim_end_matches('/');
+        // A name and a password would go into a header.
+        host.rsplit_once('@').map_or(host, |(_, host)| host)
+    });
     let (status, answer) =
         post(authority, proxy, &flags.region, &body.to_string()).map_err(|error| unreachable(&error))?;
     let answer: Value = serde_json::from_str(&answer).map_err(|error| unreachable(&error))?;
