@@ -5,7 +5,7 @@ mod half_done;
 
 use std::collections::BTreeSet;
 
-use hub::{AccountId, Tag, Timestamp};
+use hub::{AccountId, DropReason, Tag, Timestamp};
 use proptest::prelude::*;
 use ssm_tag_manager::plan::{
     Decision, MAX_TAGS_PER_NODE, NodeIntent, Plan, Policy, ReportContext, Salt, Tags, reconcile, release,
@@ -236,9 +236,11 @@ proptest! {
         policy in policy(), tags in instance(), live in node(), mask in any::<u64>()
     ) {
         let mut plan = planned(&policy, &tags, &live, NOW);
-        let refused: BTreeSet<String> =
-            plan.set.keys().enumerate().filter(|(n, _)| mask >> n & 1 == 1).map(|(_, key)| key.clone()).collect();
-        prop_assume!(!refused.is_empty());
+        // On a full node, what is refused makes room for another tag.
+        prop_assume!(!plan.set.is_empty() && plan.dropped.iter().all(|tag| tag.reason != DropReason::NodeFull));
+        let is_refused = |n: usize| n == 0 || mask >> n & 1 == 1;
+        let keys = plan.set.keys().enumerate().filter(|(n, _)| is_refused(*n));
+        let refused: BTreeSet<String> = keys.map(|(_, key)| key.clone()).collect();
         let whole = plan.clone();
         plan.refuse(&refused);
         prop_assert_eq!(plan.dropped.len(), whole.dropped.len() + refused.len());

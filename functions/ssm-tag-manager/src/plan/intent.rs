@@ -89,11 +89,14 @@ impl NodeIntent {
         NODE_BYTES + hash_bytes * (self.set.len() + self.doubt.len() + hashes_of_tags)
     }
 
-    /// Adds what another holder meant to do.
+    /// Adds what another holder meant to do. What either doubts is doubted: the other may not have known of the first.
     pub fn merge(&mut self, other: Self) {
         self.set.extend(other.set);
-        for (key, tags) in other.doubt {
-            self.doubt.entry(key).or_default().extend(tags);
+        for (key, right) in other.doubt {
+            match self.doubt.get_mut(&key) {
+                Some(tags) => tags.retain(|tag| right.contains(tag)),
+                None => drop(self.doubt.insert(key, right)),
+            }
         }
     }
 
@@ -190,8 +193,11 @@ mod tests {
             owned_before: &BTreeSet::new(),
         });
         sum.merge(other);
-        check(&sum, "old", &[("Role", "web", None), ("Role", "db", None), ("Role", "x", Some(false))]);
         check(&sum, "old", &[("Env", "PROD", Some(true)), ("a", "1", Some(true)), ("a", "2", None)]);
+        check(&sum, "old", &[("Role", "web", Some(false)), ("Role", "db", Some(false))]);
+        sum = intent();
+        sum.merge(intent());
+        assert_eq!(sum, intent());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use hub::{Tag, Timestamp};
 use proptest::prelude::*;
 use ssm_tag_manager::plan::{Decision, NodeIntent, Plan, Tags, settled_memory};
 
-use super::{AGENCY, NOW, decide, instance, key, planned, planned_after, policy, salt};
+use super::{AGENCY, NOW, decide, instance, key, planned_after, policy, salt};
 
 /// What happens to a node.
 #[derive(Debug, Clone)]
@@ -133,8 +133,28 @@ impl World {
     }
 }
 
+/// What is left on a node, after a report of an instance without tags, that no operator set, and the other way round.
+fn rest(mut world: World, at: i64) -> (BTreeSet<String>, BTreeSet<String>) {
+    world.write(r#"{"include": []}"#, &[], NodeIntent::default(), None, at);
+    let left = world.live.keys().filter(|key| !hub::is_reserved(key)).cloned().collect();
+    (left, world.operators)
+}
+
+#[test]
+fn a_look_that_knows_nothing_of_what_is_half_done_vouches_for_nothing() {
+    let tags = [Tag { key: "a".to_owned(), value: "x".to_owned() }];
+    let write = |tags: &[Tag], death| Event::Write { policy: "{}".to_owned(), tags: tags.to_vec(), look_age: 0, death };
+    let mut world = World::new();
+    // The memory is written without its tag. The next writer takes what an operator sets for the hub's, and dies, too.
+    world.happen(&write(&tags, Some(Death::WhileSetting(0b10))), NOW);
+    world.happen(&Event::Set("a".to_owned()), NOW + 1);
+    world.happen(&write(&[], Some(Death::BeforeRead)), NOW + 2);
+    let (left, operators) = rest(world, NOW + 3);
+    assert_eq!((left, operators), (BTreeSet::from(["a".to_owned()]), BTreeSet::from(["a".to_owned()])));
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
     fn whoever_dies_where_nothing_is_forgotten_and_nothing_is_taken(
@@ -144,13 +164,9 @@ proptest! {
         for (at, event) in (NOW..).zip(&events) {
             world.happen(event, at);
         }
-        // A report that gets through, and one of an instance without tags: it takes away all that is the hub's.
-        let at = NOW + 50;
-        world.write(&policy, &tags, NodeIntent::default(), None, at);
-        world.write(r#"{"include": []}"#, &[], NodeIntent::default(), None, at + 1);
-        let left: BTreeSet<String> = world.live.keys().filter(|key| !hub::is_reserved(key)).cloned().collect();
-        prop_assert_eq!(left, world.operators);
-        let rest = planned(r#"{"include": []}"#, &[], &world.live, at + 2);
-        prop_assert!(rest.is_empty());
+        // A report that gets through; the next one takes away all that is the hub's.
+        world.write(&policy, &tags, NodeIntent::default(), None, NOW + 50);
+        let (left, operators) = rest(world, NOW + 51);
+        prop_assert_eq!(left, operators);
     }
 }
