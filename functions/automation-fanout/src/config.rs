@@ -48,6 +48,7 @@ impl Config {
             Some(text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect::<Vec<_>>())
         };
         let (aws_runbooks, own_runbooks) = (list(AWS_RUNBOOKS), list(OWN_RUNBOOKS));
+        let region = lookup(REGION);
         let step_price = lookup(STEP_PRICE).filter(|text| !text.is_empty()).and_then(|text| {
             let price = text.parse::<f64>().ok().filter(|price| price.is_finite() && *price >= 0.0);
             if price.is_none() {
@@ -57,7 +58,7 @@ impl Config {
         });
         match arn {
             Some(administration_role_arn) if problems.is_empty() => {
-                Ok(Self { administration_role_arn, aws_runbooks, own_runbooks, step_price, region: lookup(REGION) })
+                Ok(Self { administration_role_arn, aws_runbooks, own_runbooks, step_price, region })
             }
             _ => Err(ConfigError(problems)),
         }

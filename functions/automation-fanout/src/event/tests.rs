@@ -105,7 +105,7 @@ fn the_other_actions_are_read() {
         executions: one(),
         idempotency_key: Some("k".to_owned()),
         wait: Duration::ZERO,
-        terms: Terms { max_errors: Some(crate::plan::limit::Limit::Count(0)), ..Terms::default() },
+        terms: Terms { max_errors: Some(plan::limit::Limit::Count(0)), ..Terms::default() },
     };
     assert_eq!(Event::from_json(&event).unwrap(), Event::Resume(expected));
 }
@@ -393,6 +393,6 @@ fn tags_keys_and_ids() {
 fn a_flood_of_problems_is_cut() {
     let event = start_with("/TargetLocations/0/Accounts", Value::Array(vec![json!("x"); 6_000]));
     let problems = Event::from_json(&event).unwrap_err();
-    let text = crate::problem::listed(&problems);
+    let text = crate::plan::problem::listed(&problems);
     assert!(text.ends_with("; and 5900 more"), "{}", &text[text.len() - 100..]);
 }
