@@ -6,7 +6,7 @@ queue whose policy lets it. Event source mappings of queues keep their batching 
 size. Policies have variables, sessions are the roles that they are of, accounts may be in one
 organization, and every request counts as one over TLS. A nested stack may be a SAM template,
 and a change set shows what a condition adds or removes. A task of a state machine may have its time-out
-in an expression.
+in an expression, and a map begins nothing more once one of its items has failed.
 """
 
 import contextvars
@@ -309,6 +309,36 @@ def with_timeout(execute):
     return executing
 
 
+# Whether an item of the map that is on its way has failed.
+map_failures = contextvars.ContextVar("map_failures", default=None)
+
+
+def failing_fast(run_items):
+    """A map that notes which of its items failed."""
+    def running(state, given, execution, context):
+        token = map_failures.set([])
+        try:
+            return run_items(state, given, execution, context)
+        finally:
+            map_failures.reset(token)
+    return running
+
+
+def unless_failed(run_machine):
+    """An item of a map, which is not begun after another one has failed."""
+    def running(states, start_at, given, execution, context):
+        failures = map_failures.get()
+        if failures:
+            raise stepfunctions._ExecutionError("States.MapFailed", "another item has failed")
+        try:
+            return run_machine(states, start_at, given, execution, context)
+        except Exception as error:
+            if failures is not None:
+                failures.append(error)
+            raise
+    return running
+
+
 def query_definition_id(properties):
     """Checks a saved query of Logs Insights, and gives it an id. Nothing is kept: nobody here can run one."""
     for name in ("Name", "QueryString"):
@@ -339,6 +369,8 @@ def mend():
     eventbridge._invoke_target = to_allowed_queue(eventbridge._invoke_target)
     lambda_svc._sqs_esm_concurrency = concurrency(lambda_svc._sqs_esm_concurrency)
     stepfunctions._execute_task = with_timeout(stepfunctions._execute_task)
+    stepfunctions._run_map_items = failing_fast(stepfunctions._run_map_items)
+    stepfunctions._run_sub_machine = unless_failed(stepfunctions._run_sub_machine)
     sqs._receive_messages_for_esm = with_window(sqs._receive_messages_for_esm)
     changesets._resolve_props_for_diff = conditional(changesets._resolve_props_for_diff)
     engine._parse_template = transformed(engine._parse_template)

@@ -50,6 +50,8 @@ impl Template {
         let mut body = as_json(body);
         let resources = body["Resources"].as_object().unwrap();
         body["Resources"] = Value::Object(resources.iter().flat_map(|(id, value)| unrolled(id, value)).collect());
+        // Whether a map keeps its order depends on the features that other crates ask for.
+        body.sort_all_objects();
         Self { file, text, body }
     }
 

@@ -62,12 +62,12 @@ impl Intercept for Tally {
 
 /// The error code in an answer of Systems Manager or of the Tagging API, which are JSON, or of EC2, which is XML.
 fn code(body: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(body).ok()?;
-    let after = |mark: &str, end: &str| {
-        let (_, rest) = text.split_once(mark)?;
-        rest.split_once(end).map(|(code, _)| code.rsplit('#').next().unwrap_or(code).to_owned())
-    };
-    after("\"__type\":\"", "\"").or_else(|| after("<Code>", "</Code>"))
+    if let Ok(error) = serde_json::from_slice::<serde_json::Value>(body) {
+        let code = error["__type"].as_str()?;
+        return Some(code.rsplit('#').next().unwrap_or(code).to_owned());
+    }
+    let (_, rest) = std::str::from_utf8(body).ok()?.split_once("<Code>")?;
+    rest.split_once("</Code>").map(|(code, _)| code.to_owned())
 }
 
 #[cfg(test)]
@@ -78,7 +78,7 @@ mod tests {
     fn the_code_is_found_in_both_forms() {
         for (body, expected) in [
             (r#"{"__type":"ThrottlingException","message":"x"}"#, Some("ThrottlingException")),
-            (r#"{"__type":"com.amazonaws.ssm#ThrottlingException"}"#, Some("ThrottlingException")),
+            (r#"{"message": "x", "__type": "com.amazonaws.ssm#ThrottlingException"}"#, Some("ThrottlingException")),
             ("<Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors>", Some("RequestLimitExceeded")),
             ("nothing", None),
         ] {

@@ -106,7 +106,9 @@ fn name(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>, words
 }
 
 fn request(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>) -> (StartRequest, bool) {
-    let known: Vec<&str> = start::MEMBERS.iter().copied().chain(["AllTargets"]).collect();
+    let refused = ["ClientToken", "TargetLocationsURL"];
+    let members = start::MEMBERS.iter().copied().filter(|name| !refused.contains(name));
+    let known: Vec<&str> = members.chain(["AllTargets"]).collect();
     for name in fields.keys() {
         let path = root.field(name);
         if matches!(name.as_str(), "IdempotencyKey" | "ClientToken") {

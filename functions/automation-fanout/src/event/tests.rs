@@ -105,7 +105,7 @@ fn the_other_actions_are_read() {
         executions: one(),
         idempotency_key: Some("k".to_owned()),
         wait: Duration::ZERO,
-        terms: Terms { max_errors: Some(crate::plan::limit::Limit::Count(0)), ..Terms::default() },
+        terms: Terms { max_errors: Some(plan::limit::Limit::Count(0)), ..Terms::default() },
     };
     assert_eq!(Event::from_json(&event).unwrap(), Event::Resume(expected));
 }

@@ -12,7 +12,7 @@ use crate::plan::request::StartRequest;
 use crate::plan::runbook::Runbook;
 use crate::ports::World;
 
-/// How long a start waits for what it is checked against, in all.
+/// How long a start waits for each thing that it is checked against.
 const WITHIN: Duration = Duration::from_secs(8);
 
 type Key = (String, Option<String>);

@@ -27,7 +27,8 @@ async fn nothing_dangerous_is_started_by_leaving_targets_out() {
     assert!(account.started().is_empty());
     let answer = send(&account, &with(small(), json!({"AllTargets": true}))).await.unwrap();
     assert_eq!(answer["Complete"], true);
-    let target = json!({"Targets": [{"Key": "tag:Env", "Values": ["x"]}], "TargetParameterName": "InstanceId"});
+    let target = json!({"Targets": [{"Key": "tag:Env", "Values": ["x"]}], "TargetParameterName": "InstanceId",
+                        "IdempotencyKey": "targets"});
     assert_eq!(send(&account, &with(small(), target)).await.unwrap()["Complete"], true);
     let given = json!({"Parameters": {"InstanceId": ["i-1"]}, "IdempotencyKey": "other"});
     assert_eq!(send(&account, &with(small(), given)).await.unwrap()["Complete"], true);
