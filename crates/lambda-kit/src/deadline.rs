@@ -78,6 +78,15 @@ impl Deadline {
         }
     }
 
+    /// Whichever of the two ends earlier.
+    #[must_use]
+    pub fn or_earlier(self, other: Self) -> Self {
+        Self {
+            begin_until: self.begin_until.min(other.begin_until),
+            answer_until: self.answer_until.min(other.answer_until),
+        }
+    }
+
     /// True if nothing further may begin.
     pub fn is_late(&self) -> bool {
         Instant::now() >= self.begin_until

@@ -260,6 +260,15 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         self.deadline.call(call).await.map_err(|stopped| self.outcome_of(stopped))
     }
 
+    /// The same, and only while the lease lasts.
+    async fn under_lease<T>(
+        &self,
+        slice: &Slice<'_, P>,
+        call: impl Future<Output = Result<T, AwsError>>,
+    ) -> Result<T, Outcome> {
+        slice.deadline.call(call).await.map_err(|stopped| self.outcome_of(stopped))
+    }
+
     fn outcome_of(&self, stopped: Stopped) -> Outcome {
         match stopped {
             // The node went away since it was read.

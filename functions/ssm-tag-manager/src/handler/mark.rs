@@ -76,7 +76,7 @@ pub(super) async fn mark<P: Nodes + Leases>(run: &Run<'_, P>, lease_use: &mut Le
     for chunk in Vec::from_iter(sources.iter().cloned()).chunks(SOURCES_PER_FIND) {
         marking.look(chunk, &mut marked, &mut jobs).await;
     }
-    let work = async |_: &Slice<'_, P>, node: &Found| marking.mark(node).await;
+    let work = async |slice: &Slice<'_, P>, node: &Found| marking.mark(slice, node).await;
     let (done, deferred) = run.writer().run(jobs, lease_use, work).await;
     for (node, outcome) in done {
         marking.count(&node, outcome, &mut marked);
@@ -160,14 +160,14 @@ impl<P: Nodes + Leases> Marking<'_, P> {
 
     /// Marks a node, under the lease. What was found may be old: the node itself says whose it is, and whether there
     /// is room.
-    async fn mark(&self, Found { node, .. }: &Found) -> Result<Outcome, Stopped> {
+    async fn mark(&self, slice: &Slice<'_, P>, Found { node, .. }: &Found) -> Result<Outcome, Stopped> {
         let run = self.run;
-        let Some(live) = run.deadline.call(run.ports.read(node)).await? else { return Ok(Outcome::Unknown) };
+        let Some(live) = slice.deadline.call(run.ports.read(node)).await? else { return Ok(Outcome::Unknown) };
         if let Some(outcome) = self.obstacle(&live) {
             return Ok(outcome);
         }
         // By the manager's own clock: an agency cannot make a node look dead for longer than it was told of.
-        run.deadline.call(run.ports.set(node, &TerminationMarker(run.now).to_tags())).await?;
+        slice.deadline.call(run.ports.set(node, &TerminationMarker(run.now).to_tags())).await?;
         Ok(Outcome::Marked)
     }
 

@@ -41,7 +41,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
         superseded: &mut Vec<NodeAnswer>,
     ) -> Result<Outcome, Outcome> {
         let id = &candidate.node;
-        let Some(live) = self.before_deadline(self.ports.read(id)).await? else {
+        let Some(live) = self.under_lease(slice, self.ports.read(id)).await? else {
             slice.settle(id);
             return Ok(Outcome::Rejected { reason: Rejection::UnknownNode });
         };
@@ -54,7 +54,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
                 return Ok(Outcome::Rejected { reason });
             }
             Decision::Unmarked(reason) => {
-                self.before_deadline(self.ports.remove(id, &[TERMINATED_TAG_KEY.to_owned()])).await?;
+                self.under_lease(slice, self.ports.remove(id, &[TERMINATED_TAG_KEY.to_owned()])).await?;
                 return Ok(Outcome::Rejected { reason });
             }
             Decision::Planned(plan) => plan,
@@ -68,7 +68,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
             slice.settle(id);
             return Ok(Outcome::Unchanged);
         }
-        self.before_deadline(slice.begin(id, plan.intent(&live))).await?;
+        self.under_lease(slice, slice.begin(id, plan.intent(&live))).await?;
         let applied = self.carry_out(id, &mut plan, answer).await;
         if matches!(&applied, Err(outcome) if outcome.is_retryable()) {
             // The answer of a call may have been lost: what it did is looked up while somebody knows what it could do.
@@ -83,7 +83,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
     /// Removes and sets. The answer says what was done also if the rest fails.
     async fn carry_out(&self, id: &ManagedInstanceId, plan: &mut Plan, answer: &mut NodeAnswer) -> Result<(), Outcome> {
         if !plan.remove.is_empty() {
-            self.before_deadline(self.ports.remove(id, &plan.remove)).await?;
+            self.under_lease(slice, self.ports.remove(id, &plan.remove)).await?;
             answer.removed = without_reserved(std::mem::take(&mut plan.remove));
         }
         if !(plan.set.is_empty() && plan.stamp.is_empty()) {
@@ -96,9 +96,9 @@ impl<P: Nodes + Leases> Run<'_, P> {
 
     /// Sets the plan's tags with the memory. If Systems Manager refuses them for a reason that lasts, the ones to blame
     /// are found by halves and left behind.
-    async fn set(&self, id: &ManagedInstanceId, plan: &mut Plan) -> Result<(), Outcome> {
+    async fn set(&self, slice: &Slice<'_, P>, id: &ManagedInstanceId, plan: &mut Plan) -> Result<(), Outcome> {
         let all: Tags = plan.set.iter().chain(&plan.stamp).map(|(key, value)| (key.clone(), value.clone())).collect();
-        match self.deadline.call(self.ports.set(id, &all)).await {
+        match slice.deadline.call(self.ports.set(id, &all)).await {
             Ok(()) => return Ok(()),
             Err(Stopped::Failed(error)) if is_lasting(&error) && !plan.set.is_empty() => {
                 if self.lines.spend() {
@@ -108,18 +108,18 @@ impl<P: Nodes + Leases> Run<'_, P> {
             Err(stopped) => return Err(self.outcome_of(stopped)),
         }
         // The memory alone: if that is refused, it is not for a tag.
-        self.before_deadline(self.ports.set(id, &plan.stamp)).await?;
-        let refused = self.refused(id, &plan.set).await?;
+        self.under_lease(slice, self.ports.set(id, &plan.stamp)).await?;
+        let refused = self.refused(slice, id, &plan.set).await?;
         plan.refuse(&refused);
-        self.before_deadline(self.ports.set(id, &plan.stamp)).await
+        self.under_lease(slice, self.ports.set(id, &plan.stamp)).await
     }
 
     /// The keys of the tags that are refused, out of some that are refused together. The others are set.
-    async fn refused(&self, id: &ManagedInstanceId, tags: &Tags) -> Result<BTreeSet<String>, Outcome> {
+    async fn refused(&self, slice: &Slice<'_, P>, id: &ManagedInstanceId, tags: &Tags) -> Result<BTreeSet<String>, Outcome> {
         let mut refused = BTreeSet::new();
         let mut parts = halves(tags.clone());
         while let Some(part) = parts.pop() {
-            match self.deadline.call(self.ports.set(id, &part)).await {
+            match slice.deadline.call(self.ports.set(id, &part)).await {
                 Ok(()) => {}
                 Err(Stopped::Failed(error)) if is_lasting(&error) => {
                     if part.len() == 1 {
@@ -142,8 +142,8 @@ impl<P: Nodes + Leases> Run<'_, P> {
         source: &str,
         superseded: &mut Vec<NodeAnswer>,
     ) -> Result<(), Outcome> {
-        for other in &self.before_deadline(slice.others_of(source, id)).await? {
-            let Some(live) = self.before_deadline(self.ports.read(other)).await? else { continue };
+        for other in &self.under_lease(slice, slice.others_of(source, id)).await? {
+            let Some(live) = self.under_lease(slice, self.ports.read(other)).await? else { continue };
             if live.get(SOURCE_TAG_KEY).map(String::as_str) != Some(source) || !self.owns(&live) {
                 continue;
             }
@@ -156,11 +156,11 @@ impl<P: Nodes + Leases> Run<'_, P> {
             if plan.is_empty() {
                 continue;
             }
-            self.before_deadline(slice.begin(other, plan.intent(&live))).await?;
+            self.under_lease(slice, slice.begin(other, plan.intent(&live))).await?;
             if !plan.remove.is_empty() {
-                self.before_deadline(self.ports.remove(other, &plan.remove)).await?;
+                self.under_lease(slice, self.ports.remove(other, &plan.remove)).await?;
             }
-            self.before_deadline(self.ports.set(other, &plan.stamp)).await?;
+            self.under_lease(slice, self.ports.set(other, &plan.stamp)).await?;
             slice.settle(other);
             superseded.push(NodeAnswer {
                 instance_id: other.to_string(),

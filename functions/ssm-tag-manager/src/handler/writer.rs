@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::clock::Clock;
 use crate::plan::{Intent, NodeIntent, settled_memory};
 use crate::ports::{Lease, LeaseName, Leases, Nodes, SOURCES_PER_FIND, Taken};
-use lambda_kit::{Deadline, Stopped};
+use lambda_kit::{Deadline, Margins, Stopped};
 
 /// Nodes that are worked on at the same time. Systems Manager publishes no rate for tagging; calls slow down from here
 /// if it throttles.
@@ -35,8 +35,14 @@ const LATER_ATTEMPT_GAP_MS: std::ops::Range<u64> = 500..1_500;
 const EARLY_ATTEMPTS: u32 = 30;
 /// How long to wait between two slices of our own.
 const SLICE_GAP_MS: std::ops::Range<u64> = 300..500;
-/// A lease outlives the invocation that holds it by this much, for clocks that differ.
-const CLOCK_MARGIN: Duration = Duration::from_secs(5);
+/// What is under way in a slice is cut off after this time, and goes on in the next one. So nobody waits long for an
+/// invocation that died.
+const LEASE: Duration = Duration::from_secs(25);
+/// A lease outlives the work of its holder by this much: for clocks that differ, and for a call that was cut off and
+/// arrives all the same.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+/// No call begins this shortly before the work of a slice is cut off.
+const LAST_CALL_MARGIN: Duration = Duration::from_secs(5);
 /// How long a bulk writer keeps its slot while somebody else holds its agency's lease.
 const LEASE_PATIENCE_WITH_SLOT: Duration = Duration::from_secs(1);
 /// Giving back gets this much time, also of that which the answer needs.
@@ -80,6 +86,8 @@ pub(crate) struct Writer<'a, P> {
 pub(crate) struct Slice<'a, P> {
     ports: &'a P,
     lease: Lease<'a>,
+    /// When the last call may begin, and when it is cut off.
+    pub(crate) deadline: Deadline,
     declared: tokio::sync::Mutex<Intent>,
     arrivals: tokio::sync::Mutex<Arrivals>,
     inherited: Intent,
@@ -154,6 +162,9 @@ impl<P: Nodes + Leases> Writer<'_, P> {
                 let slice = Slice {
                     ports: self.ports,
                     lease: self.terms(&self.lease, &holder),
+                    deadline: self
+                        .deadline
+                        .or_earlier(Deadline::with_margins(LEASE, Margins { begin: LAST_CALL_MARGIN, answer: Duration::ZERO })),
                     declared: tokio::sync::Mutex::new(intent),
                     arrivals: tokio::sync::Mutex::new(Arrivals::of(&batch)),
                     inherited,
@@ -234,12 +245,12 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         node: &ManagedInstanceId,
         intent: &NodeIntent,
     ) -> Result<(), Stopped> {
-        let live = self.deadline.call(self.ports.read(node)).await?;
+        let live = slice.deadline.call(self.ports.read(node)).await?;
         let now = Timestamp::from_unix_seconds(self.clock.now_ms() / 1000);
         if let Some(live) = live
             && let Some(memory) = settled_memory(&live, intent, now, self.clock.salt(node))
         {
-            self.deadline.call(self.ports.set(node, &memory)).await?;
+            slice.deadline.call(self.ports.set(node, &memory)).await?;
         }
         slice.settle(node);
         Ok(())
@@ -298,7 +309,8 @@ impl<P: Nodes + Leases> Writer<'_, P> {
 
     fn terms<'l>(&self, name: &'l LeaseName, holder: &'l str) -> Lease<'l> {
         let now_ms = self.clock.now_ms();
-        Lease { name, holder, now_ms, until_ms: self.clock.end_ms() + millis(CLOCK_MARGIN) }
+        let until_ms = self.clock.end_ms().min(now_ms + millis(LEASE)) + millis(LEASE_MARGIN);
+        Lease { name, holder, now_ms, until_ms }
     }
 }
 

@@ -185,7 +185,7 @@ impl<P: Retirable + Leases> Run<'_, P> {
     async fn retire_some(&self, proven: Vec<Due>) -> Vec<(Due, Deregistered)> {
         if self.answer.mode != Mode::On {
             let looked = stream::iter(proven).map(async |due| {
-                let outcome = match self.last_look(&due).await {
+                let outcome = match self.last_look(self.deadline, &due).await {
                     Ok(()) => Deregistered { outcome: RetireOutcome::WouldRetire, places: 1 },
                     Err(outcome) => Deregistered { outcome, places: 0 },
                 };
@@ -211,7 +211,7 @@ impl<P: Retirable + Leases> Run<'_, P> {
                 deadline: self.deadline,
                 bulk_writers: self.bulk_writers,
             };
-            let work = async |_: &Slice<'_, P>, due: &Due| self.deregister(due).await;
+            let work = async |slice: &Slice<'_, P>, due: &Due| self.deregister(slice.deadline, due).await;
             let (finished, deferred) = writer.run(jobs, &mut LeaseUse::default(), work).await;
             done.extend(finished);
             let outcome = RetireOutcome::Kept { reason: Reason::Deferred };
@@ -221,19 +221,19 @@ impl<P: Retirable + Leases> Run<'_, P> {
     }
 
     /// Weighs the evidence once more, on the tags that the node carries right now.
-    async fn last_look(&self, due: &Due) -> Result<(), RetireOutcome> {
-        let live = self.deadline.call(self.ports.read(&due.node)).await.map_err(outcome_of)?;
+    async fn last_look(&self, deadline: Deadline, due: &Due) -> Result<(), RetireOutcome> {
+        let live = deadline.call(self.ports.read(&due.node)).await.map_err(outcome_of)?;
         match verdict(live.as_ref(), due.information.as_ref(), self.now, self.rules, 1) {
             Verdict::Retire => Ok(()),
             Verdict::Keep(reason) => Err(RetireOutcome::Kept { reason }),
         }
     }
 
-    async fn deregister(&self, due: &Due) -> Deregistered {
-        if let Err(outcome) = self.last_look(due).await {
+    async fn deregister(&self, deadline: Deadline, due: &Due) -> Deregistered {
+        if let Err(outcome) = self.last_look(deadline, due).await {
             return Deregistered { outcome, places: 0 };
         }
-        let stopped = match self.deadline.call(self.ports.deregister(&due.node)).await {
+        let stopped = match deadline.call(self.ports.deregister(&due.node)).await {
             Ok(()) => return Deregistered { outcome: RetireOutcome::Retired, places: 1 },
             Err(stopped) => stopped,
         };
