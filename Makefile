@@ -17,12 +17,27 @@ TEMPLATES := template.yaml fanout.yaml $(wildcard cfn/*.yaml)
 # The target directory may lie outside the checkout.
 TARGET_DIR := $(abspath $(or $(CARGO_TARGET_DIR),target))
 export CARGO_TARGET_DIR := $(TARGET_DIR)
-# The local AWS reads these two: where MiniStack is installed, and where the packages of the functions are.
+# The local AWS reads this: where MiniStack is installed.
 export LOCAL_AWS_PYTHON := $(abspath $(VENV))/bin/python
-export LAMBDA_PACKAGES := $(TARGET_DIR)/lambda$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
-# cargo finds its subcommand lambda, and that one finds zig, through the path.
+# What is released. The demo and the tests run what cargo builds for them instead, so that nothing is compiled twice.
+PACKAGES := $(TARGET_DIR)/lambda$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
+# cargo finds its subcommands lambda, nextest and deny, and the first one finds zig, through the path.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
+
+# What only a release needs is compiled when it is needed, and kept beside the Python tools. Speed is no matter there.
+CARGO_ABOUT := 0.9.3
+CARGO_CYCLONEDX := 0.5.9
+installed = cargo $(patsubst cargo-%,%,$1) --version 2> /dev/null | grep -qF "$2" || { \
+	echo "Compiling $1: a few minutes the first time."; \
+	CARGO_TARGET_DIR="$(VENV)/build" cargo install --quiet --locked --debug --root "$(VENV)" --version "$2" $3 "$1"; \
+	rm -rf "$(VENV)/build"; }
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+RELEASE := tag-hub-$(VERSION)-$(ARCHITECTURE).tar.gz
+
+# What a target took, with everything before it.
+STARTED := $(shell date +%s)
+TOOK = @s=$$(($$(date +%s) - $(STARTED))); echo "make $@ took $$((s / 60)) min $$((s % 60)) s."
 
 # What is deployed as it is, without Lambda: the tool that registers instances.
 PROGRAMS := $(addprefix $(TARGET_DIR)/$(RUST_TARGET)/release/,$(notdir $(wildcard bin/register-instance)))
@@ -32,13 +47,14 @@ TOOLS := $(VENV)/.installed-$(shell cksum < requirements.txt | cut -d ' ' -f 1)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: $(TOOLS) ## Install the Python tools into .venv and look for the Rust ones
+setup: $(TOOLS) cargo ## Install the Python tools into .venv and look for the Rust ones
+
+.PHONY: cargo
+cargo:
 	@command -v cargo > /dev/null || { echo "cargo is not installed; get Rust with rustup." >&2; exit 1; }
-	@test -d "$$(rustc --print target-libdir --target $(RUST_TARGET))" \
-		|| { echo "Rust has no standard library for $(RUST_TARGET); run: rustup target add $(RUST_TARGET)" >&2; exit 1; }
 
 $(TOOLS): | requirements.txt
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -52,14 +68,16 @@ $(TOOLS): | requirements.txt
 
 .PHONY: build
 build: setup ## Build the packages of the functions (ARCHITECTURE=arm64 for that processor)
+	@test -d "$$(rustc --print target-libdir --target $(RUST_TARGET))" \
+		|| { echo "Rust has no standard library for $(RUST_TARGET); run: rustup target add $(RUST_TARGET)" >&2; exit 1; }
 	@test -d "$(TARGET_DIR)/$(RUST_TARGET)/release" \
-		|| echo "Building the functions as they are released: about 14 minutes the first time, on two cores."
-	@cargo lambda build --locked --release --output-format zip --lambda-dir "$(LAMBDA_PACKAGES)" \
+		|| echo "Compiling the functions as they are released: about 14 minutes the first time, on two cores."
+	@cargo lambda build --locked --release --output-format zip --lambda-dir "$(PACKAGES)" \
 		$(if $(filter arm64,$(ARCHITECTURE)),--target $(RUST_TARGET).2.26)
 
 .PHONY: package
 package: build ## Lay out dist/: packages, templates and sums for a deployment without SAM's build
-	@"$(LOCAL_AWS_PYTHON)" scripts/dist.py "$(LAMBDA_PACKAGES)" dist $(PROGRAMS)
+	@"$(LOCAL_AWS_PYTHON)" scripts/dist.py "$(PACKAGES)" dist $(PROGRAMS)
 	@cat dist/SHA256SUMS
 
 # SAM asks cargo lambda for each function by itself. All of them are there from `make build`, so nothing is compiled.
@@ -67,25 +85,33 @@ package: build ## Lay out dist/: packages, templates and sums for a deployment w
 sam: package ## Build the functions with SAM, and check that they are those of make package
 	@sam build --beta-features
 	@"$(LOCAL_AWS_PYTHON)" scripts/same.py .aws-sam/build dist
+	$(TOOK)
 
 .PHONY: check
 check: setup ## Check format, lints, documentation and templates
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --test packages -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	cargo nextest run --locked --workspace -E 'binary(tidy)'
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 	cfn-lint $(TEMPLATES)
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file fanout.yaml
+	$(TOOK)
 
 .PHONY: test
-test: build programs ## Run all tests, on the local AWS where they need one
-	@if cargo nextest --version > /dev/null 2>&1; then \
-		cargo nextest run --locked --workspace; \
-	else \
-		echo "cargo-nextest is not installed: cargo test does the same, only slower."; \
-		cargo test --locked --workspace --lib --bins --tests; \
-	fi
-	cargo test --locked --workspace --doc
+test: programs ## Run all tests but those of the packages, on the local AWS where they need one
+	@echo "Running the tests: about 10 minutes, on two cores."
+	@cargo nextest run --locked --workspace
+	@cargo test --locked --workspace --doc
+	$(TOOK)
+
+# The tests of what is released. --workspace turns on the same features as above, so that nothing is compiled anew.
+.PHONY: test-packages
+test-packages: package programs ## Test the packages that are released
+	@LAMBDA_PACKAGES="$(PACKAGES)" cargo nextest run --locked --workspace --test packages
+	$(TOOK)
 
 # First a sweep and changes at once on the deployed templates, many rounds of it; then the simulation in memory. Each prints
 # what it tried, and the seed with which to see a failure again.
@@ -95,32 +121,62 @@ SOAK_SEEDS ?= 1000000
 export SIMULATION_SEEDS ?= 10000
 
 .PHONY: soak
-soak: build programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=100 SOAK_MINUTES=60)
+soak: programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=100 SOAK_MINUTES=60)
 	@TAG_HUB_SEEDS=$(SOAK_ROUNDS) cargo test --locked --workspace --test end_to_end --quiet -- \
 		--nocapture contention::
 	@"$(TARGET_DIR)/debug/soak" --seeds $(SOAK_SEEDS) --minutes $(SOAK_MINUTES)
 
 .PHONY: demo
-demo: build programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it running)
+demo: programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it running)
 	@"$(TARGET_DIR)/debug/demo" $(if $(KEEP),--keep)
+	$(TOOK)
 
 .PHONY: bench
 bench: build programs ## Measure what Tag Hub promises
-	@"$(TARGET_DIR)/debug/bench"
+	@LAMBDA_PACKAGES="$(PACKAGES)" "$(TARGET_DIR)/debug/bench"
 
 .PHONY: dashboard
-dashboard: build programs ## Draw the dashboard with the figures of a local run, into docs/dashboard.svg
+dashboard: programs ## Draw the dashboard with the figures of a local run, into docs/dashboard.svg
 	@"$(TARGET_DIR)/debug/dashboard"
 
-# The demo and the bench are built together with the tests: cargo would compile the AWS SDK anew for each of them
-# alone, because the tests turn on more of its features.
+# Everything is built together, the functions with the tests and the demo: cargo would compile the AWS SDK anew for each
+# of them alone, because the tests turn on more of its features. The Python tools are installed meanwhile.
 .PHONY: programs
-programs:
+programs: cargo
 	@test -d "$(TARGET_DIR)/debug/deps" \
-		|| echo "Building the tests, the demo and the bench: about 8 minutes the first time, on two cores."
-	@cargo build --locked --workspace --bins --tests
+		|| echo "Compiling the functions, the tests and the demo: about 8 minutes the first time, on two cores."
+	@make --no-print-directory PYTHON="$(PYTHON)" "$(TOOLS)" & built=0; \
+		cargo build --locked --workspace --bins --tests || built=$$?; \
+		wait $$! && exit $$built
+
+# The advisories change without a change here, and have to be fetched: this is no part of make check.
+.PHONY: advisories
+advisories: setup ## Look for security advisories against what is compiled in
+	cargo deny --locked check --hide-inclusion-graph advisories
+
+.PHONY: notice
+notice: setup ## Write NOTICE: the licenses of what is compiled in
+	@$(call installed,cargo-about,$(CARGO_ABOUT),--features cli)
+	@cargo about generate --locked --fail --output-file NOTICE about.hbs
+	@"$(LOCAL_AWS_PYTHON)" scripts/notice.py
+
+.PHONY: release
+release: package ## Lay out dist/ as a release: also with licenses, changes and what it is built from
+	@"$(LOCAL_AWS_PYTHON)" scripts/notice.py
+	@$(call installed,cargo-cyclonedx,$(CARGO_CYCLONEDX))
+	@"$(LOCAL_AWS_PYTHON)" scripts/release.py dist $(RUST_TARGET)
+	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C dist -czf "$(RELEASE)" .
+	@echo "$(RELEASE)"
+	$(TOOK)
+
+.PHONY: requirements
+requirements: ## Pin the Python tools of requirements.in anew, with the hash of every file
+	@"$(PYTHON)" -m venv "$(VENV)-pins"
+	@"$(VENV)-pins/bin/pip" install --quiet --disable-pip-version-check pip-tools==7.6.2
+	@"$(VENV)-pins/bin/pip-compile" --quiet --generate-hashes --strip-extras --allow-unsafe \
+		--no-emit-options --no-header --output-file requirements.txt requirements.in
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
 	cargo clean
-	rm -rf "$(VENV)" .aws-sam .local-aws dist
+	rm -rf "$(VENV)" "$(VENV)-pins" .aws-sam .local-aws dist tag-hub-*.tar.gz

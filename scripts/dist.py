@@ -8,6 +8,7 @@ PACKAGES holds <function>/bootstrap.zip, as cargo lambda leaves them. DIST gets,
   bytes: the times in the archive are fixed, so that deploying an unchanged function changes nothing.
 - template.yaml and fanout.yaml, with these packages in the place of the sources. Nothing else differs.
 - each PROGRAM as it is, named after its architecture: the folder target/<triple>/release says which.
+- cfn/ as it is.
 - register-instance.service, and install.sh and state-manager.yaml with the checksums of what they fetch.
 - SHA256SUMS of all of these.
 """
@@ -97,6 +98,14 @@ def packaging(target):
     (target / "state-manager.yaml").write_text(document.replace('"@INSTALL@"\n', script))
 
 
+def sum_up(target):
+    """Writes SHA256SUMS over everything in a folder."""
+    sums = target / "SHA256SUMS"
+    sums.unlink(missing_ok=True)
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    sums.write_text("".join(f"{checksum(path)}  {path.relative_to(target)}\n" for path in files))
+
+
 def main():
     packages, target, *programs = map(pathlib.Path, sys.argv[1:])
     shutil.rmtree(target, ignore_errors=True)
@@ -109,9 +118,8 @@ def main():
     for program in programs:
         shutil.copy(program, target / f"{program.name}-{architecture(program)}")
     packaging(target)
-    files = sorted(target.iterdir())
-    sums = [f"{checksum(path)}  {path.name}\n" for path in files]
-    (target / "SHA256SUMS").write_text("".join(sums))
+    shutil.copytree(REPOSITORY / "cfn", target / "cfn")
+    sum_up(target)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 //! Instances that become managed nodes the way they do it in an agency: with the activation of the hub, the instance
 //! profile and the real `register-instance`, on machines that are made up.
 
-use std::path::PathBuf;
-
 use anyhow::{Context as _, ensure};
 use local_aws::Ec2Instance;
 use local_aws::machine::{Kind, Machine};
 use serde_json::Value;
 
 use crate::instances::Enrolled;
+use crate::paths::program;
 use crate::world::World;
 
 /// The name of the instance profile in `cfn/instance-profile.yaml`.
@@ -51,7 +50,7 @@ impl World {
 
     /// Runs `register-instance` on a machine, where it has to succeed.
     pub async fn register(&self, machine: Machine) -> anyhow::Result<Onboarded> {
-        let mut command = machine.command(register_instance()?);
+        let mut command = machine.command(program("register-instance")?);
         command.arg("--root").arg(machine.root());
         // The agent and the services are processes that are waited for, so this has a thread of its own.
         let output = tokio::task::spawn_blocking(move || command.output()).await?.context("run register-instance")?;
@@ -63,12 +62,4 @@ impl World {
         let enrolled = Enrolled { agency: account, region, instance: instance_id, node: registration.instance_id };
         Ok(Onboarded { enrolled, machine, printed })
     }
-}
-
-/// The real `register-instance`, which cargo puts beside the folder that holds the tests.
-pub fn register_instance() -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe().context("find the running program")?;
-    let mut places = own.ancestors().skip(1).take(2).map(|folder| folder.join("register-instance"));
-    let found = places.find(|path| path.is_file());
-    found.with_context(|| format!("register-instance is not beside {}: run make programs", own.display()))
 }

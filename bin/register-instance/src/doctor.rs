@@ -81,7 +81,7 @@ async fn look<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) -> 
         shell_proxies: Proxies::from_variables(machine.environment()),
         machine_ids: fingerprinted.zip(machine_id),
         free_bytes: machine.free_bytes("/var/lib/amazon/ssm").or_else(|| machine.free_bytes("/var/lib")),
-        is_profile_shared: machine.exists("/root/.aws/credentials") && !crate::profile::is_kept(machine),
+        is_profile_shared: crate::profile::has_credentials(machine) && !crate::profile::is_kept(machine),
         is_left_stopped: machine.exists(crate::register::STOPPED_FILE),
         installation,
         identity,

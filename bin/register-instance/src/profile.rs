@@ -11,6 +11,14 @@ use crate::machine::Machine;
 /// The agent's configuration.
 pub(crate) const CONFIGURATION_FILE: &str = "/etc/amazon/ssm/amazon-ssm-agent.json";
 
+/// True if root has a file of credentials, in its home folder as the system knows it.
+pub(crate) fn has_credentials<M: Machine>(machine: &M) -> bool {
+    let users = machine.read_configuration("/etc/passwd").ok().flatten().unwrap_or_default();
+    let root = users.lines().find(|line| line.starts_with("root:"));
+    let home = root.and_then(|line| line.split(':').nth(5)).filter(|home| !home.is_empty());
+    home.is_some_and(|home| machine.exists(&format!("{home}/.aws/credentials")))
+}
+
 /// True if the agent is told not to share its credentials.
 pub(crate) fn is_kept<M: Machine>(machine: &M) -> bool {
     let contents = machine.read_configuration(CONFIGURATION_FILE).ok().flatten();

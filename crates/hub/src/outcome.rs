@@ -344,6 +344,7 @@ mod tests {
             counts: Counts::default(),
             nodes: vec![],
             terminated: Some(counts),
+            deferred_because: None,
             details_omitted: 0,
         };
         let value = serde_json::to_value(&answer).unwrap();

@@ -340,19 +340,19 @@ async fn a_parameter_is_read_with_the_time_of_its_last_change() {
 
 #[tokio::test]
 async fn a_parameter_is_written_in_secret_and_over_what_is_there() {
-    let rule = mock!(aws_sdk_ssm::Client::put_parameter)
-        .match_requests(|request| {
-            request.name() == Some("/tag-hub/activation")
-                && request.value() == Some(stored().to_value().as_str())
-                && request.r#type() == Some(&ParameterType::SecureString)
-                && request.tier() == Some(&ParameterTier::Standard)
-                && request.overwrite() == Some(true)
-                && request.tags().is_empty()
-                && request.key_id().is_none()
-        })
-        .then_output(|| PutParameterOutput::builder().build());
     // Nobody chose a key, or there is no parameter yet.
     for history in [history(&["alias/aws/ssm"], ""), no_history()] {
+        let rule = mock!(aws_sdk_ssm::Client::put_parameter)
+            .match_requests(|request| {
+                request.name() == Some("/tag-hub/activation")
+                    && request.value() == Some(stored().to_value().as_str())
+                    && request.r#type() == Some(&ParameterType::SecureString)
+                    && request.tier() == Some(&ParameterTier::Standard)
+                    && request.overwrite() == Some(true)
+                    && request.tags().is_empty()
+                    && request.key_id().is_none()
+            })
+            .then_output(|| PutParameterOutput::builder().build());
         let parameters = parameters(&[&assume_role()], &[&history, &rule], Seen::default());
         let store = parameters.in_partition(PARTITION.to_owned()).open(&agency()).await.unwrap();
         assert_eq!(store.write(&region("us-gov-west-1"), &stored()).await, Ok(()));

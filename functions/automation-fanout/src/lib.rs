@@ -6,11 +6,16 @@
 //! # Input
 //! | `Action` | what comes with it |
 //! |---|---|
-//! | `Start` (default) | `StartAutomationExecution`'s own JSON, as `aws ssm start-automation-execution --cli-input-json` takes it, with lists of accounts, Regions and locations of any length; `IdempotencyKey`, `WaitSeconds` |
-//! | `Preview` | the same; nothing is called |
+//! | `Start` (default) | `StartAutomationExecution`'s own JSON, as `aws ssm start-automation-execution --cli-input-json` takes it, with lists of accounts, Regions, locations and nodes of any length; `AllTargets`, `Match`, `IdempotencyKey`, `WaitSeconds` |
+//! | `Preview` | the same; nothing is changed |
+//! | `Preflight` | the same; `TagHub-Preflight` runs over its locations. Or `AutomationExecutionIds` of one that was begun, or a `Campaign` |
 //! | `Status` | `AutomationExecutionIds` or `AutomationExecutionId`; `WaitSeconds` |
-//! | `Stop` | the same ids; `Type`: `Cancel` (default) or `Complete` |
-//! | `Resume` | the same ids; `IdempotencyKey`, `WaitSeconds`, up to four `Tags`, `TargetLocationMaxConcurrency` and `TargetLocationMaxErrors` instead of those that each location had |
+//! | `List` | `IdempotencyKey`, `DocumentName`, `Outcome`, `StartedAfter`, `StartedBefore`, `InstanceId`, `MaxResults` |
+//! | `Stop` | ids; `Type`: `Cancel` (default) or `Complete` |
+//! | `Resume` | ids; `IdempotencyKey`, `WaitSeconds`, up to three `Tags`, `TargetLocationMaxConcurrency` and `TargetLocationMaxErrors` instead of those that each location had |
+//! | `Signal` | `AutomationExecutionId`, `SignalType`, `Payload` |
+//! | `Campaign` | `Name`, `Request`, `Waves`, `Gate`, `Preflight`, `From`, `Resume`: says what the waves are |
+//! | `Wave` | for the state machine of `fanout.yaml`: starts a wave of a `Campaign`, or looks at it |
 //!
 //! A `ClientToken` counts as the idempotency key. What does not fit is refused with an error of type
 //! `InvalidRequest` that lists every problem with its path.
@@ -20,13 +25,19 @@
 //! same time. `TargetLocationMaxConcurrency` and `TargetLocationMaxErrors` of the caller's hold over all parts
 //! of a location: numbers are shared out, percentages stay, and what does not go round is refused. Where the
 //! caller gives none, the service's defaults (1 and 0) are written out and hold for each part. `MaxConcurrency`
-//! and `MaxErrors` count targets within one account and Region, so that they stay as they are.
+//! and `MaxErrors` count targets within one account and Region; they are shared where a list of more than 50 nodes is
+//! split into several starts.
 //!
 //! The `ClientToken` of a part is a UUID of version 5, made from the idempotency key, or the id of the
-//! invocation, and the number of the part. The same invocation again starts nothing twice; another request
-//! under the same key is refused by the service (`IdempotentParameterMismatch`). A resumption's tokens also
-//! depend on the execution that it resumes, and without a key on nothing else: an execution is resumed once,
-//! however often somebody asks.
+//! invocation, and the number of the part. The tag `tag-hub:request` of every part holds a digest of the whole request,
+//! so that the service sees another request under the same key in every part, and refuses it
+//! (`IdempotentParameterMismatch`). The first part is started first; until it is, and after a refusal that cannot
+//! change, nothing else is tried (`NotTried`). A resumption's tokens also depend on the execution that it resumes, and
+//! without a key on nothing else: an execution is resumed once, however often somebody asks.
+//!
+//! Before a start the runbook and the Regions are looked at. `AutomationAssumeRole` is added where the runbook declares
+//! it. A runbook with a parameter that takes targets starts without them only with `AllTargets`. What cannot be read
+//! stops no start.
 //!
 //! Starts are a second apart, which is the published rate, and an attempt that is made again after a failure takes
 //! its turn like a start.
@@ -35,7 +46,7 @@
 //! those that it never came to before it ended. It carries the tag `tag-hub:resumes` with the old id.
 //!
 //! # Output
-//! [`answer::Answer`], with an outcome for each start, execution, account and Region. [`status::Cause`] says
+//! [`answer::Answer`], with an outcome for each start, execution, account and Region. [`plan::cause::Cause`] says
 //! what kind of trouble a location is in. An answer that would not fit into 6 MB leaves out locations that
 //! went well, and says how many.
 //!
@@ -43,11 +54,18 @@
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `AUTOMATION_ADMINISTRATION_ROLE_ARN` | the role that a run takes in the central account; used where `Parameters` has no `AutomationAssumeRole` | required |
+//! | `ALLOWED_AWS_RUNBOOKS` | which of AWS's runbooks the function's role may start, with commas; for `Preview` | not known |
+//! | `ALLOWED_OWN_RUNBOOKS` | the same of this account's runbooks | not known |
+//! | `STEP_PRICE_USD` | what a step of a runbook costs; for `Preview` | not known |
+//! | `AWS_REGION` | the Region; Lambda sets it | none: no `Match` without locations, and `Preflight` names its runbook without a Region |
 //!
 //! # IAM actions
 //! `ssm:StartAutomationExecution`, `ssm:GetAutomationExecution`, `ssm:DescribeAutomationStepExecutions`,
-//! `ssm:StopAutomationExecution`. A start also needs `iam:PassRole` on the administration role, which it hands
-//! over, and `ssm:AddTagsToResource` where it has tags, as a resumption always does.
+//! `ssm:StopAutomationExecution`, `ssm:SendAutomationSignal`, `ssm:DescribeAutomationExecutions`,
+//! `ssm:ListTagsForResource`. To check a start: `ssm:DescribeDocument`, `ssm:GetDocument`, `ec2:DescribeRegions`; for
+//! `Match`: `tag:GetResources`; for a campaign with calendars: `ssm:GetCalendarState`. A start also needs `iam:PassRole`
+//! on the administration role, which it hands over, `ssm:AddTagsToResource` for its tags, and with an alarm
+//! `iam:CreateServiceLinkedRole` for `ssm.amazonaws.com`.
 //!
 //! # Metrics
 //! One line in the embedded metric format for each invocation: see [`metrics()`].
@@ -56,7 +74,7 @@
 //! A request that is refused fails the invocation before anything is changed. From then on a failure is the
 //! outcome of one start, one execution or one location, and `Complete` says whether there was any. The
 //! invocation ends in an error only where nothing at all could be done: `NothingStarted`, `NothingStopped`,
-//! `NothingRead`, each with the whole answer in its message. Before the deadline nothing further is begun; what
+//! `NothingRead`, each with the whole answer in its message, `NotListed` and `NotSignalled`. Before the deadline nothing further is begun; what
 //! is left has the code `DeadlineExceeded`, and an invocation with the same idempotency key takes it up.
 
 pub mod event;

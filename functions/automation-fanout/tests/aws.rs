@@ -2,14 +2,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use automation_fanout::aws::{Calls, sdk_config};
-use automation_fanout::event::StopType;
+use automation_fanout::event::{Outcome, Query, StopType};
 use automation_fanout::plan::limit::Limit;
 use automation_fanout::plan::request::{Alarm, AlarmConfiguration, Mode, StartRequest, Target, TargetLocation};
-use automation_fanout::ports::Automation as _;
+use automation_fanout::ports::{Automation as _, Facts as _, History as _};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::{Builder, Credentials};
+use aws_sdk_ssm::operation::describe_automation_executions::DescribeAutomationExecutionsOutput;
 use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomationStepExecutionsOutput;
+use aws_sdk_ssm::operation::describe_document::DescribeDocumentOutput;
 use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionOutput;
 use aws_sdk_ssm::operation::start_automation_execution::{
     StartAutomationExecutionInput, StartAutomationExecutionOutput,
@@ -207,6 +209,7 @@ fn sdk_step(name: &str) -> types::StepExecution {
         .action("aws:executeAutomation")
         .step_status(types::AutomationExecutionStatus::Failed)
         .inputs("DocumentName", "\"Patch\"")
+        .inputs("Approvers", "[]")
         .outputs("ExecutionId", strings(&["child"]))
         .failure_message("it failed")
         .failure_details(details)
@@ -246,7 +249,12 @@ async fn an_execution_is_read_with_all_that_a_resumption_needs() {
     assert!(execution.steps_truncated);
     let step = &execution.steps[0];
     assert_eq!((step.name.as_str(), step.status.as_str()), ("one", "Failed"));
-    assert_eq!((step.inputs["DocumentName"].as_str(), step.outputs["ExecutionId"].len()), ("\"Patch\"", 1));
+    let inputs: Vec<&str> = step.inputs.keys().map(String::as_str).collect();
+    assert_eq!(
+        (inputs, step.outputs["ExecutionId"].len()),
+        (vec!["Approvers"], 1),
+        "what repeats the request is left out"
+    );
     assert_eq!((step.failure_type.as_deref(), step.failure_stage.as_deref()), (Some("Permission"), Some("Invocation")));
     assert_eq!(step.target_location.as_ref(), request().target_locations.first());
 }
@@ -323,4 +331,61 @@ async fn every_request_counts_and_what_was_throttled_counts_again() {
     executions.execution(ID).await.unwrap();
     assert_eq!(executions.take_counts(), CallCounts { calls: 3, throttles: 1 });
     assert_eq!(executions.take_counts(), CallCounts::default(), "each invocation counts its own");
+}
+
+#[tokio::test]
+async fn a_runbook_is_described_and_a_missing_one_is_none() {
+    let parameter = |name: &str, default: Option<&str>| {
+        types::DocumentParameter::builder().name(name).set_default_value(default.map(str::to_owned)).build()
+    };
+    let document = types::DocumentDescription::builder()
+        .document_type(types::DocumentType::Automation)
+        .parameters(parameter("InstanceId", None))
+        .parameters(parameter("AutomationAssumeRole", Some("")))
+        .build();
+    let rule = mock!(Client::describe_document)
+        .match_requests(|input| input.name() == Some("Patch") && input.document_version() == Some("7"))
+        .then_output(move || DescribeDocumentOutput::builder().document(document.clone()).build());
+    let runbook = executions(&rule).await.runbook("Patch", Some("7")).await.unwrap().unwrap();
+    let read: Vec<(&str, bool)> = runbook.parameters.iter().map(|p| (p.name.as_str(), p.has_default)).collect();
+    assert_eq!(read, [("InstanceId", false), ("AutomationAssumeRole", true)]);
+    assert_eq!(runbook.target_parameters(), ["InstanceId"]);
+    for (code, is_none) in [("InvalidDocument", true), ("AccessDeniedException", false)] {
+        let rule = mock!(Client::describe_document).sequence().http_status(400, Some(error_body(code))).build();
+        let read = executions(&rule).await.runbook("Patch", None).await;
+        assert_eq!(read == Ok(None), is_none, "{code}: {read:?}");
+    }
+}
+
+#[tokio::test]
+async fn past_executions_are_listed_by_what_was_asked_for_and_children_are_left_out() {
+    let rule = mock!(Client::describe_automation_executions)
+        .match_requests(|input| {
+            let filters =
+                input.filters().iter().map(|filter| (filter.key().as_str().to_owned(), filter.values().to_vec()));
+            let expected = [
+                ("TagKey", vec!["tag-hub:request"]),
+                ("DocumentNamePrefix", vec!["Patch"]),
+                ("ExecutionStatus", vec!["TimedOut"]),
+                ("StartTimeAfter", vec!["2026-11-22T02:00:00Z"]),
+            ];
+            filters.eq(expected.map(|(key, values)| (key.to_owned(), strings(&values))))
+        })
+        .then_output(|| {
+            let one = types::AutomationExecutionMetadata::builder().automation_execution_id(ID);
+            let child = one.clone().parent_automation_execution_id(ID).build();
+            DescribeAutomationExecutionsOutput::builder()
+                .automation_execution_metadata_list(one.build())
+                .automation_execution_metadata_list(child)
+                .next_token("")
+                .build()
+        });
+    let query = Query {
+        document_name: Some("Patch".to_owned()),
+        outcome: Some(Outcome::TimedOut),
+        started_after: Some("2026-11-22T02:00:00Z".parse().unwrap()),
+        ..Query::default()
+    };
+    let page = executions(&rule).await.executions(&query, Some("tag-hub:request"), None).await.unwrap();
+    assert_eq!((page.executions.len(), page.next_token), (1, None));
 }

@@ -385,11 +385,11 @@ async fn a_table_that_is_throttled_is_called_again_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_stays_out_of_reach_is_given_up_after_five_attempts() {
-    let (taken, counts) = counted(&vec![Reply::Failed(500, "InternalServerError"); 5]).await;
+async fn a_table_that_stays_out_of_reach_is_given_up_after_seven_attempts() {
+    let (taken, counts) = counted(&vec![Reply::Failed(500, "InternalServerError"); 7]).await;
     let error = taken.unwrap_err();
     assert_eq!((error.operation, error.code.as_str()), ("dynamodb:PutItem", "InternalServerError"));
-    assert_eq!(counts, CallCounts { calls: 5, throttles: 0 });
+    assert_eq!(counts, CallCounts { calls: 7, throttles: 0 });
 }
 
 #[tokio::test]

@@ -257,23 +257,23 @@ mod tests {
                 json!({"dryrun": true}),
                 "dryrun: unknown field `dryrun`, expected one of `instanceIds`, `regions`, `dryRun`",
             ),
-            (json!({"dryRun": "yes"}), r#"dryRun: invalid type: string "yes", expected a boolean"#),
+            (json!({"dryRun": "yes"}), r#"dryRun: got string "yes", expected a boolean"#),
             (json!({"regions": []}), "regions: expected at least one, got an empty list"),
-            (json!({"regions": null}), "regions: invalid type: null, expected a sequence"),
-            (json!({"regions": "us-east-1"}), r#"regions: invalid type: string "us-east-1", expected a sequence"#),
+            (json!({"regions": null}), "regions: got null, expected a list"),
+            (json!({"regions": "us-east-1"}), r#"regions: got string "us-east-1", expected a list"#),
             (
                 json!({"regions": ["us-east-1", "mars"]}),
                 r#"regions[1]: expected a Region code such as us-east-1, got "mars""#,
             ),
             (json!({"instanceIds": []}), "instanceIds: expected at least one, got an empty list"),
-            (json!({"instanceIds": [7]}), "instanceIds[0]: invalid type: integer `7`, expected a string"),
+            (json!({"instanceIds": [7]}), "instanceIds[0]: got integer `7`, expected a string"),
             (
                 json!({"instanceIds": ["i-01234567", "mi-0123456789abcdef0"]}),
                 "instanceIds[1]: expected an EC2 instance id: i- and 8 or 17 lower-case hexadecimal digits, \
                  got \"mi-0123456789abcdef0\"",
             ),
             (json!({"detail-type": "Scheduled Event"}), "event: missing field `source`"),
-            (json!({"source": 7}), "source: invalid type: integer `7`, expected a string"),
+            (json!({"source": 7}), "source: got integer `7`, expected a string"),
             (
                 json!({"source": "aws.s3", "detail-type": "Object Created"}),
                 r#"source: expected aws.events, aws.scheduler, aws.tag or aws.ec2, got "aws.s3""#,

@@ -118,6 +118,7 @@ impl Client {
             "logs" => ("Logs_20140328", "1.1"),
             "events" => ("AWSEvents", "1.1"),
             "sqs" => ("AmazonSQS", "1.0"),
+            "states" => ("AWSStepFunctions", "1.0"),
             "dynamodb" => ("DynamoDB_20120810", "1.0"),
             _ => return Err(unusable(format!("{service} has no JSON protocol here"))),
         };

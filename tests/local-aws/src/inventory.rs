@@ -10,13 +10,14 @@ use crate::client::Client;
 use crate::xml::items;
 
 /// Lists of JSON services: what an entry is called here, service, operation, the list and the name in it.
-const JSON: [(&str, &str, &str, &str, &str); 6] = [
+const JSON: [(&str, &str, &str, &str, &str); 7] = [
     ("rule", "events", "ListRules", "Rules", "Name"),
     ("queue", "sqs", "ListQueues", "QueueUrls", ""),
     ("log group", "logs", "DescribeLogGroups", "logGroups", "logGroupName"),
     ("parameter", "ssm", "DescribeParameters", "Parameters", "Name"),
     ("table", "dynamodb", "ListTables", "TableNames", ""),
     ("activation", "ssm", "DescribeActivations", "ActivationList", "ActivationId"),
+    ("state machine", "states", "ListStateMachines", "stateMachines", "name"),
 ];
 
 /// Lists of query services, likewise.

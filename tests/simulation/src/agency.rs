@@ -1,4 +1,4 @@
-//! What happens in the agencies' accounts: changes, sweeps, events, and a hostile sender.
+//! What happens in the agencies' accounts: changes, events, and a hostile sender.
 
 use std::rc::Rc;
 
@@ -7,45 +7,12 @@ use serde_json::{Value, json};
 use ssm_tag_manager::plan::Tags;
 use tokio::task::spawn_local;
 
+use crate::collector;
 use crate::sandbox::{self, Manager};
 use crate::world::{InstanceState, World};
 
 const KEYS: [&str; 9] = ["Name", "Env", "env", "Role", "app:a", "app:b", "secret", "bad#key", "aws:x"];
 const VALUES: [&str; 4] = ["1", "2", "x,y", ""];
-
-/// Sends a report about all instances of an account, or about some.
-pub(crate) async fn sweep(world: &Rc<World>, manager: &Rc<Manager>, account: &AccountId, ids: Option<&[String]>) {
-    let observed_at = Timestamp::from_unix_seconds(world.now_ms() / 1000);
-    world.pause(1..500).await;
-    let event = report(world, account, ids, observed_at);
-    sandbox::report(world, manager, account, event).await;
-}
-
-/// What the collector would report of what EC2 shows, which may be some seconds old.
-fn report(world: &World, account: &AccountId, ids: Option<&[String]>, observed_at: Timestamp) -> Value {
-    let (mut instances, mut terminated, mut unlinked) = (Vec::new(), Vec::new(), Vec::new());
-    let lag = world.faults.get().ec2_lag_ms;
-    let now = world.now_ms();
-    for (id, instance) in world.instances.borrow().iter() {
-        if instance.account != *account || ids.is_some_and(|ids| !ids.contains(id)) {
-            continue;
-        }
-        let behind = i64::try_from(world.pick(0..lag.max(1))).unwrap_or_default();
-        match instance.seen_at(now - behind) {
-            None => {}
-            Some(state) if state.is_terminated => terminated.push(json!({"ec2InstanceId": id})),
-            Some(InstanceState { node: None, .. }) => unlinked.push(id.clone()),
-            Some(InstanceState { node: Some(node), tags, .. }) => {
-                let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({"Key": key, "Value": value})).collect();
-                instances.push(json!({"instanceId": node.as_str(), "ec2InstanceId": id, "tags": tags}));
-            }
-        }
-    }
-    json!({
-        "account": account.as_str(), "region": "us-east-1", "observedAt": observed_at.to_string(),
-        "instances": instances, "terminated": terminated, "unlinked": unlinked
-    })
-}
 
 /// One change in an account, with the events that it causes.
 pub(crate) fn change_something(world: &Rc<World>, manager: &Rc<Manager>, account: &AccountId) {
@@ -102,7 +69,7 @@ pub(crate) fn launch(world: &World, number: u64, account: &AccountId) {
     world.launch(&format!("i-{number:017x}"), account, InstanceState { tags, node: Some(node), is_terminated: false });
 }
 
-/// Events come late, twice or never; what a sandbox did not finish comes again.
+/// Events come late, twice or never.
 fn send_events(world: &Rc<World>, manager: &Rc<Manager>, account: &AccountId, id: &str) {
     let faults = world.faults.get();
     if world.chance(faults.lost_event) {
@@ -110,10 +77,7 @@ fn send_events(world: &Rc<World>, manager: &Rc<Manager>, account: &AccountId, id
     }
     for _ in 0..if world.chance(faults.duplicate_event) { 2 } else { 1 } {
         let (world, manager, account, id) = (Rc::clone(world), Rc::clone(manager), account.clone(), id.to_owned());
-        spawn_local(async move {
-            world.pause(200..6_000).await;
-            sweep(&world, &manager, &account, Some(&[id])).await;
-        });
+        spawn_local(async move { collector::tag_change(&world, &manager, &account, &id).await });
     }
 }
 
@@ -140,5 +104,5 @@ pub(crate) async fn attack(world: &Rc<World>, manager: &Rc<Manager>, account: &A
         "region": "us-east-1", "observedAt": observed_at.to_string(), "instances": instances,
         "terminated": terminated, "unlinked": victims
     });
-    sandbox::report(world, manager, account, event).await;
+    sandbox::report(world, manager, account, event.to_string()).await;
 }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use hub::{AccountId, Answer};
-use serde_json::Value;
 use ssm_tag_manager::{Config, Invocation, Responded, respond};
 use tokio::time::sleep;
 
@@ -14,7 +13,8 @@ use crate::world::World;
 /// Lambda ends an invocation after this time.
 pub(crate) const BUDGET: Duration = Duration::from_secs(60);
 
-const FUNCTION: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager";
+/// The manager, without its alias.
+pub(crate) const FUNCTION: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager";
 
 /// The manager as it is deployed.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) async fn report(
     world: &Rc<World>,
     manager: &Rc<Manager>,
     agency: &AccountId,
-    event: Value,
+    event: String,
 ) -> Option<Answer> {
     match invoke(world, manager, format!("{FUNCTION}:agency-{agency}"), event).await? {
         Responded::Report(handled) => handled.result.ok(),
@@ -51,14 +51,13 @@ pub(crate) async fn report(
 
 /// Invokes the manager's retirement.
 pub(crate) async fn retire(world: &Rc<World>, manager: &Rc<Manager>) {
-    invoke(world, manager, FUNCTION.to_owned(), serde_json::json!({"action": "retire"})).await;
+    invoke(world, manager, FUNCTION.to_owned(), r#"{"action": "retire"}"#.to_owned()).await;
 }
 
-async fn invoke(world: &Rc<World>, manager: &Rc<Manager>, arn: String, event: Value) -> Option<Responded> {
+async fn invoke(world: &Rc<World>, manager: &Rc<Manager>, arn: String, event: String) -> Option<Responded> {
     world.count("invocations");
     let faults = world.faults.get();
-    let skew = i64::try_from(world.pick(0..u64::try_from(2 * faults.skew_ms + 1).unwrap_or(1))).unwrap_or_default();
-    let now_ms = world.now_ms() + skew - faults.skew_ms;
+    let now_ms = world.now_ms() + world.skew_ms();
     let entropy = world.bytes();
     let lives_ms = if world.chance(faults.crash) { Some(world.pick(1..8_000)) } else { None };
     let (world_there, manager) = (Rc::clone(world), Rc::clone(manager));
@@ -69,7 +68,7 @@ async fn invoke(world: &Rc<World>, manager: &Rc<Manager>, arn: String, event: Va
             budget: BUDGET,
             entropy,
         };
-        Some(respond(&manager.config, &Aws::new(&world_there), &invocation, &event.to_string()).await)
+        Some(respond(&manager.config, &Aws::new(&world_there), &invocation, &event).await)
     });
     let ends_in = lives_ms.map_or(BUDGET, Duration::from_millis);
     tokio::select! {

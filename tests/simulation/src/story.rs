@@ -9,11 +9,14 @@ use tokio::time::sleep;
 
 use crate::agency;
 use crate::check::{self, Violation};
+use crate::collector;
 use crate::sandbox::{BUDGET, Manager, retire};
 use crate::world::{Counts, Faults, Rules, World};
 
 /// The most a lease can last after its holder began.
 const LEASES_END: Duration = Duration::from_secs(BUDGET.as_secs() + 10);
+/// Until then events have come for the last time.
+const EVENTS_END: Duration = Duration::from_mins(8);
 const AGENCIES: [&str; 2] = ["222222222222", "333333333333"];
 /// It sends what it likes. Its own nodes are its own affair.
 const HOSTILE: &str = "666666666666";
@@ -86,7 +89,9 @@ async fn story(world: &Rc<World>) -> Result<(), String> {
     world.faults.set(faults(world));
     busy(world, &manager, &accounts, &hostile).await;
 
+    // What is under way goes on, and no fault any more.
     world.faults.set(Faults { lag_ms: 1, ec2_lag_ms: 1, latency_ms: 20, ..Faults::default() });
+    sleep(EVENTS_END).await;
     sleep(LEASES_END).await;
     two_sweeps(world, &manager, &accounts).await;
     check::every_node_is_right(world, &manager, &accounts)?;
@@ -110,7 +115,7 @@ async fn story(world: &Rc<World>) -> Result<(), String> {
 async fn two_sweeps(world: &Rc<World>, manager: &Rc<Manager>, accounts: &[AccountId]) {
     for _ in 0..2 {
         for account in accounts {
-            agency::sweep(world, manager, account, None).await;
+            collector::sweep(world, manager, account).await;
         }
         sleep(Duration::from_secs(2)).await;
     }
@@ -138,7 +143,7 @@ async fn busy(world: &Rc<World>, manager: &Rc<Manager>, accounts: &[AccountId], 
                 let (there, manager_there, account_there) =
                     (Rc::clone(&there), Rc::clone(&manager_there), account_there.clone());
                 under_way.push(spawn_local(async move {
-                    agency::sweep(&there, &manager_there, &account_there, None).await;
+                    collector::sweep(&there, &manager_there, &account_there).await;
                 }));
             }
             for sweep in under_way {
@@ -163,8 +168,6 @@ async fn busy(world: &Rc<World>, manager: &Rc<Manager>, accounts: &[AccountId], 
     for actor in actors {
         let _ = actor.await;
     }
-    // Events are still on their way.
-    sleep(Duration::from_secs(10)).await;
 }
 
 /// An operator tags a node under a key that no instance carries, or takes such a tag away.

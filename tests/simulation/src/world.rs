@@ -140,6 +140,12 @@ impl World {
         self.random.borrow_mut().f64() * most
     }
 
+    /// How much a clock is wrong.
+    pub(crate) fn skew_ms(&self) -> i64 {
+        let most = self.faults.get().skew_ms;
+        i64::try_from(self.pick(0..u64::try_from(2 * most + 1).unwrap_or(1))).unwrap_or_default() - most
+    }
+
     pub(crate) fn bytes(&self) -> [u8; 16] {
         let mut random = self.random.borrow_mut();
         std::array::from_fn(|_| random.u8(..))

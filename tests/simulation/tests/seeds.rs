@@ -12,14 +12,29 @@ fn seeds() -> std::ops::Range<u64> {
     first..first + number("SIMULATION_SEEDS", 100)
 }
 
-#[test]
-fn every_node_is_exactly_right_in_the_end() {
-    for seed in seeds() {
+/// The tests run side by side: each takes a part of the seeds.
+const PARTS: u64 = 8;
+
+fn every_node_is_exactly_right_in_the_end(part: u64) {
+    for seed in seeds().filter(|seed| seed % PARTS == part) {
         if let Err(violation) = run(seed, Rules::default()) {
             panic!("{violation}\n{:#?}", violation.counts);
         }
     }
 }
+
+macro_rules! parts {
+    ($($name:ident: $part:literal),*) => {
+        $(
+            #[test]
+            fn $name() {
+                every_node_is_exactly_right_in_the_end($part);
+            }
+        )*
+    };
+}
+
+parts!(part_0: 0, part_1: 1, part_2: 2, part_3: 3, part_4: 4, part_5: 5, part_6: 6, part_7: 7);
 
 #[test]
 fn the_same_seed_is_the_same_story() {

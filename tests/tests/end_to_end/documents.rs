@@ -9,7 +9,7 @@ use std::time::Duration;
 use local_aws::Ec2Instance;
 use local_aws::machine::{Kind, Machine};
 use tests::document::{Block, How, blocks, missing};
-use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, Paths, Session, World, register_instance};
+use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, Paths, Session, World, program};
 
 /// The longest takes as long as two deployments with the SAM CLI.
 const BLOCK_WITHIN: Duration = Duration::from_mins(3);
@@ -128,7 +128,7 @@ impl Reader {
         let kind = if image.contains("ubuntu") { Kind::UbuntuSnap } else { Kind::AmazonLinux };
         let machine = Machine::new(&self.world.aws, kind, instance).unwrap();
         let folder = self.folder.path().join(name);
-        let (programs, register) = (machine.root().join("usr/bin"), register_instance().unwrap());
+        let (programs, register) = (machine.root().join("usr/bin"), program("register-instance").unwrap());
         // The program finds the machine's own programs and none of this computer's.
         let register = format!(
             "PATH='{}' exec '{}' --root '{}' \"$@\"",

@@ -35,6 +35,7 @@ async fn every_cause_of_trouble_is_told() {
         (Outcome::AccessDenied, "Failed", "access-denied", "not authorized to perform", true),
         (Outcome::DocumentMissing, "Failed", "runbook", "does not exist", false),
         (Outcome::Throttled, "Failed", "throttled", "Rate exceeded", false),
+        (Outcome::RegionDisabled, "Failed", "region-disabled", "UnrecognizedClientException", false),
         (Outcome::NoTargets, "Failed", "no-targets", "No targets", true),
         (Outcome::TargetFailure { resources: 3, failed: 1 }, "Failed", "target-failed", "1 of 3", true),
         (Outcome::TimedOut, "TimedOut", "timed-out", "timed out", true),
@@ -60,7 +61,7 @@ async fn every_cause_of_trouble_is_told() {
         assert_eq!(location["ChildExecutionId"].is_string(), has_child, "{outcome:?}: {location}");
     }
     assert_eq!(execution["Locations"].as_array().unwrap().len(), expected.len());
-    assert_eq!(counts(&execution), [("Failed", 6), ("Success", 2), ("TimedOut", 1)].into());
+    assert_eq!(counts(&execution), [("Failed", 7), ("Success", 2), ("TimedOut", 1)].into());
     assert_eq!(execution["Causes"]["no-targets"], 2, "{execution}");
     assert_eq!(execution["Warnings"], json!(["1 location ended well with nothing targeted"]));
 }
@@ -140,7 +141,7 @@ async fn what_a_failed_run_never_came_to_is_shown_and_resumed() {
         })
     };
     for (unbegun, word) in
-        [(Unbegun::Cancelled, "Cancelled"), (Unbegun::Pending, "Pending"), (Unbegun::Absent, "NotStarted")]
+        [(Unbegun::Cancelled, "Cancelled"), (Unbegun::Pending, "NotStarted"), (Unbegun::Absent, "NotStarted")]
     {
         world.aws.automation().set_unbegun(unbegun);
         let accounts = scripted(&world, 30, WELL);

@@ -1,5 +1,7 @@
 //! What automation-fanout does not do: by its own reading of a request, and by its role.
 
+use std::collections::BTreeSet;
+
 use local_aws::{AwsError, Client};
 use serde_json::{Value, json};
 use tests::{AGENCY_A, CENTRAL, HOME_REGION, SECOND_REGION, World};
@@ -13,7 +15,7 @@ fn here() -> Value {
 }
 
 #[tokio::test]
-async fn a_preview_calls_nothing_and_a_bad_request_is_refused_in_words() {
+async fn a_preview_changes_nothing_and_a_bad_request_is_refused_in_words() {
     let world = World::deployed_for_fanout(&[AGENCY_A]).await.unwrap();
     let before = world.aws.calls().snapshot();
     let preview = with(here(), json!({"Action": "Preview", "IdempotencyKey": "key"}));
@@ -60,8 +62,9 @@ async fn a_preview_calls_nothing_and_a_bad_request_is_refused_in_words() {
         assert_eq!(message.split("; ").filter(|line| line.contains(": ")).count(), problems.len(), "{message}");
     }
     let calls = world.aws.calls().snapshot().since(&before);
-    let called: Vec<&str> = calls.iter().map(|(_, operation, _)| operation).collect();
-    assert_eq!(called, ["lambda:Invoke"]);
+    let called: BTreeSet<&str> = calls.iter().map(|(_, operation, _)| operation).collect();
+    let reads = ["ec2:DescribeRegions", "lambda:Invoke", "ssm:DescribeDocument", "ssm:GetDocument"];
+    assert_eq!(called, BTreeSet::from(reads));
 
     // A start sends what the preview showed.
     start(&world, &with(here(), json!({"IdempotencyKey": "key"}))).await;
@@ -125,11 +128,13 @@ async fn what_the_policy_does_not_allow_is_told_and_not_done() {
     let command = json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": [node]});
     let tags = [json!({"Key": "Env", "Value": "PROD"})];
     let tag = json!({"ResourceType": "ManagedInstance", "ResourceId": node, "Tags": tags});
-    is_denied(function.json("ssm", "DescribeAutomationExecutions", &json!({})).await);
     is_denied(function.json("ssm", "SendCommand", &command).await);
     is_denied(function.json("ssm", "AddTagsToResource", &tag).await);
     is_denied(elsewhere.json("ssm", "GetAutomationExecution", &execution).await);
     is_denied(elsewhere.json("ssm", "StartAutomationExecution", &here()).await);
+    is_denied(
+        elsewhere.json("ssm", "SendAutomationSignal", &with(execution.clone(), json!({"SignalType": "Approve"}))).await,
+    );
     is_denied(function.query("iam", "ListRoles", &[]).await);
     is_denied(function.query("ec2", "DescribeInstances", &[]).await);
     let execution_role = format!("arn:aws:iam::{AGENCY_A}:role/AWS-SystemsManager-AutomationExecutionRole");

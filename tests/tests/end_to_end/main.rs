@@ -1,4 +1,4 @@
-//! Tag Hub on the local AWS: the real templates, the real packages.
+//! Tag Hub on the local AWS: the real templates, the real functions.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod activations;
@@ -7,10 +7,11 @@ mod budget;
 mod configuration;
 mod contention;
 mod documents;
-mod emulator;
 mod fanout;
 mod fanout_announcement;
+mod fanout_campaign;
 mod fanout_outcomes;
+mod fanout_public;
 mod fanout_refusals;
 mod fanout_schedule;
 mod field_cases;

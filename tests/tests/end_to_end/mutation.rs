@@ -41,7 +41,7 @@ enum Scenario {
 }
 
 /// By role and statement. An action of [`IN_THE_BACKGROUND`] needs no row.
-const SCENARIOS: [(&str, &str, Scenario); 26] = [
+const SCENARIOS: [(&str, &str, Scenario); 37] = [
     ("SsmTagManagerRole", "ReadTagsInBulk", Scenario::Report),
     ("SsmTagManagerRole", "SetTagsOfNode", Scenario::Report),
     ("SsmTagManagerRole", "RemoveTagsOfNode", Scenario::Report),
@@ -59,6 +59,19 @@ const SCENARIOS: [(&str, &str, Scenario); 26] = [
     ("AutomationFanoutRole", "FollowRun", Scenario::Follow),
     ("AutomationFanoutRole", "FollowSteps", Scenario::FollowMany),
     ("AutomationFanoutRole", "StopRun", Scenario::Stop),
+    ("AutomationFanoutRole", "AnswerRun", Scenario::Simulation),
+    ("AutomationFanoutRole", "ReadTagsOfRun", Scenario::Simulation),
+    ("AutomationFanoutRole", "ListRuns", Scenario::Simulation),
+    // What a start is checked against; a start goes ahead without it.
+    ("AutomationFanoutRole", "DescribeRunbook", Scenario::Simulation),
+    ("AutomationFanoutRole", "ReadRunbook", Scenario::Simulation),
+    ("AutomationFanoutRole", "ReadCalendar", Scenario::Simulation),
+    ("AutomationFanoutRole", "ReadRegions", Scenario::Simulation),
+    ("AutomationFanoutRole", "FindNodes", Scenario::Simulation),
+    ("AutomationFanoutRole", "WatchAlarms", Scenario::Simulation),
+    // The local AWS runs a state machine without asking what its role may do.
+    ("CampaignRole", "RunWaves", Scenario::Simulation),
+    ("CampaignRole", "AskAndTell", Scenario::Simulation),
     ("ActivationIssuerRole", "ReadGrants", Scenario::Issue),
     ("ActivationIssuerRole", "ReadActivations", Scenario::Issue),
     ("ActivationIssuerRole", "IssueActivation", Scenario::Issue),
@@ -74,8 +87,8 @@ const SCENARIOS: [(&str, &str, Scenario); 26] = [
 ];
 
 /// Roles that a service takes to begin an invocation, and services that a function's own role is used for by Lambda.
-const BY_SCHEDULERS: [&str; 4] =
-    ["SweepScheduleRole", "FanoutScheduleRole", "ActivationScheduleRole", "RetireScheduleRole"];
+const BY_SCHEDULERS: [&str; 5] =
+    ["SweepScheduleRole", "FanoutScheduleRole", "CampaignScheduleRole", "ActivationScheduleRole", "RetireScheduleRole"];
 const IN_THE_BACKGROUND: [&str; 4] = ["logs:", "sqs:", "xray:", "kms:"];
 
 /// A policy of a role, as it is deployed.

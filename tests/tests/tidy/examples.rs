@@ -54,6 +54,27 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &["{}", "{ }", " {\"DocumentName\": \"A\"}", "{\"DocumentName\": \"A\"}\n", "[]", "null", "{\"a\": 1"],
     },
     Examples {
+        parameter: "CampaignScheduleExpression",
+        good: &["", "cron(0 8 ? * MON-FRI *)", "cron(0 2 ? * SUN *)"],
+        bad: &[" ", "rate(7 days)", "at(2026-01-01T00:00:00)", "cron(0 2 ? * SUN)"],
+    },
+    Examples {
+        parameter: "CampaignScheduleInput",
+        good: &["", r#"{"Waves": []}"#, "{\n  \"Waves\": []\n}"],
+        // The name is added after a member, in place of the brace at the very end.
+        bad: &["{}", "{ }", " {\"Waves\": []}", "{\"Waves\": []}\n", "[]", "null", "{\"a\": 1"],
+    },
+    Examples {
+        parameter: "StepPriceUsd",
+        good: &["0.002", "0", "12", "0.00003"],
+        bad: &["", "-1", ".002", "0,002", "1e-3", "0.0000001", "free"],
+    },
+    Examples {
+        parameter: "AdministrationRoleName",
+        good: &["AWS-SystemsManager-AutomationAdministrationRole", "r", "Role_1+=,.@-"],
+        bad: &["", "path/role", "a role", "arn:aws:iam::111111111111:role/r"],
+    },
+    Examples {
         parameter: "ExecutionRoleName",
         good: &["AWS-SystemsManager-AutomationExecutionRole", "r", "Role_1+=,.@-"],
         bad: &[

@@ -43,8 +43,13 @@ pub(crate) fn actions_documented(function: &str) -> BTreeSet<String> {
 }
 
 /// What a function calls with a role that it takes in another account, so that its own needs no permission for it.
-pub(crate) const CALLED_AS_ANOTHER: [CalledAsAnother; 2] = [
+pub(crate) const CALLED_AS_ANOTHER: [CalledAsAnother; 3] = [
     CalledAsAnother { function: "activation-issuer", operation: "ssm:GetParameter", role: "TagHubActivationWriter" },
+    CalledAsAnother {
+        function: "activation-issuer",
+        operation: "ssm:GetParameterHistory",
+        role: "TagHubActivationWriter",
+    },
     CalledAsAnother { function: "activation-issuer", operation: "ssm:PutParameter", role: "TagHubActivationWriter" },
 ];
 

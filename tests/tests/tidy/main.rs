@@ -18,6 +18,7 @@ mod events;
 mod functions;
 mod iam;
 mod iam_table;
+mod links;
 mod metrics;
 mod parameters;
 mod repository;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use regex::RegexSet;
+use regex::{Regex, RegexSet};
 
 use crate::template::repository;
 
@@ -30,7 +30,7 @@ fn forbidden() -> RegexSet {
         // A package index, or a setting that names one: each of us has a different one, if any.
         r"(?i)\b(index|static)\.crates\.io\b|\bpypi\.(org|io)\b|\bfiles\.pythonhosted\.org\b|\bregistry\.npmjs\.org\b",
         r"(?i)\bproxy\.golang\.org\b|\bartifactor[y]\b|\bdevp[i]\b|--(extra-)?index-ur[l]\b|--find-link[s]\b",
-        r#"(?i)\breplace-with\s*=|\bregistry\s*=\s*["']|^\s*\[source\."#,
+        r#"(?i)\breplace-with\s*=|(^|[^\w-])registry\s*=\s*["']|^\s*\[source\."#,
         // A number that means something in one tracker alone.
         r"(?i)\b(issue|ticket|pull request|bug)s?[ -]?(no\.? ?)?#?[0-9]",
         // An anchor such as `#2-the-agencies` is none.
@@ -64,6 +64,23 @@ fn every_locked_package_comes_from_the_public_index() {
     }
 }
 
+/// An action by its tag is whatever its owner makes of the tag.
+#[test]
+fn every_action_of_a_workflow_is_pinned() {
+    let pinned = Regex::new(r"^uses: [\w./-]+@[0-9a-f]{40} # v[0-9.]+$").unwrap();
+    let mut count = 0;
+    for path in files().into_iter().filter(|path| path.starts_with(".github/workflows/")) {
+        let text = text(&path).unwrap();
+        for line in
+            text.lines().map(|line| line.trim().trim_start_matches("- ")).filter(|line| line.starts_with("uses:"))
+        {
+            assert!(pinned.is_match(line), "{path}: {line}");
+            count += 1;
+        }
+    }
+    assert!(count > 0, "no workflow uses an action");
+}
+
 #[test]
 fn the_patterns_find_what_they_are_for() {
     let forbidden = forbidden();
@@ -74,6 +91,7 @@ fn the_patterns_find_what_they_are_for() {
         concat!("pip install --index", "-url x"),
         concat!("[sou", "rce.mirror]"),
         concat!("replace", "-with = \"mirror\""),
+        concat!("{ version = \"1\", regis", "try = \"mirror\" }"),
         concat!("see iss", "ue 2"),
         concat!("Iss", "ue #", "17"),
         concat!("fixes #", "2"),
@@ -85,7 +103,14 @@ fn the_patterns_find_what_they_are_for() {
     ] {
         assert!(forbidden.is_match(bad), "{bad}");
     }
-    for good in ["r#\"{}\"#", "cost#centre", "/aws/lambda/tags-collector", "target/work/x", "# 2. Central account"] {
+    for good in [
+        "unknown-registry = \"deny\"",
+        "r#\"{}\"#",
+        "cost#centre",
+        "/aws/lambda/tags-collector",
+        "target/work/x",
+        "# 2. Central account",
+    ] {
         assert!(!forbidden.is_match(good), "{good}");
     }
 }

@@ -29,7 +29,7 @@ const TO_TAKE_MESSAGES: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", 
 const TO_ENCRYPT: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
 /// What a function needs without calling it, because AWS asks for it in the course of another call.
-pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 4] = [
+pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 5] = [
     NeededWithACall {
         function: "activation-issuer",
         action: "iam:PassRole",
@@ -48,6 +48,13 @@ pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 4] = [
         action: "iam:PassRole",
         call: "ssm:StartAutomationExecution",
         reason: "a start hands the administration role over to Systems Manager, and whether it may is checked there",
+    },
+    NeededWithACall {
+        function: "automation-fanout",
+        action: "iam:CreateServiceLinkedRole",
+        call: "ssm:StartAutomationExecution",
+        reason: "a start with an alarm makes the role by which Systems Manager reads it, once in an account: \
+                 https://docs.aws.amazon.com/systems-manager/latest/userguide/running-automations-multiple-accounts-regions.html",
     },
     NeededWithACall {
         function: "automation-fanout",
@@ -77,6 +84,19 @@ const UNDER_A_CONDITION: [(&str, &str, &str); 2] = [
 const ON_SEVERAL_TYPES: [(&str, &[&str]); 1] =
     [("ssm:StartAutomationExecution", &[":document/", ":automation-definition/", ":automation-execution/"])];
 
+/// What the role of a state machine with a log has to allow:
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html>.
+const TO_DELIVER_LOGS: [&str; 8] = [
+    "CreateLogDelivery",
+    "GetLogDelivery",
+    "UpdateLogDelivery",
+    "DeleteLogDelivery",
+    "ListLogDeliveries",
+    "PutResourcePolicy",
+    "DescribeResourcePolicies",
+    "DescribeLogGroups",
+];
+
 /// Who assumes the roles that no resource of their template names.
 const TRUSTED_BY_NAME: [(&str, &[&str]); 5] = [
     ("ActivationWriterRole", &["arn:${AWS::Partition}:iam::${CentralAccountId}:root"]),
@@ -94,13 +114,7 @@ const OF_OTHERS: [(&str, &[Permission]); 3] = [
     // activation-issuer, from the central account.
     (
         "ActivationWriterRole",
-        &[
-            (None, "ssm:GetParameter"),
-            (None, "ssm:GetParameterHistory"),
-            (None, "ssm:PutParameter"),
-            (Some("HasActivationKmsKey"), "kms:Decrypt"),
-            (Some("HasActivationKmsKey"), "kms:Encrypt"),
-        ],
+        &[(None, "ssm:GetParameter"), (None, "ssm:GetParameterHistory"), (None, "ssm:PutParameter")],
     ),
     // register-instance, on an instance.
     (
@@ -134,6 +148,9 @@ pub(crate) fn problems(template: &Template) -> Vec<String> {
     let mut problems = Vec::new();
     for function in template.functions() {
         problems.extend(problems_of_function(&function));
+    }
+    for machine in template.of_kind("AWS::StepFunctions::StateMachine") {
+        problems.extend(problems_of_state_machine(&machine));
     }
     for schedule in template.of_kind("AWS::Scheduler::Schedule") {
         problems.extend(problems_of_schedule(&schedule));
@@ -217,19 +234,43 @@ fn problems_of_schedule(schedule: &Resource<'_>) -> Vec<String> {
         return vec![format!("{}: no role", schedule.place())];
     };
     let condition = role.condition.map(str::to_owned);
-    let mut needed = BTreeSet::from([
-        (condition.clone(), "lambda:InvokeFunction".to_owned()),
-        (condition.clone(), "sqs:SendMessage".to_owned()),
-    ]);
+    let invokes = template.referenced(&target["Arn"]).is_none_or(|on| on.kind != "AWS::StepFunctions::StateMachine");
+    let start = if invokes { "lambda:InvokeFunction" } else { "states:StartExecution" };
+    let mut needed =
+        BTreeSet::from([(condition.clone(), start.to_owned()), (condition.clone(), "sqs:SendMessage".to_owned())]);
     needed.extend(TO_ENCRYPT.map(|action| (Some("HasKmsKey".to_owned()), action.to_owned())));
     let mut problems = compare(&role, &needed);
-    for (action, on) in
-        [("lambda:InvokeFunction", &target["Arn"]), ("sqs:SendMessage", &target["DeadLetterConfig"]["Arn"])]
-    {
+    for (action, on) in [(start, &target["Arn"]), ("sqs:SendMessage", &target["DeadLetterConfig"]["Arn"])] {
         let is_on =
             statements_of(&role, "Policies").iter().any(|one| one.action() == action && one.resources() == [on]);
         problems.extend((!is_on).then(|| format!("{}: {action} is not on what the schedule uses", role.place())));
     }
+    problems
+}
+
+/// A state machine invokes the functions and publishes to the topics that its definition gets, and delivers its log.
+fn problems_of_state_machine(machine: &Resource<'_>) -> Vec<String> {
+    let template = machine.template;
+    let Some(role) = template.referenced(&machine.properties["RoleArn"]) else {
+        return vec![format!("{}: no role", machine.place())];
+    };
+    let mut needed: BTreeSet<(Option<String>, String)> =
+        TO_DELIVER_LOGS.map(|action| (None, format!("logs:{action}"))).into();
+    needed.extend(TO_ENCRYPT.map(|action| (Some("HasKmsKey".to_owned()), action.to_owned())));
+    let traces = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"];
+    needed.extend(traces.map(|action| (Some("IsTraced".to_owned()), action.to_owned())));
+    let mut problems = Vec::new();
+    for on in machine.properties["DefinitionSubstitutions"].as_object().into_iter().flatten().map(|(_, on)| on) {
+        let action = match template.referenced(on).map(|on| on.kind) {
+            Some("AWS::SNS::Topic") => "sns:Publish",
+            _ => "lambda:InvokeFunction",
+        };
+        needed.insert((None, action.to_owned()));
+        let is_on =
+            statements_of(&role, "Policies").iter().any(|one| one.action() == action && one.resources() == [on]);
+        problems.extend((!is_on).then(|| format!("{}: {action} is not on what the machine uses", role.place())));
+    }
+    problems.extend(compare(&role, &needed));
     problems
 }
 
@@ -279,6 +320,9 @@ fn problems_of_trust(role: &Resource<'_>) -> Vec<String> {
         match resource.kind {
             "AWS::Serverless::Function" | "AWS::Lambda::Function" if is_this(&resource.properties["Role"]) => {
                 expected.insert("lambda.amazonaws.com");
+            }
+            "AWS::StepFunctions::StateMachine" if is_this(&resource.properties["RoleArn"]) => {
+                expected.insert("states.amazonaws.com");
             }
             "AWS::Scheduler::Schedule" if is_this(&resource.properties["Target"]["RoleArn"]) => {
                 expected.insert("scheduler.amazonaws.com");

@@ -35,6 +35,29 @@ fn a_stack_set_passes_on_every_parameter() {
 }
 
 #[test]
+fn the_hub_passes_on_every_parameter_of_the_fanout_and_every_output() {
+    let hub = file("template.yaml");
+    let application = hub.resource("FanoutApplication").unwrap();
+    assert_eq!(application.properties["Location"], "fanout.yaml");
+    let fanout = file("fanout.yaml");
+    let passed = application.properties["Parameters"].as_object().unwrap();
+    for (name, value) in passed {
+        assert_eq!(*value, json!({"Ref": name}), "{name}");
+    }
+    let taken: BTreeSet<String> = fanout.section("Parameters").keys().cloned().collect();
+    assert_eq!(passed.keys().cloned().collect::<BTreeSet<_>>(), taken, "passed on, taken by fanout.yaml");
+    let rules = hub.section("Rules");
+    for (name, rule) in fanout.section("Rules") {
+        assert_eq!(rules.get(&name), Some(&rule), "{name}: a mistake is told before anything is deployed");
+    }
+    let outputs = hub.section("Outputs");
+    for name in fanout.section("Outputs").keys() {
+        let expected = json!({"Fn::GetAtt": format!("FanoutApplication.Outputs.{name}")});
+        assert_eq!(outputs[name]["Value"], expected, "{name}");
+    }
+}
+
+#[test]
 fn stack_sets_follow_the_organization() {
     let sets = file("cfn/agencies-stackset.yaml");
     for set in sets.of_kind("AWS::CloudFormation::StackSet") {

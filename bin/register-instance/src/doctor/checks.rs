@@ -273,7 +273,7 @@ fn stale_file(findings: &Findings) -> Option<Check> {
 
 fn profile(findings: &Findings) -> Check {
     if findings.is_profile_shared {
-        let cause = "root's default profile (/root/.aws/credentials) may hold the central role's credentials";
+        let cause = "root's default profile (`~root/.aws/credentials`) may hold the central role's credentials";
         return Check::new("default-profile", Status::Warning, cause).remedy(
             "programs that run as root must name their credentials; without patching, run `register-instance heal \
              --keep-default-profile`",

@@ -114,8 +114,8 @@ fn what_is_stored_in_one_region_is_kept_and_copied_later() {
 
 #[test]
 fn a_write_whose_answer_is_lost_is_read_back() {
-    // Two lists, a role, two reads, the activation.
-    let before = [Fault::None; 6];
+    // Three lists, a role, two reads, the activation.
+    let before = [Fault::None; 7];
     let with = |after: &[Fault]| [&before[..], after].concat();
     let world = World::new(&[A]);
     let done = run_with(&world, &with(&[Fault::Lost, Fault::None, Fault::Lost, Fault::None]));
@@ -138,7 +138,7 @@ fn a_write_whose_answer_is_lost_is_read_back() {
 #[test]
 fn a_lost_activation_is_deleted_two_runs_later_at_the_latest() {
     let world = World::new(&[A]);
-    let failed = run_with(&world, &[Fault::None, Fault::None, Fault::None, Fault::None, Fault::None, Fault::Lost]);
+    let failed = run_with(&world, &[&[Fault::None; 6][..], &[Fault::Lost]].concat());
     assert_eq!((&agency(&failed)["errorCode"], &failed["counts"]["created"]), (&json!("Timeout"), &json!(0)));
     world.with(|state| assert_eq!(state.activations.len(), 1));
     for _ in 0..2 {

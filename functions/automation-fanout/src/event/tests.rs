@@ -105,7 +105,7 @@ fn the_other_actions_are_read() {
         executions: one(),
         idempotency_key: Some("k".to_owned()),
         wait: Duration::ZERO,
-        terms: Terms { max_errors: Some(crate::limit::Limit::Count(0)), ..Terms::default() },
+        terms: Terms { max_errors: Some(crate::plan::limit::Limit::Count(0)), ..Terms::default() },
     };
     assert_eq!(Event::from_json(&event).unwrap(), Event::Resume(expected));
 }
@@ -133,7 +133,7 @@ fn every_problem_is_told_at_once() {
             "documentName: unknown field; did you mean DocumentName?",
             "DocumentName: expected the name or the ARN of a runbook, got nothing",
             "DocumentVersion: expected $LATEST, $DEFAULT or a version number, got \"latest\"",
-            "Parameters.Secret[1]: expected a string of 1 to 512 characters, got a number",
+            "Parameters.Secret[1]: expected a string of at least 1 character, got a number",
             "Targets[0].Key: expected 1 to 163 letters, numbers, spaces and _ . : / = - @ (a key with + cannot be \
              targeted), got \"tag:a+b\"",
             "MaxConcurrency: expected a string with a number from 1 or a percentage from 1% to 100%, got \"0%\"",
@@ -160,16 +160,17 @@ fn what_is_no_request_is_refused() {
         (json!({}), "DocumentName: expected the name or the ARN of a runbook, got nothing"),
         (
             json!({"Action": "Frobnicate", "DocumentName": "Patch"}),
-            "Action: unknown action \"Frobnicate\"; expected one of Start, Preview, Status, Stop, Resume",
+            "Action: unknown action \"Frobnicate\"; expected one of Start, Preview, Preflight, \
+             Status, List, Stop, Resume, Signal, Campaign",
         ),
         (
             json!({"Action": 1, "DocumentName": "Patch"}),
-            "Action: expected Start, Preview, Status, Stop or Resume, got a number",
+            "Action: expected Start, Preview, Preflight, Status, List, Stop, Resume, Signal or Campaign, got a number",
         ),
         (start_with("/Type", json!("Cancel")), "Type: expected only with Stop, got it with Start"),
         (
             json!({"Action": "Status", "AutomationExecutionId": ID, "DocumentName": "Patch"}),
-            "DocumentName: expected only with Start, Preview, got it with Status",
+            "DocumentName: expected only with Start, Preview, Preflight, List, got it with Status",
         ),
         (start_with("/TargetLocation", json!([])), "TargetLocation: unknown field; did you mean TargetLocations?"),
     ]);
@@ -184,8 +185,13 @@ fn runbooks_and_parameters() {
         (start_with("/DocumentName", json!("a b")), &format!("DocumentName: {runbook} \"a b\"")),
         (start_with("/DocumentName", json!("arn:aws:s3:::x")), &format!("DocumentName: {runbook} \"arn:aws:s3:::x\"")),
         (
-            start_with("/Parameters", json!({"Secret": ["x".repeat(513)]})),
-            "Parameters.Secret[0]: expected a string of 1 to 512 characters, got another text of 513 characters",
+            start_with("/Parameters", json!({"Secret": [""]})),
+            "Parameters.Secret[0]: expected a string of at least 1 character, got another text of 0 characters",
+        ),
+        (
+            start_with("/Parameters", json!({"InstanceIds": vec!["i-1"; 51]})),
+            "Parameters.InstanceIds: expected at most 50 values, got 51; to run over more, give them as Targets with the \
+             Key ParameterValues, which are split into several starts, or name a resource group",
         ),
         (start_with("/Parameters", json!({"Secret": "x"})), "Parameters.Secret: expected a list, got a string"),
         (
@@ -238,7 +244,8 @@ fn targets() {
         (role, "TargetParameterName: expected another parameter than AutomationAssumeRole, which cannot be a target"),
         (
             with(json!([tag, {"Key": "tag:Role", "Values": ["web"]}])),
-            "Targets: expected one target, since the service takes one tag or group at a time, got 2",
+            "Targets: expected one target, since the service takes one tag or group at a time, got 2; name a resource \
+             group that has them all, or give Match for managed nodes of the central account",
         ),
         (
             with(json!([{"Key": "ResourceGroups", "Values": ["x"]}])),
@@ -253,7 +260,7 @@ fn targets() {
             "Targets[0].Values: expected [\"*\"], the only value of InstanceIds",
         ),
         (
-            with(json!([{"Key": "ParameterValues", "Values": vec!["i-1"; 51]}])),
+            with(json!([{"Key": "tag:Env", "Values": vec!["x"; 51]}])),
             "Targets[0].Values: expected at most 50 items, got 51",
         ),
         (with(json!([{"Key": "tag:"}])), "Targets[0].Key: expected a tag key after tag:, got nothing"),
@@ -281,8 +288,9 @@ fn locations() {
             &format!("TargetLocations[0].Accounts[0]: {account} \"ou-AB\""),
         ),
         (
-            start_with("/TargetLocations/0/ExcludeAccounts", json!(["x"])),
-            &format!("TargetLocations[0].ExcludeAccounts[0]: {account} \"x\""),
+            start_with("/TargetLocations/0/ExcludeAccounts", json!(["r-ab12"])),
+            "TargetLocations[0].ExcludeAccounts[0]: expected an account id of 12 digits or an organizational unit, by the \
+             pattern ^((ou-[a-z0-9]{4,32}-[a-z0-9]{8,32})|(\\d{12}))$ (a root cannot be left out), got \"r-ab12\"",
         ),
         (
             start_with("/TargetLocations/0/Regions", json!(["us-east-1", 7])),
@@ -339,8 +347,8 @@ fn tags_keys_and_ids() {
         event
     };
     check(&[
-        (start_with("/Tags", tags(6)), "Tags: expected at most 5 items, got 6"),
-        (resume("Tags", tags(5)), "Tags: expected at most 4 items, got 5"),
+        (start_with("/Tags", tags(5)), "Tags: expected at most 4 items, got 5"),
+        (resume("Tags", tags(4)), "Tags: expected at most 3 items, got 4"),
         (start_with("/Tags", json!([tag(1), tag(1)])), "Tags[1].Key: expected each key once, got \"k1\" again"),
         (start_with("/Tags", json!([{"Key": "k"}])), "Tags[0].Value: expected a string, got nothing"),
         (start_with("/Tags", json!([{"Key": "aws:x", "Value": ""}])), &format!("Tags[0].Key: {key} \"aws:x\"")),
@@ -385,6 +393,6 @@ fn tags_keys_and_ids() {
 fn a_flood_of_problems_is_cut() {
     let event = start_with("/TargetLocations/0/Accounts", Value::Array(vec![json!("x"); 6_000]));
     let problems = Event::from_json(&event).unwrap_err();
-    let text = crate::problem::listed(&problems);
+    let text = crate::plan::problem::listed(&problems);
     assert!(text.ends_with("; and 5900 more"), "{}", &text[text.len() - 100..]);
 }

@@ -14,12 +14,12 @@ use crate::log;
 use crate::plan::campaign::{Campaign, PlannedWave, Tally, waves};
 use crate::plan::execution::Execution;
 use crate::plan::problem::{Path, Problem};
-use crate::plan::{Split, Terms, matrix, request_tag, split};
+use crate::plan::{Split, Terms, TokenSource, matrix, plan, request_tag, split};
 use crate::ports::World;
 
 const CALENDARS: &str = "ssm:GetCalendarState";
 /// How often a wave is looked at.
-const LOOK_SECONDS: u64 = 30;
+const LOOK_SECONDS: u64 = 60;
 /// How often a closed calendar, or a start that did not get through, is tried again.
 const TRY_SECONDS: u64 = 300;
 const SUCH_AS_MAX: usize = 5;
@@ -134,8 +134,9 @@ impl<W: World> Run<'_, W> {
             );
             return Err(FanoutError::InvalidRequest(vec![Problem::new(Path::Root.field("Campaign"), text)]));
         }
-        let parts = order.split.locations.len().div_ceil(crate::plan::LOCATIONS_MAX).max(1);
-        if known.len() >= parts {
+        let tokens = TokenSource { key: wave.key.clone(), resumes: None };
+        let planned = plan(&order.request, &order.split, None, &tokens).map_err(FanoutError::InvalidRequest)?;
+        if known.len() >= planned.parts.len() {
             let ids: Vec<String> = known.into_iter().map(|(listed, _)| listed.id).collect();
             return Ok(self.family(ids, &document).await.map_or_else(
                 |error| Begun::Waits(format!("it is not known what was resumed before: {error}")),

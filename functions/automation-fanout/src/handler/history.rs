@@ -128,40 +128,45 @@ impl<W: World> Run<'_, W> {
 
     /// What was started under a key, with the whole tag of each.
     pub(super) async fn started_under(&mut self, key: &str, document: &str) -> Result<Vec<(Listed, String)>, AwsError> {
-        let query = Query { document_name: Some(document.to_owned()), ..Query::default() };
-        self.tagged(&query, REQUEST_TAG_KEY, |tag| is_of_key(tag, key)).await
+        self.tagged(document, REQUEST_TAG_KEY, |tag| is_of_key(tag, key)).await
     }
 
     /// The resumptions of an execution.
     pub(super) async fn resumptions_of(&mut self, id: &str, document: &str) -> Result<Vec<Listed>, AwsError> {
-        let query = Query { document_name: Some(document.to_owned()), ..Query::default() };
-        let found = self.tagged(&query, RESUMES_TAG_KEY, |tag| tag == id).await?;
+        let found = self.tagged(document, RESUMES_TAG_KEY, |tag| tag == id).await?;
         Ok(found.into_iter().map(|(listed, _)| listed).collect())
     }
 
+    /// Executions of a runbook with a tag that is meant, oldest first. A list may name the runbook without its ARN.
     async fn tagged(
         &mut self,
-        query: &Query,
+        document: &str,
         tag_key: &str,
         is_meant: impl Fn(&str) -> bool,
     ) -> Result<Vec<(Listed, String)>, AwsError> {
         let mut found = Vec::new();
         let mut page_token = None;
         loop {
-            let page = self.list_page(query, Some(tag_key), page_token).await?;
+            let page = self.list_page(&Query::default(), Some(tag_key), page_token).await?;
             for listed in page.executions {
+                if short_name(&listed.document_name) != short_name(document) {
+                    continue;
+                }
                 if let Some(tag) = self.tag(&listed.id, tag_key).await?.filter(|tag| is_meant(tag)) {
                     found.push((listed, tag));
                 }
             }
             page_token = page.next_token;
             if page_token.is_none() {
-                // Oldest first.
                 found.reverse();
                 return Ok(found);
             }
         }
     }
+}
+
+fn short_name(document: &str) -> &str {
+    document.rsplit_once(":document/").map_or(document, |(_, name)| name)
 }
 
 fn is_of_key(tag: &str, key: &str) -> bool {

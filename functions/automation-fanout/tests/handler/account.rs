@@ -32,6 +32,7 @@ struct Known {
     request: StartRequest,
     started: Instant,
     stopped: bool,
+    ends: BTreeMap<(String, String), End>,
 }
 
 /// The account that the function runs in. What is started in it runs for `run_takes` and ends as `ends` says,
@@ -181,7 +182,7 @@ impl Account {
         for location in &known.request.target_locations {
             for account in &location.accounts {
                 for region in &location.regions {
-                    let end = self.ends.get(&(account.clone(), region.clone())).copied().unwrap_or(("Success", ""));
+                    let end = known.ends.get(&(account.clone(), region.clone())).copied().unwrap_or(("Success", ""));
                     steps.push(match (known.stopped, has_ended) {
                         (true, _) => step(account, region, "Cancelled", ""),
                         (_, true) => step(account, region, end.0, end.1),
@@ -344,7 +345,8 @@ impl Automation for Account {
         }
         let id = format!("00000000-0000-4000-8000-{:012}", self.known.borrow().len() + 1);
         tokens.insert(token, (request.clone(), id.clone()));
-        let known = Known { request: request.clone(), started: Instant::now(), stopped: false };
+        let ends = self.ends.clone();
+        let known = Known { request: request.clone(), started: Instant::now(), stopped: false, ends };
         self.known.borrow_mut().insert(id.clone(), known);
         if is_lost {
             return Err(error("ssm:StartAutomationExecution", "InternalServerError"));

@@ -34,10 +34,16 @@ async fn a_resumption_starts_only_what_failed() {
           "Resumes": "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE"
         }
       ],
-      "Failed": []
+      "Failed": [],
+      "Notes": [
+        "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE: Parameters.AutomationAssumeRole is added: arn:aws:iam::111111111111:role/AWS-SystemsManager-AutomationAdministrationRole"
+      ]
     }
     "###);
-    insta::assert_json_snapshot!(account.started(), @r###"
+    let mut started = serde_json::to_value(account.started()).unwrap();
+    let tags = started[0]["Tags"].as_array_mut().unwrap();
+    assert_eq!(tags.pop().unwrap()["Key"], "tag-hub:request");
+    insta::assert_json_snapshot!(started, @r###"
     [
       {
         "DocumentName": "Patch",

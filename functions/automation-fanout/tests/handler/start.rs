@@ -26,7 +26,10 @@ async fn a_start_says_what_runs() {
           "AccountRegionPairs": 4
         }
       ],
-      "Failed": []
+      "Failed": [],
+      "Notes": [
+        "Parameters.AutomationAssumeRole: automation-fanout may pass arn:aws:iam::111111111111:role/AWS-SystemsManager-AutomationAdministrationRole alone, so that AWS would refuse the start with arn:aws:iam::123456789012:role/AWS-SystemsManager-AutomationAdministrationRole"
+      ]
     }
     "###);
     assert_eq!(account.started().len(), 1);
@@ -169,7 +172,13 @@ async fn only_where_nothing_started_the_invocation_fails() {
 async fn a_preview_shows_the_plan_and_changes_nothing() {
     let account = Account::new();
     let answer = send(&account, &sample("preview")).await.unwrap();
-    insta::assert_json_snapshot!(answer, @r###"
+    let mut shown = answer.clone();
+    let notes = shown.as_object_mut().unwrap().remove("Notes").unwrap();
+    let told = "how many accounts are reached is known to the service alone, not before it starts";
+    assert!(notes.as_array().unwrap().contains(&json!(told)), "{notes:#}");
+    let digest = shown["Requests"][0]["Tags"][1]["Value"].take();
+    assert_eq!(digest.as_str().unwrap().len(), 57, "{digest}");
+    insta::assert_json_snapshot!(shown, @r###"
     {
       "Action": "Preview",
       "Complete": true,
@@ -243,6 +252,10 @@ async fn a_preview_shows_the_plan_and_changes_nothing() {
             {
               "Key": "Campaign",
               "Value": "2026-11"
+            },
+            {
+              "Key": "tag-hub:request",
+              "Value": null
             }
           ],
           "AlarmConfiguration": {
@@ -253,9 +266,6 @@ async fn a_preview_shows_the_plan_and_changes_nothing() {
             ]
           }
         }
-      ],
-      "Notes": [
-        "how many accounts are reached is known to the service alone, not before it starts"
       ]
     }
     "###);

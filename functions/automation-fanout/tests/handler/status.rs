@@ -32,6 +32,19 @@ async fn a_status_is_the_matrix_of_accounts_and_regions() {
           "Terminal": false,
           "DocumentName": "Patch",
           "DocumentVersion": "7",
+          "Failures": [
+            {
+              "Cause": "execution-role",
+              "Status": "Failed",
+              "Count": 1,
+              "Message": "The execution role arn:aws:iam::222222222222:role/AWS-SystemsManager-AutomationExecutionRole in the target location is unable to be assumed.",
+              "Accounts": {
+                "222222222222": [
+                  "us-east-1"
+                ]
+              }
+            }
+          ],
           "Counts": {
             "Failed": 1,
             "InProgress": 1,

@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn an_event_that_is_not_of_sqs_is_refused() {
         for (event, expected) in [
-            (json!({"Records": 7}), "Records: invalid type: integer `7`, expected a sequence"),
+            (json!({"Records": 7}), "Records: got integer `7`, expected a list"),
             (json!({"Records": [{"body": "{}"}]}), "Records[0]: missing field `messageId`"),
             (
                 json!({"Records": [{"messageId": "m", "eventSource": "aws:sns"}]}),

@@ -14,10 +14,10 @@ const BUNDLES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/
 
 pub(crate) fn measure(emulator: &Emulator, packages: &Packages) -> anyhow::Result<()> {
     let bundle = BUNDLES.into_iter().find(|path| Path::new(path).exists()).context("no bundle of certificates")?;
-    println!("### Cold start\n\nMedian INIT of {ROUNDS} starts. Target: at most 4 times the echo.\n");
+    println!("### Cold start\n\nMedian INIT of {ROUNDS} starts. Target: at most 3 times the echo.\n");
     println!("| function | certificates | INIT | beside the echo |\n|---|---|---|---|");
-    // The SDK reads every certificate file that it finds. Amazon Linux has one bundle, and so has Lambda; Debian has
-    // a file for each certificate beside it.
+    // Amazon Linux has one bundle, and so has Lambda. Debian has a file for each certificate beside it, which no function
+    // may read again.
     rounds(emulator, packages, "one bundle, as on Lambda", Some(bundle))?;
     rounds(emulator, packages, "as this machine keeps them", None)?;
     println!();

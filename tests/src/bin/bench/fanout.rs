@@ -1,9 +1,10 @@
-//! Planning and starting a run over 6,000 accounts and 30 Regions.
+//! Planning, starting and reading a run over 6,000 accounts and 30 Regions, and a request larger than any account.
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use bytes::Bytes;
-use local_aws::{LocalAws, Options};
+use local_aws::{LocalAws, Options, Outcome};
 use serde_json::{Value, json};
 use tests::{CENTRAL, HOME_REGION, Paths};
 
@@ -12,9 +13,16 @@ use crate::package::Packages;
 
 const ACCOUNTS: u64 = 6_000;
 const REGIONS: u64 = 30;
+/// Accounts and Regions of each of the two locations of a request that is too large.
+const MANY: u64 = 1_500;
+/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
+const LAMBDA_ANSWER_MAX: usize = 6 * 1_024 * 1_024;
+/// Through which the function is invoked; account and Region are those of `tests`.
+const ARN: &str = "arn:aws:lambda:us-east-1:111111111111:function:automation-fanout";
 
 pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Result<()> {
     let aws = LocalAws::start(Options { ministack: false, ..Options::new(&paths.python) })?;
+    aws.automation().set_default(Outcome::AccessDenied);
     let role = format!("arn:aws:iam::{CENTRAL}:role/AWS-SystemsManager-AutomationAdministrationRole");
     let environment = [
         ("AWS_ENDPOINT_URL", aws.endpoint()),
@@ -42,7 +50,50 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Resul
         println!("| {action} | {} | {pairs} | {calls} | {wall:.2} s | {memory:.1} MB |", planned.len());
     }
     println!();
+    status(&aws, &host).await?;
+    let request = too_much();
+    let start = Instant::now();
+    let refused = host.invoker().invoke(ARN, Bytes::from(request.to_string())).await;
+    let wall = start.elapsed().as_secs_f64();
+    let memory = host.peak_memory_mb()?;
+    let said = refused.err().and_then(|error| serde_json::from_str::<Value>(&error).ok());
+    let kind = said.as_ref().and_then(|said| said["errorType"].as_str()).unwrap_or("planned");
+    println!("Two locations of {MANY} accounts in {MANY} Regions: {kind}, {wall:.2} s, {memory:.1} MB at the peak.\n");
+    anyhow::ensure!(memory < 256.0, "the plan fits the function's memory: {memory:.1} MB");
     Ok(())
+}
+
+/// Reads the run that was started, after every location of it failed.
+async fn status(aws: &LocalAws, host: &Host) -> anyhow::Result<()> {
+    let request = json!({"Action": "List", "IdempotencyKey": "bench"});
+    let runs = invoke(host, &request).await?;
+    let runs = runs["Executions"].as_array().context("a list of runs")?;
+    let ids: Vec<&str> = runs.iter().filter_map(|run| run["AutomationExecutionId"].as_str()).collect();
+    aws.automation().advance(Duration::from_hours(1_000));
+    let before = aws.calls().snapshot();
+    let start = Instant::now();
+    let request = json!({"Action": "Status", "AutomationExecutionIds": ids});
+    let answer = host.invoker().invoke(ARN, Bytes::from(request.to_string())).await.map_err(anyhow::Error::msg)?;
+    let wall = start.elapsed().as_secs_f64();
+    let calls: u64 = aws.calls().snapshot().since(&before).iter().map(|(_, _, count)| count.total()).sum();
+    let memory = host.peak_memory_mb()?;
+    println!("| action | executions | calls of AWS | wall time | peak memory | answer |\n|---|---|---|---|---|---|");
+    let (count, kilobytes) = (ids.len(), answer.len() / 1_000);
+    println!("| Status | {count} | {calls} | {wall:.2} s | {memory:.1} MB | {kilobytes} KB |\n");
+    anyhow::ensure!(answer.len() <= LAMBDA_ANSWER_MAX, "Lambda returns the answer: {} bytes", answer.len());
+    Ok(())
+}
+
+/// A request that no plan is made for.
+fn too_much() -> Value {
+    let mut request = request("Preview");
+    let regions: Vec<String> = (0..MANY).map(|index| format!("us-bench-{index}")).collect();
+    let locations = ["100", "200"].map(|concurrency| {
+        let accounts: Vec<String> = (0..MANY).map(|index| format!("{:012}", 100_000_000_000 + index)).collect();
+        json!({"Accounts": accounts, "Regions": regions, "TargetLocationMaxConcurrency": concurrency})
+    });
+    request["TargetLocations"] = json!(locations);
+    request
 }
 
 fn request(action: &str) -> Value {
@@ -58,13 +109,12 @@ fn request(action: &str) -> Value {
             "Accounts": accounts,
             "Regions": regions,
             "TargetLocationMaxConcurrency": "600",
-            "TargetLocationMaxErrors": "10%",
+            "TargetLocationMaxErrors": "100%",
         }],
     })
 }
 
 async fn invoke(host: &Host, request: &Value) -> anyhow::Result<Value> {
-    let arn = format!("arn:aws:lambda:{HOME_REGION}:{CENTRAL}:function:automation-fanout");
-    let answer = host.invoker().invoke(&arn, Bytes::from(request.to_string())).await.map_err(anyhow::Error::msg)?;
+    let answer = host.invoker().invoke(ARN, Bytes::from(request.to_string())).await.map_err(anyhow::Error::msg)?;
     Ok(serde_json::from_slice(&answer)?)
 }

@@ -1,6 +1,6 @@
 //! Measures what Tag Hub promises, and prints it as Markdown.
 //!
-//! The real packages run against the local AWS without `MiniStack`: the nodes, their tags and `GetResources` as
+//! The packages that are released run against the local AWS without `MiniStack`: the nodes, their tags and `GetResources` as
 //! everywhere else, but no signatures and policies, and a fleet that is made up while it is read. Wall times are
 //! those of this machine and say something only beside each other; call counts hold everywhere.
 
@@ -35,7 +35,7 @@ fn rate(text: &str) -> Result<f64, String> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let paths = Paths::from_env()?;
+    let paths = Paths::released()?;
     let folder = tempfile::tempdir()?;
     let emulator = Emulator::new(&paths, folder.path())?;
     let packages = package::unpack(&paths, &emulator)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tests::{Emulator, Paths};
 
-const LIMIT_MB: f64 = 6.0;
+const LIMIT_MB: f64 = 4.0;
 
 /// The unpacked packages.
 pub(crate) struct Packages {

@@ -5,6 +5,7 @@
 //! it shows is not so.
 
 mod answers;
+mod campaign;
 mod events;
 mod expected;
 mod fanout;
@@ -40,6 +41,7 @@ async fn main() -> anyhow::Result<()> {
     let world = World::start(Paths::from_env()?, arguments.port, arguments.keep_logs)?;
     let fleet = story::tell(&world).await?;
     fanout::tell(&world, &fleet).await?;
+    campaign::tell(&world).await?;
     expected::tags(&world, &fleet)?;
     show::step("Everything shown was so.");
     if arguments.keep {

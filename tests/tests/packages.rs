@@ -1,16 +1,89 @@
-//! The packages as they are uploaded, under the emulator of Lambda's runtime interface.
+//! What is released: the packages in `dist` as they are uploaded, and the functions in them under the emulator of
+//! Lambda's runtime interface.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 
 use http::Method;
+use regex::bytes::Regex;
 use serde_json::Value;
 use tests::{AGENCY_A, CENTRAL, Emulator, HOME_REGION, Paths, World};
+use zip::ZipArchive;
+
+/// What a package may weigh.
+const BYTES_MAX: usize = 4_000_000;
+/// The C library of Amazon Linux 2, the oldest system that the programs run on.
+const GLIBC_MAX: (u32, u32) = (2, 26);
 
 /// The answers to an event that is none, or that nobody may send.
 const REFUSALS: [&str; 4] = ["InvalidEvent", "InvalidReport", "Unauthenticated", "AccountMismatch"];
 
 /// The account that the emulator says a function is in.
 const EMULATED_ACCOUNT: &str = "012345678912";
+
+/// A package: its name and its bytes.
+fn packages() -> Vec<(String, Vec<u8>)> {
+    let dist = Paths::released().unwrap().repository.join("dist");
+    let zips = folders(&dist).into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "zip"));
+    let packages: Vec<_> = zips
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    assert!(!packages.is_empty(), "{} has no packages; run make package", dist.display());
+    packages
+}
+
+/// The program in a package, which holds nothing else.
+fn bootstrap(package: &[u8]) -> Vec<u8> {
+    let mut archive = ZipArchive::new(Cursor::new(package)).unwrap();
+    assert_eq!(archive.len(), 1);
+    let mut entry = archive.by_index(0).unwrap();
+    assert_eq!((entry.name(), entry.unix_mode().map(|mode| mode & 0o777)), ("bootstrap", Some(0o755)));
+    let mut program = Vec::new();
+    entry.read_to_end(&mut program).unwrap();
+    program
+}
+
+/// The newest version of the C library that a program asks for.
+fn glibc(program: &[u8]) -> (u32, u32) {
+    let version = Regex::new(r"GLIBC_(\d+)\.(\d+)").unwrap();
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().parse::<u32>().unwrap();
+    let versions = version.captures_iter(program).map(|found| (number(&found[1]), number(&found[2])));
+    versions.max().expect("a program without a C library")
+}
+
+#[test]
+fn every_function_has_a_small_package() {
+    let functions = folders(&Paths::released().unwrap().repository.join("functions"));
+    let functions: Vec<&str> = functions.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+    let packages = packages();
+    assert_eq!(packages.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), functions);
+    for (name, package) in packages {
+        assert!(package.len() <= BYTES_MAX, "{name}: {} bytes", package.len());
+    }
+}
+
+#[test]
+fn every_program_runs_on_the_oldest_system() {
+    for (name, package) in packages() {
+        assert!(glibc(&bootstrap(&package)) <= GLIBC_MAX, "{name} asks for {:?}", glibc(&bootstrap(&package)));
+    }
+    let dist = folders(&Paths::released().unwrap().repository.join("dist"));
+    let tools: Vec<_> = dist.iter().filter(|path| path.to_str().unwrap().contains("/register-instance-")).collect();
+    assert!(!tools.is_empty(), "{dist:?}");
+    for tool in tools {
+        let program = std::fs::read(tool).unwrap();
+        assert!(glibc(&program) <= GLIBC_MAX, "{} asks for {:?}", tool.display(), glibc(&program));
+    }
+}
+
+#[tokio::test]
+async fn a_hub_of_released_packages_carries_a_tag_over() {
+    let world = World::deployed().await.unwrap();
+    let enrolled = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(world.plain_tags(&enrolled.node)["Env"], "PROD");
+}
 
 #[tokio::test]
 async fn every_package_starts_and_takes_its_samples() {
@@ -90,7 +163,7 @@ fn folders(path: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_package_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    let paths = Paths::from_env().unwrap();
+    let paths = Paths::released().unwrap();
     let emulator = Emulator::new(&paths, folder.path()).unwrap();
     std::fs::write(folder.path().join("broken.zip"), "no zip").unwrap();
     let error = emulator.unpack(&paths, &folder.path().join("broken.zip")).unwrap_err();
