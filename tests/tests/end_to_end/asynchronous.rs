@@ -8,7 +8,7 @@ use tests::{AGENCY_A, CENTRAL, HOME_REGION, World};
 
 use crate::tags;
 
-const WITHIN: Duration = Duration::from_mins(1);
+const WITHIN: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn a_report_that_was_not_finished_is_tried_again() {
@@ -25,6 +25,8 @@ async fn a_report_that_was_not_finished_is_tried_again() {
     assert_eq!(answer["counts"], Value::Null, "nobody waited for the manager: {answer}");
     world.eventually("the retried report is applied", WITHIN, is_tagged("PROD")).await.unwrap();
 
+    // A lease lasts as long as the invocation that died could have, and some seconds.
+    world.set_timeout("ssm-tag-manager", 30).await.unwrap();
     world.tag(&enrolled, "Env", "TEST").await.unwrap();
     world.aws.faults().add(Fault::kill("ssm:AddTagsToResource", "ssm-tag-manager", Moment::BeforeTheCall).times(1));
     world.sweep_well(AGENCY_A).await.unwrap();

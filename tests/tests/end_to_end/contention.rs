@@ -18,6 +18,8 @@ const WRITES: [&str; 2] = ["ssm:AddTagsToResource", "ssm:RemoveTagsFromResource"
 const KEYS: [&str; 5] = ["Env", "Name", "Patch Group", "Role", "Team"];
 /// A key that the instances never carry.
 const OPERATORS_KEY: &str = "Maintenance";
+/// So far are bulk reads behind.
+const LAG: Duration = Duration::from_secs(1);
 /// As long as nothing is called, nothing is under way.
 const QUIET: Duration = Duration::from_secs(4);
 const QUIET_WITHIN: Duration = Duration::from_mins(5);
@@ -60,7 +62,7 @@ async fn a_sweep_and_many_changes_at_once_leave_no_node_wrong() {
         let enrolled = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD"), ("Role", "web")]).await.unwrap();
         fleet.push(Member { enrolled, carried });
     }
-    world.aws.set_lag(Duration::from_secs(1));
+    world.aws.set_lag(LAG);
     for operation in WRITES {
         world.aws.faults().add(Fault::rate(operation, CALLS_PER_SECOND, CALLS_PER_SECOND));
     }
@@ -102,6 +104,7 @@ async fn round(world: &World, fleet: &mut [Member], seed: u64) {
     for _ in 0..2 {
         world.sweep_well(AGENCY_A).await.unwrap();
     }
+    tokio::time::sleep(LAG).await;
     let before = world.aws.calls().snapshot();
     let last = world.sweep_well(AGENCY_A).await.unwrap();
     let calls = world.aws.calls().snapshot().since(&before);

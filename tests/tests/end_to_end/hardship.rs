@@ -49,8 +49,6 @@ async fn in_a_throttling_storm_every_node_is_right_in_the_end() {
 #[tokio::test]
 async fn a_manager_that_dies_is_reported_and_the_next_run_finishes_its_work() {
     let world = World::deployed().await.unwrap();
-    // A lease lasts as long as the invocation that died could have, and some seconds.
-    world.set_timeout("ssm-tag-manager", 30).await.unwrap();
     let fleet = fleet(&world, 20).await;
     for moment in [Moment::BeforeTheCall, Moment::AfterTheCall] {
         let kill = Fault::kill("ssm:AddTagsToResource", "ssm-tag-manager", moment).skip(5).times(1);
@@ -58,6 +56,7 @@ async fn a_manager_that_dies_is_reported_and_the_next_run_finishes_its_work() {
         let answer = world.sweep(AGENCY_A, &json!({})).await.unwrap();
         assert_eq!(answer.payload["errorType"], "PartialSweep", "{}", answer.payload);
         assert!(!all_are_right(&world, &fleet), "it died in the middle");
+        world.end_leases().await.unwrap();
     }
     world.sweep_well(AGENCY_A).await.unwrap();
     assert!(all_are_right(&world, &fleet));

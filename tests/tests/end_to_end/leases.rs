@@ -266,7 +266,7 @@ async fn a_holder_that_dies_at_any_call_leaves_nothing_that_nobody_owns() {
             let mut live = world.tags(&one.node);
             live.insert("Role".to_owned(), second.clone());
             world.aws.nodes().set_tags(CENTRAL, HOME_REGION, &one.node, live);
-            end_lease(&world, AGENCY_A).await;
+            world.end_leases().await.unwrap();
             world.sweep_well(AGENCY_A).await.unwrap();
             let found = world.plain_tags(&one.node);
             assert!(!found.contains_key("Temporary"), "{place}: {found:?}");
@@ -303,19 +303,9 @@ async fn a_call_that_was_done_by_half_is_remembered_by_the_table() {
     world.aws.nodes().set_tags(CENTRAL, HOME_REGION, &one.node, live);
     world.untag(&one, "Env").await.unwrap();
     world.untag(&one, "Team").await.unwrap();
-    end_lease(&world, AGENCY_A).await;
+    world.end_leases().await.unwrap();
     world.sweep_well(AGENCY_A).await.unwrap();
     assert_eq!(world.plain_tags(&one.node), tags(&[("Team", "operators")]));
-}
-
-/// Lets the time of a lease be over, as it is after the time limit of the function.
-async fn end_lease(world: &World, agency: &str) {
-    for mut item in world.leases().await.unwrap() {
-        if item["name"]["S"] == *lease_of(agency) {
-            item["until"] = json!({"N": "1"});
-            world.put_lease(&item).await.unwrap();
-        }
-    }
 }
 
 #[tokio::test]
