@@ -393,6 +393,6 @@ fn tags_keys_and_ids() {
 fn a_flood_of_problems_is_cut() {
     let event = start_with("/TargetLocations/0/Accounts", Value::Array(vec![json!("x"); 6_000]));
     let problems = Event::from_json(&event).unwrap_err();
-    let text = crate::plan::problem::listed(&problems);
+    let text = plan::problem::listed(&problems);
     assert!(text.ends_with("; and 5900 more"), "{}", &text[text.len() - 100..]);
 }

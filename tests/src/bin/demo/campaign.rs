@@ -30,7 +30,6 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
     show::note(&format!("preflight: {} ({})", text(&told, "Summary")?, told["Causes"][0].as_str().unwrap_or_default()));
 
     show::step(&format!("Without {UNPREPARED}: ring-1 is run, and somebody is asked about ring-2"));
-    world.aws.automation().script(AGENCY_B, "*", Outcome::TargetFailure { resources: 2, failed: 1 });
     let both = [AGENCY_A, AGENCY_B];
     let execution = campaigns
         .start(&campaign(&both, json!({"Preflight": true, "Gate": {"Approval": true, "SoakMinutes": 1}})))
@@ -39,6 +38,8 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
     ensure!(asked["State"] == "WaitsForApproval" && asked["Next"] == "ring-2", "somebody is asked: {asked}");
     ensure!(runs(world) == before + 1, "ring-1 alone was run");
     show::note(&format!("{}: {}; approved", text(&asked, "Wave")?, text(&asked, "Summary")?));
+    // The preflight went well; what the runbook does there will not.
+    world.aws.automation().script(AGENCY_B, "*", Outcome::TargetFailure { resources: 2, failed: 1 });
     campaigns.answer(&asked, true).await?;
     let stopped = campaigns.ended(&execution).await?;
     ensure!(stopped["error"] == "WaveStopped", "ring-2 fails, and the campaign stops: {stopped}");
