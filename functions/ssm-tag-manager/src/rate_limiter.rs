@@ -220,7 +220,9 @@ impl RateLimiter {
     /// The rate to hand to the next writer, in calls a second; none if nothing was learned.
     pub(crate) fn rate(&self) -> Option<f64> {
         match &self.phase {
-            Phase::Climbing { goal } | Phase::Down { goal } => goal.map(|_| self.rate).filter(|rate| *rate > FIRST_RATE),
+            Phase::Climbing { goal } | Phase::Down { goal } => {
+                goal.map(|_| self.rate).filter(|rate| *rate > FIRST_RATE)
+            }
             Phase::Sharing { .. } | Phase::Steady => Some(self.rate),
             Phase::Trial(trial) => Some(trial.helped),
         }

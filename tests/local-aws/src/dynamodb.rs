@@ -60,12 +60,13 @@ fn unknown(what: &str) -> AwsError {
 
 /// Performs a request.
 pub(crate) fn serve(tables: &Tables, model: &Model, call: &Call, body: &Value) -> Reply {
-    let done = validate::input(model, call.operation(), body)
-        .map_err(Refusal::from)
-        .and_then(|()| tables.perform(call, body));
+    let done =
+        validate::input(model, call.operation(), body).map_err(Refusal::from).and_then(|()| tables.perform(call, body));
     match done {
         Ok(answer) => reply::json_body(&answer),
-        Err(Refusal { error, item }) => reply::error_with(Protocol::Json, &error, item.map(|item| ("Item", json!(item)))),
+        Err(Refusal { error, item }) => {
+            reply::error_with(Protocol::Json, &error, item.map(|item| ("Item", json!(item))))
+        }
     }
 }
 
@@ -98,9 +99,14 @@ impl Tables {
 
 impl Table {
     fn create(body: &Value) -> Result<Self, AwsError> {
-        known_only(body, &["TableName", "KeySchema", "AttributeDefinitions", "BillingMode", "SSESpecification", "Tags"])?;
+        known_only(
+            body,
+            &["TableName", "KeySchema", "AttributeDefinitions", "BillingMode", "SSESpecification", "Tags"],
+        )?;
         let (schema, definitions) = (list(&body["KeySchema"]), list(&body["AttributeDefinitions"]));
-        let ([key], [definition]) = (schema, definitions) else { return Err(unknown("a table with more than one key")) };
+        let ([key], [definition]) = (schema, definitions) else {
+            return Err(unknown("a table with more than one key"));
+        };
         if key["KeyType"] != "HASH" || key["AttributeName"] != definition["AttributeName"] {
             return Err(invalid("Invalid KeySchema: Some index key attribute have no definition"));
         }
@@ -122,7 +128,8 @@ impl Table {
             value::check(attribute)?;
         }
         let Some(key) = item.get(&self.key) else {
-            let message = format!("One or more parameter values were invalid: Missing the key {} in the item", self.key);
+            let message =
+                format!("One or more parameter values were invalid: Missing the key {} in the item", self.key);
             return Err(invalid(message).into());
         };
         let key = self.key_text(key).map_err(|actual| {

@@ -12,6 +12,7 @@ use crate::automation::{self, Automation};
 use crate::aws_error::AwsError;
 use crate::call::Call;
 use crate::calls::Calls;
+use crate::dynamodb::{self, Tables};
 use crate::faults::{Effect, Faults, Moment};
 use crate::forward::Forward;
 use crate::hybrid::{self, Hybrid, Need};
@@ -22,7 +23,6 @@ use crate::nodes::{Nodes, node_arn};
 use crate::reply::{self, Protocol, Reply};
 use crate::ssm_tags::Operation;
 use crate::synthetic::Synthetic;
-use crate::dynamodb::{self, Tables};
 use crate::{ec2_tags, ssm_describe, ssm_tags, tagging, validate};
 
 /// How a failed signature is called. Everything else that `MiniStack` says about an operation of the

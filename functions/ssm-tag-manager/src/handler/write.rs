@@ -69,7 +69,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
             return Ok(Outcome::Unchanged);
         }
         self.under_lease(slice, slice.begin(id, plan.intent(&live))).await?;
-        let applied = self.carry_out(id, &mut plan, answer).await;
+        let applied = self.carry_out(slice, id, &mut plan, answer).await;
         if matches!(&applied, Err(outcome) if outcome.is_retryable()) {
             // The answer of a call may have been lost: what it did is looked up while somebody knows what it could do.
             // If that fails as well, the intent stays in the table.
@@ -81,13 +81,19 @@ impl<P: Nodes + Leases> Run<'_, P> {
     }
 
     /// Removes and sets. The answer says what was done also if the rest fails.
-    async fn carry_out(&self, id: &ManagedInstanceId, plan: &mut Plan, answer: &mut NodeAnswer) -> Result<(), Outcome> {
+    async fn carry_out(
+        &self,
+        slice: &Slice<'_, P>,
+        id: &ManagedInstanceId,
+        plan: &mut Plan,
+        answer: &mut NodeAnswer,
+    ) -> Result<(), Outcome> {
         if !plan.remove.is_empty() {
             self.under_lease(slice, self.ports.remove(id, &plan.remove)).await?;
             answer.removed = without_reserved(std::mem::take(&mut plan.remove));
         }
         if !(plan.set.is_empty() && plan.stamp.is_empty()) {
-            self.set(id, plan).await?;
+            self.set(slice, id, plan).await?;
             answer.dropped = std::mem::take(&mut plan.dropped);
             answer.set = std::mem::take(&mut plan.set);
         }
@@ -115,7 +121,12 @@ impl<P: Nodes + Leases> Run<'_, P> {
     }
 
     /// The keys of the tags that are refused, out of some that are refused together. The others are set.
-    async fn refused(&self, slice: &Slice<'_, P>, id: &ManagedInstanceId, tags: &Tags) -> Result<BTreeSet<String>, Outcome> {
+    async fn refused(
+        &self,
+        slice: &Slice<'_, P>,
+        id: &ManagedInstanceId,
+        tags: &Tags,
+    ) -> Result<BTreeSet<String>, Outcome> {
         let mut refused = BTreeSet::new();
         let mut parts = halves(tags.clone());
         while let Some(part) = parts.pop() {

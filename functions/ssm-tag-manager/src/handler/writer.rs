@@ -162,9 +162,10 @@ impl<P: Nodes + Leases> Writer<'_, P> {
                 let slice = Slice {
                     ports: self.ports,
                     lease: self.terms(&self.lease, &holder),
-                    deadline: self
-                        .deadline
-                        .or_earlier(Deadline::with_margins(LEASE, Margins { begin: LAST_CALL_MARGIN, answer: Duration::ZERO })),
+                    deadline: self.deadline.or_earlier(Deadline::with_margins(
+                        LEASE,
+                        Margins { begin: LAST_CALL_MARGIN, answer: Duration::ZERO },
+                    )),
                     declared: tokio::sync::Mutex::new(intent),
                     arrivals: tokio::sync::Mutex::new(Arrivals::of(&batch)),
                     inherited,

@@ -130,8 +130,11 @@ fn after_a_trouble_the_rate_is_used_again_within_15_seconds() {
 
 #[test]
 fn a_trouble_at_the_very_start_is_outlived_too() {
-    let scenario =
-        Scenario { weather: vec![(0.0, Weather::Refusing), (60.0, Weather::Rate(40.0))], seconds: 105.0, ..Scenario::default() };
+    let scenario = Scenario {
+        weather: vec![(0.0, Weather::Refusing), (60.0, Weather::Rate(40.0))],
+        seconds: 105.0,
+        ..Scenario::default()
+    };
     let again = |run: &Run| run.answered(75.0, 105.0) / 1200.0;
     Figures::of("an outage at the start", &scenario, 5, again).all_at_least(0.95);
 }
@@ -194,8 +197,7 @@ fn pauses_between_reports_are_made_up_for() {
     for rate in [10.0, 40.0] {
         for pause in [0.02, 0.4, 0.9] {
             let writers = vec![Writer { calls: 3_000, ..ENDLESS }];
-            let scenario =
-                Scenario { rate, burst: rate, reports: Some((500, pause)), writers, ..Scenario::default() };
+            let scenario = Scenario { rate, burst: rate, reports: Some((500, pause)), writers, ..Scenario::default() };
             let what = format!("{rate} calls/s, pauses of {pause} s");
             let used = |run: &Run| {
                 let end = run.done[0].unwrap_or(scenario.seconds);

@@ -189,11 +189,14 @@ impl Reader<'_> {
     fn operand(&mut self) -> Result<Operand, AwsError> {
         let token = self.next();
         let undefined = |what: &str, kind: &str| {
-            invalid(format!("Invalid ConditionExpression: An expression attribute {what} is not defined; attribute {kind}: {token}"))
+            invalid(format!(
+                "Invalid ConditionExpression: An expression attribute {what} is not defined; attribute {kind}: {token}"
+            ))
         };
         self.used.borrow_mut().insert(token.clone());
         if token.starts_with('#') {
-            let name = self.names[&token].as_str().ok_or_else(|| undefined("name used in the document path", "name"))?;
+            let name =
+                self.names[&token].as_str().ok_or_else(|| undefined("name used in the document path", "name"))?;
             return Ok(Operand::Attribute(name.to_owned()));
         }
         if token.starts_with(':') {
@@ -208,8 +211,13 @@ impl Reader<'_> {
     fn check_used(&self) -> Result<(), AwsError> {
         for (what, given) in [("ExpressionAttributeNames", self.names), ("ExpressionAttributeValues", self.values)] {
             let used = self.used.borrow();
-            let unused: Vec<&str> =
-                given.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).filter(|key| !used.contains(*key)).collect();
+            let unused: Vec<&str> = given
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(key, _)| key.as_str())
+                .filter(|key| !used.contains(*key))
+                .collect();
             if !unused.is_empty() {
                 let keys = unused.join(", ");
                 return Err(invalid(format!("Value provided in {what} unused in expressions: keys: {{{keys}}}")));

@@ -27,9 +27,9 @@ impl Service {
 
     fn call(&self, operation: &str, body: &Value) -> Result<Value, (String, String, Option<Value>)> {
         let call = Call::named("dynamodb", operation, "111111111111", "us-east-1");
-        self.tables.perform(&call, body).map_err(|refusal| {
-            (refusal.error.code, refusal.error.message, refusal.item.map(Value::Object))
-        })
+        self.tables
+            .perform(&call, body)
+            .map_err(|refusal| (refusal.error.code, refusal.error.message, refusal.item.map(Value::Object)))
     }
 
     fn get(&self, name: &str) -> Value {
@@ -80,7 +80,8 @@ fn conditional(expression: &str) -> Value {
         .filter(|name| expression.contains(&format!("#{name}")))
         .map(|name| (format!("#{name}"), json!(name)))
         .collect();
-    let values = [("a", json!({"S": "a"})), ("b", json!({"S": "b"})), ("ten", json!({"N": "10"})), ("nine", json!({"N": "9"}))];
+    let values =
+        [("a", json!({"S": "a"})), ("b", json!({"S": "b"})), ("ten", json!({"N": "10"})), ("nine", json!({"N": "9"}))];
     let values: Map<String, Value> = values
         .into_iter()
         .filter(|(name, _)| expression.contains(&format!(":{name}")))
@@ -100,7 +101,10 @@ fn a_lease_is_taken_held_and_given_back() {
     let service = Service::new();
     assert_eq!(service.call("PutItem", &take("a", 1_000)), Ok(json!({})), "nothing was there");
     let (code, message, there) = service.call("PutItem", &take("b", 1_050)).unwrap_err();
-    assert_eq!((code.as_str(), message.as_str()), ("ConditionalCheckFailedException", "The conditional request failed"));
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("ConditionalCheckFailedException", "The conditional request failed")
+    );
     assert_eq!(there, Some(lease("a", 1_100)), "ALL_OLD shows who holds it");
     assert_eq!(service.call("PutItem", &take("b", 1_101)), Ok(json!({"Attributes": lease("a", 1_100)})), "it ended");
     assert_eq!(service.code("DeleteItem", &release("a")), "ConditionalCheckFailedException");
@@ -180,7 +184,10 @@ fn what_dynamodb_refuses() {
         (conditional("#holder = "), "Syntax error"),
         (conditional("attribute_exists(#name"), "Syntax error"),
         (conditional("#holder = :a :b"), "Syntax error"),
-        (conditional("#holder = :missing"), "attribute value used in expression is not defined; attribute value: :missing"),
+        (
+            conditional("#holder = :missing"),
+            "attribute value used in expression is not defined; attribute value: :missing",
+        ),
         (conditional("attribute_exists(#other)"), "is not defined; attribute name: #other"),
         (put(json!({"holder": {"S": "a"}})), "Missing the key name in the item"),
         (put(json!({"name": {"N": "1"}})), "Type mismatch for key name expected: S actual: N"),

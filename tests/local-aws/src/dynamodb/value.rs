@@ -17,7 +17,9 @@ pub(super) fn parts(attribute: &Value) -> Option<(&str, &Value)> {
 pub(super) fn check(attribute: &Value) -> Result<(), AwsError> {
     let count = attribute.as_object().map_or(0, serde_json::Map::len);
     let Some((kind, content)) = parts(attribute).filter(|_| count == 1) else {
-        let problem = if count == 0 { "empty, must contain exactly one of the supported datatypes" } else {
+        let problem = if count == 0 {
+            "empty, must contain exactly one of the supported datatypes"
+        } else {
             "has more than one datatypes set, must contain exactly one of the supported datatypes"
         };
         return Err(invalid(match count {
@@ -36,7 +38,11 @@ pub(super) fn check(attribute: &Value) -> Result<(), AwsError> {
 
 fn check_number(text: &str) -> Result<(), AwsError> {
     let is_number = text.parse::<f64>().is_ok_and(f64::is_finite) && !text.contains(['i', 'n', 'I', 'N']);
-    if is_number { Ok(()) } else { Err(invalid(format!("The parameter cannot be converted to a numeric value: {text}"))) }
+    if is_number {
+        Ok(())
+    } else {
+        Err(invalid(format!("The parameter cannot be converted to a numeric value: {text}")))
+    }
 }
 
 /// How one value stands to another of the same type; nothing for two types, or a type that has no order.

@@ -154,7 +154,9 @@ async fn recover(paths: &Paths, packages: &Packages, rate: f64) -> anyhow::Resul
     println!("\n### Recovery\n");
     println!("One agency writes without end. Target: the full rate within 15 s of the end of the trouble, and half of");
     println!("what the service would still take where 30 % of the calls are refused for good.\n");
-    println!("| refused by chance | answered meanwhile | of what was to be had | full rate again after |\n|---|---|---|---|");
+    println!(
+        "| refused by chance | answered meanwhile | of what was to be had | full rate again after |\n|---|---|---|---|"
+    );
     for (share, seed) in [(0.4, 1), (0.3, 2)] {
         let managers = Managers::start(paths, packages, 1, rate).await?;
         let nodes = 1_000;
