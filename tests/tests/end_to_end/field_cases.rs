@@ -220,7 +220,7 @@ async fn tags_as_real_fleets_spell_them_are_exact_and_accounted() {
         ("app:name", "land-registry"),
         ("app:component", "web+api"),
         ("contact", "R&D (night shift)"),
-        ("note", "50% spot; see #42"),
+        ("note", "50% spot; room #B"),
         ("empty", ""),
         ("Straße", "Köln"),
     ];
