@@ -238,7 +238,7 @@ async fn an_item_that_somebody_edited_by_hand_stops_nobody() {
 async fn a_holder_that_dies_at_any_call_leaves_nothing_that_nobody_owns() {
     // Without events: a report that comes by itself would do what the one that dies leaves undone.
     let world =
-        World::deployed_with(&[("TagPolicy", r#"{"maxTags": 20}"#)], &[("TagChangeEvents", "No")]).await.unwrap();
+        World::deployed_with(&[("TagPolicy", r#"{"maxTags": 20}"#)], &[("TagChangeEvents", "Disabled")]).await.unwrap();
     world.set_timeout("ssm-tag-manager", 25).await.unwrap();
     let one = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD"), ("Role", "web")]).await.unwrap();
     // The node is looked at without a lease, and read again under it. The table is told who holds the lease before.

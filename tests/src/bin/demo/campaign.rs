@@ -51,7 +51,8 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
     // Times of executions are whole seconds, and what goes on is later than what failed.
     tokio::time::sleep(Duration::from_millis(1_100)).await;
     let done = run(&campaigns, &campaign(&both, json!({"From": "ring-2", "Resume": true}))).await?;
-    ensure!(done["status"] == "SUCCEEDED", "the campaign is done: {done}");
+    let told = campaigns.told().await?;
+    ensure!(done["status"] == "SUCCEEDED", "the campaign is done: {done}, {told}");
     ensure!(runs(world) == before + 3, "two waves and one resumption, nothing twice");
     let output: Value = serde_json::from_str(text(&done, "output")?)?;
     show::note(&format!("done: {output}"));
