@@ -42,7 +42,8 @@ enum Scenario {
 
 /// By role and statement. An action of [`IN_THE_BACKGROUND`] needs no row.
 const SCENARIOS: [(&str, &str, Scenario); 39] = [
-    ("SsmTagManagerRole", "ReadTagsInBulk", Scenario::Report),
+    // A report about one node reads that node itself.
+    ("SsmTagManagerRole", "ReadTagsInBulk", Scenario::Sweep),
     ("SsmTagManagerRole", "SetTagsOfNode", Scenario::Report),
     ("SsmTagManagerRole", "RemoveTagsOfNode", Scenario::Report),
     ("SsmTagManagerRole", "ReadTagsOfNode", Scenario::ReportUnknown),
@@ -119,6 +120,7 @@ async fn without_any_one_statement_something_no_longer_works() {
     world.deploy_administration_role().await.unwrap();
     world.deploy_execution_role(AGENCY_A).await.unwrap();
     let node = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap().node;
+    world.enroll(AGENCY_A, HOME_REGION, &[("Env", "TEST")]).await.unwrap();
     let stage = Stage { world, node, turn: Cell::new(0) };
 
     let mut seen = Vec::new();
