@@ -65,7 +65,6 @@ impl Paths {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests and tools are told by the Makefile where things are")]
 fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from)
 }

@@ -147,12 +147,13 @@ fn words(success: &Success) -> String {
     let Success { done, identity, notes, .. } = success;
     let instance = &identity.instance;
     let done = match done {
-        Done::Registered(node) => format!("{instance} is now registered as {node}, and tagged"),
+        Done::Registered(node) | Done::Replaced { node, old: None } => {
+            format!("{instance} is now registered as {node}, and tagged")
+        }
         Done::TagWritten(node) => format!("{instance} was registered as {node} before; its tag is written"),
         Done::Replaced { node, old: Some(old) } => {
             format!("{instance} is now registered as {node} and no longer as {old}, and tagged")
         }
-        Done::Replaced { node, old: None } => format!("{instance} is now registered as {node}, and tagged"),
         Done::WouldRegister => format!("{instance} would be registered; nothing was changed"),
         Done::WouldWriteTag(node) => {
             format!("{instance} is registered as {node}, and its tag would be written; nothing was changed")

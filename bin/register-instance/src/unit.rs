@@ -4,6 +4,7 @@
 //! upstart. So the files are read: the unit, its drop-ins and what they name, in the order of `systemd.unit(5)`.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::detect::Manager;
 use crate::machine::Machine;
@@ -70,7 +71,11 @@ fn dropin_folders(unit: &str) -> Vec<String> {
 fn dropins<M: Machine>(machine: &M, folders: &[String]) -> Vec<String> {
     let mut found = BTreeMap::new();
     for folder in folders {
-        for name in machine.list(folder).into_iter().filter(|name| name.ends_with(".conf")) {
+        for name in machine
+            .list(folder)
+            .into_iter()
+            .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "conf"))
+        {
             found.entry(name.clone()).or_insert_with(|| format!("{folder}/{name}"));
         }
     }

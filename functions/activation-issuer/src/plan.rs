@@ -246,7 +246,7 @@ fn orphans(view: &View<'_>) -> Vec<ActivationId> {
         .collect()
 }
 
-/// An activation that registered nodes counts towards RENEWALS_PER_DAY for as long as it is listed.
+/// An activation that registered nodes counts towards `RENEWALS_PER_DAY` for as long as it is listed.
 fn is_of_yesterday(activation: &Activation, now: Timestamp) -> bool {
     activation.created_date.is_some_and(|made| made.unix_seconds() <= now.unix_seconds() - SECONDS_PER_DAY)
 }

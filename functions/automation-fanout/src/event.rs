@@ -95,6 +95,7 @@ pub struct Order {
 
 /// A preflight, or another look at one.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in an invocation")]
 pub enum Preflight {
     /// Over the locations of this request.
     Begin(Order),
@@ -354,12 +355,11 @@ fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
 
 fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
     let path = Path::Root.field("Campaign");
-    let campaign = match fields.get("Campaign") {
-        Some(value) => reader.map(value, &path).map(|fields| campaign::campaign(reader, fields, &path)),
-        None => {
-            reader.refuse(&path, "expected a campaign, got nothing");
-            None
-        }
+    let campaign = if let Some(value) = fields.get("Campaign") {
+        reader.map(value, &path).map(|fields| campaign::campaign(reader, fields, &path))
+    } else {
+        reader.refuse(&path, "expected a campaign, got nothing");
+        None
     };
     let wave = Path::Root.field("Wave");
     let words = Expected::Open("the name of a wave");

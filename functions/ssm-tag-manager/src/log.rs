@@ -132,7 +132,7 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
             tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node deferred");
         }
         Outcome::Superseded => {
-            tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node superseded")
+            tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, tags_removed, "node superseded");
         }
         Outcome::Unlinked => tracing::warn!(agency, region, instance_id, ec2_instance_id, outcome, "node unlinked"),
         Outcome::WouldUpdate | Outcome::Unchanged => {}

@@ -89,13 +89,13 @@ const TRIAL_SHARES: (f64, f64) = (0.2, 0.7);
 const TRIAL_CONFIDENCE: f64 = 4.0;
 /// Others need time to react, and a trial that tells nothing has to end.
 const TRIAL_AT_LEAST: Duration = Duration::from_millis(1500);
-const TRIAL_AT_MOST: Duration = Duration::from_secs(60);
+const TRIAL_AT_MOST: Duration = Duration::from_mins(1);
 /// A share so large has to stand the trial at half the rate again: with four writers half of one is not enough.
 const TWO_TRIALS_SHARE: f64 = 0.12;
 /// How much of the answered rate is asked for where slowing down helped.
 const KEPT_AFTER_TRIAL: f64 = 0.85;
 /// A chance is tried again after this time, and later after twice the time, up to the second one.
-const RETRIAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+const RETRIAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
 /// How much a retrial corrects the chance.
 const RETRIAL_WEIGHT: f64 = 0.3;
 /// So much evidence that the chance fell to a third; and a chance that is too small to tell from none.

@@ -11,6 +11,7 @@ use crate::retire::{RetireAnswer, retire};
 
 /// What came of an invocation.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in an invocation")]
 pub enum Responded {
     /// A report came.
     Report(Handled),

@@ -49,7 +49,7 @@ impl Table {
     fn next(&self, request: String) -> Reply {
         let mut inner = self.0.lock().unwrap();
         inner.1.push(request);
-        inner.0.pop_front().expect("a call too many")
+        inner.0.pop_front().unwrap_or_else(|| panic!("a call too many"))
     }
 
     fn requests(&self) -> Vec<String> {
@@ -359,7 +359,7 @@ async fn arrivals_of_a_source_are_kept_for_an_hour() {
         let calls = table.calls();
         let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
         let found = nodes.arrive(SOURCE, &new.parse().unwrap(), NOW).await.unwrap();
-        assert_eq!(found.iter().map(|node| node.as_str()).collect::<Vec<_>>(), others);
+        assert_eq!(found.iter().map(hub::ManagedInstanceId::as_str).collect::<Vec<_>>(), others);
         assert_eq!(table.requests(), requests);
     }
 }

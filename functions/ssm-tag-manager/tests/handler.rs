@@ -32,7 +32,7 @@ fn config(policy: &str, ownership: &str) -> Config {
 
 /// Two minutes after the sample events were observed.
 fn now() -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(1_795_312_920)
+    UNIX_EPOCH + Duration::from_mins(29_921_882)
 }
 
 fn invocation(arn: &str) -> Invocation {

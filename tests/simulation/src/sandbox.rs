@@ -11,7 +11,7 @@ use crate::aws::Aws;
 use crate::world::World;
 
 /// Lambda ends an invocation after this time.
-pub(crate) const BUDGET: Duration = Duration::from_secs(60);
+pub(crate) const BUDGET: Duration = Duration::from_mins(1);
 
 /// The manager, without its alias.
 pub(crate) const FUNCTION: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager";

@@ -190,10 +190,14 @@ impl Stage {
         self.turn.set(self.turn.get() + 1);
         let key = format!("Turn-{}", self.turn.get());
         // The source goes with the alias; without an instance nothing compares it.
-        let report = json!({"instances": [{"instanceId": node, "tags": [{"Key": key, "Value": "x"}]}]});
+        // Two nodes are looked at in bulk; one alone would be read by itself.
+        let tags = json!([{"Key": key, "Value": "x"}]);
+        let instances = [node, "mi-fffffffffffffffff"].map(|node| json!({"instanceId": node, "tags": tags}));
+        let report = json!({"instances": instances});
         let answer = self.world.report(AGENCY_A, &report).await.unwrap();
         well(&answer)?;
-        let of_node = &answer.payload["nodes"][0];
+        let nodes = answer.payload["nodes"].as_array().cloned().unwrap_or_default();
+        let of_node = nodes.iter().find(|of_node| of_node["instanceId"] == node).cloned().unwrap_or_default();
         let is_so = of_node["outcome"] == expected || of_node["reason"] == expected;
         // Why a node was deferred stands beside the nodes.
         if is_so { Ok(()) } else { Err(format!("{of_node} {}", answer.payload["deferredBecause"])) }

@@ -71,7 +71,10 @@ fn resolved(page: &str, path: &str) -> PathBuf {
 
 #[test]
 fn every_link_points_at_something() {
-    let pages: Vec<String> = files().into_iter().filter(|path| path.ends_with(".md")).collect();
+    let pages: Vec<String> = files()
+        .into_iter()
+        .filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "md"))
+        .collect();
     let mut broken = Vec::new();
     let mut count = 0;
     for page in &pages {

@@ -214,7 +214,7 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
 /// The services that decrypt in the name of a function: SQS the failure queue, and DynamoDB the tables that it uses.
 fn problems_of_decryption(role: &Resource<'_>, needed: &BTreeSet<(Option<String>, String)>) -> Vec<String> {
     let uses_tables = needed.iter().any(|(_, action)| action.starts_with("dynamodb:"));
-    let services = BTreeSet::from_iter(["sqs.*"].into_iter().chain(uses_tables.then_some("dynamodb.*")));
+    let services: BTreeSet<&str> = ["sqs.*"].into_iter().chain(uses_tables.then_some("dynamodb.*")).collect();
     let statements = statements_of(role, "Policies");
     let decrypting = statements.iter().filter(|one| one.action() == "kms:Decrypt");
     let allowed: BTreeSet<&str> = decrypting

@@ -62,9 +62,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         self.see_to_boot();
         self.see_to_file(facts, &found);
         self.machine.say(&format!("already registered as {}; writing the tag", found.id));
-        let marked = self.mark(&found.id, found.region.as_ref(), marker);
+        let written = self.mark(&found.id, found.region.as_ref(), marker);
         self.calls.write_tag(&self.identity, &found.id).await.map_err(|failure| failure.of(&found.id))?;
-        marked.map_err(|failure| failure.of(&found.id))?;
+        written.map_err(|failure| failure.of(&found.id))?;
         Ok(self.success(Done::TagWritten(found.id), found.region))
     }
 

@@ -14,7 +14,7 @@ use crate::register::{self, NotRegistered};
 use crate::verify::{self, Verdict};
 
 /// How long an agent that was restarted is waited for before its registration is replaced.
-const RESTART_LIMIT: Duration = Duration::from_secs(60);
+const RESTART_LIMIT: Duration = Duration::from_mins(1);
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
     /// Looks at the agent, and restarts it if it does not use its registration, or has to be restarted anyway.

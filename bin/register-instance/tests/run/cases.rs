@@ -146,9 +146,9 @@ fn an_agent_that_was_stopped_is_started() {
 #[test]
 fn heal_restarts_and_replaces_only_what_is_dead() {
     // Registered by hand and not restarted since.
-    let mut stale = State::registered();
-    stale.identity = None;
-    let world = World::new(stale);
+    let mut outdated = State::registered();
+    outdated.identity = None;
+    let world = World::new(outdated);
     assert_eq!(world.run(&heal()).unwrap().done, node());
     assert_eq!((world.state().count("systemctl stop"), world.state().tag.as_deref()), (1, Some(NODE)));
     // Healthy: nothing is restarted or replaced.

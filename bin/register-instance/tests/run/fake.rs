@@ -276,7 +276,7 @@ impl World {
             "is-enabled" => return output(0, &format!("{}\n", state.enabled)),
             "enable" if state.cannot_enable => return output(1, "Failed to enable unit"),
             "enable" => {
-                state.enabled = "enabled".to_owned();
+                "enabled".clone_into(&mut state.enabled);
                 return output(0, "");
             }
             _ => {}

@@ -66,7 +66,8 @@ pub(super) fn failures(cells: &[Cell<'_>]) -> Vec<FailureGroup> {
     let mut groups: BTreeMap<Kind, FailureGroup> = BTreeMap::new();
     for cell in cells {
         let was_never_begun = cell.status.as_str() == Status::NOT_STARTED;
-        if !was_never_begun && !(cell.status.is_failure() && cell.cause.is_some()) {
+        let has_failed = cell.status.is_failure() && cell.cause.is_some();
+        if !(was_never_begun || has_failed) {
             continue;
         }
         let message = cell.step.and_then(|step| step.failure_message.as_deref());

@@ -31,12 +31,11 @@ pub(super) fn campaign(reader: &mut Reader, fields: &Map<String, Value>, root: &
     let words = Expected::Open("1 to 150 characters, none of them / or a control character");
     let name = name(reader, fields, root, &words, NAME_MAX);
     let path = root.field("Request");
-    let request = match fields.get("Request") {
-        Some(value) => reader.map(value, &path).map(|fields| request(reader, fields, &path)),
-        None => {
-            reader.refuse(&path, "expected the request of the runbook, got nothing");
-            None
-        }
+    let request = if let Some(value) = fields.get("Request") {
+        reader.map(value, &path).map(|fields| request(reader, fields, &path))
+    } else {
+        reader.refuse(&path, "expected the request of the runbook, got nothing");
+        None
     };
     let (request, all_targets) = request.unwrap_or_default();
     let boolean = |reader: &mut Reader, name: &str| {

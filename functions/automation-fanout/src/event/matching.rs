@@ -46,14 +46,11 @@ fn read(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Vec<Target> {
             reader.refuse(&key_path, "expected tag:KEY, got nothing");
         }
         let any = Expected::Open("a tag value");
-        let values = match fields.get("Values") {
-            Some(values) => {
-                reader.strings(values, &values_path, (1, VALUES_MAX), &any, |text| checks::is_tag_text(text, 256))
-            }
-            None => {
-                reader.refuse(&values_path, "expected at least one tag value, got nothing");
-                Vec::new()
-            }
+        let values = if let Some(values) = fields.get("Values") {
+            reader.strings(values, &values_path, (1, VALUES_MAX), &any, |text| checks::is_tag_text(text, 256))
+        } else {
+            reader.refuse(&values_path, "expected at least one tag value, got nothing");
+            Vec::new()
         };
         let Some(key) = key else { continue };
         if all.iter().any(|target| target.key == key) {

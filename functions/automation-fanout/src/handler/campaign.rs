@@ -291,9 +291,10 @@ fn judged(campaign: &Campaign, wave: &str, readings: &[Reading]) -> WaveAnswer {
     }
     answer.failures = failures(&executions);
     let came_nowhere = tally.locations == 0 && executions.iter().any(|(execution, _)| execution.status.is_failure());
-    let (state, verdict) = match tally.passes(&campaign.gate) && !came_nowhere {
-        true => (WaveState::Passed, "within"),
-        false => (WaveState::Stopped, "more than"),
+    let (state, verdict) = if tally.passes(&campaign.gate) && !came_nowhere {
+        (WaveState::Passed, "within")
+    } else {
+        (WaveState::Stopped, "more than")
     };
     answer.state = state;
     answer.reason = format!(
@@ -326,17 +327,14 @@ fn tally(executions: &[(&Execution, bool)]) -> Tally {
     for (execution, all_steps_read) in executions {
         for cell in matrix(execution, *all_steps_read) {
             let is_well = cell.status.is_success();
-            match cell.pair {
-                Some(pair) => {
-                    if is_well {
-                        well.insert(pair.clone());
-                    }
-                    all.insert(pair);
+            if let Some(pair) = cell.pair {
+                if is_well {
+                    well.insert(pair.clone());
                 }
-                None => {
-                    unnamed.locations += 1;
-                    unnamed.succeeded += usize::from(is_well);
-                }
+                all.insert(pair);
+            } else {
+                unnamed.locations += 1;
+                unnamed.succeeded += usize::from(is_well);
             }
         }
     }

@@ -82,8 +82,8 @@ impl<W: World> Run<'_, W> {
         let mut machines = Vec::new();
         let mut notes = Vec::new();
         if !matching.is_empty() {
-            let nodes = self.matched(&request, &matching).await?;
-            notes.push(format!("Match: {} managed nodes fit", nodes.len()));
+            let found = self.matched(&request, &matching).await?;
+            notes.push(format!("Match: {} managed nodes fit", found.len()));
             if request.target_locations.is_empty() {
                 let location = self.home()?;
                 notes.push(format!(
@@ -94,10 +94,10 @@ impl<W: World> Run<'_, W> {
                 request.target_locations = vec![location];
                 split = crate::plan::split(&request).map_err(FanoutError::InvalidRequest)?;
             }
-            let values = nodes.iter().map(|node| node.id.clone()).collect();
+            let values = found.iter().map(|node| node.id.clone()).collect();
             request.targets = vec![Target { key: PARAMETER_VALUES.to_owned(), values }];
             let machine = |node: Node| Machine { node_id: node.id, name: node.name, source: node.source };
-            machines = nodes.into_iter().map(machine).collect();
+            machines = found.into_iter().map(machine).collect();
         }
         let facts = self.facts(&request, with_steps).await;
         let refusals = advice::refusals(&request, all_targets, &facts);

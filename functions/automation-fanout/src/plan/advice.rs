@@ -213,10 +213,8 @@ fn permitted(request: &StartRequest, allowed: Allowed<'_>, notes: &mut Vec<Strin
         ));
         return;
     }
-    let (list, parameter) = match is_of_aws {
-        true => (allowed.aws_runbooks, "AwsRunbooks"),
-        false => (allowed.own_runbooks, "OwnRunbooks"),
-    };
+    let (list, parameter) =
+        if is_of_aws { (allowed.aws_runbooks, "AwsRunbooks") } else { (allowed.own_runbooks, "OwnRunbooks") };
     let fits = |pattern: &String| match pattern.strip_suffix('*') {
         Some(start) => short.starts_with(start),
         None => short == pattern,

@@ -124,7 +124,7 @@ async fn play_campaign(seed: u64) -> Account {
 
 #[tokio::test(start_paused = true)]
 async fn no_location_is_started_twice_in_one_campaign() {
-    let mut resumed = 0;
+    let mut resumed_count = 0;
     for seed in 0..150 {
         let account = play_campaign(seed).await;
         let mut first: BTreeMap<String, usize> = BTreeMap::new();
@@ -137,9 +137,9 @@ async fn no_location_is_started_twice_in_one_campaign() {
                     None => *first.entry(account.clone()).or_default() += 1,
                 }
             }
-            resumed += usize::from(resumes.is_some());
+            resumed_count += usize::from(resumes.is_some());
         }
         assert!(first.values().all(|count| *count == 1), "seed {seed}: {first:?}");
     }
-    assert!(resumed > 50, "hardly anything was resumed: {resumed}");
+    assert!(resumed_count > 50, "hardly anything was resumed: {resumed_count}");
 }

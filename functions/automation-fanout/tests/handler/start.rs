@@ -169,6 +169,7 @@ async fn only_where_nothing_started_the_invocation_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "most of it is the snapshot")]
 async fn a_preview_shows_the_plan_and_changes_nothing() {
     let account = Account::new();
     let answer = send(&account, &sample("preview")).await.unwrap();

@@ -220,9 +220,10 @@ impl Leases for ManagedNodes<'_> {
         let Put::Refused(there) = self.calls.leases.put(item(&nodes), Condition::is_absent()).await? else {
             return Ok(Vec::new());
         };
-        let before = text(&there, "nodes").and_then(|nodes| serde_json::from_str(nodes).ok());
+        let before: Option<Vec<ManagedInstanceId>> =
+            text(&there, "nodes").and_then(|nodes| serde_json::from_str(nodes).ok());
         let others: Vec<ManagedInstanceId> =
-            before.unwrap_or_else(Vec::new).into_iter().filter(|other| other != node).collect();
+            before.unwrap_or_default().into_iter().filter(|other| other != node).collect();
         if text(&there, "nodes").is_none_or(|nodes| !nodes.contains(node.as_str())) {
             nodes.extend(others.iter().cloned());
             nodes.truncate(ARRIVALS_MAX);
@@ -313,6 +314,7 @@ fn intent_of(item: &Item) -> Intent {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it ends a chain of calls")]
 fn held(put: Put) -> Result<(), AwsError> {
     match put {
         Put::Done(_) => Ok(()),

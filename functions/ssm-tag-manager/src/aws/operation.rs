@@ -57,22 +57,22 @@ impl Operation {
         let mut wait = FIRST_WAIT;
         let mut failures = 0;
         loop {
-            let sent = self.wait_for_turn().await;
+            let went_out = self.wait_for_turn().await;
             self.counts.update(|counts| CallCounts { calls: counts.calls + 1, ..counts });
             let error = match send().await {
                 Ok(output) => {
-                    self.limiter.borrow_mut().answered(Instant::now(), sent);
+                    self.limiter.borrow_mut().answered(Instant::now(), went_out);
                     return Ok(output);
                 }
                 Err(error) => AwsError::from_sdk(self.name, &error),
             };
             if error.is_throttling() {
                 self.counts.update(|counts| CallCounts { throttles: counts.throttles + 1, ..counts });
-                self.limiter.borrow_mut().throttled(Instant::now(), sent);
+                self.limiter.borrow_mut().throttled(Instant::now(), went_out);
                 continue;
             }
             if is_from_service(&error) {
-                self.limiter.borrow_mut().answered(Instant::now(), sent);
+                self.limiter.borrow_mut().answered(Instant::now(), went_out);
             }
             failures += 1;
             if !error.retryable || failures == MAX_FAILURES {

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hub::ManagedInstanceId;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -52,7 +54,8 @@ impl Clock {
     /// A name for whoever takes a lease: never the same twice.
     pub(crate) fn holder(&self) -> String {
         let nonce = self.random.borrow_mut().u64(..);
-        self.hash(&nonce.to_be_bytes()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+        let hash = self.hash(&nonce.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(&hash[..16])
     }
 
     /// Random bits for the memory of a node.

@@ -72,7 +72,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         match decision {
             Decision::Rejected(reason) => return finished(&Outcome::Rejected { reason }),
             Decision::Unmarked(reason) if self.report.dry_run => return finished(&Outcome::Rejected { reason }),
-            Decision::Unmarked(_) => return Looked::Differs(self.job(candidate, NodeIntent::default(), None)),
+            Decision::Unmarked(_) => return Looked::Differs(job(candidate, NodeIntent::default(), None)),
             Decision::Planned(plan) if plan.is_empty() => node.dropped = plan.dropped,
             Decision::Planned(plan) if self.report.dry_run => {
                 node.outcome = Outcome::WouldUpdate;
@@ -82,7 +82,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             }
             Decision::Planned(plan) => {
                 let arrival = self.source_of(candidate.instance).filter(|_| is_arrival(&plan, &tags));
-                return Looked::Differs(self.job(candidate, plan.intent(&tags), arrival));
+                return Looked::Differs(job(candidate, plan.intent(&tags), arrival));
             }
         }
         Looked::Finished(vec![node])
@@ -96,15 +96,10 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             _ => self.ports.read(&candidate.node).await,
         }
     }
+}
 
-    fn job<'c>(
-        &self,
-        candidate: &'c Candidate<'a>,
-        intent: NodeIntent,
-        arrival: Option<String>,
-    ) -> Job<&'c Candidate<'a>> {
-        Job { node: candidate.node.clone(), intent, arrival, item: candidate }
-    }
+fn job<'c, 'r>(candidate: &'c Candidate<'r>, intent: NodeIntent, arrival: Option<String>) -> Job<&'c Candidate<'r>> {
+    Job { node: candidate.node.clone(), intent, arrival, item: candidate }
 }
 
 /// True for a node that is linked to its instance only now: the instance may have had another one before.

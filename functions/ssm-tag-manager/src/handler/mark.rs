@@ -73,7 +73,8 @@ pub(super) async fn mark<P: Nodes + Leases>(run: &Run<'_, P>, lease_use: &mut Le
     }
     let marking = Marking { run, mode, sources: &sources };
     let mut jobs = Vec::new();
-    for chunk in Vec::from_iter(sources.iter().cloned()).chunks(SOURCES_PER_FIND) {
+    let all: Vec<String> = sources.iter().cloned().collect();
+    for chunk in all.chunks(SOURCES_PER_FIND) {
         marking.look(chunk, &mut marked, &mut jobs).await;
     }
     let work = async |slice: &Slice<'_, P>, node: &Found| marking.mark(slice, node).await;

@@ -63,7 +63,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
                 );
             }
             _ => {
-                let sources = Vec::from_iter(sources.iter().cloned());
+                let sources: Vec<String> = sources.iter().cloned().collect();
                 for chunk in sources.chunks(SOURCES_PER_FIND) {
                     found.extend(self.deadline.call(self.ports.find(SOURCE_TAG_KEY, chunk)).await?);
                 }

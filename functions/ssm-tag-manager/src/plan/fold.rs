@@ -24,7 +24,7 @@ fn is_blank(c: char) -> bool {
 
 /// Characters that print as nothing, or as a blank of any width: Hangul fillers, soft hyphens, joiners, marks of
 /// direction, variation selectors and tags.
-/// See Default_Ignorable_Code_Point in <https://www.unicode.org/reports/tr44/>.
+/// See `Default_Ignorable_Code_Point` in <https://www.unicode.org/reports/tr44/>.
 fn is_filler(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'

@@ -39,6 +39,7 @@ pub struct ReportContext<'a> {
 
 /// What is to be done about a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "most decisions are plans, and each lives for a moment")]
 pub enum Decision {
     /// The report may not change the node.
     Rejected(Rejection),

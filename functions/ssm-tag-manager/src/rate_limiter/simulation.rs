@@ -217,7 +217,7 @@ impl<'a> Simulation<'a> {
         });
         let mut new = Self {
             scenario,
-            start: Instant::now() + Duration::from_secs(3600),
+            start: Instant::now() + Duration::from_hours(1),
             random: Random::new(seed),
             now: 0.0,
             events: BinaryHeap::new(),

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::world::*;
 
 #[tokio::test(start_paused = true)]
+#[expect(clippy::too_many_lines, reason = "most of it is the snapshot")]
 async fn a_scheduled_sweep_reads_every_region() {
     let west = vec![
         instance(4, &[("outcome", "rejected")]),

@@ -42,10 +42,10 @@ impl Runbook {
     /// Its parameters as `DescribeDocument` shows them, and its content as `GetDocument` does. Those of AWS's own
     /// runbooks that name a resource have no default.
     pub(super) fn content(&self, name: &str) -> serde_json::Value {
+        const REQUIRED: [&str; 5] = ["ImageId", "InstanceId", "InstanceType", "SnapshotId", "VolumeId"];
         if let Some(content) = &self.content {
             return content.clone();
         }
-        const REQUIRED: [&str; 5] = ["ImageId", "InstanceId", "InstanceType", "SnapshotId", "VolumeId"];
         let own = [ASSUME_ROLE.to_owned()].into();
         let parameters = self.parameters.as_ref().unwrap_or(&own).iter().map(|parameter| {
             let mut declared = serde_json::json!({"type": "String"});

@@ -152,13 +152,11 @@ fn calendar_state(automation: &Automation, body: &Value) -> Result<Value, AwsErr
     let state = automation.lock();
     let mut is_open = true;
     for name in crate::xml::items(&body["CalendarNames"]).iter().filter_map(Value::as_str) {
-        match state.calendars.get(documents::short_name(name)) {
-            Some(open) => is_open &= open,
-            None => {
-                let message = format!("Document with name {name} does not exist.");
-                return Err(AwsError::new(400, "InvalidDocument", message));
-            }
-        }
+        let Some(open) = state.calendars.get(documents::short_name(name)) else {
+            let message = format!("Document with name {name} does not exist.");
+            return Err(AwsError::new(400, "InvalidDocument", message));
+        };
+        is_open &= open;
     }
     Ok(json!({"State": if is_open { "OPEN" } else { "CLOSED" }}))
 }

@@ -217,6 +217,7 @@ async fn policies_decide_who_activates_and_the_role_has_to_trust_systems_manager
     let pass = json!({"StringEquals": {"iam:PassedToService": "ssm.amazonaws.com"}});
     let policy = json!({"Statement": [
         {"Effect": "Allow", "Action": "ssm:CreateActivation", "Resource": "*", "Condition": tagged},
+        {"Effect": "Allow", "Action": "ssm:AddTagsToResource", "Resource": format!("arn:aws:iam::{CENTRAL}:role/*")},
         {"Effect": "Allow", "Action": "iam:PassRole", "Resource": node_role, "Condition": pass}]});
     let nothing = json!({"Statement": {"Effect": "Allow", "Action": "ssm:Nothing", "Resource": "*"}});
     role(&central, "node", &service, &nothing).await;

@@ -28,7 +28,7 @@ pub(crate) async fn tell(world: &World, fleet: &mut Fleet) -> anyhow::Result<()>
     for answer in [first?, second?] {
         ensure!(answer.function_error.is_none(), "a sweep failed: {}", answer.payload);
     }
-    let changes = changed?;
+    let change_count = changed?;
     expected::arrive(world, fleet, "every node carries the last change, and nothing else", WITHIN).await?;
     for fault in faults {
         world.aws.faults().remove(fault);
@@ -37,7 +37,7 @@ pub(crate) async fn tell(world: &World, fleet: &mut Fleet) -> anyhow::Result<()>
     let sum = |operations: [&str; 2]| operations.map(|operation| calls.of(operation).total()).iter().sum::<u64>();
     let throttled: u64 = WRITES.map(|operation| calls.of(operation).throttled).iter().sum();
     ensure!(sum(LEASES) > 0, "a lease was taken");
-    show::note(&format!("{changes} changes of 3 instances, exact after {:.1} s", start.elapsed().as_secs_f64()));
+    show::note(&format!("{change_count} changes of 3 instances, exact after {:.1} s", start.elapsed().as_secs_f64()));
     show::note(&format!("{} writes, {throttled} of them throttled; {} calls for leases", sum(WRITES), sum(LEASES)));
     world.sweep_well(AGENCY_A).await?;
     let answer = world.sweep_well(AGENCY_A).await?;
