@@ -6,7 +6,7 @@
 //! show what was true some seconds ago; sandboxes are killed at any moment; clocks differ; events come twice, late or
 //! never; operators tag nodes meanwhile; and one agency is hostile.
 //!
-//! Then everything is quiet, two sweeps run, and every node must be exactly right: see [`check`].
+//! Then everything is quiet, two sweeps run, and every node must be exactly right.
 //!
 //! ```
 //! let run = simulation::run(1, simulation::Rules::default()).unwrap();
