@@ -68,7 +68,7 @@ def write(package, binary):
     entry.create_system = 3
     entry.external_attr = 0o100755 << 16
     with zipfile.ZipFile(package, "w") as archive:
-        archive.writestr(entry, binary)
+        archive.writestr(entry, binary, compresslevel=9)
 
 
 def architecture(program):

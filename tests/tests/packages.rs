@@ -38,7 +38,10 @@ fn bootstrap(package: &[u8]) -> Vec<u8> {
     let mut archive = ZipArchive::new(Cursor::new(package)).unwrap();
     assert_eq!(archive.len(), 1);
     let mut entry = archive.by_index(0).unwrap();
-    assert_eq!((entry.name(), entry.unix_mode().map(|mode| mode & 0o777)), ("bootstrap", Some(0o755)));
+    assert_eq!(
+        (entry.name().unwrap().into_owned(), entry.unix_mode().map(|mode| mode & 0o777)),
+        ("bootstrap".to_owned(), Some(0o755))
+    );
     let mut program = Vec::new();
     entry.read_to_end(&mut program).unwrap();
     program
@@ -49,7 +52,7 @@ fn glibc(program: &[u8]) -> (u32, u32) {
     let version = Regex::new(r"GLIBC_(\d+)\.(\d+)").unwrap();
     let number = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().parse::<u32>().unwrap();
     let versions = version.captures_iter(program).map(|found| (number(&found[1]), number(&found[2])));
-    versions.max().expect("a program without a C library")
+    versions.max().unwrap_or_else(|| panic!("a program without a C library"))
 }
 
 #[test]
