@@ -97,7 +97,9 @@ async fn every_package_starts_and_takes_its_samples() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::new(world.paths(), folder.path()).unwrap();
     let mut count = 0;
-    for function in folders(&world.paths().repository.join("events")) {
+    // What a campaign begins with goes to a state machine, and not to a function.
+    let functions = folders(&world.paths().repository.join("events")).into_iter();
+    for function in functions.filter(|folder| !folder.ends_with("campaign")) {
         let name = function.file_name().unwrap().to_str().unwrap().to_owned();
         let environment = environment(&world, &name).await;
         let environment: Vec<(&str, String)> =
