@@ -114,7 +114,10 @@ impl Edge {
         if !verdict.wait.is_zero() {
             tokio::time::sleep(verdict.wait).await;
         }
-        self.kill(&verdict.kill, Moment::BeforeTheCall);
+        // Whoever died first has not called. Its connection breaks at some time, and that must not decide.
+        if self.kill(&verdict.kill, Moment::BeforeTheCall) {
+            return reply::error(protocol, &AwsError::new(500, "CallerGone", "The caller was killed by a fault."));
+        }
         let reply = match verdict.end {
             Some(Effect::Throttle) => reply::error(protocol, &reply::throttled(&call.service)),
             Some(Effect::Error { status, code, message }) => {
@@ -152,11 +155,15 @@ impl Edge {
         self.hybrid.activations.owner(body["ActivationId"].as_str()?).map(|(account, _)| account)
     }
 
-    fn kill(&self, functions: &[(String, Moment)], moment: Moment) {
-        for (function, _) in functions.iter().filter(|(_, when)| *when == moment) {
+    /// Whether anybody was to be killed at this moment.
+    fn kill(&self, functions: &[(String, Moment)], moment: Moment) -> bool {
+        let due = functions.iter().filter(|(_, when)| *when == moment);
+        due.map(|(function, _)| {
             let killed = kill_function(function, &self.endpoint);
             tracing::debug!(%function, killed, "killed by a fault");
-        }
+        })
+        .count()
+            > 0
     }
 
     async fn perform(&self, call: &Call, request: Request<Bytes>, protocol: Protocol) -> Reply {

@@ -18,13 +18,14 @@ pub enum Effect {
     Latency(Duration),
     /// The call goes on while the service keeps up with this many calls a second, and is throttled beyond.
     Rate { calls_per_second: f64, burst: f64 },
-    /// The local processes of a function of this local AWS are killed, before or after the call.
+    /// The local processes of a function of this local AWS are killed, before the call or after it.
     Kill { function: String, moment: Moment },
 }
 
 /// When a process is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
+    /// The call is not performed: the caller has to be the process that dies.
     BeforeTheCall,
     /// The call has been performed and its answer is on its way to a caller that is gone.
     AfterTheCall,
