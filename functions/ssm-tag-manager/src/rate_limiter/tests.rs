@@ -104,7 +104,7 @@ fn writers_side_by_side_use_the_rate_and_come_to_a_fair_share() {
             let (most_throttled, least_fair) = if writers == 2 { (0.02, 0.5) } else { (0.025, 0.3) };
             let (scenario, last) = side_by_side(writers, apart);
             let what = format!("{writers} writers, {apart} s apart");
-            let runs = runs(&scenario, 5);
+            let runs = runs(&scenario, 9);
             Figures::of(&what, &runs, used(&scenario)).all_at_least(0.95);
             Figures::of(&what, &runs, throttled).all_below(most_throttled);
             let fair = Figures::of(&what, &runs, |run| fairness(run, &scenario, last + 15.0));
