@@ -35,7 +35,7 @@ const REFUSED_BEFORE_ANSWERED: f64 = 5.0;
 /// A climb runs far past the rate on what the bucket had saved. So much of it is kept, but not less than the rate of a
 /// writer that finds others at work.
 const KEPT_AFTER_CLIMB: f64 = 0.25;
-const LEAST_AFTER_CLIMB: f64 = 9.0;
+const LEAST_AFTER_CLIMB: f64 = 7.0;
 /// How much is kept where the climb had a goal.
 const KEPT_SHORT_OF_GOAL: f64 = 0.6;
 /// A climb to a known rate ends at this share of it.
