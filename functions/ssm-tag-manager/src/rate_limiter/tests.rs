@@ -114,6 +114,18 @@ fn writers_side_by_side_use_the_rate_and_come_to_a_fair_share() {
     }
 }
 
+/// Once, these four writers took each other's refusals for chance, and three quarters of their calls were refused for
+/// ever.
+#[test]
+fn writers_do_not_take_each_other_for_chance() {
+    for seed in [293_004, 411_789, 490_979, 704_792, 791_901] {
+        let (scenario, last) = side_by_side(4, 30.0);
+        let run = run(&Scenario { burst: 200.0, ..scenario }, seed);
+        let throttled = run.throttled(last + 60.0, f64::INFINITY);
+        assert!(throttled < 0.03, "seed {seed}: {throttled:.3} throttled");
+    }
+}
+
 #[test]
 fn after_a_trouble_the_rate_is_used_again_within_15_seconds() {
     for (what, weather, end) in [
