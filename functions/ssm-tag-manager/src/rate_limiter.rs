@@ -110,6 +110,8 @@ const HELD_BACK: Duration = Duration::from_millis(500);
 /// A pause is made up for as far as that: the service saved tokens meanwhile.
 const CATCH_UP: Duration = Duration::from_millis(500);
 const CATCH_UP_RESUMING: Duration = Duration::from_millis(100);
+/// A writer that paused for longer was not the last one to hold a slot.
+const AT_WORK: Duration = Duration::from_secs(2);
 /// The highest rate of late is forgotten in this many seconds. So much of it is taken up again after a chance is found.
 const PEAK_SECONDS: f64 = 250.0;
 const KEPT_OF_PEAK: f64 = 0.95;
@@ -244,6 +246,13 @@ impl RateLimiter {
             }
             Phase::Sharing { .. } | Phase::Steady => Some(self.rate),
             Phase::Trial(trial) => Some(trial.helped),
+        }
+    }
+
+    /// Starts from a rate that the last writer found, unless this limiter was at work just now and knows better.
+    pub(crate) fn start_from(&mut self, now: Instant, rate: f64) {
+        if self.rate().is_none() || now.saturating_duration_since(self.grown_at) > AT_WORK {
+            *self = Self::resuming(now, rate);
         }
     }
 

@@ -275,6 +275,19 @@ fn nothing_is_handed_over_before_something_was_learned() {
 }
 
 #[test]
+fn a_rate_is_taken_over_after_a_pause_and_never_from_ones_own_last_slice() {
+    let start = Instant::now();
+    let mut limiter = RateLimiter::new(start);
+    limiter.start_from(start, 17.0);
+    assert_eq!(limiter.rate(), Some(17.0), "it knew nothing");
+    let slot = limiter.slot(start + Duration::from_millis(400));
+    limiter.start_from(slot + Duration::from_millis(300), 30.0);
+    assert_eq!(limiter.rate(), Some(17.0), "it was at work");
+    limiter.start_from(slot + Duration::from_secs(3), 30.0);
+    assert_eq!(limiter.rate(), Some(30.0), "others were at work meanwhile");
+}
+
+#[test]
 fn a_refusal_of_a_call_from_before_a_change_is_not_counted() {
     let start = Instant::now();
     let mut limiter = RateLimiter::resuming(start, 20.0);
