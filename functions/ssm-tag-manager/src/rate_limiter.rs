@@ -96,8 +96,11 @@ const TWO_TRIALS_SHARE: f64 = 0.12;
 const KEPT_AFTER_TRIAL: f64 = 0.85;
 /// A chance is tried again after this time, and later after twice the time, up to the second one.
 const RETRIAL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(1));
-/// How much a retrial corrects the chance.
-const RETRIAL_WEIGHT: f64 = 0.3;
+/// A retrial is slower still, and lasts longer: writers that all take each other's refusals for chance have to notice.
+const RETRIAL_RATE: f64 = 0.25;
+const RETRIAL_AT_LEAST: Duration = Duration::from_secs(3);
+/// How much a retrial corrects the chance, downwards and upwards.
+const RETRIAL_WEIGHTS: (f64, f64) = (0.6, 0.3);
 /// So much evidence that the chance fell to a third; and a chance that is too small to tell from none.
 const FALLEN_CONFIDENCE: f64 = 14.0;
 const LEAST_CHANCE: f64 = 0.03;
@@ -107,8 +110,11 @@ const HELD_BACK: Duration = Duration::from_millis(500);
 /// A pause is made up for as far as that: the service saved tokens meanwhile.
 const CATCH_UP: Duration = Duration::from_millis(500);
 const CATCH_UP_RESUMING: Duration = Duration::from_millis(100);
-/// The highest rate of late is forgotten in this many seconds.
+/// A writer that paused for longer was not the last one to hold a slot.
+const AT_WORK: Duration = Duration::from_secs(2);
+/// The highest rate of late is forgotten in this many seconds. So much of it is taken up again after a chance is found.
 const PEAK_SECONDS: f64 = 250.0;
+const KEPT_OF_PEAK: f64 = 0.95;
 
 /// The rate of one operation.
 #[derive(Debug)]
@@ -149,6 +155,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy)]
 struct Trial {
     since: Instant,
+    at_least: Duration,
     is_last: bool,
     /// The share of refused calls that led to it.
     share: f64,
@@ -156,6 +163,20 @@ struct Trial {
     /// The rate to go back to if slowing down does not help, and the rate to go on with if it does.
     before: f64,
     helped: f64,
+}
+
+impl Trial {
+    fn new(now: Instant, share: f64, before: f64, answered_rate: f64) -> Self {
+        Self {
+            since: now,
+            at_least: TRIAL_AT_LEAST,
+            is_last: share <= TWO_TRIALS_SHARE,
+            share,
+            evidence: Evidence::default(),
+            before,
+            helped: answered_rate * KEPT_AFTER_TRIAL,
+        }
+    }
 }
 
 /// A cut of the rate.
@@ -228,6 +249,13 @@ impl RateLimiter {
         }
     }
 
+    /// Starts from a rate that the last writer found, unless this limiter was at work just now and knows better.
+    pub(crate) fn start_from(&mut self, now: Instant, rate: f64) {
+        if self.rate().is_none() || now.saturating_duration_since(self.grown_at) > AT_WORK {
+            *self = Self::resuming(now, rate);
+        }
+    }
+
     /// When the next call may go. Each slot is given to one call.
     pub(crate) fn slot(&mut self, now: Instant) -> Instant {
         if self.next_slot > now {
@@ -273,7 +301,8 @@ impl RateLimiter {
         let chance = self.chance;
         if chance.share > 0.0 && now.saturating_duration_since(chance.since) > chance.retrial_in {
             let answered_rate = self.rate * (1.0 - chance.share);
-            self.start_trial(now, chance.share, self.rate, answered_rate, answered_rate);
+            let trial = Trial::new(now, chance.share, self.rate, answered_rate);
+            self.start_trial(answered_rate * RETRIAL_RATE, Trial { at_least: RETRIAL_AT_LEAST, is_last: true, ..trial });
         }
     }
 
@@ -400,7 +429,10 @@ impl RateLimiter {
         }
         let answered_rate = self.suspected_rate * (1.0 - share);
         if let Some(Cut { rate, share: before, .. }) = self.cut {
-            return self.start_trial(now, share.min(before), rate, rate * (1.0 - before), answered_rate);
+            // The rate before the first cut answered so much, and half of that is clearly less.
+            let slower = rate * (1.0 - before) * TRIAL_RATE;
+            let trial = Trial::new(now, share.min(before), rate, answered_rate);
+            return self.start_trial(slower, Trial { helped: trial.helped.max(slower), ..trial });
         }
         let by_rate = ((share - self.chance.share) / (1.0 - self.chance.share)).max(0.0);
         let calls_left = REMEMBERED_REFUSALS / (share - STEADY_SHARES.0).max(0.01);
@@ -411,37 +443,33 @@ impl RateLimiter {
         self.set(now, rate, phase);
     }
 
-    /// Calls at a clearly lower rate: half of `answered_before`. If that helps, `answered_now` is what is to be had.
-    fn start_trial(&mut self, now: Instant, share: f64, before: f64, answered_before: f64, answered_now: f64) {
+    /// Calls at a clearly lower rate.
+    fn start_trial(&mut self, rate: f64, trial: Trial) {
         self.cut = None;
-        let rate = answered_before * TRIAL_RATE;
-        let trial = Trial {
-            since: now,
-            is_last: share <= TWO_TRIALS_SHARE || self.chance.share > 0.0,
-            share,
-            evidence: Evidence::default(),
-            before,
-            helped: (answered_now * KEPT_AFTER_TRIAL).max(rate),
-        };
-        self.set(now, rate, Phase::Trial(trial));
+        let is_last = trial.is_last || self.chance.share > 0.0;
+        self.set(trial.since, rate, Phase::Trial(Trial { is_last, ..trial }));
     }
 
     fn try_out(&mut self, now: Instant, is_refused: bool, mut trial: Trial) {
-        let Trial { since, is_last, share, before, helped, .. } = trial;
+        let Trial { since, at_least, is_last, share, before, helped, .. } = trial;
         trial.evidence.add_signed(is_refused, share * TRIAL_SHARES.1, share * TRIAL_SHARES.0);
         let (weight, found) = (trial.evidence.weight(), trial.evidence.share());
         let lasted = now.saturating_duration_since(since);
         self.phase = Phase::Trial(trial);
-        if weight > TRIAL_CONFIDENCE && lasted > TRIAL_AT_LEAST {
+        if weight > TRIAL_CONFIDENCE && lasted > at_least {
             if !is_last {
                 let again = Trial { since: now, is_last: true, evidence: Evidence::default(), ..trial };
                 return self.set(now, self.rate * TRIAL_RATE, Phase::Trial(again));
             }
             let known = self.chance.share;
-            let chance = if known > 0.0 { known + RETRIAL_WEIGHT * (found - known) } else { found.max(share) };
-            self.set_chance(now, chance);
+            if known > 0.0 {
+                let weight = if found < known { RETRIAL_WEIGHTS.0 } else { RETRIAL_WEIGHTS.1 };
+                self.set_chance(now, known + weight * (found - known));
+                return self.set(now, before, Phase::Steady);
+            }
+            self.set_chance(now, found.max(share));
             match self.found {
-                Some(_) => self.set(now, before.max(self.peak * 0.95), Phase::Steady),
+                Some(_) => self.set(now, before.max(self.peak * KEPT_OF_PEAK), Phase::Steady),
                 None => self.set(now, before, Phase::Climbing { goal: None }),
             }
         } else if weight < -TRIAL_CONFIDENCE || lasted > TRIAL_AT_MOST {

@@ -41,9 +41,9 @@ impl Operation {
         self.limiter.borrow().rate()
     }
 
-    /// Starts from the rate that the last holder of a slot found: it is newer than what was found here.
+    /// Starts from the rate that the last holder of a slot found.
     pub(super) fn start_from(&self, rate: f64) {
-        *self.limiter.borrow_mut() = RateLimiter::resuming(Instant::now(), rate);
+        self.limiter.borrow_mut().start_from(Instant::now(), rate);
     }
 
     /// Makes a call at the operation's rate, and again where that can help.

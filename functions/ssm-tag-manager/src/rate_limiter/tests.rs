@@ -104,13 +104,25 @@ fn writers_side_by_side_use_the_rate_and_come_to_a_fair_share() {
             let (most_throttled, least_fair) = if writers == 2 { (0.02, 0.5) } else { (0.025, 0.3) };
             let (scenario, last) = side_by_side(writers, apart);
             let what = format!("{writers} writers, {apart} s apart");
-            let runs = runs(&scenario, 5);
+            let runs = runs(&scenario, 9);
             Figures::of(&what, &runs, used(&scenario)).all_at_least(0.95);
             Figures::of(&what, &runs, throttled).all_below(most_throttled);
             let fair = Figures::of(&what, &runs, |run| fairness(run, &scenario, last + 15.0));
             assert!(fair.median() >= least_fair, "{what}: {:?}", fair.sorted);
             fair.all_at_least(0.1);
         }
+    }
+}
+
+/// Once, these four writers took each other's refusals for chance, and three quarters of their calls were refused for
+/// ever.
+#[test]
+fn writers_do_not_take_each_other_for_chance() {
+    for seed in [293_004, 411_789, 490_979, 704_792, 791_901] {
+        let (scenario, last) = side_by_side(4, 30.0);
+        let run = run(&Scenario { burst: 200.0, ..scenario }, seed);
+        let throttled = run.throttled(last + 60.0, f64::INFINITY);
+        assert!(throttled < 0.03, "seed {seed}: {throttled:.3} throttled");
     }
 }
 
@@ -260,6 +272,19 @@ fn nothing_is_handed_over_before_something_was_learned() {
     assert_eq!(RateLimiter::new(now).rate(), None);
     assert_eq!(RateLimiter::resuming(now, 17.0).rate(), Some(17.0));
     assert_eq!(RateLimiter::resuming(now, 0.0).rate(), Some(SLOWEST), "a rate that cannot be is not taken");
+}
+
+#[test]
+fn a_rate_is_taken_over_after_a_pause_and_never_from_ones_own_last_slice() {
+    let start = Instant::now();
+    let mut limiter = RateLimiter::new(start);
+    limiter.start_from(start, 17.0);
+    assert_eq!(limiter.rate(), Some(17.0), "it knew nothing");
+    let slot = limiter.slot(start + Duration::from_millis(400));
+    limiter.start_from(slot + Duration::from_millis(300), 30.0);
+    assert_eq!(limiter.rate(), Some(17.0), "it was at work");
+    limiter.start_from(slot + Duration::from_secs(3), 30.0);
+    assert_eq!(limiter.rate(), Some(30.0), "others were at work meanwhile");
 }
 
 #[test]

@@ -134,7 +134,7 @@ async fn contend(paths: &Paths, packages: &Packages, rate: f64, agencies: usize,
     singles.sort_by(f64::total_cmp);
     let (share, throttled) = shares(writes, wall * rate);
     println!(
-        "| {agencies} | {nodes} | {:.1} s | {:.1} s | {share:.0} % | {throttled:.1} % | {:.1} s | {:.1} s |",
+        "| {agencies} | {nodes} | {:.1} s | {:.1} s | {share:.0} % | {throttled:.1} % | {:.2} s | {:.2} s |",
         done.first().copied().unwrap_or_default(),
         done.last().copied().unwrap_or_default(),
         singles.get(singles.len() / 2).copied().unwrap_or_default(),
