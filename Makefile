@@ -62,7 +62,7 @@ $(TOOLS): | requirements.txt
 	@echo "Installing the Python tools: about two minutes the first time."
 	@"$(PYTHON)" -m venv "$(VENV)"
 	@"$(LOCAL_AWS_PYTHON)" -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	@cargo lambda --version
+	@"$(VENV)/bin/cargo-lambda" lambda --version
 	@rm -f "$(VENV)"/.installed-*
 	@touch "$@"
 
