@@ -25,12 +25,11 @@ PACKAGES := $(TARGET_DIR)/lambda$(if $(filter arm64,$(ARCHITECTURE)),-arm64)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 export SAM_CLI_TELEMETRY := 0
 
-# What only a release needs is compiled when it is needed, and kept beside the Python tools. Speed is no matter there.
-CARGO_ABOUT := 0.9.3
+# What only a release needs is compiled when it is needed, and kept beside the Python tools. Its speed is no matter.
 CARGO_CYCLONEDX := 0.5.9
 installed = cargo $(patsubst cargo-%,%,$1) --version 2> /dev/null | grep -qF "$2" || { \
 	echo "Compiling $1: a few minutes the first time."; \
-	CARGO_TARGET_DIR="$(VENV)/build" cargo install --quiet --locked --debug --root "$(VENV)" --version "$2" $3 "$1"; \
+	CARGO_TARGET_DIR="$(VENV)/build" cargo install --quiet --locked --debug --root "$(VENV)" --version "$2" "$1"; \
 	rm -rf "$(VENV)/build"; }
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 RELEASE := tag-hub-$(VERSION)-$(ARCHITECTURE).tar.gz
@@ -62,7 +61,7 @@ $(TOOLS): | requirements.txt
 	@echo "Installing the Python tools: about two minutes the first time."
 	@"$(PYTHON)" -m venv "$(VENV)"
 	@"$(LOCAL_AWS_PYTHON)" -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	@cargo lambda --version
+	@"$(VENV)/bin/cargo-lambda" lambda --version
 	@rm -f "$(VENV)"/.installed-*
 	@touch "$@"
 
@@ -95,6 +94,7 @@ check: setup ## Check format, lints, documentation and templates
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo nextest run --locked --workspace -E 'binary(tidy)'
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+	"$(LOCAL_AWS_PYTHON)" scripts/notice.py --check
 	cfn-lint $(TEMPLATES)
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file fanout.yaml
@@ -156,13 +156,10 @@ advisories: setup ## Look for security advisories against what is compiled in
 
 .PHONY: notice
 notice: setup ## Write NOTICE: the licenses of what is compiled in
-	@$(call installed,cargo-about,$(CARGO_ABOUT),--features cli)
-	@cargo about generate --locked --fail --output-file NOTICE about.hbs
 	@"$(LOCAL_AWS_PYTHON)" scripts/notice.py
 
 .PHONY: release
 release: package ## Lay out dist/ as a release: also with licenses, changes and what it is built from
-	@"$(LOCAL_AWS_PYTHON)" scripts/notice.py
 	@$(call installed,cargo-cyclonedx,$(CARGO_CYCLONEDX))
 	@"$(LOCAL_AWS_PYTHON)" scripts/release.py dist $(RUST_TARGET)
 	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C dist -czf "$(RELEASE)" .

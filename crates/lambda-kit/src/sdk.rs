@@ -1,5 +1,6 @@
 //! The configuration that all AWS clients of a function share.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader};
@@ -7,11 +8,9 @@ use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Connector, HttpClientError};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn,
-};
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 
-use crate::trust::{TrustError, trust_store};
+use crate::trust::{Bundle, TrustError, bundle};
 
 /// Every client's time for a connection: the one connector knows no other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,21 +24,35 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// # Errors
 /// The bundle of certificates that the environment names cannot be used.
 pub fn sdk_loader(lookup: impl Fn(&str) -> Option<String>) -> Result<ConfigLoader, TrustError> {
-    let client = https_client(trust_store(lookup)?)?;
-    Ok(aws_config::defaults(BehaviorVersion::latest()).http_client(client))
+    let connector = match bundle(lookup)? {
+        Some(bundle) => trusting(&bundle)?,
+        None => connector(TrustStore::default())?,
+    };
+    // One connector with one pool of connections. The SDK's own client parses all certificates once for each service,
+    // only to see whether that works, and once more for each different timeout.
+    let connector = SharedHttpConnector::new(connector);
+    Ok(aws_config::defaults(BehaviorVersion::latest()).http_client(http_client_fn(move |_, _| connector.clone())))
 }
 
-/// One client with one pool of connections.
+/// A connector that trusts a bundle, or what can be parsed of it.
 ///
-/// The SDK's own client parses all certificates once for each service, only to see whether that works, and once more
-/// for each different timeout. This one parses them once.
-fn https_client(trusted: TrustStore) -> Result<SharedHttpClient, HttpClientError> {
-    let connector = Connector::builder()
+/// The client panics at the first certificate that it cannot parse, and in a bundle of a hundred and forty there may be
+/// one with an oddity. To look at each certificate first would take as long as the client itself takes, in every start.
+/// So that is done only after a panic, which the standard error tells too.
+fn trusting(bundle: &Bundle) -> Result<Connector, TrustError> {
+    if let Ok(connector) = catch_unwind(AssertUnwindSafe(|| connector(bundle.as_it_is()))) {
+        return Ok(connector?);
+    }
+    let (usable, left_out_count) = bundle.usable()?;
+    tracing::warn!(path = bundle.path(), left_out_count, "certificates that cannot be parsed are not trusted");
+    Ok(connector(usable)?)
+}
+
+fn connector(trusted: TrustStore) -> Result<Connector, HttpClientError> {
+    Ok(Connector::builder()
         .connector_settings(HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT).build())
         .proxy_config(ProxyConfig::from_env())
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .tls_context(TlsContext::builder().with_trust_store(trusted).build()?)
-        .build();
-    let connector = SharedHttpConnector::new(connector);
-    Ok(http_client_fn(move |_, _| connector.clone()))
+        .build())
 }

@@ -1,7 +1,5 @@
 //! Which certificate authorities the AWS clients trust.
 
-use std::path::Path;
-
 use aws_smithy_http_client::HttpClientError;
 use aws_smithy_http_client::tls::TrustStore;
 use base64::Engine as _;
@@ -16,6 +14,9 @@ const BUNDLE_VARIABLES: [&str; 2] = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"];
 const FOLDER_VARIABLE: &str = "SSL_CERT_DIR";
 /// Where a system keeps all certificates in one file: Amazon Linux, and so Lambda, then Debian.
 const BUNDLES: [&str; 2] = ["/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt"];
+
+/// How a certificate begins in a bundle.
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 
 /// Why there is no HTTPS client.
 #[derive(Debug, thiserror::Error)]
@@ -43,42 +44,76 @@ pub enum TrustError {
     Client(#[from] HttpClientError),
 }
 
-/// What the clients trust: the bundle that the environment names, or else the system's.
+/// A file of certificates.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// The variable that names the file; none for the system's.
+    variable: Option<&'static str>,
+    path: String,
+    pem: Vec<u8>,
+}
+
+/// The bundle of what the clients trust: the one that the environment names, or else the system's.
 ///
 /// The system's folder of certificates beside its bundle holds the same ones again, each in a file of its own, and
 /// reading them all takes longer than the rest of the start. Where there is no bundle, or the environment names a
 /// folder, the SDK looks for certificates as it always does.
-pub(crate) fn trust_store(lookup: impl Fn(&str) -> Option<String>) -> Result<TrustStore, TrustError> {
+pub(crate) fn bundle(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Bundle>, TrustError> {
     let set = |variable| lookup(variable).filter(|path| !path.is_empty());
     if set(BUNDLE_VARIABLES[0]).is_none() && set(FOLDER_VARIABLE).is_some() {
-        return Ok(TrustStore::default());
+        return Ok(None);
     }
     for variable in BUNDLE_VARIABLES {
         let Some(path) = set(variable) else { continue };
         return match std::fs::read(&path) {
-            Ok(pem) => of(&pem).ok_or(TrustError::NoCertificates { variable, path }),
+            Ok(pem) if has_certificates(&pem) => Ok(Some(Bundle { variable: Some(variable), path, pem })),
+            Ok(_) => Err(TrustError::NoCertificates { variable, path }),
             Err(source) => Err(TrustError::Unreadable { variable, path, source }),
         };
     }
-    Ok(system(&BUNDLES).unwrap_or_default())
+    Ok(BUNDLES.iter().find_map(|path| {
+        let pem = std::fs::read(path).ok().filter(|pem| has_certificates(pem))?;
+        Some(Bundle { variable: None, path: (*path).to_owned(), pem })
+    }))
 }
 
-/// The first of these bundles that has certificates.
-fn system(bundles: &[impl AsRef<Path>]) -> Option<TrustStore> {
-    bundles.iter().find_map(|path| of(&std::fs::read(path).ok()?))
+fn has_certificates(pem: &[u8]) -> bool {
+    pem.windows(BEGIN.len()).any(|bytes| bytes == BEGIN.as_bytes())
 }
 
-/// The certificates in a bundle. None if there are none.
-///
-/// The HTTP client panics at the first certificate that it cannot parse, and a bundle of a hundred may well have one
-/// with an oddity: such a certificate is left out, as the SDK leaves it out of the system's.
-fn of(pem: &[u8]) -> Option<TrustStore> {
-    let usable = |cert: &CertificateDer<'_>| webpki::anchor_from_trusted_cert(cert).is_ok();
-    let mut kept = String::new();
-    for cert in CertificateDer::pem_slice_iter(pem).flatten().filter(usable) {
-        kept.push_str("-----BEGIN CERTIFICATE-----\n");
-        STANDARD.encode_string(&cert, &mut kept);
-        kept.push_str("\n-----END CERTIFICATE-----\n");
+impl Bundle {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
-    (!kept.is_empty()).then(|| TrustStore::empty().with_pem_certificate(kept))
+
+    /// All of it.
+    pub(crate) fn as_it_is(&self) -> TrustStore {
+        TrustStore::empty().with_pem_certificate(self.pem.clone())
+    }
+
+    /// The certificates that can be parsed, and how many cannot.
+    ///
+    /// # Errors
+    /// None can. Of the system's bundle that is no error: the SDK may find others.
+    pub(crate) fn usable(&self) -> Result<(TrustStore, usize), TrustError> {
+        let mut kept = String::new();
+        let mut left_out_count = 0;
+        for cert in CertificateDer::pem_slice_iter(&self.pem) {
+            match cert {
+                Ok(cert) if webpki::anchor_from_trusted_cert(&cert).is_ok() => {
+                    kept.push_str(BEGIN);
+                    kept.push('\n');
+                    STANDARD.encode_string(&cert, &mut kept);
+                    kept.push_str("\n-----END CERTIFICATE-----\n");
+                }
+                Ok(_) | Err(_) => left_out_count += 1,
+            }
+        }
+        match self.variable {
+            _ if !kept.is_empty() => Ok((TrustStore::empty().with_pem_certificate(kept), left_out_count)),
+            Some(variable) => Err(TrustError::NoCertificates { variable, path: self.path.clone() }),
+            None => Ok((TrustStore::default(), left_out_count)),
+        }
+    }
 }

@@ -106,14 +106,14 @@ async fn what_is_odd_in_a_bundle_is_left_out() {
 #[tokio::test]
 async fn a_bundle_that_is_named_and_cannot_be_used_is_an_error() {
     let empty = file(b"no certificates here\n");
+    let broken = file(b"-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n");
     for variable in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
         let error = config(&[(variable, Path::new("/nowhere/bundle.pem"))]).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("{variable}: \"/nowhere/bundle.pem\" cannot be read: ")), "{error}");
-        let error = config(&[(variable, empty.path())]).await.unwrap_err().to_string();
-        let expected = format!(
-            "{variable}: expected certificates in PEM form in {:?}, found none",
-            empty.path().to_str().unwrap()
-        );
-        assert_eq!(error, expected);
+        for file in [&empty, &broken] {
+            let error = config(&[(variable, file.path())]).await.unwrap_err().to_string();
+            let path = file.path().to_str().unwrap();
+            assert_eq!(error, format!("{variable}: expected certificates in PEM form in {path:?}, found none"));
+        }
     }
 }
