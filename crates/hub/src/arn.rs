@@ -43,7 +43,7 @@ impl FromStr for FunctionArn {
     type Err = Invalid;
 
     fn from_str(value: &str) -> Result<Self, Invalid> {
-        parse(value).ok_or_else(|| Invalid { expected: EXPECTED, got: value.to_owned() })
+        parse(value).ok_or_else(|| Invalid::new(EXPECTED, value))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Identifiers as AWS spells them, each a type that only holds a valid one.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,8 +12,24 @@ use serde::{Deserialize, Serialize};
 pub struct Invalid {
     /// The form that was expected, in words.
     pub expected: &'static str,
-    /// The value that came instead.
+    /// The value that came instead, or its beginning.
     pub got: String,
+}
+
+impl Invalid {
+    /// The value that came is [shortened].
+    pub fn new(expected: &'static str, got: &str) -> Self {
+        const SHOWN: usize = 60;
+        Self { expected, got: shortened(got, SHOWN).into_owned() }
+    }
+}
+
+/// At most so many characters of a text that somebody else wrote, for a message, a log line or an answer.
+pub fn shortened(text: &str, char_count: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(char_count) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Makes a string type that is valid by construction, on the wire a plain string.
@@ -45,7 +62,7 @@ macro_rules! identifier {
                 if $is_valid(&value) {
                     Ok(Self(value))
                 } else {
-                    Err(Invalid { expected: $expected, got: value })
+                    Err(Invalid::new($expected, &value))
                 }
             }
         }

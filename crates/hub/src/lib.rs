@@ -18,7 +18,7 @@ mod wire;
 pub use activation::{ActivationCode, ActivationId, NotAnActivation, StoredActivation};
 pub use arn::{AGENCY_ALIAS_PREFIX, FunctionArn};
 pub use aws_error::AwsError;
-pub use ids::{AccountId, Ec2InstanceId, Invalid, ManagedInstanceId, Region};
+pub use ids::{AccountId, Ec2InstanceId, Invalid, ManagedInstanceId, Region, shortened};
 pub use outcome::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, TerminatedCounts};
 pub use report::{
     Coverage, INSTANCE_TAGS_MAX, Instance, REPORT_INSTANCES_MAX, REPORT_VERSION, Report, Tag, Terminated, Unlinked,

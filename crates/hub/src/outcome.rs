@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::AccountId;
 
@@ -142,8 +143,9 @@ pub struct NodeAnswer {
 }
 
 /// The outcome of one instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Outcome {
     /// The node now carries what the policy asks for.
     Updated,
@@ -178,21 +180,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word on the wire.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Updated => "updated",
-            Self::WouldUpdate => "would-update",
-            Self::Unchanged => "unchanged",
-            Self::Rejected { .. } => "rejected",
-            Self::Failed { .. } => "failed",
-            Self::Deferred => "deferred",
-            Self::Adopted => "adopted",
-            Self::Superseded => "superseded",
-            Self::Unlinked => "unlinked",
-        }
-    }
-
     /// True where the same report may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self, Self::Deferred | Self::Failed { retryable: true, .. })
@@ -200,8 +187,9 @@ impl Outcome {
 }
 
 /// Why a report may not change a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Rejection {
     /// The node id is not `mi-` and 17 hexadecimal digits, or the EC2 instance id is none.
     InvalidId,
@@ -215,19 +203,6 @@ pub enum Rejection {
     Stale,
 }
 
-impl Rejection {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InvalidId => "invalid-id",
-            Self::UnknownNode => "unknown-node",
-            Self::NotOwned => "not-owned",
-            Self::Conflict => "conflict",
-            Self::Stale => "stale",
-        }
-    }
-}
-
 /// A tag of the EC2 instance that did not reach the node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DroppedTag {
@@ -238,8 +213,9 @@ pub struct DroppedTag {
 }
 
 /// Why a tag was left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum DropReason {
     /// The key starts with `tag-hub:` or `aws:`.
     Reserved,
@@ -260,20 +236,6 @@ pub enum DropReason {
 }
 
 impl DropReason {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Reserved => "reserved",
-            Self::Character => "character",
-            Self::Length => "length",
-            Self::Limit => "limit",
-            Self::NodeFull => "node-full",
-            Self::Collision => "collision",
-            Self::OperatorOwned => "operator-owned",
-            Self::Refused => "refused",
-        }
-    }
-
     /// True where nobody has to do anything about it: AWS itself puts `aws:` tags on instances, so that every run
     /// drops some.
     pub fn is_normal(self) -> bool {
@@ -289,7 +251,7 @@ impl NodeAnswer {
 
     /// Why tags were left behind, each reason once and without the normal one; nothing where none was.
     pub fn notable_drop_reasons(&self) -> Option<String> {
-        let reasons: BTreeSet<&str> = self.notable_drops().map(|tag| tag.reason.as_str()).collect();
+        let reasons: BTreeSet<&str> = self.notable_drops().map(|tag| tag.reason.into_str()).collect();
         (!reasons.is_empty()).then(|| reasons.into_iter().collect::<Vec<_>>().join(","))
     }
 }
@@ -366,14 +328,14 @@ mod tests {
             Outcome::Superseded,
             Outcome::Unlinked,
         ] {
-            assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.as_str());
+            assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.into_str());
         }
         for reason in
             [Rejection::InvalidId, Rejection::UnknownNode, Rejection::NotOwned, Rejection::Conflict, Rejection::Stale]
         {
-            assert_eq!(word(serde_json::to_value(reason)), reason.as_str());
+            assert_eq!(word(serde_json::to_value(reason)), reason.into_str());
             let outcome = Outcome::Rejected { reason };
-            assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.as_str());
+            assert_eq!(serde_json::to_value(&outcome).unwrap()["outcome"], outcome.into_str());
         }
         for reason in [
             DropReason::Reserved,
@@ -385,7 +347,7 @@ mod tests {
             DropReason::OperatorOwned,
             DropReason::Refused,
         ] {
-            assert_eq!(word(serde_json::to_value(reason)), reason.as_str());
+            assert_eq!(word(serde_json::to_value(reason)), reason.into_str());
         }
     }
 
@@ -394,7 +356,7 @@ mod tests {
         let failed = |retryable| Outcome::Failed { code: "X".into(), message: String::new(), retryable };
         assert!(failed(true).is_retryable() && Outcome::Deferred.is_retryable());
         assert!(!failed(false).is_retryable() && !Outcome::Updated.is_retryable());
-        assert_eq!(failed(true).as_str(), "failed");
+        assert_eq!(failed(true).into_str(), "failed");
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl FromStr for Timestamp {
     fn from_str(value: &str) -> Result<Self, Invalid> {
         DateTime::from_str(value, Format::DateTimeWithOffset)
             .map(|time| Self(time.secs()))
-            .map_err(|_| Invalid { expected: "a time such as 2026-11-22T02:00:00Z", got: value.to_owned() })
+            .map_err(|_| Invalid::new("a time such as 2026-11-22T02:00:00Z", value))
     }
 }
 

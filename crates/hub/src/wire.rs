@@ -6,6 +6,12 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 
+use crate::ids::shortened;
+
+/// How much of a place and of a problem is shown: both may quote what came.
+const SHOWN: usize = 1_000;
+const OBJECT: &str = "an object";
+
 /// JSON that does not fit: where, and what is wrong there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path}: {problem}")]
@@ -35,12 +41,12 @@ pub fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, WireError> {
 /// # Errors
 /// Names the first place that does not fit.
 pub fn decode_str<T: DeserializeOwned>(json: &str) -> Result<T, WireError> {
-    if !json.trim_start().starts_with('{') {
-        // Small, or no JSON at all: what it is can be told from a tree.
-        return match serde_json::from_str::<Value>(json) {
-            Ok(value) => decode(&value),
-            Err(error) => Err(WireError { path: "event".to_owned(), problem: plain(&error) }),
+    if let Some(kind) = kind_of(json).filter(|kind| *kind != OBJECT) {
+        let problem = match serde_json::from_str::<IgnoredAny>(json) {
+            Ok(_) => format!("expected an object, got {kind}"),
+            Err(error) => plain(&error),
         };
+        return Err(WireError { path: "event".to_owned(), problem });
     }
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(wire_error)?;
@@ -51,9 +57,9 @@ pub fn decode_str<T: DeserializeOwned>(json: &str) -> Result<T, WireError> {
 }
 
 fn wire_error(error: serde_path_to_error::Error<serde_json::Error>) -> WireError {
-    let path = match error.path().to_string() {
+    let path = match shortened(&error.path().to_string(), SHOWN) {
         path if path == "." => "event".to_owned(),
-        path => path,
+        path => path.into_owned(),
     };
     WireError { path, problem: plain(&error.into_inner()) }
 }
@@ -65,6 +71,7 @@ fn plain(error: &serde_json::Error) -> String {
         Some(end) if error.line() > 0 => &text[..end],
         _ => &text,
     };
+    let text = &*shortened(text, SHOWN);
     let Some((got, expected)) = text.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
     else {
         return text.replace("unknown variant", "unknown word");
@@ -130,6 +137,19 @@ pub fn json_kind(value: &Value) -> &'static str {
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+        Value::Object(_) => OBJECT,
     }
+}
+
+/// The kind that JSON text would have if it is valid, by its first character.
+fn kind_of(json: &str) -> Option<&'static str> {
+    Some(match json.trim_start().bytes().next()? {
+        b'n' => "null",
+        b't' | b'f' => "a boolean",
+        b'-' | b'0'..=b'9' => "a number",
+        b'"' => "a string",
+        b'[' => "a list",
+        b'{' => OBJECT,
+        _ => return None,
+    })
 }

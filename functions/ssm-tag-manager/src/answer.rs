@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hub::{Answer, Counts, DropReason, Instance, NodeAnswer, Outcome, Report};
+use hub::{Answer, Counts, DropReason, Instance, NodeAnswer, Outcome, Report, shortened};
 
 /// Lambda answers with at most 6 MB; the collector and its log want some room beside the nodes:
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>.
@@ -10,16 +10,24 @@ const DETAIL_BYTES_MAX: usize = 4_000_000;
 /// What JSON puts around a key or a value.
 const JSON_OVERHEAD_BYTES: usize = 8;
 
+/// How much of an id is answered and logged: what is longer is none.
+const ID_CHARS: usize = 40;
+
 /// An instance that nothing happened to so far.
 pub(crate) fn node_answer(instance: &Instance, outcome: Outcome) -> NodeAnswer {
     NodeAnswer {
-        instance_id: instance.instance_id.clone(),
-        ec2_instance_id: instance.ec2_instance_id.clone(),
+        instance_id: shown_id(&instance.instance_id),
+        ec2_instance_id: instance.ec2_instance_id.as_deref().map(shown_id),
         outcome,
         set: BTreeMap::new(),
         removed: Vec::new(),
         dropped: Vec::new(),
     }
+}
+
+/// An id as a report has it, which may be anything.
+pub(crate) fn shown_id(id: &str) -> String {
+    shortened(id, ID_CHARS).into_owned()
 }
 
 /// An answer in the making: counts every node, lists those worth a word, and stays within what Lambda can answer.
@@ -132,7 +140,7 @@ fn detail_bytes(node: &NodeAnswer) -> usize {
             + JSON_OVERHEAD_BYTES
     };
     let set = node.set.iter().map(|(key, value)| text(key) + text(value));
-    let dropped = node.dropped.iter().map(|tag| text(&tag.key) + tag.reason.as_str().len() + 20);
+    let dropped = node.dropped.iter().map(|tag| text(&tag.key) + tag.reason.into_str().len() + 20);
     set.sum::<usize>() + node.removed.iter().map(text).sum::<usize>() + dropped.sum::<usize>()
 }
 
@@ -162,7 +170,7 @@ mod tests {
             let counts = answer.counts;
             assert_eq!((counts.received, counts.updated, counts.adopted), (2, 2, 1));
             assert_eq!((counts.superseded, counts.unlinked), (1, 1));
-            answer.nodes.iter().map(|node| node.outcome.as_str()).collect::<Vec<_>>()
+            answer.nodes.iter().map(|node| node.outcome.into_str()).collect::<Vec<_>>()
         };
         let reason = |event: &str| {
             let mut builder = AnswerBuilder::new(&report(event));

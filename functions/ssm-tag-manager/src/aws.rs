@@ -214,6 +214,10 @@ impl Nodes for ManagedNodes<'_> {
     fn start_from(&self, rates: &Rates) {
         self.calls.start_from(rates);
     }
+
+    fn may_land_late(&self) -> bool {
+        self.calls.operations().into_iter().fold(false, |late, operation| operation.take_unanswered() | late)
+    }
 }
 
 /// The builders refuse a tag or a filter without key or value, which none of ours is; should they ever refuse more,

@@ -1,9 +1,11 @@
 //! The configuration, parsed once at start-up.
 
+mod retirement;
+
 use lambda_kit::{ConfigError, Reader};
 
+pub use self::retirement::{Mode, Settings};
 use crate::plan::Policy;
-use crate::retire::Settings;
 
 const TAG_POLICY: &str = "TAG_POLICY";
 const OWNERSHIP_CHECK: &str = "OWNERSHIP_CHECK";
@@ -74,7 +76,6 @@ fn is_table_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::retire::Mode;
 
     fn parse(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_lookup(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))

@@ -27,12 +27,11 @@ pub use writer::LeaseUse;
 pub(crate) use writer::{Job, Slice, Writer};
 
 use crate::answer::{AnswerBuilder, node_answer};
-use crate::config::{Config, OwnershipCheck};
+use crate::config::{Config, Mode, OwnershipCheck};
 use crate::error::ManagerError;
 use crate::log::{LineBudget, log};
 use crate::plan::{Candidate, Decision, NodeIntent, ReportContext, Source, Tags, contested, reconcile, validate};
 use crate::ports::{LeaseName, Leases, Nodes};
-use crate::retire::Mode;
 use lambda_kit::{Deadline, Stopped};
 use look::Looked;
 
@@ -173,12 +172,13 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             answer.add(node_answer(instance, Outcome::Rejected { reason: Rejection::InvalidId }));
         }
         let mut candidates = validated.candidates;
-        if self.config.retire.mode == Mode::Off {
+        if self.config.retire.mode == Mode::Off && self.terminated.is_empty() {
             let conflict = Outcome::Rejected { reason: Rejection::Conflict };
             let nodes = validated.contested.iter().flat_map(|candidate| candidate.all_have(&conflict));
             nodes.for_each(|node| answer.add(node));
         } else {
-            // They show that the node lives, so that it must not be retired.
+            // They show that the node lives, so that it must not be retired and does not stay with an instance that is
+            // terminated.
             candidates.extend(validated.contested);
         }
         let mut jobs = Vec::new();
@@ -266,7 +266,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         slice: &Slice<'_, P>,
         call: impl Future<Output = Result<T, AwsError>>,
     ) -> Result<T, Outcome> {
-        slice.deadline.call(call).await.map_err(|stopped| self.outcome_of(stopped))
+        slice.call(call).await.map_err(|stopped| self.outcome_of(stopped))
     }
 
     fn outcome_of(&self, stopped: Stopped) -> Outcome {

@@ -24,7 +24,7 @@
 //! # IAM actions
 //! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`,
 //! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. If
-//! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation`, and if it is `on`
+//! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation` and `dynamodb:GetItem`, and if it is `on`
 //! `ssm:DeregisterManagedInstance`.
 //!
 //! # Metrics

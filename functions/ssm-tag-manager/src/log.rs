@@ -85,7 +85,7 @@ fn is_trouble(node: &NodeAnswer) -> bool {
 fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
     let (instance_id, ec2_instance_id) = (&node.instance_id, node.ec2_instance_id.as_deref());
     let (tags_set, tags_removed) = (node.set.len(), node.removed.len());
-    let outcome = node.outcome.as_str();
+    let outcome = node.outcome.into_str();
     match &node.outcome {
         Outcome::Adopted => tracing::warn!(
             agency,
@@ -113,7 +113,7 @@ fn log_outcome(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
             instance_id,
             ec2_instance_id,
             outcome,
-            reason = reason.as_str(),
+            reason = reason.into_str(),
             tags_removed,
             "node rejected"
         ),
@@ -146,7 +146,7 @@ fn log_drops(region: Option<&str>, agency: Option<&str>, node: &NodeAnswer) {
             region,
             instance_id = node.instance_id,
             ec2_instance_id = node.ec2_instance_id.as_deref(),
-            outcome = node.outcome.as_str(),
+            outcome = node.outcome.into_str(),
             reason,
             tags_dropped = node.notable_drops().count(),
             "tags left behind"

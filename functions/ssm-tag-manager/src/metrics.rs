@@ -7,7 +7,7 @@ use lambda_kit::{Breakdown, CallCounts, Metric, Metrics};
 
 use crate::handler::Handled;
 use crate::respond::Responded;
-use crate::retire::Mode;
+use crate::config::Mode;
 
 const REPORTS: &str = "Reports";
 

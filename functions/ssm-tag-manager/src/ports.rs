@@ -29,6 +29,8 @@ pub trait Nodes {
     fn rates(&self) -> Rates;
     /// Starts from the rates that the last holder of a slot found.
     fn start_from(&self, rates: &Rates);
+    /// True if an attempt of a call got no answer since this was last asked, so that AWS may still carry it out.
+    fn may_land_late(&self) -> bool;
 }
 
 /// The further calls that retirement needs.
@@ -64,7 +66,8 @@ pub trait Leases {
     async fn take(&self, lease: &Lease<'_>, intent: &Intent) -> Result<Taken, AwsError>;
     /// Replaces what the holder of a lease says that it is about to do.
     async fn declare(&self, lease: &Lease<'_>, intent: &Intent) -> Result<(), AwsError>;
-    /// Gives a lease back. What remains unsettled is for the next holder to look after.
+    /// Gives a lease back, or lets it end at `until_ms` if that is ahead. What remains unsettled is for the next holder to
+    /// look after.
     async fn release(&self, lease: &Lease<'_>, unsettled: &Intent) -> Result<(), AwsError>;
     /// Records that a node is about to be linked to a source, and tells which other nodes were of late. Bulk reads may
     /// not show those yet.
@@ -74,6 +77,8 @@ pub trait Leases {
         node: &ManagedInstanceId,
         now_ms: i64,
     ) -> Result<Vec<ManagedInstanceId>, AwsError>;
+    /// The nodes that were linked to a source of late, or were about to be.
+    async fn arrived(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError>;
     /// Takes one of the slots for bulk writers unless somebody holds it: the rates that its last holder found.
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError>;
     /// Gives a slot back with the rates that were found.

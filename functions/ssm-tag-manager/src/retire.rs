@@ -7,9 +7,7 @@
 mod answer;
 pub mod evidence;
 mod run;
-mod settings;
 mod share;
 
 pub use answer::{RetireAnswer, RetireCounts, RetireEvent, RetireOutcome, RetiredNode};
 pub use run::retire;
-pub use settings::{Mode, Settings};

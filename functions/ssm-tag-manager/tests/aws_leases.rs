@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::delete_item::{DeleteItemInput, DeleteItemOutput};
+use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemInput, PutItemOutput};
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
@@ -14,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::retry::RetryConfig;
-use hub::AwsError;
+use hub::{AwsError, ManagedInstanceId};
 use lambda_kit::CallCounts;
 use serde_json::json;
 use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes};
@@ -59,7 +60,15 @@ impl Table {
     }
 
     fn calls(&self) -> Calls {
-        let (puts, deletes) = (self.clone(), self.clone());
+        let (gets, puts, deletes) = (self.clone(), self.clone(), self.clone());
+        let get = mock!(Client::get_item).then_compute_response(move |input| {
+            let consistently = if input.consistent_read() == Some(true) { "consistently" } else { "" };
+            match gets.next(format!("get {} {consistently}", plain(&input.key().unwrap()["name"]))) {
+                Reply::Written(item) => MockResponse::Output(GetItemOutput::builder().set_item(Some(item)).build()),
+                Reply::Refused(_) => panic!("a read has no condition"),
+                Reply::Failed(status, code) => MockResponse::Http(failed(status, code)),
+            }
+        });
         let put = mock!(Client::put_item).then_compute_response(move |input| match puts.next(describe_put(input)) {
             Reply::Written(before) => {
                 MockResponse::Output(PutItemOutput::builder().set_attributes(Some(before)).build())
@@ -75,7 +84,7 @@ impl Table {
                 Reply::Failed(status, code) => MockResponse::Http(failed(status, code)),
             });
         let none: &[Rule] = &[];
-        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[put, delete], |config| {
+        let client = mock_client!(aws_sdk_dynamodb, RuleMode::MatchAny, &[get, put, delete], |config| {
             config.retry_config(RetryConfig::disabled())
         });
         Calls::new(
@@ -278,6 +287,10 @@ async fn what_the_holder_declares_replaces_what_it_said() {
     }
 }
 
+fn ended(lease: Lease<'_>) -> Lease<'_> {
+    Lease { until_ms: lease.now_ms - 1, ..lease }
+}
+
 #[tokio::test]
 async fn a_lease_is_given_back_by_its_holder_alone() {
     let name = agency();
@@ -285,15 +298,40 @@ async fn a_lease_is_given_back_by_its_holder_alone() {
         let table = Table::answering(&[reply]);
         let calls = table.calls();
         let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
-        nodes.release(&lease(&name, "mine"), &Intent::default()).await.unwrap();
+        nodes.release(&ended(lease(&name, "mine")), &Intent::default()).await.unwrap();
         assert_eq!(table.requests(), ["delete agency#222222222222 if holder = mine"]);
     }
     let table = Table::answering(&[Reply::Written(Item::new())]);
     let calls = table.calls();
     let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
-    nodes.release(&lease(&name, "mine"), &intent(THEIRS)).await.unwrap();
+    nodes.release(&ended(lease(&name, "mine")), &intent(THEIRS)).await.unwrap();
     let kept = put(THEIRS, "holder = mine").replace("until=61000", "until=0");
+    let kept = kept.replace("expires=2592061", "expires=2592000");
     assert_eq!(table.requests(), [kept], "what is unsettled stays for the next holder, who need not wait");
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_later_keeps_others_away_until_then() {
+    let name = agency();
+    let table = Table::answering(&[Reply::Written(Item::new())]);
+    let calls = table.calls();
+    let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
+    nodes.release(&lease(&name, "mine"), &Intent::default()).await.unwrap();
+    assert_eq!(table.requests(), [put("{}", "holder = mine")]);
+}
+
+#[tokio::test]
+async fn the_nodes_of_a_source_are_read_as_they_are() {
+    let node = "mi-0123456789abcdef0";
+    let item = Item::from([("nodes".to_owned(), AttributeValue::S(format!("[\"{node}\"]")))]);
+    for (there, expected) in [(item, vec![node]), (Item::new(), vec![])] {
+        let table = Table::answering(&[Reply::Failed(500, "InternalServerError"), Reply::Written(there)]);
+        let calls = table.calls();
+        let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
+        let found = nodes.arrived("a/b/c").await.unwrap();
+        assert_eq!(found.iter().map(ManagedInstanceId::as_str).collect::<Vec<_>>(), expected);
+        assert_eq!(table.requests(), ["get source#a/b/c consistently"; 2]);
+    }
 }
 
 async fn take_slot(replies: &[Reply]) -> (Option<Rates>, Vec<String>) {

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, Timestamp, WireError};
 use lambda_kit::{CallCounts, Metrics, Unit};
-use ssm_tag_manager::retire::{Mode, RetireAnswer, RetireCounts};
+use ssm_tag_manager::config::Mode;
+use ssm_tag_manager::retire::{RetireAnswer, RetireCounts};
 use ssm_tag_manager::{Handled, LeaseUse, ManagerError, Responded, metrics};
 
 /// 2026-11-22T02:00:00Z, when the report was observed.

@@ -93,7 +93,7 @@ fn decide_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Opt
 fn planned_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Option<&NodeIntent>) -> Plan {
     match decide_after(policy, tags, live, at, unsettled) {
         Decision::Planned(plan) => plan,
-        Decision::Rejected(reason) | Decision::Unmarked(reason) => panic!("rejected: {reason:?}"),
+        Decision::Rejected(reason) | Decision::Unmarked(reason, _) => panic!("rejected: {reason:?}"),
     }
 }
 
@@ -130,9 +130,16 @@ fn set(plan: &Plan, live: &mut Tags) {
     assert!(live.len() <= MAX_TAGS_PER_NODE, "{} tags", live.len());
 }
 
+fn unmark(plan: &Plan, live: &mut Tags) {
+    if plan.unmark_last {
+        assert!(live.remove("tag-hub:terminated").is_some(), "there was no marker");
+    }
+}
+
 fn apply(plan: &Plan, live: &mut Tags) {
     remove(plan, live);
     set(plan, live);
+    unmark(plan, live);
 }
 
 /// What a node carries beside the hub's memory, and what the next report would do that carries nothing over: it tells
@@ -267,17 +274,23 @@ proptest! {
 
     #[test]
     fn a_node_that_is_adopted_is_as_if_it_had_always_been_the_survivors(
-        policy in policy(), tags in instance(), live in node()
+        policy in policy(), tags in instance(), live in node(), done in 0..3_usize
     ) {
         let mut orphan = live.clone();
         orphan.insert("tag-hub:source".to_owned(), "222222222222/us-east-1/i-00000000".to_owned());
         orphan.insert("tag-hub:terminated".to_owned(), NOW.to_string());
         prop_assume!(orphan.len() < MAX_TAGS_PER_NODE);
-        let plan = planned(&policy, &tags, &orphan, NOW);
+        let mut plan = planned(&policy, &tags, &orphan, NOW);
         prop_assert!(plan.adopts);
+        // Whoever dies after each call leaves a node that can be adopted, or was.
+        let steps: [fn(&Plan, &mut Tags); 3] = [remove, set, unmark];
+        for step in &steps[..done] {
+            step(&plan, &mut orphan);
+        }
+        plan = planned(&policy, &tags, &orphan, NOW + 1);
         apply(&plan, &mut orphan);
         prop_assert_eq!(&orphan["tag-hub:source"], SOURCE);
-        prop_assert!(planned(&policy, &tags, &orphan, NOW + 1).is_empty());
+        prop_assert!(planned(&policy, &tags, &orphan, NOW + 2).is_empty());
         let mut own = live;
         own.remove("tag-hub:terminated");
         own.insert("tag-hub:source".to_owned(), SOURCE.to_owned());

@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_node_that_lost_its_link_comes_before_one_that_lost_a_tag() {
         let (listed, _) = attention([node(Outcome::Updated, 1), node(Outcome::Unlinked, 0)]);
-        assert_eq!(listed.iter().map(|node| node.outcome.as_str()).collect::<Vec<_>>(), ["unlinked", "updated"]);
+        assert_eq!(listed.iter().map(|node| node.outcome.into_str()).collect::<Vec<_>>(), ["unlinked", "updated"]);
     }
 
     #[test]

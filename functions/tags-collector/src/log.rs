@@ -26,7 +26,7 @@ pub(crate) fn log_nodes(account: &AccountId, region: &Region, nodes: &[NodeAnswe
     if rest.is_empty() {
         return;
     }
-    let count = |outcome: &str| rest.iter().filter(|node| node.outcome.as_str() == outcome).count();
+    let count = |outcome: &str| rest.iter().filter(|node| node.outcome.into_str() == outcome).count();
     tracing::warn!(
         agency = account.as_str(),
         region = region.as_str(),
@@ -45,7 +45,7 @@ pub(crate) fn log_nodes(account: &AccountId, region: &Region, nodes: &[NodeAnswe
 fn log_node(account: &AccountId, region: &Region, node: &NodeAnswer) {
     let (agency, region) = (account.as_str(), region.as_str());
     let (instance_id, ec2_instance_id) = (&node.instance_id, node.ec2_instance_id.as_deref());
-    let outcome = node.outcome.as_str();
+    let outcome = node.outcome.into_str();
     let (tags_set, tags_removed) = (node.set.len(), node.removed.len());
     /// A line about the node.
     macro_rules! news {
@@ -56,7 +56,7 @@ fn log_node(account: &AccountId, region: &Region, node: &NodeAnswer) {
     match &node.outcome {
         Outcome::Updated => news!(info, "node updated", tags_set, tags_removed),
         Outcome::Rejected { reason } => {
-            let reason = reason.as_str();
+            let reason = reason.into_str();
             news!(warn, "node rejected", reason);
         }
         Outcome::Failed { code, retryable, .. } => news!(warn, "node failed", code, retryable),

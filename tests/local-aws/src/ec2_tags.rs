@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::access::{self, Question};
 use crate::aws_error::AwsError;
 use crate::call::{Call, form_pairs};
-use crate::edge::Upstream;
+use crate::upstream::Upstream;
 use crate::reply::Reply;
 use crate::sign::{Credentials, signed};
 

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::{Map, Value};
 
-use crate::access::{self, Access, Question};
+use crate::access::{self, Question};
 use crate::automation::{self, Automation};
 use crate::aws_error::AwsError;
 use crate::call::Call;
 use crate::calls::Calls;
 use crate::dynamodb::{self, Tables};
 use crate::faults::{Effect, Faults, Moment};
-use crate::forward::Forward;
 use crate::hybrid::{self, Hybrid, Need};
 use crate::invoke::{self, Target};
 use crate::kill::kill_function;
@@ -23,6 +22,7 @@ use crate::nodes::{Nodes, node_arn};
 use crate::reply::{self, Protocol, Reply};
 use crate::ssm_tags::Operation;
 use crate::synthetic::Synthetic;
+use crate::upstream::Upstream;
 use crate::{ec2_tags, ssm_describe, ssm_tags, tagging, validate};
 
 /// How a failed signature is called. Everything else that `MiniStack` says about an operation of the
@@ -53,21 +53,6 @@ pub(crate) struct Edge {
     synthetic: Synthetic,
 }
 
-/// `MiniStack`, as the edge uses it.
-#[derive(Debug)]
-pub(crate) struct Upstream {
-    pub(crate) forward: Forward,
-    pub(crate) access: Access,
-    authority: String,
-}
-
-impl Upstream {
-    /// `127.0.0.1:PORT`.
-    pub(crate) fn host(&self) -> &str {
-        &self.authority
-    }
-}
-
 /// An operation that the edge performs itself.
 enum Owned {
     Tags(Operation, Value),
@@ -83,10 +68,7 @@ enum Owned {
 
 impl Edge {
     pub(crate) fn new(endpoint: String, ministack: Option<String>, data: PathBuf, synthetic: Synthetic) -> Self {
-        let upstream = ministack.map(|authority| {
-            let forward = Forward::new(authority.clone());
-            Upstream { access: Access::new(forward.clone()), forward, authority }
-        });
+        let upstream = ministack.map(Upstream::new);
         Self {
             endpoint,
             nodes: Nodes::default(),

@@ -67,6 +67,7 @@ pub mod stacks;
 pub mod stand_in;
 mod synthetic;
 mod tagging;
+mod upstream;
 mod validate;
 mod xml;
 
@@ -98,6 +99,8 @@ pub struct Options {
     pub ministack: bool,
     /// Where `MiniStack`'s log stays; `None` drops it with everything else.
     pub keep_logs: Option<PathBuf>,
+    /// What is mended in `MiniStack` but for this, by its name in `ministack_mended.py`: to see whether it is needed.
+    pub without_mend: Option<String>,
     /// The EC2 fleet that `DescribeInstances` shows. Only without `MiniStack`.
     pub fleet: Option<Fleet>,
     /// Who answers lambda `Invoke`. Only without `MiniStack`.
@@ -107,7 +110,7 @@ pub struct Options {
 impl Options {
     /// `MiniStack` behind an edge on any free port.
     pub fn new(python: impl Into<PathBuf>) -> Self {
-        Self { python: python.into(), port: 0, ministack: true, keep_logs: None, fleet: None, functions: None }
+        Self { python: python.into(), port: 0, ministack: true, keep_logs: None, without_mend: None, fleet: None, functions: None }
     }
 }
 
@@ -137,7 +140,7 @@ impl LocalAws {
         let endpoint = format!("http://{}", listener.local_addr()?);
         let data = process::botocore_data(&options.python)?;
         let ministack = if options.ministack {
-            Some(process::MiniStack::start(&options.python, &endpoint, options.keep_logs.as_deref())?)
+            Some(process::MiniStack::start(&options, &endpoint)?)
         } else {
             None
         };

@@ -236,7 +236,9 @@ provisioners._RESOURCE_HANDLERS["AWS::SSM::Document"] = {
     "update": update_document,
     "delete": delete_document,
 }
-mend()
+mend(*sys.argv[1:])
+# MiniStack reads what is left.
+del sys.argv[1:]
 threading.Thread(target=end_with_parent, daemon=True).start()
 ministack.app = app
 ministack.main()

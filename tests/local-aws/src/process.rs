@@ -12,6 +12,8 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
+use crate::Options;
+
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const LOG_LINES_SHOWN: usize = 20;
 
@@ -25,9 +27,9 @@ pub(crate) struct MiniStack {
 
 impl MiniStack {
     /// Starts `MiniStack` and waits until it is ready. Functions find AWS at `endpoint`.
-    pub(crate) fn start(python: &Path, endpoint: &str, keep_logs: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn start(options: &Options, endpoint: &str) -> anyhow::Result<Self> {
         let home = tempfile::tempdir().context("make a folder for MiniStack")?;
-        let log = match keep_logs {
+        let log = match &options.keep_logs {
             Some(folder) => {
                 std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
                 folder.join("ministack.log")
@@ -40,8 +42,9 @@ impl MiniStack {
         let mended = home.path().join("ministack_mended.py");
         std::fs::write(mended, include_str!("ministack_mended.py")).context("write MiniStack's program")?;
         let port = free_port()?;
-        let child = Command::new(python)
+        let child = Command::new(&options.python)
             .arg(&program)
+            .args(&options.without_mend)
             // Nothing of the caller's environment: credentials and proxies would leak into functions.
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
@@ -62,7 +65,7 @@ impl MiniStack {
             .stderr(output)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("start MiniStack with {}", python.display()))?;
+            .with_context(|| format!("start MiniStack with {}", options.python.display()))?;
         let mut ministack = Self { child, port, _home: home };
         ministack.wait_until_ready().with_context(|| last_lines(&log))?;
         Ok(ministack)

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use hub::{AwsError, ManagedInstanceId, Timestamp};
+use hub::{AGENCY_TAG_KEY, AwsError, ManagedInstanceId, Timestamp};
 use ssm_tag_manager::plan::{Intent, Tags};
 use ssm_tag_manager::ports::{Information, Lease, Leases, Nodes, Rates, Retirable, Taken};
 
@@ -19,6 +19,8 @@ pub(crate) struct Aws {
     world: Rc<World>,
     /// What the bulk reads of this invocation showed: all there is to plan on, if nodes are not read themselves.
     seen: RefCell<BTreeMap<ManagedInstanceId, Tags>>,
+    /// The leases that this invocation took last, with the holder that it was then.
+    held: RefCell<BTreeMap<String, String>>,
 }
 
 /// What becomes of a call.
@@ -38,7 +40,7 @@ fn error(operation: &'static str, code: &str, retryable: bool) -> AwsError {
 
 impl Aws {
     pub(crate) fn new(world: &Rc<World>) -> Self {
-        Self { world: Rc::clone(world), seen: RefCell::default() }
+        Self { world: Rc::clone(world), seen: RefCell::default(), held: RefCell::default() }
     }
 
     /// A call that changes something. The change happens at some time after the call was sent, also if the sender has
@@ -46,12 +48,18 @@ impl Aws {
     async fn write(
         &self,
         operation: &'static str,
+        node: &ManagedInstanceId,
         change: impl Fn(&World, bool) -> Result<(), AwsError> + Clone + 'static,
     ) -> Result<(), AwsError> {
         let mut failures = 0;
         loop {
             self.world.count(operation);
-            let (world, change) = (Rc::clone(&self.world), change.clone());
+            let node = node.clone();
+            let (world, change, held) = (Rc::clone(&self.world), change.clone(), self.held.borrow().clone());
+            let change = move |world: &World, is_half| {
+                world.check_lease(&node, &held);
+                change(world, is_half)
+            };
             let latency = self.world.faults.get().latency_ms;
             let sent = tokio::task::spawn_local(async move {
                 world.pause(1..latency).await;
@@ -113,6 +121,11 @@ impl Aws {
         self.world.count("dynamodb");
         let latency = self.world.faults.get().latency_ms;
         self.world.pause(1..latency).await;
+        if self.world.chance(self.world.faults.get().slow_table) {
+            // The attempts of one call go on for so long.
+            self.world.count("fault: slow table");
+            self.world.pause(1_000..30_000).await;
+        }
         if self.world.chance(self.world.faults.get().table) {
             self.world.count("fault: table");
             // Sometimes it is done all the same.
@@ -140,6 +153,20 @@ impl World {
             Fate::HalfDone
         } else {
             Fate::Done
+        }
+    }
+
+    /// Notes a write to a node while another invocation than the sender holds the lease of its agency.
+    fn check_lease(&self, node: &ManagedInstanceId, held: &BTreeMap<String, String>) {
+        let nodes = self.nodes.borrow();
+        let Some(owner) = nodes.get(node).and_then(|node| node.tags.get(AGENCY_TAG_KEY)) else { return };
+        let name = format!("agency#{owner}");
+        let leases = self.leases.borrow();
+        let is_anothers = leases.get(&name).is_some_and(|now| {
+            now.until_ms >= self.now_ms() && !now.holder.is_empty() && held.get(&name) != Some(&now.holder)
+        });
+        if is_anothers && self.rules.leases {
+            self.count("violation: a write under another's lease");
         }
     }
 
@@ -179,8 +206,8 @@ impl Nodes for Aws {
     }
 
     async fn remove(&self, node: &ManagedInstanceId, keys: &[String]) -> Result<(), AwsError> {
-        let (node, keys) = (node.clone(), keys.to_vec());
-        self.write("ssm:RemoveTagsFromResource", move |world, is_half| {
+        let (id, node, keys) = (node, node.clone(), keys.to_vec());
+        self.write("ssm:RemoveTagsFromResource", id, move |world, is_half| {
             let keys = &keys[..if is_half { world.pick_index(keys.len() + 1) } else { keys.len() }];
             let exists = world.change_node(&node, |node| node.tags.retain(|key, _| !keys.contains(key)));
             if exists { Ok(()) } else { Err(error("ssm:RemoveTagsFromResource", "InvalidResourceId", false)) }
@@ -189,8 +216,8 @@ impl Nodes for Aws {
     }
 
     async fn set(&self, node: &ManagedInstanceId, tags: &Tags) -> Result<(), AwsError> {
-        let (node, tags) = (node.clone(), tags.clone());
-        self.write("ssm:AddTagsToResource", move |world, is_half| {
+        let (id, node, tags) = (node, node.clone(), tags.clone());
+        self.write("ssm:AddTagsToResource", id, move |world, is_half| {
             let exists = world.change_node(&node, |node| {
                 for (key, value) in &tags {
                     if !is_half || world.chance(0.5) {
@@ -215,6 +242,10 @@ impl Nodes for Aws {
     }
 
     fn start_from(&self, _: &Rates) {}
+
+    fn may_land_late(&self) -> bool {
+        false
+    }
 }
 
 impl Retirable for Aws {
@@ -243,8 +274,8 @@ impl Retirable for Aws {
     }
 
     async fn deregister(&self, node: &ManagedInstanceId) -> Result<(), AwsError> {
-        let node = node.clone();
-        self.write("ssm:DeregisterManagedInstance", move |world, _| {
+        let (id, node) = (node, node.clone());
+        self.write("ssm:DeregisterManagedInstance", id, move |world, _| {
             let lives = world
                 .instances
                 .borrow()
@@ -266,6 +297,7 @@ impl Leases for Aws {
     async fn take(&self, lease: &Lease<'_>, intent: &Intent) -> Result<Taken, AwsError> {
         let (name, holder) = (lease.name.to_string(), lease.holder.to_owned());
         let (now_ms, until_ms, intent) = (lease.now_ms, lease.until_ms, intent.clone());
+        self.held.borrow_mut().insert(name.clone(), holder.clone());
         self.table(|world| {
             let rules = world.rules;
             let mut leases = world.leases.borrow_mut();
@@ -313,7 +345,9 @@ impl Leases for Aws {
         self.table(|world| {
             let mut leases = world.leases.borrow_mut();
             if leases.get(&name).is_some_and(|held| held.holder == holder) {
-                if unsettled.is_empty() {
+                if lease.until_ms > lease.now_ms {
+                    leases.insert(name, Held { holder, until_ms: lease.until_ms, intent: unsettled });
+                } else if unsettled.is_empty() {
                     leases.remove(&name);
                 } else {
                     world.count("left unsettled");
@@ -332,6 +366,10 @@ impl Leases for Aws {
             nodes.iter().filter(|other| *other != node).cloned().collect()
         })
         .await
+    }
+
+    async fn arrived(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
+        self.read("arrivals", |world| world.arrivals.borrow().get(source).into_iter().flatten().cloned().collect()).await
     }
 
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {

@@ -39,6 +39,8 @@ pub struct Faults {
     pub(crate) half_done: f64,
     pub(crate) crash: f64,
     pub(crate) table: f64,
+    /// A call of the table that takes many attempts.
+    pub(crate) slow_table: f64,
     pub(crate) lost_event: f64,
     pub(crate) duplicate_event: f64,
     /// The longest that `GetResources` is behind.
@@ -56,6 +58,7 @@ pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 #[derive(Debug)]
 pub(crate) struct World {
+    pub(crate) seed: u64,
     start: Instant,
     random: RefCell<fastrand::Rng>,
     pub(crate) rules: Rules,
@@ -107,6 +110,7 @@ pub(crate) struct Held {
 impl World {
     pub(crate) fn new(seed: u64, rules: Rules) -> Rc<Self> {
         Rc::new(Self {
+            seed,
             start: Instant::now(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             rules,

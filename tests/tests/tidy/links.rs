@@ -1,4 +1,4 @@
-//! Links in the documents: what they point at is there.
+//! Links and source files in the documents: what they point at is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -91,6 +91,38 @@ fn every_link_points_at_something() {
     }
     assert!(count > 50, "only {count} links");
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// The source files that a page names, whole or by the end of their path.
+fn sources(page: &str) -> Vec<(usize, String)> {
+    let source = Regex::new(r"`([\w/-]+\.rs)`").unwrap();
+    let found = prose(page).flat_map(|(line, text)| source.captures_iter(text).map(move |found| (line, found)));
+    found.map(|(line, found)| (line, found[1].to_owned())).collect()
+}
+
+/// The changelog names what is gone, too.
+#[test]
+fn every_source_file_that_a_page_names_is_there() {
+    let files = files();
+    let is_page = |path: &&String| path.ends_with(".md") && *path != "CHANGELOG.md";
+    let mut missing = Vec::new();
+    let mut count = 0;
+    for page in files.iter().filter(is_page) {
+        for (line, source) in sources(&text(page).unwrap()) {
+            count += 1;
+            if !files.iter().any(|file| Path::new(file).ends_with(&source)) {
+                missing.push(format!("{page}:{line}: {source}"));
+            }
+        }
+    }
+    assert!(count > 50, "only {count} source files");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}
+
+#[test]
+fn source_files_are_read_from_code_spans() {
+    let page = "`a/b.rs` and `c.rs`, not d.rs, `e.yaml` or `f.rs::g`\n";
+    assert_eq!(sources(page), [(1, "a/b.rs".to_owned()), (1, "c.rs".to_owned())]);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod iam;
 mod iam_table;
 mod links;
 mod metrics;
+mod modules;
 mod parameters;
 mod repository;
 mod roles;

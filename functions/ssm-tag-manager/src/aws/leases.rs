@@ -23,6 +23,7 @@ use super::ManagedNodes;
 use crate::plan::Intent;
 use crate::ports::{Lease, Leases, Rates, Taken};
 
+const GET: &str = "dynamodb:GetItem";
 const PUT: &str = "dynamodb:PutItem";
 const DELETE: &str = "dynamodb:DeleteItem";
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
@@ -102,8 +103,12 @@ impl LeaseTable {
         }
         let mut item = item.clone();
         if let Some(intent) = item.get("intent").and_then(|intent| intent.as_s().ok()) {
+            // The holder finds out by the same sizes whether it was declared.
             let mut all = intent_of(&there);
-            all.merge(serde_json::from_str(intent).unwrap_or_default());
+            let ours: Intent = serde_json::from_str(intent).unwrap_or_default();
+            if all.size_bytes() + ours.size_bytes() <= Intent::BYTES_MAX {
+                all.merge(ours);
+            }
             item.insert("intent".to_owned(), json(&all));
         }
         match self.put(item, Condition::is_still(&there)).await? {
@@ -136,6 +141,17 @@ impl LeaseTable {
                 }
                 _ => Err(AwsError::from_sdk(PUT, &error)),
             },
+        })
+        .await
+    }
+
+    /// An item as it is now; without attributes if it is not there.
+    async fn get(&self, name: &str) -> Result<Item, AwsError> {
+        let request =
+            self.client.get_item().table_name(&self.name).key("name", string(name)).consistent_read(true);
+        self.retrying(async || match request.clone().send().await {
+            Ok(output) => Ok(output.item.unwrap_or_default()),
+            Err(error) => Err(AwsError::from_sdk(GET, &error)),
         })
         .await
     }
@@ -195,10 +211,11 @@ impl Leases for ManagedNodes<'_> {
     }
 
     async fn release(&self, lease: &Lease<'_>, unsettled: &Intent) -> Result<(), AwsError> {
-        if unsettled.is_empty() {
+        let ends_now = lease.until_ms < lease.now_ms;
+        if unsettled.is_empty() && ends_now {
             return self.calls.leases.delete(lease).await;
         }
-        let item = item(lease, 0, Some(unsettled));
+        let item = item(lease, if ends_now { 0 } else { lease.until_ms }, Some(unsettled));
         self.calls.leases.put(item, Condition::is_held_by(lease)).await.and_then(held)
     }
 
@@ -220,10 +237,7 @@ impl Leases for ManagedNodes<'_> {
         let Put::Refused(there) = self.calls.leases.put(item(&nodes), Condition::is_absent()).await? else {
             return Ok(Vec::new());
         };
-        let before: Option<Vec<ManagedInstanceId>> =
-            text(&there, "nodes").and_then(|nodes| serde_json::from_str(nodes).ok());
-        let others: Vec<ManagedInstanceId> =
-            before.unwrap_or_default().into_iter().filter(|other| other != node).collect();
+        let others: Vec<ManagedInstanceId> = nodes_of(&there).into_iter().filter(|other| other != node).collect();
         if text(&there, "nodes").is_none_or(|nodes| !nodes.contains(node.as_str())) {
             nodes.extend(others.iter().cloned());
             nodes.truncate(ARRIVALS_MAX);
@@ -231,6 +245,10 @@ impl Leases for ManagedNodes<'_> {
             self.calls.leases.put(item(&nodes), Condition::is_present()).await?;
         }
         Ok(others)
+    }
+
+    async fn arrived(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
+        Ok(nodes_of(&self.calls.leases.get(&format!("source#{source}")).await?))
     }
 
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {
@@ -303,6 +321,11 @@ fn item(lease: &Lease<'_>, until_ms: i64, intent: Option<&Intent>) -> Item {
         item.insert("intent".to_owned(), json(intent));
     }
     item
+}
+
+/// The nodes of an item about a source.
+fn nodes_of(item: &Item) -> Vec<ManagedInstanceId> {
+    text(item, "nodes").and_then(|nodes| serde_json::from_str(nodes).ok()).unwrap_or_default()
 }
 
 /// What a holder was about to do. What cannot be read was not written by the hub.

@@ -28,12 +28,13 @@ pub(super) struct Operation {
     /// Calls wait in a row, and only the first one holds a slot: when the rate changes, the others follow at once.
     turn: Mutex<()>,
     counts: Cell<CallCounts>,
+    has_unanswered: Cell<bool>,
 }
 
 impl Operation {
     pub(super) fn new(name: &'static str) -> Self {
         let limiter = RefCell::new(RateLimiter::new(Instant::now()));
-        Self { name, limiter, turn: Mutex::default(), counts: Cell::default() }
+        Self { name, limiter, turn: Mutex::default(), counts: Cell::default(), has_unanswered: Cell::default() }
     }
 
     /// Calls a second that the service takes, as far as is known.
@@ -73,6 +74,8 @@ impl Operation {
             }
             if is_from_service(&error) {
                 self.limiter.borrow_mut().answered(Instant::now(), went_out);
+            } else {
+                self.has_unanswered.set(true);
             }
             failures += 1;
             if !error.retryable || failures == MAX_FAILURES {
@@ -88,6 +91,11 @@ impl Operation {
         let slot = self.limiter.borrow_mut().slot(Instant::now());
         tokio::time::sleep_until(slot).await;
         Instant::now()
+    }
+
+    /// True if an attempt got no answer since this was last asked for.
+    pub(super) fn take_unanswered(&self) -> bool {
+        self.has_unanswered.take()
     }
 
     /// What was called since this was last asked for. Where AWS throttled, the log says so: the metrics do not tell

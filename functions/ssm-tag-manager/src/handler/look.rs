@@ -71,8 +71,8 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         };
         match decision {
             Decision::Rejected(reason) => return finished(&Outcome::Rejected { reason }),
-            Decision::Unmarked(reason) if self.report.dry_run => return finished(&Outcome::Rejected { reason }),
-            Decision::Unmarked(_) => return Looked::Differs(job(candidate, NodeIntent::default(), None)),
+            Decision::Unmarked(reason, _) if self.report.dry_run => return finished(&Outcome::Rejected { reason }),
+            Decision::Unmarked(..) => return Looked::Differs(job(candidate, NodeIntent::default(), None)),
             Decision::Planned(plan) if plan.is_empty() => node.dropped = plan.dropped,
             Decision::Planned(plan) if self.report.dry_run => {
                 node.outcome = Outcome::WouldUpdate;

@@ -3,15 +3,16 @@
 //! The marker alone does nothing. It is a tag that says when the manager was told that the EC2 instance behind a node is
 //! terminated; what becomes of the node is decided later, and on more evidence.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::{ManagedInstanceId, SOURCE_TAG_KEY, TerminatedCounts};
 
 use super::{Job, LeaseUse, Run, Slice};
+use crate::answer::shown_id;
 use crate::plan::{MAX_TAGS_PER_NODE, NodeIntent, Source, Tags, TerminationMarker};
 use crate::ports::{Leases, Nodes, SOURCES_PER_FIND};
-use crate::retire::Mode;
+use crate::config::Mode;
 use lambda_kit::Stopped;
 
 /// Nodes that are worked on at the same time, as with reports.
@@ -64,7 +65,7 @@ pub(super) async fn mark<P: Nodes + Leases>(run: &Run<'_, P>, lease_use: &mut Le
             Ok(source) => drop(sources.insert(source.to_string())),
             Err(refusal) => {
                 if run.lines.spend() {
-                    let ec2_instance_id = &instance.ec2_instance_id;
+                    let ec2_instance_id = shown_id(&instance.ec2_instance_id);
                     tracing::warn!(ec2_instance_id, reason = refusal.name(), "node not marked");
                 }
                 marked.counts.rejected += 1;
@@ -118,6 +119,7 @@ impl<P: Nodes + Leases> Marking<'_, P> {
                 return marked.add_stopped(&stopped, sources.len());
             }
         };
+        let found = self.with_arrivals(found, sources, marked).await;
         let named: BTreeSet<&String> = found.values().filter_map(|tags| tags.get(SOURCE_TAG_KEY)).collect();
         marked.counts.unknown += sources.iter().filter(|source| !named.contains(source)).count();
         let looked: Vec<(Found, Result<Option<Outcome>, Stopped>)> = stream::iter(found)
@@ -142,6 +144,46 @@ impl<P: Nodes + Leases> Marking<'_, P> {
         }
     }
 
+    /// Adds the nodes that were linked to the instances so shortly before that the bulk read does not show them: nobody
+    /// may report these instances again.
+    async fn with_arrivals(
+        &self,
+        mut found: BTreeMap<ManagedInstanceId, Tags>,
+        sources: &[String],
+        marked: &mut Marked,
+    ) -> BTreeMap<ManagedInstanceId, Tags> {
+        let settled = found.values().filter(|tags| TerminationMarker::of(tags).is_some());
+        let settled: BTreeSet<&String> = settled.filter_map(|tags| tags.get(SOURCE_TAG_KEY)).collect();
+        let open: Vec<&String> = sources.iter().filter(|source| !settled.contains(source)).collect();
+        let known = &found;
+        let arrived: Vec<Result<_, Stopped>> = stream::iter(open)
+            .map(async |source| {
+                let mut arrived = Vec::new();
+                for node in self.run.deadline.call(self.run.ports.arrived(source)).await? {
+                    if !known.contains_key(&node)
+                        && let Some(live) = self.run.deadline.call(self.run.ports.read(&node)).await?
+                        && live.get(SOURCE_TAG_KEY) == Some(source)
+                    {
+                        arrived.push((node, live));
+                    }
+                }
+                Ok(arrived)
+            })
+            .buffer_unordered(NODE_CONCURRENCY)
+            .collect()
+            .await;
+        for arrived in arrived {
+            match arrived {
+                Ok(arrived) => found.extend(arrived),
+                Err(stopped) => {
+                    tracing::warn!(code = stopped.code(), "failed to look up a terminated instance's latest nodes");
+                    marked.add_stopped(&stopped, 1);
+                }
+            }
+        }
+        found
+    }
+
     /// What becomes of a node that is not written; nothing if it is to be.
     async fn outcome_without_write(&self, node: &ManagedInstanceId, seen: &Tags) -> Result<Option<Outcome>, Stopped> {
         if TerminationMarker::of(seen).is_some() {
@@ -163,12 +205,12 @@ impl<P: Nodes + Leases> Marking<'_, P> {
     /// is room.
     async fn mark(&self, slice: &Slice<'_, P>, Found { node, .. }: &Found) -> Result<Outcome, Stopped> {
         let run = self.run;
-        let Some(live) = slice.deadline.call(run.ports.read(node)).await? else { return Ok(Outcome::Unknown) };
+        let Some(live) = slice.call(run.ports.read(node)).await? else { return Ok(Outcome::Unknown) };
         if let Some(outcome) = self.obstacle(&live) {
             return Ok(outcome);
         }
         // By the manager's own clock: an agency cannot make a node look dead for longer than it was told of.
-        slice.deadline.call(run.ports.set(node, &TerminationMarker(run.now).to_tags())).await?;
+        slice.call(run.ports.set(node, &TerminationMarker(run.now).to_tags())).await?;
         Ok(Outcome::Marked)
     }
 

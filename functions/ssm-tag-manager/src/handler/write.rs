@@ -45,16 +45,18 @@ impl<P: Nodes + Leases> Run<'_, P> {
             slice.settle(id);
             return Ok(Outcome::Rejected { reason: Rejection::UnknownNode });
         };
-        let unsettled = slice.unsettled_of(id);
-        let mut plan = match self.decide(candidate, &live, unsettled) {
+        let unsettled = slice.unsettled_of(id, &live);
+        let mut plan = match self.decide(candidate, &live, unsettled.as_ref()) {
             Decision::Rejected(reason) => {
                 if let Some(intent) = unsettled {
-                    writer.settle(slice, id, intent).await.map_err(|stopped| self.outcome_of(stopped))?;
+                    writer.settle(slice, id, &intent).await.map_err(|stopped| self.outcome_of(stopped))?;
                 }
                 return Ok(Outcome::Rejected { reason });
             }
-            Decision::Unmarked(reason) => {
-                self.under_lease(slice, self.ports.remove(id, &[TERMINATED_TAG_KEY.to_owned()])).await?;
+            Decision::Unmarked(reason, keys) => {
+                let keys: Vec<String> =
+                    keys.iter().filter(|key| live.contains_key(**key)).map(|key| (*key).to_owned()).collect();
+                self.under_lease(slice, self.ports.remove(id, &keys)).await?;
                 return Ok(Outcome::Rejected { reason });
             }
             Decision::Planned(plan) => plan,
@@ -70,9 +72,9 @@ impl<P: Nodes + Leases> Run<'_, P> {
         }
         self.under_lease(slice, slice.begin(id, plan.intent(&live))).await?;
         let applied = self.carry_out(slice, id, &mut plan, answer).await;
-        if matches!(&applied, Err(outcome) if outcome.is_retryable()) {
-            // The answer of a call may have been lost: what it did is looked up while somebody knows what it could do.
-            // If that fails as well, the intent stays in the table.
+        if applied.is_err() {
+            // The call may have been done all the same, or in part: that is looked up while somebody knows what it could
+            // do. If the look-up fails as well, the intent stays in the table.
             let _ = writer.settle(slice, id, &slice.intent_of(id).await).await;
         }
         applied?;
@@ -97,6 +99,9 @@ impl<P: Nodes + Leases> Run<'_, P> {
             answer.dropped = std::mem::take(&mut plan.dropped);
             answer.set = std::mem::take(&mut plan.set);
         }
+        if plan.unmark_last {
+            self.under_lease(slice, self.ports.remove(id, &[TERMINATED_TAG_KEY.to_owned()])).await?;
+        }
         Ok(())
     }
 
@@ -104,7 +109,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
     /// are found by halves and left behind.
     async fn set(&self, slice: &Slice<'_, P>, id: &ManagedInstanceId, plan: &mut Plan) -> Result<(), Outcome> {
         let all: Tags = plan.set.iter().chain(&plan.stamp).map(|(key, value)| (key.clone(), value.clone())).collect();
-        match slice.deadline.call(self.ports.set(id, &all)).await {
+        match slice.call(self.ports.set(id, &all)).await {
             Ok(()) => return Ok(()),
             Err(Stopped::Failed(error)) if is_lasting(&error) && !plan.set.is_empty() => {
                 if self.lines.spend() {
@@ -130,7 +135,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
         let mut refused = BTreeSet::new();
         let mut parts = halves(tags.clone());
         while let Some(part) = parts.pop() {
-            match slice.deadline.call(self.ports.set(id, &part)).await {
+            match slice.call(self.ports.set(id, &part)).await {
                 Ok(()) => {}
                 Err(Stopped::Failed(error)) if is_lasting(&error) => {
                     if part.len() == 1 {
@@ -163,7 +168,8 @@ impl<P: Nodes + Leases> Run<'_, P> {
                 // This report is from before the instance registered again.
                 return Err(Outcome::Rejected { reason: Rejection::Stale });
             }
-            let plan = release(&live, self.context(Some(source), other, slice.unsettled_of(other)));
+            let unsettled = slice.unsettled_of(other, &live);
+            let plan = release(&live, self.context(Some(source), other, unsettled.as_ref()));
             if plan.is_empty() {
                 continue;
             }

@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use hub::{AwsError, ManagedInstanceId, SOURCE_TAG_KEY, Timestamp};
+use hub::{AGENCY_TAG_KEY, AwsError, ManagedInstanceId, SOURCE_TAG_KEY, Timestamp};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
-use crate::plan::{Intent, NodeIntent, settled_memory};
+use crate::plan::{Intent, NodeIntent, Tags, settled_memory};
 use crate::ports::{Lease, LeaseName, Leases, Nodes, SOURCES_PER_FIND, Taken};
 use lambda_kit::{Deadline, Margins, Stopped};
 
@@ -43,6 +43,9 @@ const LEASE: Duration = Duration::from_secs(25);
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 /// No call begins this shortly before the work of a slice is cut off.
 const LAST_CALL_MARGIN: Duration = Duration::from_secs(5);
+/// A lease whose table took longer than this to answer is given back and taken anew: its time runs from the question on,
+/// and too little is left of it.
+const SLOW_TABLE: Duration = Duration::from_secs(8);
 /// How long a bulk writer keeps its slot while somebody else holds its agency's lease.
 const LEASE_PATIENCE_WITH_SLOT: Duration = Duration::from_secs(1);
 /// Giving back gets this much time, also of that which the answer needs.
@@ -90,9 +93,20 @@ pub(crate) struct Slice<'a, P> {
     pub(crate) deadline: Deadline,
     declared: tokio::sync::Mutex<Intent>,
     arrivals: tokio::sync::Mutex<Arrivals>,
-    inherited: Intent,
+    inherited: RefCell<Intent>,
+    /// True once a call was given up that AWS may still carry out.
+    may_land_late: Cell<bool>,
     begun: RefCell<BTreeSet<ManagedInstanceId>>,
     settled: RefCell<BTreeSet<ManagedInstanceId>>,
+}
+
+/// A lease that was taken.
+struct Held<'l> {
+    lease: Lease<'l>,
+    /// What earlier holders did not finish.
+    inherited: Intent,
+    /// How long its holder may work.
+    time: Duration,
 }
 
 /// The nodes that carry the sources of new ones, looked up for many at a time.
@@ -157,22 +171,26 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let taken = self.wait_for_lease(&holder, &intent, is_bulk).await;
         lease_use.wait += waited_from.elapsed();
         let result = match taken {
-            Ok(Taken::Ours(inherited)) => {
+            Ok(Some(Held { lease, inherited, time })) => {
                 lease_use.slice_count += 1;
+                let is_declared = intent.size_bytes() + inherited.size_bytes() <= Intent::BYTES_MAX;
+                let margins = Margins { begin: LAST_CALL_MARGIN, answer: Duration::ZERO };
                 let slice = Slice {
                     ports: self.ports,
-                    lease: self.terms(&self.lease, &holder),
-                    deadline: self.deadline.or_earlier(Deadline::with_margins(
-                        LEASE,
-                        Margins { begin: LAST_CALL_MARGIN, answer: Duration::ZERO },
-                    )),
-                    declared: tokio::sync::Mutex::new(intent),
+                    lease,
+                    deadline: self.deadline.or_earlier(Deadline::with_margins(time, margins)),
+                    declared: tokio::sync::Mutex::new(if is_declared { intent } else { Intent::default() }),
                     arrivals: tokio::sync::Mutex::new(Arrivals::of(&batch)),
-                    inherited,
+                    inherited: RefCell::new(inherited),
+                    may_land_late: Cell::default(),
                     begun: RefCell::default(),
                     settled: RefCell::default(),
                 };
-                let (finished, left) = self.work(&slice, batch, work).await;
+                let (finished, left) = if time + SLOW_TABLE < LEASE {
+                    (Vec::new(), batch)
+                } else {
+                    self.work(&slice, batch, work).await
+                };
                 for job in left.into_iter().rev() {
                     waiting.push_front(job);
                 }
@@ -229,7 +247,8 @@ impl<P: Nodes + Leases> Writer<'_, P> {
     /// say what that holder may have changed, before anything else changes.
     async fn settle_others<T>(&self, slice: &Slice<'_, P>, batch: &[Job<T>]) {
         let ours: BTreeSet<&ManagedInstanceId> = batch.iter().map(|job| &job.node).collect();
-        let others = slice.inherited.0.iter().filter(|(node, _)| !ours.contains(node));
+        let inherited = slice.inherited.borrow().clone();
+        let others = inherited.0.iter().filter(|(node, _)| !ours.contains(node));
         let results = stream::iter(others).map(async |(node, intent)| self.settle(slice, node, intent).await);
         let results: Vec<Result<(), Stopped>> = results.buffer_unordered(NODE_CONCURRENCY).collect().await;
         let mut failures = results.iter().filter_map(|result| result.as_ref().err());
@@ -246,15 +265,24 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         node: &ManagedInstanceId,
         intent: &NodeIntent,
     ) -> Result<(), Stopped> {
-        let live = slice.deadline.call(self.ports.read(node)).await?;
+        let live = slice.call(self.ports.read(node)).await?;
         let now = Timestamp::from_unix_seconds(self.clock.now_ms() / 1000);
-        if let Some(live) = live
-            && let Some(memory) = settled_memory(&live, intent, now, self.clock.salt(node))
-        {
-            slice.deadline.call(self.ports.set(node, &memory)).await?;
+        if let Some(live) = live.filter(|live| self.owns(live)) {
+            slice.prune(node, &live);
+            if let Some(memory) = settled_memory(&live, intent, now, self.clock.salt(node)) {
+                slice.call(self.ports.set(node, &memory)).await?;
+            }
         }
         slice.settle(node);
         Ok(())
+    }
+
+    /// True for a node that this lease is about: it may have been given to another agency since.
+    fn owns(&self, live: &Tags) -> bool {
+        match &self.lease {
+            LeaseName::Agency(agency) => live.get(AGENCY_TAG_KEY).map(String::as_str) == Some(agency.as_str()),
+            LeaseName::AllAgencies | LeaseName::Bulk(_) => true,
+        }
     }
 
     async fn wait_for_slot(&self, holder: &str) -> Result<LeaseName, String> {
@@ -275,14 +303,23 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         }
     }
 
-    async fn wait_for_lease(&self, holder: &str, intent: &Intent, has_slot: bool) -> Result<Taken, String> {
+    /// The lease, or nothing if a slot has to be given back first.
+    async fn wait_for_lease<'l>(
+        &'l self,
+        holder: &'l str,
+        intent: &Intent,
+        has_slot: bool,
+    ) -> Result<Option<Held<'l>>, String> {
         let give_slot_back = Instant::now() + LEASE_PATIENCE_WITH_SLOT;
         let mut attempt = 0;
         loop {
-            let taken = self.deadline.call(self.ports.take(&self.terms(&self.lease, holder), intent)).await;
-            let taken = taken.map_err(|stopped| problem(&self.lease, stopped))?;
-            if taken != Taken::Busy || (has_slot && Instant::now() >= give_slot_back) {
-                return Ok(taken);
+            let (lease, asked_at) = (self.terms(&self.lease, holder), Instant::now());
+            let taken = self.deadline.call(self.ports.take(&lease, intent)).await;
+            if let Taken::Ours(inherited) = taken.map_err(|stopped| problem(&self.lease, stopped))? {
+                return Ok(Some(Held { lease, inherited, time: LEASE.saturating_sub(asked_at.elapsed()) }));
+            }
+            if has_slot && Instant::now() >= give_slot_back {
+                return Ok(None);
             }
             self.wait(attempt, "another report of the agency held its lease").await?;
             attempt += 1;
@@ -295,9 +332,13 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         if self.deadline.is_late() { Err(format!("{reason} until the time was up")) } else { Ok(()) }
     }
 
+    /// Gives the lease back at once, unless a call was given up that AWS may still carry out: then it ends by itself soon.
     async fn release(&self, slice: Slice<'_, P>) {
         let unsettled = slice.unsettled().await;
-        let lease = Lease { now_ms: self.clock.now_ms(), ..slice.lease };
+        let now_ms = self.clock.now_ms();
+        let may_land_late = slice.may_land_late.get() || self.ports.may_land_late();
+        let until_ms = if may_land_late { now_ms + millis(LEASE_MARGIN) } else { now_ms - 1 };
+        let lease = Lease { now_ms, until_ms, ..slice.lease };
         let released = self.ports.release(&lease, &unsettled);
         log_unreleased(&self.lease, timeout_at(self.release_until(), released).await);
     }
@@ -356,14 +397,34 @@ impl<P: Nodes + Leases> Slice<'_, P> {
 }
 
 impl<P: Leases> Slice<'_, P> {
-    /// What an earlier holder may have changed on a node.
-    pub(crate) fn unsettled_of(&self, node: &ManagedInstanceId) -> Option<&NodeIntent> {
-        if self.settled.borrow().contains(node) { None } else { self.inherited.0.get(node) }
+    /// Makes a call while the lease lasts, and notes if it was cut off.
+    pub(crate) async fn call<T>(&self, call: impl Future<Output = Result<T, AwsError>>) -> Result<T, Stopped> {
+        let result = self.deadline.call(call).await;
+        if matches!(result, Err(Stopped::CutOff)) {
+            self.may_land_late.set(true);
+        }
+        result
+    }
+
+    /// What an earlier holder may have changed on a node that carries these tags now.
+    pub(crate) fn unsettled_of(&self, node: &ManagedInstanceId, live: &Tags) -> Option<NodeIntent> {
+        self.prune(node, live);
+        self.inherited_of(node)
+    }
+
+    fn inherited_of(&self, node: &ManagedInstanceId) -> Option<NodeIntent> {
+        if self.settled.borrow().contains(node) { None } else { self.inherited.borrow().0.get(node).cloned() }
+    }
+
+    fn prune(&self, node: &ManagedInstanceId, live: &Tags) {
+        if let Some(intent) = self.inherited.borrow_mut().0.get_mut(node) {
+            intent.prune(live);
+        }
     }
 
     /// What was about to change on a node, by us and by those before us.
     pub(crate) async fn intent_of(&self, node: &ManagedInstanceId) -> NodeIntent {
-        let mut intent = self.unsettled_of(node).cloned().unwrap_or_default();
+        let mut intent = self.inherited_of(node).unwrap_or_default();
         intent.merge(self.declared.lock().await.0.get(node).cloned().unwrap_or_default());
         intent
     }
@@ -377,7 +438,7 @@ impl<P: Leases> Slice<'_, P> {
         }
         if declared.0.get(node) != Some(&intent) {
             declared.0.insert(node.clone(), intent);
-            let mut all = self.inherited.clone();
+            let mut all = self.inherited.borrow().clone();
             all.merge(declared.clone());
             self.ports.declare(&self.lease, &all).await?;
         }
@@ -393,7 +454,7 @@ impl<P: Leases> Slice<'_, P> {
 
     /// What was begun, by us or by those before us, and not finished.
     async fn unsettled(&self) -> Intent {
-        let mut unsettled = self.inherited.clone();
+        let mut unsettled = self.inherited.borrow().clone();
         let begun = self.begun.borrow().clone();
         let declared = self.declared.lock().await;
         let ours: BTreeMap<_, _> = declared.0.iter().filter(|(node, _)| begun.contains(node)).collect();

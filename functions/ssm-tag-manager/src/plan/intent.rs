@@ -30,11 +30,13 @@ pub struct NodeIntent {
     /// Hashes of key and value of tags that may be set.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     set: BTreeSet<String>,
-    /// Hashes of memory and key of tags that this memory may be wrong about, each with those of key and value for which
-    /// it is right.
+    /// By the hash of a memory: hashes of memory and key of tags that this memory may be wrong about, each with those of
+    /// key and value for which it is right.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    doubt: BTreeMap<String, BTreeSet<String>>,
+    doubt: BTreeMap<String, Doubts>,
 }
+
+type Doubts = BTreeMap<String, BTreeSet<String>>;
 
 /// A change of a node that may be left half-done.
 #[derive(Debug)]
@@ -49,9 +51,18 @@ pub(super) struct Change<'a> {
 }
 
 impl Intent {
+    /// An item of DynamoDB has at most 400 KB, and sizes are estimates. What is about to change is not declared with what
+    /// others left unsettled if both are larger than this together.
+    pub const BYTES_MAX: usize = 250_000;
+
     /// True if it names no node.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// About how many bytes it takes in the table.
+    pub fn size_bytes(&self) -> usize {
+        self.0.values().map(NodeIntent::size_bytes).sum()
     }
 
     /// Adds what another holder meant to do.
@@ -70,34 +81,46 @@ impl NodeIntent {
             let tag = hash_tag(key, change.live.get(key)?);
             Some((hash_doubt(old_memory, key), BTreeSet::from([tag])))
         });
-        let claimed = change.set.keys().filter(|key| !change.owned_before.contains(*key));
-        let claimed = change
-            .memory
-            .into_iter()
-            .flat_map(|new_memory| claimed.clone().map(move |key| (hash_doubt(new_memory, key), BTreeSet::new())));
-        Self {
-            set: change.set.iter().map(|(key, value)| hash_tag(key, value)).collect(),
-            doubt: removed.chain(claimed).collect(),
+        let mut doubt = BTreeMap::from([(hash(old_memory), removed.collect::<Doubts>())]);
+        if let Some(new_memory) = change.memory {
+            let claimed = change.set.keys().filter(|key| !change.owned_before.contains(*key));
+            let claimed = claimed.map(|key| (hash_doubt(new_memory, key), BTreeSet::new()));
+            doubt.entry(hash(new_memory)).or_default().extend(claimed);
         }
+        doubt.retain(|_, doubts| !doubts.is_empty());
+        Self { set: change.set.iter().map(|(key, value)| hash_tag(key, value)).collect(), doubt }
     }
 
     /// About how many bytes it takes in the table.
     pub fn size_bytes(&self) -> usize {
         const NODE_BYTES: usize = 50;
         let hash_bytes = HASH_BYTES.div_ceil(3) * 4 + 3;
-        let hashes_of_tags: usize = self.doubt.values().map(BTreeSet::len).sum();
-        NODE_BYTES + hash_bytes * (self.set.len() + self.doubt.len() + hashes_of_tags)
+        let doubts = self.doubt.values().flatten();
+        let doubts_count: usize = doubts.map(|(_, right)| 1 + right.len()).sum();
+        NODE_BYTES + hash_bytes * (self.set.len() + self.doubt.len() + doubts_count)
     }
 
     /// Adds what another holder meant to do. What either doubts is doubted: the other may not have known of the first.
     pub fn merge(&mut self, other: Self) {
         self.set.extend(other.set);
-        for (key, right) in other.doubt {
-            match self.doubt.get_mut(&key) {
-                Some(tags) => tags.retain(|tag| right.contains(tag)),
-                None => drop(self.doubt.insert(key, right)),
+        for (memory, doubts) in other.doubt {
+            let ours = self.doubt.entry(memory).or_default();
+            for (key, right) in doubts {
+                match ours.get_mut(&key) {
+                    Some(tags) => tags.retain(|tag| right.contains(tag)),
+                    None => drop(ours.insert(key, right)),
+                }
             }
         }
+    }
+
+    /// Forgets what did not happen: the node carries these tags now, and no call of an earlier holder is under way any
+    /// more. So an intent does not grow, however often a change of the node fails.
+    pub fn prune(&mut self, live: &Tags) {
+        let tags: BTreeSet<String> = live.iter().map(|(key, value)| hash_tag(key, value)).collect();
+        self.set.retain(|tag| tags.contains(tag));
+        let memory = hash(memory(live));
+        self.doubt.retain(|doubted, _| *doubted == memory);
     }
 
     /// Whether a tag on the node is the hub's, if this says anything about it beyond the node's memory.
@@ -106,7 +129,8 @@ impl NodeIntent {
         if self.set.contains(&tag) {
             return Some(true);
         }
-        match self.doubt.get(&hash_doubt(memory(live), key)) {
+        let memory = memory(live);
+        match self.doubt.get(&hash(memory)).and_then(|doubts| doubts.get(&hash_doubt(memory, key))) {
             Some(right) if !right.contains(&tag) => Some(false),
             _ => None,
         }
@@ -198,6 +222,19 @@ mod tests {
         sum = intent();
         sum.merge(intent());
         assert_eq!(sum, intent());
+    }
+
+    #[test]
+    fn what_did_not_happen_is_forgotten() {
+        let mut pruned = intent();
+        pruned.prune(&tags(&[("Role", "web"), ("tag-hub:applied", "old")]));
+        check(&pruned, "old", &[("Env", "PROD", None), ("Role", "db", Some(false)), ("Role", "web", None)]);
+        check(&pruned, "new", &[("Env", "TEST", None)]);
+        let mut pruned = intent();
+        pruned.prune(&tags(&[("Env", "PROD"), ("tag-hub:applied", "new")]));
+        check(&pruned, "new", &[("Env", "PROD", Some(true)), ("Env", "TEST", Some(false))]);
+        pruned.prune(&tags(&[("tag-hub:applied", "other")]));
+        assert_eq!(pruned, NodeIntent::default());
     }
 
     #[test]

@@ -130,6 +130,10 @@ impl Policy {
         if !charset::fits_length(&key, &value) {
             return Err(DropReason::Length);
         }
+        // Nobody may take it for one of the hub's own or of AWS's.
+        if looks(&key).iter().any(|look| is_reserved(look)) {
+            return Err(DropReason::Reserved);
+        }
         Ok(DesiredTag { key, value, source_key: tag.key.clone() })
     }
 }
@@ -229,6 +233,16 @@ mod tests {
             &[("aws:x", "1"), ("Tag-Hub:agency", "2")],
             &["Tag-Hub:agency!reserved", "aws:x!reserved"],
         );
+    }
+
+    #[test]
+    fn what_looks_like_a_reserved_key_is_one() {
+        check(
+            "{}",
+            &[("\u{3164}tag-hub:agency", "1"), (" tag-hub:terminated", "2"), ("tag-hub\u{3164}:source", "3"), ("a", "4")],
+            &["a=4", " tag-hub:terminated!reserved", "tag-hub\u{3164}:source!reserved", "\u{3164}tag-hub:agency!reserved"],
+        );
+        check(r#"{"rename": {"a": " AWS:b"}}"#, &[("a", "1")], &["a!reserved"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use hub::{
 };
 
 use super::desired::{Desired, DesiredTag};
+use super::fold::looks;
 use super::intent::{Change, NodeIntent};
 use super::last_applied::{LastApplied, Record, Salt};
 use super::policy::Policy;
@@ -43,18 +44,22 @@ pub struct ReportContext<'a> {
 pub enum Decision {
     /// The report may not change the node.
     Rejected(Rejection),
-    /// The report may not change the node either, but shows that an instance of its owner lives behind it: the
-    /// termination marker is removed, so that the node is not retired, and nothing else.
-    Unmarked(Rejection),
+    /// The report may not change the node either, but shows that an instance of its owner lives behind it: these
+    /// reserved tags are removed, and nothing else. Without the termination marker the node is not retired; without its
+    /// link to an instance that is terminated, the one instance that names it in the end takes it over.
+    Unmarked(Rejection, &'static [&'static str]),
     /// The changes, possibly none.
     Planned(Plan),
 }
 
-/// The changes to a node: first remove, then set and stamp in one call.
+/// The changes to a node: first remove, then set and stamp in one call, then unmark.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Keys to remove. Each was set by the hub, the termination marker of a node that lives among them.
     pub remove: Vec<String>,
+    /// True if the termination marker is to be removed last: until the node is linked to the instance that adopts it,
+    /// only the marker says that the instance before is terminated.
+    pub unmark_last: bool,
     /// Tags to set because they are missing or different.
     pub set: Tags,
     /// Reserved tags to set beside them: the hub's memory.
@@ -80,7 +85,7 @@ struct Memory {
 impl Plan {
     /// True if no call is needed.
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.set.is_empty() && self.stamp.is_empty()
+        self.remove.is_empty() && self.set.is_empty() && self.stamp.is_empty() && !self.unmark_last
     }
 
     /// What a crash half-way through may leave behind, on a node that carries these tags.
@@ -130,7 +135,7 @@ pub fn reconcile(policy: &Policy, desired: Desired, live: &Tags, context: Report
         None => false,
         Some(Rejection::Conflict) if is_abandoned(live, context) => true,
         Some(Rejection::Conflict) if is_alive_again(live, context.observed_at) => {
-            return Decision::Unmarked(Rejection::Conflict);
+            return Decision::Unmarked(Rejection::Conflict, &[TERMINATED_TAG_KEY]);
         }
         Some(reason) => return Decision::Rejected(reason),
     };
@@ -139,10 +144,18 @@ pub fn reconcile(policy: &Policy, desired: Desired, live: &Tags, context: Report
 }
 
 /// Decides about a node that several instances of one report name: it is left as it is, but it lives.
+///
+/// If the instance that it is linked to is terminated, the link goes with the marker: later, nothing would say any more
+/// that this instance is terminated, and whoever is left could not adopt the node.
 pub fn contested(live: &Tags, context: ReportContext<'_>) -> Decision {
     match rejection(live, LastApplied::of(live).as_ref(), context) {
         Some(Rejection::NotOwned | Rejection::Stale) => Decision::Rejected(Rejection::Conflict),
-        _ if is_alive_again(live, context.observed_at) => Decision::Unmarked(Rejection::Conflict),
+        _ if is_abandoned(live, context) => {
+            Decision::Unmarked(Rejection::Conflict, &[SOURCE_TAG_KEY, TERMINATED_TAG_KEY])
+        }
+        _ if is_alive_again(live, context.observed_at) => {
+            Decision::Unmarked(Rejection::Conflict, &[TERMINATED_TAG_KEY])
+        }
         _ => Decision::Rejected(Rejection::Conflict),
     }
 }
@@ -217,8 +230,10 @@ fn rejection(live: &Tags, applied: Option<&LastApplied>, context: ReportContext<
 /// True if the instance that the node is linked to is known to be terminated: the same report says so, or a marker
 /// that is not younger than the report.
 fn is_abandoned(live: &Tags, context: ReportContext<'_>) -> bool {
-    live.get(SOURCE_TAG_KEY).is_some_and(|source| context.terminated.contains(source))
-        || TerminationMarker::of(live).is_some_and(|marker| marker.0 <= context.observed_at)
+    live.get(SOURCE_TAG_KEY).is_some_and(|source| {
+        context.terminated.contains(source)
+            || TerminationMarker::of(live).is_some_and(|marker| marker.0 <= context.observed_at)
+    })
 }
 
 /// True for a node with a marker that is older than the report, which shows that it lives. The marker of a node whose
@@ -232,11 +247,17 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
     let live = owned.live;
     let mut record = Record::default();
     let mut kept = Vec::with_capacity(wanted.len());
+    let operators: BTreeSet<String> = if policy.overwrite {
+        BTreeSet::new()
+    } else {
+        let keys = live.keys().filter(|key| !hub::is_reserved(key) && !owned.has(key));
+        keys.flat_map(|key| looks(key)).collect()
+    };
     for tag in wanted {
         if owned.applied.is_some_and(|applied| applied.is_refused(&tag.key, &tag.value)) {
             dropped.push(tag.dropped(DropReason::Refused));
             record.refused.insert((tag.key, tag.value));
-        } else if !policy.overwrite && live.contains_key(&tag.key) && !owned.has(&tag.key) {
+        } else if !operators.is_empty() && !owned.has(&tag.key) && looks(&tag.key).iter().any(|look| operators.contains(look)) {
             dropped.push(tag.dropped(DropReason::OperatorOwned));
         } else {
             kept.push(tag);
@@ -246,7 +267,9 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
     let wanted_keys: BTreeSet<&str> = kept.iter().map(|tag| tag.key.as_str()).collect();
     let stale: BTreeSet<String> = owned.keys().filter(|key| !wanted_keys.contains(key)).map(str::to_owned).collect();
     let removed = if policy.remove_stale { &stale } else { &BTreeSet::new() };
-    let marker = is_alive_again(live, context.observed_at).then(|| TERMINATED_TAG_KEY.to_owned());
+    let is_marked = is_alive_again(live, context.observed_at);
+    let (marker, unmark_last) = (is_marked && !adopts, is_marked && adopts);
+    let marker = marker.then(|| TERMINATED_TAG_KEY.to_owned());
 
     let (kept, full) = fit(kept, live, removed.len() + usize::from(marker.is_some()), context);
     dropped.extend(full);
@@ -281,7 +304,7 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
         stamp.insert(SOURCE_TAG_KEY.to_owned(), source.to_owned());
     }
     let remove = removed.iter().cloned().chain(marker).collect();
-    Plan { remove, set, stamp, dropped, adopts, memory: Some(memory) }
+    Plan { remove, unmark_last, set, stamp, dropped, adopts, memory: Some(memory) }
 }
 
 /// Leaves behind, the least important first, what the node has no room for.

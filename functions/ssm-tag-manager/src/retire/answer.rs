@@ -3,7 +3,7 @@
 use hub::ManagedInstanceId;
 use serde::{Deserialize, Serialize};
 
-use super::Mode;
+use crate::config::Mode;
 use super::evidence::Reason;
 use crate::plan::{Source, Tags};
 

@@ -5,15 +5,15 @@
 //! deregistered under the lease of its agency, after a last look at its tags. What goes wrong with one node is its
 //! outcome; only if the marked nodes cannot be found at all does the run end in an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::{AccountId, AwsError, ManagedInstanceId, TERMINATED_TAG_KEY, Timestamp, decode_str};
 
 use super::evidence::{Reason, Rules, Verdict, obstacle_in_tags, verdict};
 use super::share::take_turns;
-use super::{Mode, RetireAnswer, RetireEvent, RetireOutcome};
-use crate::config::{Config, OwnershipCheck};
+use super::{RetireAnswer, RetireEvent, RetireOutcome};
+use crate::config::{Config, Mode, OwnershipCheck};
 use crate::error::ManagerError;
 use crate::handler::{Clock, Invocation, Job, LeaseUse, Slice, Writer};
 use crate::plan::{NodeIntent, Source, Tags, TerminationMarker};
@@ -55,6 +55,7 @@ pub async fn retire(
         deadline: Deadline::new(invocation.budget),
         clock: Clock::new(invocation.now, invocation.budget, invocation.entropy),
         answer: RetireAnswer::new(mode),
+        busy: BTreeSet::new(),
     };
     let answer = run.retire().await?;
     let counts = answer.counts;
@@ -80,6 +81,8 @@ struct Run<'a, P> {
     deadline: Deadline,
     clock: Clock,
     answer: RetireAnswer,
+    /// Leases that were not to be had in this run: nobody waits for them twice.
+    busy: BTreeSet<LeaseName>,
 }
 
 /// A node that its tags, as they were found, do not speak for.
@@ -182,7 +185,7 @@ impl<P: Retirable + Leases> Run<'_, P> {
         }
     }
 
-    async fn retire_some(&self, proven: Vec<Due>) -> Vec<(Due, Deregistered)> {
+    async fn retire_some(&mut self, proven: Vec<Due>) -> Vec<(Due, Deregistered)> {
         if self.answer.mode != Mode::On {
             let looked = stream::iter(proven).map(async |due| {
                 let outcome = match self.last_look(self.deadline, &due).await {
@@ -203,16 +206,26 @@ impl<P: Retirable + Leases> Run<'_, P> {
             by_lease.entry(lease).or_default().push(job);
         }
         let mut done = Vec::new();
+        let mut agencies_left = u32::try_from(by_lease.len()).unwrap_or(u32::MAX);
         for (lease, jobs) in by_lease {
-            let writer = Writer {
-                ports: self.ports,
-                lease,
-                clock: &self.clock,
-                deadline: self.deadline,
-                bulk_writers: self.bulk_writers,
+            let (finished, deferred) = if self.busy.contains(&lease) {
+                (Vec::new(), jobs.into_iter().map(|job| job.item).collect())
+            } else {
+                let writer = Writer {
+                    ports: self.ports,
+                    lease: lease.clone(),
+                    clock: &self.clock,
+                    // An agency whose lease is never free keeps nobody else waiting for longer than its share.
+                    deadline: self.deadline.share(agencies_left),
+                    bulk_writers: self.bulk_writers,
+                };
+                let work = async |slice: &Slice<'_, P>, due: &Due| self.deregister(slice, due).await;
+                writer.run(jobs, &mut LeaseUse::default(), work).await
             };
-            let work = async |slice: &Slice<'_, P>, due: &Due| self.deregister(slice.deadline, due).await;
-            let (finished, deferred) = writer.run(jobs, &mut LeaseUse::default(), work).await;
+            agencies_left -= 1;
+            if !deferred.is_empty() {
+                self.busy.insert(lease);
+            }
             done.extend(finished);
             let outcome = RetireOutcome::Kept { reason: Reason::Deferred };
             done.extend(deferred.into_iter().map(|due| (due, Deregistered { outcome: outcome.clone(), places: 0 })));
@@ -229,11 +242,17 @@ impl<P: Retirable + Leases> Run<'_, P> {
         }
     }
 
-    async fn deregister(&self, deadline: Deadline, due: &Due) -> Deregistered {
-        if let Err(outcome) = self.last_look(deadline, due).await {
-            return Deregistered { outcome, places: 0 };
+    /// Deregisters a node under the lease. The wait for that may have been long, and the agent may be back.
+    async fn deregister(&self, slice: &Slice<'_, P>, due: &Due) -> Deregistered {
+        let kept = |outcome| Deregistered { outcome, places: 0 };
+        let due = match slice.call(self.ports.information(std::slice::from_ref(&due.node))).await {
+            Ok(mut known) => Due { information: known.remove(&due.node), ..due.clone() },
+            Err(stopped) => return kept(outcome_of(stopped)),
+        };
+        if let Err(outcome) = self.last_look(slice.deadline, &due).await {
+            return kept(outcome);
         }
-        let stopped = match deadline.call(self.ports.deregister(&due.node)).await {
+        let stopped = match slice.call(self.ports.deregister(&due.node)).await {
             Ok(()) => return Deregistered { outcome: RetireOutcome::Retired, places: 1 },
             Err(stopped) => stopped,
         };

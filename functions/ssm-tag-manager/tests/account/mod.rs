@@ -21,6 +21,7 @@ pub(crate) enum Call {
     Take(String),
     Declare,
     Arrive(String),
+    Arrived(String),
     Release(String),
 }
 
@@ -161,8 +162,12 @@ impl Account {
 
     /// Lets Systems Manager know something about a node; without it the node is unknown there.
     pub(crate) fn with_information(self, id: &str, information: Information) -> Self {
-        self.information.borrow_mut().insert(id.to_owned(), information);
+        self.inform(id, information);
         self
+    }
+
+    pub(crate) fn inform(&self, id: &str, information: Information) {
+        self.information.borrow_mut().insert(id.to_owned(), information);
     }
 
     /// What an operator or another report does.
@@ -239,7 +244,7 @@ impl Account {
 }
 
 fn is_of_table(call: &Call) -> bool {
-    matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Release(_))
+    matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Arrived(_) | Call::Release(_))
 }
 
 impl Nodes for Account {
@@ -301,6 +306,10 @@ impl Nodes for Account {
     }
 
     fn start_from(&self, _: &Rates) {}
+
+    fn may_land_late(&self) -> bool {
+        false
+    }
 }
 
 impl Leases for Account {
@@ -330,7 +339,10 @@ impl Leases for Account {
     async fn release(&self, lease: &Lease<'_>, unsettled: &Intent) -> Result<(), AwsError> {
         self.call(Call::Release(lease.name.to_string())).await?;
         let mut leases = self.leases.borrow_mut();
-        if unsettled.is_empty() {
+        if lease.until_ms > lease.now_ms {
+            let held = leases.entry(lease.name.to_string()).or_default();
+            (held.until_ms, held.intent) = (lease.until_ms, unsettled.clone());
+        } else if unsettled.is_empty() {
             leases.remove(&lease.name.to_string());
         } else {
             leases.insert(lease.name.to_string(), Held { intent: unsettled.clone(), ..Held::default() });
@@ -346,6 +358,11 @@ impl Leases for Account {
         Ok(nodes.iter().filter(|other| *other != node).cloned().collect())
     }
 
+    async fn arrived(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
+        self.call(Call::Arrived(source.to_owned())).await?;
+        Ok(self.arrivals.borrow().get(source).into_iter().flatten().cloned().collect())
+    }
+
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {
         assert!(matches!(slot.name, LeaseName::Bulk(1..=2)), "{}", slot.name);
         match self.take(slot, &Intent::default()).await? {
@@ -355,7 +372,7 @@ impl Leases for Account {
     }
 
     async fn release_slot(&self, slot: &Lease<'_>, _: &Rates) -> Result<(), AwsError> {
-        self.release(slot, &Intent::default()).await
+        self.release(&Lease { until_ms: 0, ..*slot }, &Intent::default()).await
     }
 }
 

@@ -75,7 +75,7 @@ impl World {
                 let seen = &self.history[self.history.len().saturating_sub(1 + look_age)];
                 let looked = match decide(policy, tags, seen, at) {
                     Decision::Planned(plan) => plan.intent(seen),
-                    Decision::Rejected(_) | Decision::Unmarked(_) => NodeIntent::default(),
+                    Decision::Rejected(_) | Decision::Unmarked(..) => NodeIntent::default(),
                 };
                 self.write(policy, tags, looked, death.as_ref(), at);
             }
@@ -96,11 +96,12 @@ impl World {
     }
 
     fn write(&mut self, policy: &str, tags: &[Tag], looked: NodeIntent, death: Option<&Death>, at: i64) {
-        let inherited = self.intent.clone();
+        let mut inherited = self.intent.clone();
         self.intent.merge(looked);
         if matches!(death, Some(Death::BeforeRead)) {
             return;
         }
+        inherited.prune(&self.live);
         let plan = planned_after(policy, tags, &self.live, at, Some(&inherited));
         self.intent = inherited;
         self.intent.merge(plan.intent(&self.live));

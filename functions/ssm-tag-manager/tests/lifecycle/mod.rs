@@ -17,7 +17,7 @@ const SOURCE: &str = "222222222222/us-east-1/i-0abcdef0123456789";
 
 /// The nodes of an answer with their outcomes.
 fn outcomes(answer: &Answer) -> Vec<(&str, &str)> {
-    answer.nodes.iter().map(|node| (&*node.instance_id, node.outcome.as_str())).collect()
+    answer.nodes.iter().map(|node| (&*node.instance_id, node.outcome.into_str())).collect()
 }
 
 fn find(count: usize) -> Call {

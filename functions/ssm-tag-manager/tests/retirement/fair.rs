@@ -68,13 +68,31 @@ async fn the_nodes_of_each_agency_go_under_its_own_lease() {
 #[tokio::test(start_paused = true)]
 async fn an_agency_whose_lease_is_not_to_be_had_waits_for_the_next_run() {
     let held = Held { holder: "somebody".to_owned(), until_ms: i64::MAX, ..Held::default() };
-    // The last of them in the order of leases, so that its wait is the run's last.
-    let account = fleet([1, 1, 1]).with_lease("agency#444444444444", held);
-    let answer = retire(&account, &[]).await;
-    assert_eq!((answer.counts.retired, answer.counts.kept), (2, 1));
-    assert_eq!(left(&account), [0, 0, 1]);
-    let kept = serde_json::to_value(&answer.nodes[2]).unwrap();
-    assert_eq!((&kept["outcome"], &kept["reason"]), (&json!("kept"), &json!("deferred")));
+    for (busy, agency) in AGENCIES.iter().enumerate() {
+        let account = fleet([60, 60, 60]).with_lease(&format!("agency#{agency}"), held.clone());
+        let answer = retire(&account, &[("RETIRE_LIMIT", "1000")]).await;
+        assert_eq!((answer.counts.retired, answer.counts.kept), (120, 60), "{agency}");
+        let mut expected = [0; 3];
+        expected[busy] = 60;
+        assert_eq!(left(&account), expected, "nobody else waits for longer than a share of the time");
+        let kept = answer.nodes.iter().map(|node| serde_json::to_value(node).unwrap());
+        let kept = kept.filter(|node| node["outcome"] == "kept" && node["reason"] == "deferred");
+        assert_eq!(kept.count(), 60);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_while_its_lease_is_waited_for_stays() {
+    let until_ms = (OBSERVED + 48 * 3600 + 30) * 1000;
+    let held = Held { holder: "somebody".to_owned(), until_ms, ..Held::default() };
+    let account = fleet([1, 0, 0]).with_lease("agency#222222222222", held);
+    let back = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        account.inform(&id(0, 0), Information { is_connection_lost: false, ..lost(48) });
+    };
+    let (answer, ()) = tokio::join!(retire(&account, &[]), back);
+    assert_eq!((answer.counts.retired, answer.counts.kept), (0, 1));
+    assert_eq!(left(&account), [1, 0, 0]);
 }
 
 #[tokio::test]

@@ -23,6 +23,11 @@ async fn counts(config: &Config, account: &Account, event: &Value) -> Terminated
     send(config, account, event).await.terminated.unwrap()
 }
 
+/// The table is asked where the bulk read does not show a marked node.
+fn arrived() -> Call {
+    Call::Arrived(SOURCE.to_owned())
+}
+
 fn find() -> Call {
     Call::Find("tag-hub:source".to_owned(), 1)
 }
@@ -54,6 +59,7 @@ async fn the_node_of_a_terminated_instance_is_marked_once() {
     assert_eq!(marked, TerminatedCounts { received: 1, marked: 1, ..TerminatedCounts::default() });
     let calls = [
         find(),
+        arrived(),
         Call::Take(LEASE.into()),
         Call::Read(NODE.into()),
         Call::Set(NODE.into()),
@@ -86,7 +92,9 @@ async fn instances_without_a_node_cost_one_read_for_twenty() {
     let unknown = counts(&mode("on"), &account, &gone(&ids)).await;
     assert_eq!(unknown, TerminatedCounts { received: 45, unknown: 45, ..TerminatedCounts::default() });
     let find = |count| Call::Find("tag-hub:source".to_owned(), count);
-    assert_eq!(account.calls(), [find(20), find(20), find(5)]);
+    let finds: Vec<Call> = account.node_calls();
+    assert_eq!(finds, [find(20), find(20), find(5)]);
+    assert_eq!(account.table_calls().len(), 45);
 }
 
 #[tokio::test]
@@ -96,7 +104,7 @@ async fn a_dry_run_of_either_kind_marks_nothing_and_says_what_it_would() {
         let account = fleet();
         event["dryRun"] = json!(dry_run);
         assert_eq!(counts(&config, &account, &event).await.marked, 1);
-        assert_eq!(account.calls(), [find(), Call::Read(NODE.into())]);
+        assert_eq!(account.calls(), [find(), arrived(), Call::Read(NODE.into())]);
         assert!(!account.tags(NODE).contains_key(MARK));
     }
 }
@@ -263,4 +271,20 @@ async fn a_failure_with_one_node_is_its_own_and_asks_for_another_try() {
 async fn when_time_runs_out_marks_are_deferred() {
     let account = fleet().with_latency(Duration::from_hours(1));
     assert_eq!(counts(&mode("on"), &account, &gone(&["i-0abcdef0123456789"])).await.deferred, 1);
+}
+
+/// The bulk read is behind, and nobody reports the instance again: the table knows which node it was linked to just now.
+#[tokio::test]
+async fn a_node_that_the_bulk_read_does_not_show_yet_is_marked_too() {
+    let account = account();
+    account.freeze_bulk_reads();
+    let report = json!({"region": "us-east-1", "observedAt": "2026-11-22T02:00:00Z", "instances": [
+        {"instanceId": NODE, "ec2InstanceId": "i-0abcdef0123456789", "tags": []}]});
+    assert_eq!(send(&mode("on"), &account, &report).await.counts.updated, 1);
+    let marked = counts(&mode("dry-run"), &account, &gone(&["i-0abcdef0123456789"])).await;
+    assert_eq!((marked.marked, marked.unknown), (1, 0));
+    assert!(!account.tags(NODE).contains_key(MARK));
+    let marked = counts(&mode("on"), &account, &gone(&["i-0abcdef0123456789"])).await;
+    assert_eq!((marked.marked, marked.unknown), (1, 0));
+    assert!(account.tags(NODE).contains_key(MARK));
 }

@@ -128,6 +128,7 @@ async fn the_dead_go_and_the_living_stay() {
         find(),
         Call::Information(3),
         Call::Take(LEASE.into()),
+        Call::Information(1),
         Call::Read(id(0)),
         Call::Deregister(id(0)),
         Call::Release(LEASE.into()),
@@ -226,7 +227,7 @@ async fn the_oldest_marks_go_first_and_the_rest_waits() {
     assert_eq!(retired, [19, 39, 59, 79]);
     let kept = serde_json::to_value(&answer.nodes[4]).unwrap();
     assert_eq!(kept["reason"], "limit");
-    assert_eq!(account.node_calls().len(), 1 + 1 + 2 * 4, "those who wait cost no call");
+    assert_eq!(account.node_calls().len(), 1 + 1 + 3 * 4, "those who wait cost no call");
 }
 
 #[tokio::test]
@@ -245,7 +246,7 @@ async fn one_unknown_node_does_not_hide_the_others() {
     assert_eq!((answer.counts.retired, answer.counts.kept), (3, 1));
     assert_eq!(serde_json::to_value(&answer.nodes[3]).unwrap()["reason"], "unknown-node");
     let asked: Vec<Call> = account.calls().into_iter().filter(|call| matches!(call, Call::Information(_))).collect();
-    assert_eq!(asked, [4, 1, 1, 1, 1].map(Call::Information));
+    assert_eq!(asked, [4, 1, 1, 1, 1, 1, 1, 1].map(Call::Information), "each by itself, and once more under the lease");
 }
 
 #[tokio::test]
@@ -299,8 +300,8 @@ async fn without_the_ownership_check_no_owner_is_needed() {
 async fn when_time_runs_out_the_rest_waits() {
     let account = dead_fleet(10).with_latency(Duration::from_secs(1));
     let mut invocation = later(HOURS);
-    // A second each to find, to read about all, for the slot and for the lease, and two for eight nodes at a time.
-    invocation.budget = Duration::from_secs(16);
+    // A second each to find, to read about all, for the slot and for the lease, and three for eight nodes at a time.
+    invocation.budget = Duration::from_secs(17);
     let Response::Retire(answer) = respond(&mode("on"), &account, &invocation, RETIRE).await.into_result().unwrap()
     else {
         panic!()

@@ -203,3 +203,46 @@ async fn wherever_a_writer_dies_the_next_report_is_exact() {
         assert_eq!(account.calls(), [Call::Read(NODE.into())]);
     }
 }
+
+/// A refusal that lasts, such as a permission that is missing, must not fill the table: nobody could take the lease.
+#[tokio::test]
+async fn what_is_refused_again_and_again_is_not_remembered_again_and_again() {
+    let account = account().with_fault(Fault::on_any_set("AccessDeniedException", false));
+    let mut sizes = Vec::new();
+    for minutes in 1..=20 {
+        let answer = handled(&account, &later(minutes), &one(NODE, &[("Env", "PROD"), ("Role", "web")])).await;
+        assert_eq!(answer.result.unwrap().counts.failed, 1);
+        sizes.push(account.lease(LEASE).map_or(0, |held| serde_json::to_string(&held.intent).unwrap().len()));
+    }
+    assert_eq!(sizes, [0; 20], "a read shows that nothing was done");
+    let account = account.without_faults();
+    send(&account, &one(NODE, &[("Env", "PROD"), ("Role", "web")])).await.unwrap();
+
+    // What was removed before the refusal cannot be written into the node's memory, and is in the table once.
+    let account = account.with_fault(Fault::on_any_set("AccessDeniedException", false));
+    let mut sizes = Vec::new();
+    for minutes in 30..50 {
+        account.change(NODE, |tags| drop(tags.remove("Role")));
+        let answer = handled(&account, &later(minutes), &one(NODE, &[("Env", "TEST")])).await;
+        assert_eq!(answer.result.unwrap().counts.failed, 1);
+        sizes.push(account.lease(LEASE).map_or(0, |held| serde_json::to_string(&held.intent).unwrap().len()));
+    }
+    assert!(sizes[19] <= sizes[1], "{sizes:?}");
+}
+
+/// Whose node it is now decides, and not whose it was when a writer died.
+#[tokio::test]
+async fn a_half_done_node_of_another_agency_is_left_alone() {
+    let account = account();
+    send(&account, &one(NODE, &[("Env", "PROD")])).await.unwrap();
+    let account = account.with_fault(Fault::half_set(NODE, &["Role"]));
+    handled(&account, &later(1), &one(NODE, &[("Env", "PROD"), ("Role", "web")])).await.result.unwrap();
+    let held = account.lease(LEASE).unwrap();
+    assert!(!held.intent.is_empty());
+    account.change(NODE, |tags| drop(tags.insert("tag-hub:agency".to_owned(), "333333333333".to_owned())));
+    let account = account.without_faults();
+    let before = account.tags(NODE);
+    handled(&account, &later(12), &second(&[("Env", "X")])).await.result.unwrap();
+    assert_eq!(account.tags(NODE), before);
+    assert!(account.lease(LEASE).is_none(), "and it is forgotten");
+}

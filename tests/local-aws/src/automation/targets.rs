@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::execution::Home;
 use crate::client::Client;
-use crate::edge::Upstream;
+use crate::upstream::Upstream;
 use crate::xml::items;
 
 /// States of instances that are gone.

@@ -5,7 +5,9 @@
 mod alone;
 mod automation_alone;
 mod automation_ministack;
+mod engines;
 mod events;
 mod hybrid;
+mod mends;
 mod ministack;
 mod support;

@@ -71,6 +71,9 @@ fn reports() -> Vec<(&'static str, String)> {
             format!(r#"{{"instances":{}{}}}"#, "[".repeat(PAYLOAD_BYTES / 2), "]".repeat(PAYLOAD_BYTES / 2)),
         ),
         ("an unknown field with a long list", filled(r#"{"what":["#, "0", "]}")),
+        ("no object: a list of objects", filled("[", r#"{"":0}"#, "]")),
+        ("a long account of characters that are escaped", format!(r#"{{"account":"{}"}}"#, "\u{7f}".repeat(PAYLOAD_BYTES))),
+        ("one long key", format!(r#"{{"{}":0}}"#, "a".repeat(PAYLOAD_BYTES))),
         ("one long word", format!(r#"{{"instances":[],"region":"{}"}}"#, "a".repeat(PAYLOAD_BYTES))),
     ]
 }

@@ -47,7 +47,7 @@ fn decide(policy: &str, instance: &[(&str, &str)], live: &Tags, at: i64) -> Deci
 fn planned(policy: &str, instance: &[(&str, &str)], live: &Tags) -> Plan {
     match decide(policy, instance, live, T) {
         Decision::Planned(plan) => plan,
-        Decision::Rejected(reason) | Decision::Unmarked(reason) => panic!("rejected: {reason:?}"),
+        Decision::Rejected(reason) | Decision::Unmarked(reason, _) => panic!("rejected: {reason:?}"),
     }
 }
 
@@ -55,6 +55,21 @@ fn apply(plan: &Plan, live: &mut Tags) {
     live.retain(|key, _| !plan.remove.contains(key));
     live.extend(plan.set.clone());
     live.extend(plan.stamp.clone());
+    live.retain(|key, _| !plan.unmark_last || key != "tag-hub:terminated");
+}
+
+/// Decides about a node that several instances name, in a report that says that these sources are terminated.
+fn contested_by_several(live: &Tags, terminated: &[&str]) -> Decision {
+    let owner = "222222222222".parse().unwrap();
+    let context = ReportContext {
+        owner: Some(&owner),
+        source: Some(SOURCE),
+        observed_at: Timestamp::from_unix_seconds(T),
+        terminated: &terminated.iter().map(|source| (*source).to_owned()).collect(),
+        unsettled: None,
+        salt: salt(T),
+    };
+    contested(live, context)
 }
 
 /// A node of the agency after the hub applied these tags to it.
@@ -140,7 +155,7 @@ fn without_remove_stale_a_tag_stays_and_stays_the_hubs() {
 fn who_may_not_change_a_node_is_told_why() {
     let rejected = |live: &Tags, at: i64| match decide("{}", &[("Env", "X")], live, at) {
         Decision::Rejected(reason) => Some(reason),
-        Decision::Unmarked(_) | Decision::Planned(_) => None,
+        Decision::Unmarked(..) | Decision::Planned(_) => None,
     };
     assert_eq!(rejected(&Tags::new(), T), Some(Rejection::NotOwned));
     assert_eq!(rejected(&tags(&[("tag-hub:agency", "333333333333")]), T), Some(Rejection::NotOwned));
@@ -189,7 +204,15 @@ fn the_survivor_of_a_terminated_instance_adopts_its_node() {
     live.insert("tag-hub:terminated".to_owned(), T.to_string());
     let plan = adopted(decide("{}", &instance, &live, T));
     assert!(plan.adopts);
-    assert_eq!(plan.remove, ["Role", "tag-hub:terminated"]);
+    assert_eq!((plan.remove.clone(), plan.unmark_last), (vec!["Role".to_owned()], true));
+    // Whoever dies in between leaves a node that says all it takes to go on.
+    let mut half_done = live.clone();
+    half_done.remove("Role");
+    let again = adopted(decide("{}", &instance, &half_done, T));
+    assert!(again.adopts && again.unmark_last);
+    half_done.extend(again.set.clone());
+    half_done.extend(again.stamp.clone());
+    assert_eq!(planned("{}", &instance, &half_done).remove, ["tag-hub:terminated"]);
     apply(&plan, &mut live);
     assert!(planned("{}", &instance, &live).is_empty());
     live.insert("tag-hub:source".to_owned(), OTHER.to_owned());
@@ -198,11 +221,41 @@ fn the_survivor_of_a_terminated_instance_adopts_its_node() {
 }
 
 #[test]
+fn of_several_survivors_the_one_that_is_left_takes_the_node() {
+    const OTHER: &str = "222222222222/us-east-1/i-00000000";
+    let mut live = node(&[("Env", "PROD")]);
+    live.insert("tag-hub:source".to_owned(), OTHER.to_owned());
+    let freed = Decision::Unmarked(Rejection::Conflict, &["tag-hub:source", "tag-hub:terminated"]);
+    assert_eq!(contested_by_several(&live, &[]), Decision::Rejected(Rejection::Conflict), "its instance may live");
+    assert_eq!(contested_by_several(&live, &[OTHER]), freed);
+    live.insert("tag-hub:terminated".to_owned(), T.to_string());
+    assert_eq!(contested_by_several(&live, &[]), freed);
+    live.remove("tag-hub:source");
+    live.remove("tag-hub:terminated");
+    assert_eq!(contested_by_several(&live, &[]), Decision::Rejected(Rejection::Conflict));
+    let plan = planned("{}", &[("Env", "TEST")], &live);
+    assert_eq!((plan.stamp["tag-hub:source"].as_str(), plan.set), (SOURCE, tags(&[("Env", "TEST")])));
+}
+
+#[test]
+fn without_overwrite_a_key_that_looks_like_an_operators_is_left_behind() {
+    let mut live = node(&[("Env", "PROD")]);
+    live.insert("Patch Group".to_owned(), "frozen".to_owned());
+    let instance = [("Env", "PROD"), ("Patch Group\u{3164}", "evil"), ("Role", "web")];
+    let plan = planned(r#"{"overwrite": false}"#, &instance, &live);
+    assert_eq!(plan.set, tags(&[("Role", "web")]));
+    let dropped = DroppedTag { key: "Patch Group\u{3164}".to_owned(), reason: DropReason::OperatorOwned };
+    assert_eq!(plan.dropped, [dropped]);
+}
+
+#[test]
 fn a_marker_that_nobody_can_read_is_no_proof_of_an_end() {
     let mut live = node(&[("Env", "PROD")]);
     live.insert("tag-hub:terminated".to_owned(), "edited by hand".to_owned());
     live.insert("tag-hub:source".to_owned(), "222222222222/us-east-1/i-00000000".to_owned());
-    assert_eq!(decide("{}", &[], &live, T), Decision::Unmarked(Rejection::Conflict));
+    let unmarked = Decision::Unmarked(Rejection::Conflict, &["tag-hub:terminated"]);
+    assert_eq!(decide("{}", &[], &live, T), unmarked);
+    assert_eq!(contested_by_several(&live, &[]), unmarked, "it is still linked to that instance");
     live.insert("tag-hub:agency".to_owned(), "333333333333".to_owned());
     assert_eq!(decide("{}", &[], &live, T), Decision::Rejected(Rejection::NotOwned));
 }

@@ -20,8 +20,12 @@ pub(crate) fn python() -> PathBuf {
     std::env::var("LOCAL_AWS_PYTHON").map_or_else(|_| PathBuf::from(workspace), PathBuf::from)
 }
 
+/// What to leave out of the mends of `MiniStack`.
+pub(crate) const WITHOUT_MEND: &str = "LOCAL_AWS_WITHOUT_MEND";
+
 pub(crate) fn start() -> LocalAws {
-    LocalAws::start(Options::new(python())).unwrap()
+    let without_mend = std::env::var_os(WITHOUT_MEND).map(|name| name.into_string().unwrap());
+    LocalAws::start(Options { without_mend, ..Options::new(python()) }).unwrap()
 }
 
 /// A role with one policy of its own.

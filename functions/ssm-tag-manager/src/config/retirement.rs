@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 
 use lambda_kit::Reader;
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 const GRACE_HOURS: RangeInclusive<u16> = 1..=8760;
 const DEFAULT_GRACE_HOURS: u16 = 24;
@@ -23,8 +24,9 @@ pub struct Settings {
 }
 
 /// What retirement may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Mode {
     /// Nothing, not even a read.
     Off,
@@ -35,15 +37,6 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::DryRun => "dry-run",
-            Self::On => "on",
-        }
-    }
-
     /// The mode for a caller who may ask for a dry run. Nobody turns on by it what is off.
     #[must_use]
     pub fn with_dry_run(self, dry_run: bool) -> Self {
@@ -54,7 +47,7 @@ impl Mode {
 impl Settings {
     /// Reads the settings. None if there was a problem, which `read` then knows.
     pub(crate) fn read(read: &mut Reader<impl Fn(&str) -> Option<String>>) -> Option<Self> {
-        let modes = [Mode::Off, Mode::DryRun, Mode::On].map(|mode| (mode.as_str(), mode));
+        let modes = [Mode::Off, Mode::DryRun, Mode::On].map(|mode| (mode.into_str(), mode));
         let mode = read.word("RETIRE_NODES", &modes);
         let grace_hours = read.number("RETIRE_GRACE_HOURS", GRACE_HOURS, DEFAULT_GRACE_HOURS);
         let limit = read.number("RETIRE_LIMIT", LIMIT, DEFAULT_LIMIT);
@@ -64,7 +57,7 @@ impl Settings {
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.into_str())
     }
 }
 

@@ -1,0 +1,158 @@
+//! The engines of `MiniStack` that templates rely on: nested stacks, change sets, saved queries, state machines.
+
+use std::time::{Duration, Instant};
+
+use crate::support::{BUCKET, CENTRAL, REGION, role, start};
+use local_aws::{Client, LocalAws, stacks};
+use serde_json::{Value, json};
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+async fn deploy(client: &Client, name: &str, template: &Value, parameters: &[(&str, &str)]) -> stacks::Outputs {
+    stacks::deploy(client, name, &template.to_string(), parameters).await.unwrap()
+}
+
+fn trust(service: &str) -> Value {
+    json!({"Statement": {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}})
+}
+
+/// What the poll finds, once it finds anything.
+async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        if let Some(found) = poll().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_nested_stack_may_be_a_sam_template() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    let policy = json!({"Statement": {"Effect": "Allow", "Action": "states:ListStateMachines", "Resource": "*"}});
+    role(&client, "machine", &trust("states.amazonaws.com"), &policy).await;
+    let inner = json!({
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": {"Result": {"Type": "String"}},
+        "Resources": {
+            "Table": {"Type": "AWS::Serverless::SimpleTable"},
+            "Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": {
+                "RoleArn": format!("arn:aws:iam::{CENTRAL}:role/machine"),
+                "DefinitionString": {"Fn::Sub": r#"{"StartAt": "End", "States": {"End": {"Type": "Pass", "Result": "${Result}", "End": true}}}"#}}}},
+        "Outputs": {"Machine": {"Value": {"Fn::GetAtt": ["Machine", "Name"]}}}});
+    stacks::upload(&client, BUCKET, "inner.json", inner.to_string().into_bytes()).await.unwrap();
+    let outer = json!({
+        "Parameters": {"Result": {"Type": "String"}},
+        "Resources": {"Inner": {"Type": "AWS::CloudFormation::Stack", "Properties": {
+            "TemplateURL": format!("{}/{BUCKET}/inner.json", aws.endpoint()),
+            "Parameters": {"Result": {"Ref": "Result"}}}}},
+        "Outputs": {"Machine": {"Value": {"Fn::GetAtt": ["Inner", "Outputs.Machine"]}}}});
+    let first = deploy(&client, "outer", &outer, &[("Result", "one")]).await;
+    let found = stacks::inventory(&client).await.unwrap();
+    assert!(found.iter().any(|one| one.starts_with("table ")), "{found:?}");
+    let second = deploy(&client, "outer", &outer, &[("Result", "two")]).await;
+    assert!(!first["Machine"].is_empty());
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn a_change_set_shows_what_a_condition_adds() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    let template = json!({
+        "Parameters": {"Both": {"Type": "String"}},
+        "Conditions": {"HasBoth": {"Fn::Equals": [{"Ref": "Both"}, "true"]}},
+        "Resources": {
+            "One": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "one"}},
+            "Two": {"Type": "AWS::SQS::Queue", "Condition": "HasBoth", "Properties": {"QueueName": "two"}}}});
+    deploy(&client, "queues", &template, &[("Both", "false")]).await;
+    let body = template.to_string();
+    let form = [
+        ("StackName", "queues"),
+        ("ChangeSetName", "both"),
+        ("TemplateBody", body.as_str()),
+        ("Parameters.member.1.ParameterKey", "Both"),
+        ("Parameters.member.1.ParameterValue", "true"),
+    ];
+    client.query("cloudformation", "CreateChangeSet", &form).await.unwrap();
+    let shown = client.query("cloudformation", "DescribeChangeSet", &form[..2]).await.unwrap().to_string();
+    assert!(shown.contains(r#""LogicalResourceId":"Two""#) && shown.contains(r#""Action":"Add""#), "{shown}");
+    assert!(!shown.contains(r#""LogicalResourceId":"One""#), "{shown}");
+}
+
+#[tokio::test]
+async fn a_saved_query_is_deployed_if_it_has_what_it_needs() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    let template = |query: Value| {
+        json!({"Resources": {"Query": {"Type": "AWS::Logs::QueryDefinition", "Properties": {
+        "Name": "errors", "QueryString": query}}}, "Outputs": {"Id": {"Value": {"Ref": "Query"}}}})
+    };
+    let outputs = deploy(&client, "query", &template(json!("fields @message")), &[]).await;
+    assert_eq!(outputs["Id"].len(), 36, "{outputs:?}");
+    let refused = stacks::deploy(&client, "none", &template(json!("")).to_string(), &[]).await.unwrap_err().to_string();
+    assert!(refused.contains("QueryString is required"), "{refused}");
+}
+
+/// Runs a state machine to its end.
+async fn run(aws: &LocalAws, definition: &Value) -> Value {
+    let client = aws.client(CENTRAL, REGION);
+    let policy = json!({"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}});
+    role(&client, "machine", &trust("states.amazonaws.com"), &policy).await;
+    let machine = json!({"name": "machine", "definition": definition.to_string(),
+        "roleArn": format!("arn:aws:iam::{CENTRAL}:role/machine")});
+    let machine = client.json("states", "CreateStateMachine", &machine).await.unwrap();
+    let start = json!({"stateMachineArn": machine["stateMachineArn"], "input": "{\"seconds\": 1}"});
+    let execution = client.json("states", "StartExecution", &start).await.unwrap();
+    let which = json!({"executionArn": execution["executionArn"]});
+    eventually("the execution did not end", async || {
+        let found = client.json("states", "DescribeExecution", &which).await.unwrap();
+        (found["status"] != "RUNNING").then_some(found)
+    })
+    .await
+}
+
+async fn queue(client: &Client, name: &str) -> String {
+    let made = client.json("sqs", "CreateQueue", &json!({"QueueName": name})).await.unwrap();
+    made["QueueUrl"].as_str().unwrap().to_owned()
+}
+
+async fn depth(client: &Client, url: &str) -> String {
+    let asked = json!({"QueueUrl": url, "AttributeNames": ["ApproximateNumberOfMessages"]});
+    let found = client.json("sqs", "GetQueueAttributes", &asked).await.unwrap();
+    found["Attributes"]["ApproximateNumberOfMessages"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_task_may_have_its_time_out_in_an_expression() {
+    let aws = start();
+    let url = queue(&aws.client(CENTRAL, REGION), "asked").await;
+    let ended = run(
+        &aws,
+        &json!({"QueryLanguage": "JSONata", "StartAt": "Ask", "States": {"Ask": {
+        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "Arguments": {"QueueUrl": url, "MessageBody": "{% $states.context.Task.Token %}"},
+        "TimeoutSeconds": "{% $states.input.seconds %}", "End": true}}}),
+    )
+    .await;
+    assert_eq!((&ended["status"], &ended["error"]), (&json!("FAILED"), &json!("States.Timeout")), "{ended}");
+}
+
+#[tokio::test]
+async fn a_map_begins_nothing_more_once_an_item_has_failed() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    let url = queue(&client, "begun").await;
+    let definition = json!({"QueryLanguage": "JSONata", "StartAt": "Each", "States": {"Each": {
+        "Type": "Map", "Items": [1, 2, 3], "MaxConcurrency": 1, "End": true,
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, "StartAt": "Tell", "States": {
+            "Tell": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Next": "Stop",
+                     "Arguments": {"QueueUrl": url, "MessageBody": "begun"}},
+            "Stop": {"Type": "Fail", "Error": "Stop"}}}}}});
+    let ended = run(&aws, &definition).await;
+    assert_eq!(ended["status"], "FAILED", "{ended}");
+    assert_eq!(depth(&client, &url).await, "1");
+}
