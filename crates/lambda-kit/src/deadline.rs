@@ -87,11 +87,9 @@ impl Deadline {
         }
     }
 
-    /// The deadline of the first of so many pieces of work that share the time that is left.
-    #[must_use]
-    pub fn share(self, parts: u32) -> Self {
-        let end = Instant::now() + self.begin_until.saturating_duration_since(Instant::now()) / parts.max(1);
-        Self { begin_until: end, answer_until: end + (self.answer_until - self.begin_until) }
+    /// For how long something may still begin.
+    pub fn time_left(&self) -> Duration {
+        self.begin_until.saturating_duration_since(Instant::now())
     }
 
     /// True if nothing further may begin.
@@ -155,23 +153,11 @@ mod tests {
         let margins = Margins { begin: Duration::from_secs(45), answer: Duration::from_secs(3) };
         let deadline = Deadline::with_margins(Duration::from_mins(1), margins);
         advance(Duration::from_secs(14)).await;
+        assert_eq!(deadline.time_left(), Duration::from_secs(1));
         assert!(!deadline.is_late());
         advance(Duration::from_secs(1)).await;
-        assert!(deadline.is_late());
+        assert!(deadline.is_late() && deadline.time_left().is_zero());
         assert_eq!(deadline.answer_until() - deadline.begin_until(), Duration::from_secs(42));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn pieces_of_work_share_the_time_that_is_left() {
-        let deadline = Deadline::new(Duration::from_mins(1));
-        let now = Instant::now();
-        let first = deadline.share(5);
-        assert_eq!((first.begin_until() - now).as_secs(), 10);
-        assert_eq!((first.answer_until() - now).as_secs(), 18);
-        advance(Duration::from_secs(10)).await;
-        assert_eq!((deadline.share(4).begin_until() - now).as_secs(), 20);
-        assert_eq!(deadline.share(1).answer_until(), deadline.answer_until());
-        assert_eq!(deadline.share(0).begin_until(), deadline.begin_until());
     }
 
     #[tokio::test(start_paused = true)]

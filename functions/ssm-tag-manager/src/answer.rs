@@ -1,6 +1,7 @@
 //! From what became of the nodes to the answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hub::{Answer, Counts, DropReason, Instance, NodeAnswer, Outcome, Report, shortened};
 
@@ -9,6 +10,19 @@ use hub::{Answer, Counts, DropReason, Instance, NodeAnswer, Outcome, Report, sho
 const DETAIL_BYTES_MAX: usize = 4_000_000;
 /// What JSON puts around a key or a value.
 const JSON_OVERHEAD_BYTES: usize = 8;
+
+/// What waiting for leases came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeaseUse {
+    /// How long the invocation waited for leases and slots.
+    pub wait: Duration,
+    /// How often it held a lease.
+    pub slice_count: usize,
+    /// Nodes that were deferred because the lease was not to be had.
+    pub deferred_count: usize,
+    /// Why, if any were.
+    pub problem: Option<String>,
+}
 
 /// How much of an id is answered and logged: what is longer is none.
 const ID_CHARS: usize = 40;

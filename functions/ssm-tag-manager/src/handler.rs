@@ -23,10 +23,9 @@ use hub::{
 };
 
 pub(crate) use clock::Clock;
-pub use writer::LeaseUse;
 pub(crate) use writer::{Job, Slice, Writer};
 
-use crate::answer::{AnswerBuilder, node_answer};
+use crate::answer::{AnswerBuilder, LeaseUse, node_answer};
 use crate::config::{Config, Mode, OwnershipCheck};
 use crate::error::ManagerError;
 use crate::log::{LineBudget, log};
@@ -210,6 +209,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             lease,
             clock: &self.clock,
             deadline: self.deadline,
+            patience: Duration::MAX,
             bulk_writers: self.config.bulk_writers,
         }
     }

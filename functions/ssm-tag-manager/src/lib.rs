@@ -56,6 +56,7 @@ pub mod aws;
 
 pub use config::Config;
 pub use error::ManagerError;
-pub use handler::{Handled, Invocation, LeaseUse, handle};
+pub use answer::LeaseUse;
+pub use handler::{Handled, Invocation, handle};
 pub use metrics::metrics;
 pub use respond::{Responded, Response, respond};

@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use hub::{AccountId, Answer, NodeAnswer, Outcome, Region};
 
-use crate::handler::LeaseUse;
+use crate::answer::LeaseUse;
 
 /// Nodes that have lines of their own: trouble first. A report can name 1,000, and an agency decides what is in it.
 const NODES_MAX: usize = 100;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::stream::{self, StreamExt as _};
 use hub::{ManagedInstanceId, SOURCE_TAG_KEY, TerminatedCounts};
 
-use super::{Job, LeaseUse, Run, Slice};
-use crate::answer::shown_id;
+use super::{Job, Run, Slice};
+use crate::answer::{LeaseUse, shown_id};
 use crate::plan::{MAX_TAGS_PER_NODE, NodeIntent, Source, Tags, TerminationMarker};
 use crate::ports::{Leases, Nodes, SOURCES_PER_FIND};
 use crate::config::Mode;

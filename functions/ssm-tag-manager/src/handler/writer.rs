@@ -13,6 +13,7 @@ use hub::{AGENCY_TAG_KEY, AwsError, ManagedInstanceId, SOURCE_TAG_KEY, Timestamp
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
+use crate::answer::LeaseUse;
 use crate::plan::{Intent, NodeIntent, Tags, settled_memory};
 use crate::ports::{Lease, LeaseName, Leases, Nodes, SOURCES_PER_FIND, Taken};
 use lambda_kit::{Deadline, Margins, Stopped};
@@ -61,19 +62,6 @@ pub(crate) struct Job<T> {
     pub(crate) item: T,
 }
 
-/// What waiting for leases came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeaseUse {
-    /// How long the invocation waited for leases and slots.
-    pub wait: Duration,
-    /// How often it held a lease.
-    pub slice_count: usize,
-    /// Nodes that were deferred because the lease was not to be had.
-    pub deferred_count: usize,
-    /// Why, if any were.
-    pub problem: Option<String>,
-}
-
 /// Writes to the nodes of one agency.
 #[derive(Debug)]
 pub(crate) struct Writer<'a, P> {
@@ -81,6 +69,8 @@ pub(crate) struct Writer<'a, P> {
     pub(crate) lease: LeaseName,
     pub(crate) clock: &'a Clock,
     pub(crate) deadline: Deadline,
+    /// How long each slice waits for a slot and for the lease.
+    pub(crate) patience: Duration,
     pub(crate) bulk_writers: u8,
 }
 
@@ -288,7 +278,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
     async fn wait_for_slot(&self, holder: &str) -> Result<LeaseName, String> {
         let first = self.clock.random_ms(0..u64::from(self.bulk_writers)).as_millis();
         let first = u8::try_from(first).unwrap_or_default();
-        let mut attempt = 0;
+        let (since, mut attempt) = (Instant::now(), 0);
         loop {
             for offset in 0..self.bulk_writers {
                 let slot = LeaseName::Bulk((first + offset) % self.bulk_writers + 1);
@@ -298,7 +288,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
                     return Ok(slot);
                 }
             }
-            self.wait(attempt, "other agencies held all slots for bulk writers").await?;
+            self.wait(attempt, since, "other agencies held all slots for bulk writers").await?;
             attempt += 1;
         }
     }
@@ -310,26 +300,28 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         intent: &Intent,
         has_slot: bool,
     ) -> Result<Option<Held<'l>>, String> {
-        let give_slot_back = Instant::now() + LEASE_PATIENCE_WITH_SLOT;
-        let mut attempt = 0;
+        let (since, mut attempt) = (Instant::now(), 0);
         loop {
             let (lease, asked_at) = (self.terms(&self.lease, holder), Instant::now());
             let taken = self.deadline.call(self.ports.take(&lease, intent)).await;
             if let Taken::Ours(inherited) = taken.map_err(|stopped| problem(&self.lease, stopped))? {
                 return Ok(Some(Held { lease, inherited, time: LEASE.saturating_sub(asked_at.elapsed()) }));
             }
-            if has_slot && Instant::now() >= give_slot_back {
+            if has_slot && since.elapsed() >= LEASE_PATIENCE_WITH_SLOT {
                 return Ok(None);
             }
-            self.wait(attempt, "another report of the agency held its lease").await?;
+            self.wait(attempt, since, "another report of the agency held its lease").await?;
             attempt += 1;
         }
     }
 
-    async fn wait(&self, attempt: u32, reason: &str) -> Result<(), String> {
+    async fn wait(&self, attempt: u32, since: Instant, reason: &str) -> Result<(), String> {
         let gap_ms = if attempt < EARLY_ATTEMPTS { ATTEMPT_GAP_MS } else { LATER_ATTEMPT_GAP_MS };
         sleep(self.clock.random_ms(gap_ms)).await;
-        if self.deadline.is_late() { Err(format!("{reason} until the time was up")) } else { Ok(()) }
+        if self.deadline.is_late() || since.elapsed() >= self.patience {
+            return Err(format!("{reason} until the time was up"));
+        }
+        Ok(())
     }
 
     /// Gives the lease back at once, unless a call was given up that AWS may still carry out: then it ends by itself soon.

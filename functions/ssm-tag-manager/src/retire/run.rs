@@ -6,6 +6,7 @@
 //! outcome; only if the marked nodes cannot be found at all does the run end in an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::{AccountId, AwsError, ManagedInstanceId, TERMINATED_TAG_KEY, Timestamp, decode_str};
@@ -15,7 +16,8 @@ use super::share::take_turns;
 use super::{RetireAnswer, RetireEvent, RetireOutcome};
 use crate::config::{Config, Mode, OwnershipCheck};
 use crate::error::ManagerError;
-use crate::handler::{Clock, Invocation, Job, LeaseUse, Slice, Writer};
+use crate::answer::LeaseUse;
+use crate::handler::{Clock, Invocation, Job, Slice, Writer};
 use crate::plan::{NodeIntent, Source, Tags, TerminationMarker};
 use crate::ports::{Information, LeaseName, Leases, Retirable};
 use lambda_kit::{Deadline, Stopped};
@@ -23,6 +25,8 @@ use lambda_kit::{Deadline, Stopped};
 /// `DescribeInstanceInformation` gives at most 50 nodes a page:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.
 const NODES_PER_READ: usize = 50;
+/// A lease whose holder died has ended by then.
+const LEASE_PATIENCE: Duration = Duration::from_secs(45);
 /// Nodes that are read by themselves at the same time in a dry run.
 const NODE_CONCURRENCY: usize = 8;
 
@@ -215,8 +219,9 @@ impl<P: Retirable + Leases> Run<'_, P> {
                     ports: self.ports,
                     lease: lease.clone(),
                     clock: &self.clock,
-                    // An agency whose lease is never free keeps nobody else waiting for longer than its share.
-                    deadline: self.deadline.share(agencies_left),
+                    deadline: self.deadline,
+                    // An agency whose lease is never free leaves time for everybody else.
+                    patience: LEASE_PATIENCE.min(self.deadline.time_left() / (agencies_left + 1)),
                     bulk_writers: self.bulk_writers,
                 };
                 let work = async |slice: &Slice<'_, P>, due: &Due| self.deregister(slice, due).await;
