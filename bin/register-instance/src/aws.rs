@@ -3,6 +3,7 @@
 mod imds;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_config::imds::credentials::ImdsCredentialsProvider;
@@ -64,16 +65,25 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients with the credentials that the metadata service has, and no others. `endpoint` is the value of
-    /// `AWS_ENDPOINT_URL`.
-    pub fn new(endpoint: Option<&str>) -> Self {
+    /// Clients with the credentials that the metadata service has, and no others. Of the environment they take
+    /// endpoints. The files of root's profiles are not read: an agent writes there, and they may name other endpoints.
+    ///
+    /// # Errors
+    /// The endpoint of the metadata service is not a URL.
+    pub fn new(environment: &BTreeMap<String, String>) -> Result<Self, String> {
+        let value = |name: &str| environment.get(name).map(String::as_str);
         let config = ProviderConfig::without_region()
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_http_client(http_client(&ProxyConfig::disabled()));
-        let imds = aws_config::imds::Client::builder().configure(&config).build();
+        let is_ipv6 =
+            value("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
+        let metadata = if is_ipv6 { "http://[fd00:ec2::254]" } else { "http://169.254.169.254" };
+        let metadata = value("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or(metadata);
+        let imds = aws_config::imds::Client::builder().configure(&config).endpoint(metadata);
+        let imds = imds.map_err(|error| format!("AWS_EC2_METADATA_SERVICE_ENDPOINT: {error}"))?.build();
         let credentials = ImdsCredentialsProvider::builder().configure(&config).imds_client(imds.clone()).build();
-        let is_endpoint_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-        Self { imds, credentials, http: RefCell::new(http_client(&ProxyConfig::disabled())), is_endpoint_plain }
+        let is_endpoint_plain = value("AWS_ENDPOINT_URL").is_some_and(|endpoint| endpoint.starts_with("http://"));
+        Ok(Self { imds, credentials, http: RefCell::new(http_client(&ProxyConfig::disabled())), is_endpoint_plain })
     }
 
     /// Endpoints from the environment, everything else said here.
@@ -96,9 +106,17 @@ impl Clients {
             .http_client(http)
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
+            .profile_files(no_profiles())
             .load()
             .await)
     }
+}
+
+/// One empty file: the SDK wants at least one.
+#[expect(deprecated, reason = "the new name is in a crate that nothing else here needs")]
+fn no_profiles() -> aws_config::profile::profile_file::ProfileFiles {
+    use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+    ProfileFiles::builder().with_contents(ProfileFileKind::Config, "").build()
 }
 
 /// The SDK's own default reads the proxies from the environment, for the metadata service too.

@@ -129,8 +129,12 @@ impl Settings {
             let contents = machine.read_configuration(path.trim_start_matches('-')).ok().flatten();
             variables.extend(contents.iter().flat_map(|contents| environment_file(contents)));
         }
-        for name in &self.unset {
-            variables.remove(name.split('=').next().unwrap_or(name));
+        for unset in &self.unset {
+            match unset.split_once('=') {
+                // With a value it takes back that value alone.
+                Some((name, value)) => variables.retain(|found, has| found != name || has != value),
+                None => drop(variables.remove(unset)),
+            }
         }
         variables
     }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hub::Timestamp;
+use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Local {
     root: PathBuf,
     path: Vec<PathBuf>,
+    search_path: OsString,
     environment: BTreeMap<String, String>,
     verbose: bool,
     clock: fn() -> SystemTime,
@@ -42,9 +44,12 @@ impl Local {
         stop: watch::Receiver<Option<Stop>>,
     ) -> Self {
         let path = environment.get("PATH").map_or(PATH_DEFAULT, String::as_str);
-        // A folder that is not absolute is one of whoever was here before: root runs nothing from it.
-        let path = std::env::split_paths(OsStr::new(path)).filter(|folder| folder.is_absolute()).collect();
-        Self { root, path, environment, verbose, clock, stop, lock: RefCell::new(None) }
+        // Root runs nothing from a folder of whoever was here before, or that others may write to. What it runs gets the
+        // same folders.
+        let is_safe = |folder: &PathBuf| folder.is_absolute() && files::is_ours(folder);
+        let path: Vec<PathBuf> = std::env::split_paths(OsStr::new(path)).filter(is_safe).collect();
+        let search_path = std::env::join_paths(&path).unwrap_or_default();
+        Self { root, path, search_path, environment, verbose, clock, stop, lock: RefCell::new(None) }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -131,7 +136,14 @@ impl Machine for Local {
     }
 
     fn run(&self, command: &Command<'_>, limit: Duration) -> io::Result<Output> {
-        process::run(command, limit)
+        let run = || process::run(command, &self.search_path, limit);
+        let lock = self.lock.borrow();
+        let Some(lock) = lock.as_ref().filter(|_| command.keeps_lock) else { return run() };
+        // A lock belongs to the open file, which whoever inherits it keeps open.
+        fcntl_setfd(lock, FdFlags::empty())?;
+        let output = run();
+        fcntl_setfd(lock, FdFlags::CLOEXEC)?;
+        output
     }
 
     fn now(&self) -> Timestamp {
@@ -180,6 +192,8 @@ pub fn stop_on_signal_or_after(limit: Duration) -> io::Result<watch::Receiver<Op
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    // A write past a limit is an error to be told, and no reason to die with the agent stopped.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     tokio::spawn(async move {
         let stop = tokio::select! {
             _ = terminate.recv() => Stop::Signal,
@@ -239,6 +253,9 @@ mod tests {
         assert!(relative.join("ssm-cli").exists(), "the test looks in the right place");
         assert_eq!(machine(relative.to_str().unwrap()).program("ssm-cli"), None);
         assert_eq!(machine(&format!(":.:{}", bin.display())).program("ssm-cli"), Some(bin.join("ssm-cli")));
+        // Whoever may write to the folder could be meant by the name.
+        fs::set_permissions(&bin, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(machine(bin.to_str().unwrap()).program("ssm-cli"), None);
     }
 
     #[test]

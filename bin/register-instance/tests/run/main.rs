@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod attacks;
+mod built;
 mod cases;
 mod fake;
 mod laws;
