@@ -58,7 +58,7 @@ pub trait Aws {
 #[derive(Debug)]
 pub struct Clients {
     imds: aws_config::imds::Client,
-    credentials: ImdsCredentialsProvider,
+    metadata: ProviderConfig,
     /// What AWS is called through. A custom endpoint, as of a test, may be `http`.
     http: RefCell<SharedHttpClient>,
     is_endpoint_plain: bool,
@@ -81,20 +81,27 @@ impl Clients {
         let metadata = value("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or(metadata);
         let imds = aws_config::imds::Client::builder().configure(&config).endpoint(metadata);
         let imds = imds.map_err(|error| format!("AWS_EC2_METADATA_SERVICE_ENDPOINT: {error}"))?.build();
-        let credentials = ImdsCredentialsProvider::builder().configure(&config).imds_client(imds.clone()).build();
         let is_endpoint_plain = value("AWS_ENDPOINT_URL").is_some_and(|endpoint| endpoint.starts_with("http://"));
-        Ok(Self { imds, credentials, http: RefCell::new(http_client(&ProxyConfig::disabled())), is_endpoint_plain })
+        Ok(Self {
+            metadata: config,
+            imds,
+            http: RefCell::new(http_client(&ProxyConfig::disabled())),
+            is_endpoint_plain,
+        })
     }
 
     /// Endpoints from the environment, everything else said here.
     async fn sdk(&self, operation: &'static str, region: &Region) -> Result<SdkConfig, AwsError> {
-        let credentials = self.credentials.provide_credentials().await.map_err(|error| AwsError {
+        let none = |why: &dyn std::fmt::Display| AwsError {
             operation,
             code: NO_CREDENTIALS.to_owned(),
-            message: format!("the metadata service has no credentials of an instance profile ({error})"),
+            message: format!("the metadata service has no credentials of an instance profile ({why})"),
             request_id: None,
             retryable: false,
-        })?;
+        };
+        let role = imds::role(&self.imds).await.map_err(|why| none(&why))?;
+        let credentials = ImdsCredentialsProvider::builder().configure(&self.metadata).imds_client(self.imds.clone());
+        let credentials = credentials.profile(role).build().provide_credentials().await.map_err(|why| none(&why))?;
         let http = self.http.borrow().clone();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))

@@ -11,6 +11,8 @@ use crate::retry::IMDS_UNAVAILABLE;
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
 const OWN_TAG: &str = "/latest/meta-data/tags/instance/managedinstanceid";
 
+const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
@@ -28,6 +30,19 @@ pub(super) async fn identity(client: &Client) -> Result<Identity, AwsError> {
 /// None where the service does not show tags, and where there is no such tag: it answers 404 to both.
 pub(super) async fn own_tag(client: &Client) -> Option<String> {
     client.get(OWN_TAG).await.ok().map(|value| value.as_ref().trim().to_owned())
+}
+
+/// The name of the role whose credentials the service has. The SDK's own provider panics at a name that no path can have.
+pub(super) async fn role(client: &Client) -> Result<String, String> {
+    let answer = client.get(ROLES).await.map_err(|error| problem(&error).message)?;
+    role_in(answer.as_ref()).ok_or_else(|| "what it answers is not the name of a role".to_owned())
+}
+
+fn role_in(answer: &str) -> Option<String> {
+    let name = answer.lines().next()?.trim();
+    let is_name = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte));
+    is_name.then(|| name.to_owned())
 }
 
 fn parse(document: &str) -> Result<Identity, AwsError> {
@@ -69,6 +84,14 @@ mod tests {
         .unwrap();
         assert_eq!(identity.account.as_str(), "222222222222");
         assert_eq!((identity.region.as_str(), identity.instance.as_str()), ("us-west-2", "i-0123456789abcdef0"));
+    }
+
+    #[test]
+    fn the_name_of_a_role() {
+        assert_eq!(role_in("TagHub+Instance@a\n").as_deref(), Some("TagHub+Instance@a"));
+        for answer in ["", "\n", "<html>", "../x", "a b", &"x".repeat(65)] {
+            assert_eq!(role_in(answer), None, "{answer}");
+        }
     }
 
     #[test]

@@ -26,7 +26,6 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Local {
     root: PathBuf,
     path: Vec<PathBuf>,
-    search_path: OsString,
     environment: BTreeMap<String, String>,
     verbose: bool,
     clock: fn() -> SystemTime,
@@ -44,16 +43,25 @@ impl Local {
         stop: watch::Receiver<Option<Stop>>,
     ) -> Self {
         let path = environment.get("PATH").map_or(PATH_DEFAULT, String::as_str);
-        // Root runs nothing from a folder of whoever was here before, or that others may write to. What it runs gets the
-        // same folders.
-        let is_safe = |folder: &PathBuf| folder.is_absolute() && files::is_ours(folder);
-        let path: Vec<PathBuf> = std::env::split_paths(OsStr::new(path)).filter(is_safe).collect();
-        let search_path = std::env::join_paths(&path).unwrap_or_default();
-        Self { root, path, search_path, environment, verbose, clock, stop, lock: RefCell::new(None) }
+        let path = std::env::split_paths(OsStr::new(path)).collect();
+        Self { root, path, environment, verbose, clock, stop, lock: RefCell::new(None) }
     }
 
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Where programs are looked for. Root runs nothing from a folder of whoever was here before, or that others may
+    /// write to.
+    fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.path.iter().filter(|folder| folder.is_absolute() && files::is_ours(folder))
+    }
+
+    /// The search path of what is run: as careful, and never without the system's own programs.
+    fn search_path(&self) -> OsString {
+        let own = std::env::split_paths(PATH_DEFAULT).filter(|folder| !self.path.contains(folder));
+        // What was split at colons can be joined with them.
+        std::env::join_paths(self.folders().cloned().chain(own)).unwrap_or_default()
     }
 }
 
@@ -123,7 +131,7 @@ impl Machine for Local {
     }
 
     fn program(&self, name: &str) -> Option<PathBuf> {
-        self.path.iter().map(|folder| folder.join(name)).find(|file| is_program(file))
+        self.folders().map(|folder| folder.join(name)).find(|file| is_program(file))
     }
 
     fn file(&self, path: &str) -> Option<PathBuf> {
@@ -136,7 +144,7 @@ impl Machine for Local {
     }
 
     fn run(&self, command: &Command<'_>, limit: Duration) -> io::Result<Output> {
-        let run = || process::run(command, &self.search_path, limit);
+        let run = || process::run(command, &self.search_path(), limit);
         let lock = self.lock.borrow();
         let Some(lock) = lock.as_ref().filter(|_| command.keeps_lock) else { return run() };
         // A lock belongs to the open file, which whoever inherits it keeps open.

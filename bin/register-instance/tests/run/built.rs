@@ -27,7 +27,7 @@ end() { read when at < ROOT/kill && [ "$when" = "$1" ] && [ "$at" = "$count" ] &
 [ -e ROOT/kill ] && end before
 trap '[ -e ROOT/kill ] && end after' EXIT
 lib=ROOT/var/lib/amazon/ssm log=ROOT/var/log/amazon/ssm/amazon-ssm-agent.log vault=$lib/Vault/Store/RegistrationKey
-kept() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$vault" 2> /dev/null; }
+kept() { [ -f "$vault" ] && [ ! -L "$vault" ] && sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$vault" 2> /dev/null; }
 save() { echo "{\"instanceID\":\"$1\",\"region\":\"$2\",\"privateKey\":\"k\"}" > "$vault"; }
 "#;
 const SYSTEMCTL: &str = r#"
@@ -297,6 +297,10 @@ impl Site {
 
     pub(crate) fn tag(&self) -> Option<String> {
         self.tag.lock().unwrap().clone()
+    }
+
+    pub(crate) fn forget_tag(&self) {
+        *self.tag.lock().unwrap() = None;
     }
 
     pub(crate) fn is_running(&self) -> bool {
