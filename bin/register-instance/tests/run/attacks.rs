@@ -111,35 +111,40 @@ fn a_lock_that_is_held_for_ever_is_named_and_keeps_nobody_waiting() {
 /// behind a link is read, written or shown.
 #[test]
 fn links_pipes_and_folders_in_the_place_of_files() {
-    const SECRET: &str = "precious secret";
-    for path in [VAULT, MANIFEST, NOTED, MARKER, LOG, LOCK, STOPPED, RUNTIME, CONFIGURATION, "proc/uptime"] {
-        for kind in ["link", "dangling link", "pipe", "folder"] {
-            let context = format!("a {kind} at {path}");
-            let site = Site::registered();
-            site.write("root/secret", SECRET);
-            let place = site.at(path);
-            let _ = fs::remove_file(&place);
-            fs::create_dir_all(place.parent().unwrap()).unwrap();
-            match kind {
-                "link" => symlink(site.at("root/secret"), &place).unwrap(),
-                "dangling link" => symlink(site.at("root/new"), &place).unwrap(),
-                "pipe" => fifo(&place),
-                _ => fs::create_dir(&place).unwrap(),
-            }
-            for arguments in [&["doctor"][..], &[], &["heal"]] {
-                let begun = Instant::now();
-                let ran = site.run(arguments);
-                assert!(begun.elapsed() < Duration::from_secs(40), "{context}");
-                assert!(ran.code < 128 && ran.line.is_object(), "{context}: {ran:#?}");
-                assert!(!ran.said.contains(SECRET), "{context}: {}", ran.said);
-                assert!(site.is_running() && site.nodes() == 1, "{context}: {}", ran.said);
-                assert_eq!(site.tag().as_deref(), Some(FIRST_NODE), "{context}");
-                assert!(ran.code != 1 || ran.said.contains(path.trim_start_matches("var/")), "{context}: {}", ran.said);
-            }
-            assert_eq!(site.read("root/secret"), SECRET, "{context}");
-            assert!(!site.at("root/new").exists(), "{context}");
+    let paths = [VAULT, MANIFEST, NOTED, MARKER, LOG, LOCK, STOPPED, RUNTIME, CONFIGURATION, "proc/uptime"];
+    thread::scope(|scope| {
+        for path in paths {
+            scope.spawn(move || ["link", "dangling link", "pipe", "folder"].map(|kind| in_the_place_of(path, kind)));
         }
+    });
+}
+
+fn in_the_place_of(path: &str, kind: &str) {
+    const SECRET: &str = "precious secret";
+    let context = format!("a {kind} at {path}");
+    let site = Site::registered();
+    site.write("root/secret", SECRET);
+    let place = site.at(path);
+    let _ = fs::remove_file(&place);
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    match kind {
+        "link" => symlink(site.at("root/secret"), &place).unwrap(),
+        "dangling link" => symlink(site.at("root/new"), &place).unwrap(),
+        "pipe" => fifo(&place),
+        _ => fs::create_dir(&place).unwrap(),
     }
+    for arguments in [&["doctor"][..], &[], &["heal"]] {
+        let begun = Instant::now();
+        let ran = site.run(arguments);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{context}");
+        assert!(ran.code < 101 && ran.line.is_object(), "{context}: {ran:#?}");
+        assert!(!ran.said.contains(SECRET), "{context}: {}", ran.said);
+        assert!(site.is_running() && site.nodes() == 1, "{context}: {}", ran.said);
+        assert_eq!(site.tag().as_deref(), Some(FIRST_NODE), "{context}");
+        assert!(ran.code != 1 || ran.said.contains(path.trim_start_matches("var/")), "{context}: {}", ran.said);
+    }
+    assert_eq!(site.read("root/secret"), SECRET, "{context}");
+    assert!(!site.at("root/new").exists(), "{context}");
 }
 
 #[test]
@@ -209,7 +214,7 @@ fn a_metadata_service_that_answers_nonsense_makes_nobody_a_node() {
     assert!(ran.said.len() < 10_000, "it is not repeated");
     // A portal answers everything alike.
     let portal = Site::with(|_| says("<html>"), aws);
-    portal.run(&[]).is(4, "not-ec2");
+    portal.run(&["--timeout", "2m"]).is(4, "not-ec2");
     // Credentials that are none.
     let role = Site::with(
         |request| if request.line.contains("security-credentials") { says("<html>") } else { metadata(request) },
@@ -221,26 +226,26 @@ fn a_metadata_service_that_answers_nonsense_makes_nobody_a_node() {
 
 #[test]
 fn a_redirect_of_the_metadata_service_is_not_followed() {
-    let enemy = Arc::new(Server::start(metadata));
-    for status in [302, 307] {
+    let enemy = Server::start(metadata);
+    thread::scope(|scope| {
         for path in ["/latest/api/token", "/latest/dynamic", "/latest/meta-data/iam"] {
-            let to = enemy.url.clone();
-            let site = Site::with(
-                move |request: &Request| {
-                    if request.line.contains(path) {
+            for status in [301, 302, 307, 308] {
+                let to = enemy.url.clone();
+                scope.spawn(move || {
+                    let redirected = move |request: &Request| {
+                        if !request.line.contains(path) {
+                            return metadata(request);
+                        }
                         let target = request.line.split(' ').nth(1).unwrap_or_default();
                         (status, vec![("Location", format!("{to}{target}"))], String::new())
-                    } else {
-                        metadata(request)
-                    }
-                },
-                aws,
-            );
-            let ran = site.run(&[]);
-            assert!([4, 6, 15].contains(&ran.code), "{status} {path}: {}", ran.said);
-            assert!(enemy.lines().is_empty(), "{status} {path}: {:?}", enemy.lines());
+                    };
+                    let ran = Site::with(redirected, aws).run(&[]);
+                    assert!([4, 6, 15].contains(&ran.code), "{status} {path}: {}", ran.said);
+                });
+            }
         }
-    }
+    });
+    assert!(enemy.lines().is_empty(), "{:?}", enemy.lines());
     // Nor one of AWS.
     let to = enemy.url.clone();
     let site = Site::with(metadata, move |_, _| (307, vec![("Location", to.clone())], String::new()));
@@ -380,15 +385,20 @@ fn a_vault_that_is_none_is_left_alone() {
 
 #[test]
 fn a_note_or_a_file_that_is_half_written() {
-    for path in [MARKER, NOTED, MANIFEST, RUNTIME, CONFIGURATION, "var/lib/tag-hub/registration.new", STOPPED, LOCK] {
-        for contents in ["", "{", r#"{"managedInstanceId":"mi-0000"#, "\u{0}\u{0}", "<html>"] {
-            let site = Site::registered();
-            site.write(path, contents);
-            site.run(&[]).is(0, "tag-written");
-            site.is_node(FIRST_NODE);
-            assert_eq!(site.nodes(), 1, "{path} {contents}");
+    let paths = [MARKER, NOTED, MANIFEST, RUNTIME, CONFIGURATION, "var/lib/tag-hub/registration.new", STOPPED, LOCK];
+    thread::scope(|scope| {
+        for path in paths {
+            scope.spawn(move || {
+                for contents in ["", "{", r#"{"managedInstanceId":"mi-0000"#, "\u{0}\u{0}", "<html>"] {
+                    let site = Site::registered();
+                    site.write(path, contents);
+                    site.run(&[]).is(0, "tag-written");
+                    site.is_node(FIRST_NODE);
+                    assert_eq!(site.nodes(), 1, "{path} {contents}");
+                }
+            });
         }
-    }
+    });
 }
 
 #[test]

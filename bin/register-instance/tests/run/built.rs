@@ -279,7 +279,10 @@ impl Site {
         command.env("PATH", format!("{}:/usr/bin:/bin", self.at("usr/bin").display()));
         command.env("HOME", self.at("root")).env("AWS_ENDPOINT_URL", &self.aws.url);
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.imds.url);
-        command.arg("--root").arg(self.folder.path()).args(["--json", "--verbose", "--timeout", "10s"]).args(arguments);
+        command.arg("--root").arg(self.folder.path()).args(["--json", "--verbose"]).args(arguments);
+        if !arguments.contains(&"--timeout") {
+            command.args(["--timeout", "10s"]);
+        }
         command
     }
 
