@@ -10,4 +10,5 @@ mod laws;
 mod outcomes;
 mod packaging;
 mod programs;
+mod systemd;
 mod windows;
