@@ -31,7 +31,7 @@ EnvironmentFile=-/nowhere
 EnvironmentFile=W/environment
 UnsetEnvironment=TAKEN KEPT=other
 "#;
-const ENVIRONMENT: &str = "# a comment\nA2=\"from a file\"\nB2='single $X'\nTAKEN=1\nKEPT=1\nD=3\nPLAIN=a b\n";
+const ENVIRONMENT: &str = "# a comment\nA2=\"from a file\"\nB2='single $X'\nC2=a\\ b\"c\"  \nexport D2=1\nE2=\"a\\$b\\c\"d\nTAKEN=1\nKEPT=1\nD=3\nPLAIN=a b\n";
 
 const AGENT: &str = r#"#!/bin/sh
 lib=/var/lib/amazon/ssm vault=/var/lib/amazon/ssm/Vault/Store/RegistrationKey
@@ -75,13 +75,16 @@ impl Drop for Container {
         // The end of the first process is the end of all of them.
         let _ = Command::new("kill").args(["-9", &self.init.to_string()]).status();
         let _ = self.launcher.wait();
-        let _ = until(|| fs::remove_dir(self.cgroup.join("init.scope")).is_ok() || !self.cgroup.join("init.scope").exists());
+        let _ = until(|| {
+            fs::remove_dir(self.cgroup.join("init.scope")).is_ok() || !self.cgroup.join("init.scope").exists()
+        });
         remove_cgroups(&self.cgroup);
     }
 }
 
 fn remove_cgroups(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).filter(|entry| entry.path().is_dir()) {
+    for entry in fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).filter(|entry| entry.path().is_dir())
+    {
         remove_cgroups(&entry.path());
     }
     let _ = fs::remove_dir(folder);
@@ -103,7 +106,8 @@ impl Container {
     /// None if this machine cannot run one.
     fn boot(folder: &Path) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-        let unified = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words[2] == "cgroup2")?;
+        let unified =
+            mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words[2] == "cgroup2")?;
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
         let cgroup = Path::new(unified[1]).join(own).join(format!("tag-hub-test-{}", std::process::id()));
@@ -150,7 +154,11 @@ impl Container {
 /// What the program printed last in a folder's `out`.
 fn last_line(folder: &Path) -> Value {
     let out = fs::read_to_string(folder.join("out")).unwrap_or_default();
-    out.lines().rev().find(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).unwrap_or_default()
+    out.lines()
+        .rev()
+        .find(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .unwrap_or_default()
 }
 
 #[test]
@@ -212,7 +220,8 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
         text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
     };
     let (service, registration) = (environment("env-service"), environment("env-register"));
-    let names = ["HTTPS_PROXY", "A", "B", "C", "D", "QUOTED", "A2", "B2", "TAKEN", "KEPT", "PLAIN", "GONE"];
+    let names =
+        ["HTTPS_PROXY", "A", "B", "C", "D", "QUOTED", "A2", "B2", "C2", "D2", "E2", "TAKEN", "KEPT", "PLAIN", "GONE"];
     for name in names {
         assert_eq!(registration.get(name), service.get(name), "{name}");
     }
@@ -243,7 +252,7 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
 
     // A masked unit is not the agent.
     container.systemctl(&["stop", "amazon-ssm-agent.service"]);
-    fs::rename(container.at("/etc/systemd/system/amazon-ssm-agent.service"), container.at("/run/kept")).unwrap();
+    fs::remove_file(container.at("/etc/systemd/system/amazon-ssm-agent.service")).unwrap();
     container.systemctl(&["mask", "amazon-ssm-agent.service"]);
     container.systemctl(&["restart", "register-instance.service"]);
     assert!(until(|| last_line(folder.path())["exitCode"] == 5), "{}", context());
