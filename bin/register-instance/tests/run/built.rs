@@ -30,10 +30,13 @@ lib=ROOT/var/lib/amazon/ssm log=ROOT/var/log/amazon/ssm/amazon-ssm-agent.log vau
 kept() { [ -f "$vault" ] && [ ! -L "$vault" ] && sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$vault" 2> /dev/null; }
 save() { echo "{\"instanceID\":\"$1\",\"region\":\"$2\",\"privateKey\":\"k\"}" > "$vault"; }
 "#;
-const SYSTEMCTL: &str = r#"
+/// `systemctl`, and `initctl` with the one verb more.
+const MANAGER: &str = r#"
 case "$1" in
   is-active) [ -e ROOT/running ] && echo active || echo inactive ;;
-  is-enabled) echo enabled ;;
+  status) [ -e ROOT/running ] && echo "amazon-ssm-agent start/running, process 7" || echo "amazon-ssm-agent stop/waiting" ;;
+  is-enabled) cat ROOT/enabled ;;
+  enable) [ -e ROOT/cannot-enable ] && exit 1; echo enabled > ROOT/enabled ;;
   stop) rm -f ROOT/running ;;
   start)
     : > ROOT/running
@@ -54,6 +57,7 @@ env > ROOT/agent-environment
 [ "$1 $2" = "-register -clear" ] && { save "" ""; rm -f "$lib/registration"; exit 0; }
 [ -e ROOT/running ] && { echo "ERROR registered while it runs"; exit 1; }
 [ -n "$(kept instanceID)" ] && { echo "Instance already registered. Would you like to override existing"; exit 1; }
+[ -s ROOT/agent-says ] && { head -n 1 ROOT/agent-says; sed -i 1d ROOT/agent-says; exit 1; }
 mkdir -p "$lib/Vault/Store" && save "" "" || { echo "Unable to save registration information. no space left on device"; exit 1; }
 [ -e ROOT/agent-waits ] && { : > ROOT/agent-began; while [ -e ROOT/agent-waits ]; do sleep 0.05; done; }
 echo >> ROOT/nodes
@@ -230,16 +234,34 @@ impl Site {
         ] {
             fs::create_dir_all(site.at(folder)).unwrap();
         }
-        for (name, script) in [("systemctl", SYSTEMCTL), ("ssm-cli", SSM_CLI), ("amazon-ssm-agent", AGENT)] {
+        for (name, script) in [("systemctl", MANAGER), ("ssm-cli", SSM_CLI), ("amazon-ssm-agent", AGENT)] {
             site.program(&format!("usr/bin/{name}"), script);
         }
+        site.write("etc/systemd/system/amazon-ssm-agent.service", "[Service]\nExecStart=/usr/bin/amazon-ssm-agent\n");
         for (name, text) in [
             ("running", ""),
+            ("enabled", "enabled\n"),
             ("agent-logs", "INFO [CredentialRefresher] Credentials ready\n"),
             ("var/log/amazon/ssm/amazon-ssm-agent.log", ""),
         ] {
             site.write(name, text);
         }
+        site
+    }
+
+    /// Installs the agent, somewhere else than it is.
+    pub(crate) fn move_agent(&self, folder: &str) {
+        fs::create_dir_all(self.at(folder)).unwrap();
+        for name in ["ssm-cli", "amazon-ssm-agent"] {
+            fs::rename(self.at("usr/bin").join(name), self.at(folder).join(name)).unwrap();
+        }
+    }
+
+    /// A machine with upstart.
+    pub(crate) fn with_upstart() -> Self {
+        let site = Self::new();
+        fs::remove_file(site.at("usr/bin/systemctl")).unwrap();
+        site.program("usr/bin/initctl", MANAGER);
         site
     }
 
@@ -276,7 +298,9 @@ impl Site {
         let words = [launcher, &[PROGRAM]].concat();
         let mut command = Command::new(words[0]);
         command.args(&words[1..]).env_clear();
-        command.env("PATH", format!("{}:/usr/bin:/bin", self.at("usr/bin").display()));
+        // The systemctl of this machine is not to be found in the place of one that is taken away.
+        let system = if self.at("usr/bin/systemctl").exists() { ":/usr/bin:/bin" } else { "" };
+        command.env("PATH", format!("{}{system}", self.at("usr/bin").display()));
         command.env("HOME", self.at("root")).env("AWS_ENDPOINT_URL", &self.aws.url);
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &self.imds.url);
         command.arg("--root").arg(self.folder.path()).args(["--json", "--verbose"]).args(arguments);

@@ -6,6 +6,7 @@ mod attacks;
 mod built;
 mod cases;
 mod fake;
+mod field;
 mod laws;
 mod outcomes;
 mod packaging;
