@@ -247,7 +247,7 @@ fn lock<M: Machine>(machine: &M) -> Result<(), Failure> {
             let holder = if holder.is_empty() { String::new() } else { format!(" ({holder})") };
             let message = format!(
                 "another run of register-instance is at work on this machine{holder}. If it never ends, end the process that \
-                 holds {LOCK_FILE}"
+                 holds {LOCK_FILE}: it, or the agent that it called"
             );
             Err(Failure::new(Reason::Locked, message))
         }

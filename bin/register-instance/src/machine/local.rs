@@ -8,7 +8,8 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use hub::Timestamp;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -20,6 +21,10 @@ use super::{Command, LOCK_FILE, Lock, Machine, Output, Stop, Tail, process};
 
 /// Where programs are looked for if the environment has no path, as under a bare cron or init.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a lock is waited for that another run holds.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Files under a folder, programs on a path, and the clock.
 #[derive(Debug)]
@@ -73,7 +78,14 @@ impl Machine for Local {
 
     fn lock(&self) -> io::Result<Lock> {
         let mut file = files::lock_file(&self.at(LOCK_FILE))?;
-        match file.try_lock() {
+        let begun = Instant::now();
+        let mut taken = file.try_lock();
+        // A run that was killed may have left an agent that is about to end, and with it the lock.
+        while matches!(taken, Err(TryLockError::WouldBlock)) && begun.elapsed() < LOCK_WAIT {
+            thread::sleep(LOCK_PAUSE);
+            taken = file.try_lock();
+        }
+        match taken {
             Ok(()) => {
                 // Only for whoever finds it held; a full disk is no reason not to run.
                 let _ =
