@@ -145,9 +145,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         let is_new = profile::keep(self.machine).map_err(|problem| Failure::new(Reason::Unexpected, problem))?;
         if is_new && self.settings.repair == Repair::Nothing {
             self.note(format!(
-                "{} now says that the agent keeps out of root's default profile, once the agent is restarted: run \
-                 `register-instance heal`",
-                CONFIGURATION_FILE
+                "{CONFIGURATION_FILE} now says that the agent keeps out of root's default profile, once the agent is \
+                 restarted: run `register-instance heal`"
             ));
         }
         Ok(is_new)

@@ -130,7 +130,8 @@ fn serve(
     reader.read_exact(&mut body)?;
     seen.lock().unwrap().push(line.clone());
     let (status, more, text) = answer(&Request { line, headers, body: String::from_utf8_lossy(&body).into_owned() });
-    let more: String = more.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let more: Vec<String> = more.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let more = more.concat();
     write!(stream, "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n{more}\r\n{text}", text.len())
 }
 

@@ -234,7 +234,8 @@ fn hardware_changed() {
     // The agent has started since: it took the new hardware for the old, and was refused.
     site.write("var/lib/amazon/ssm/Vault/Store/InstanceFingerprint", &fingerprint.replace("old", "new"));
     let line = refused("MachineFingerprintDoesNotMatch: ");
-    (site.write("agent-logs", &line), site.write(LOG, &format!("{START}{line}")));
+    site.write("agent-logs", &line);
+    site.write(LOG, &format!("{START}{line}"));
     let report = site.run(&["doctor"]);
     report.is(17, "MachineFingerprintDoesNotMatch");
     let checks = report.line["checks"].as_array().unwrap();

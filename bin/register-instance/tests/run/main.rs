@@ -8,6 +8,7 @@ mod cases;
 mod fake;
 mod field;
 mod laws;
+mod network;
 mod outcomes;
 mod packaging;
 mod programs;

@@ -135,6 +135,7 @@ fn administrators_alone_and_no_program_of_the_environment() {
 
 /// The grammar is that of an editor and not PowerShell's own: it finds what is no script, and not what would fail.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "it is the environment that says where the tools are")]
 fn it_is_a_script() {
     const PARSE: &str = "import sys, tree_sitter, tree_sitter_powershell as language\n\
         parser = tree_sitter.Parser(tree_sitter.Language(language.language()))\n\
