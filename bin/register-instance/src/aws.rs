@@ -21,7 +21,6 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use hub::{AccountId, AwsError, Ec2InstanceId, MANAGED_INSTANCE_ID_TAG_KEY, ManagedInstanceId, Region};
 
 use crate::proxy::Proxies;
-use crate::retry::NO_CREDENTIALS;
 
 /// Which instance this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,16 +91,11 @@ impl Clients {
 
     /// Endpoints from the environment, everything else said here.
     async fn sdk(&self, operation: &'static str, region: &Region) -> Result<SdkConfig, AwsError> {
-        let none = |why: &dyn std::fmt::Display| AwsError {
-            operation,
-            code: NO_CREDENTIALS.to_owned(),
-            message: format!("the metadata service has no credentials of an instance profile ({why})"),
-            request_id: None,
-            retryable: false,
-        };
-        let role = imds::role(&self.imds).await.map_err(|why| none(&why))?;
+        let of_this = |error: AwsError| AwsError { operation, ..error };
+        let role = imds::role(&self.imds).await.map_err(of_this)?;
         let credentials = ImdsCredentialsProvider::builder().configure(&self.metadata).imds_client(self.imds.clone());
-        let credentials = credentials.profile(role).build().provide_credentials().await.map_err(|why| none(&why))?;
+        let credentials = credentials.profile(role).build().provide_credentials().await;
+        let credentials = credentials.map_err(|error| of_this(imds::no_credentials(&error)))?;
         let http = self.http.borrow().clone();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))

@@ -2,11 +2,12 @@
 
 use aws_config::imds::Client;
 use aws_config::imds::client::error::ImdsError;
+use aws_credential_types::provider::error::CredentialsError;
 use hub::AwsError;
 use serde::Deserialize;
 
 use super::Identity;
-use crate::retry::IMDS_UNAVAILABLE;
+use crate::retry::{IMDS_UNAVAILABLE, NO_CREDENTIALS};
 
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
 const OWN_TAG: &str = "/latest/meta-data/tags/instance/managedinstanceid";
@@ -33,9 +34,35 @@ pub(super) async fn own_tag(client: &Client) -> Option<String> {
 }
 
 /// The name of the role whose credentials the service has. The SDK's own provider panics at a name that no path can have.
-pub(super) async fn role(client: &Client) -> Result<String, String> {
-    let answer = client.get(ROLES).await.map_err(|error| problem(&error).message)?;
-    role_in(answer.as_ref()).ok_or_else(|| "what it answers is not the name of a role".to_owned())
+pub(super) async fn role(client: &Client) -> Result<String, AwsError> {
+    match client.get(ROLES).await {
+        Ok(answer) => role_in(answer.as_ref()).ok_or_else(|| none("what it answers is not the name of a role")),
+        Err(ImdsError::ErrorResponse(context)) if context.response().status().as_u16() < 500 => {
+            Err(none(&format!("it answers with status {}", context.response().status().as_u16())))
+        }
+        Err(error) => Err(late(&problem(&error).message)),
+    }
+}
+
+/// The error of a provider that gave no credentials.
+pub(super) fn no_credentials(error: &CredentialsError) -> AwsError {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+            none(&error.to_string())
+        }
+        _ => late(&error.to_string()),
+    }
+}
+
+/// There are none.
+fn none(why: &str) -> AwsError {
+    let message = format!("the metadata service has no credentials of an instance profile ({why})");
+    failed(NO_CREDENTIALS, message, false)
+}
+
+/// There may be some yet: this instance has a metadata service, as it has told who it is.
+fn late(why: &str) -> AwsError {
+    failed("Timeout", format!("the metadata service gave no credentials of the instance profile ({why})"), true)
 }
 
 fn role_in(answer: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! A metadata service that is none, redirects, proxies, and profiles that name other endpoints.
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -45,6 +46,28 @@ fn a_metadata_service_that_answers_nonsense_makes_nobody_a_node() {
     );
     role.run(&[]).is(6, "credentials");
     assert!(role.aws.lines().is_empty());
+}
+
+#[test]
+fn a_metadata_service_that_is_late_with_the_credentials_is_waited_for() {
+    let (asked, late) = (AtomicUsize::new(0), 6);
+    let site = Site::with(
+        move |request: &Request| {
+            let is_about_role = request.line.contains("/iam/security-credentials");
+            if is_about_role && asked.fetch_add(1, Ordering::SeqCst) < late {
+                return (503, vec![], String::new());
+            }
+            metadata(request)
+        },
+        aws,
+    );
+    site.run(&["--timeout", "60s"]).is(0, "registered");
+    // An instance without a profile is told at once.
+    let bare = Site::with(
+        |request| if request.line.contains("/iam/") { (404, vec![], String::new()) } else { metadata(request) },
+        aws,
+    );
+    bare.run(&[]).is(6, "TagHubInstance");
 }
 
 #[test]
