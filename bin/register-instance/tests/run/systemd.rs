@@ -185,7 +185,7 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
     }
     write("units/register-instance.service", UNIT);
     let ours = format!(
-        "[Service]\nRestartSec=1\nStandardOutput=append:{w}/out\nStandardError=append:{w}/out\n\
+        "[Service]\nRestartSec=3\nStandardOutput=append:{w}/out\nStandardError=append:{w}/out\n\
          Environment=AWS_ENDPOINT_URL={} AWS_EC2_METADATA_SERVICE_ENDPOINT={}\n",
         site.aws.url, site.imds.url
     );
