@@ -12,5 +12,6 @@ mod network;
 mod outcomes;
 mod packaging;
 mod programs;
+mod real;
 mod systemd;
 mod windows;
