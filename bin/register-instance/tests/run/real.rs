@@ -16,7 +16,7 @@ const CLEARED: &str = r#"{"instanceID":"","region":"","instanceType":"","availab
 const LISTED: &str = r#"{"InstanceFingerprint":"/var/lib/amazon/ssm/Vault/Store/InstanceFingerprint","RegistrationKey":"/var/lib/amazon/ssm/Vault/Store/RegistrationKey"}"#;
 const REGISTERED: &str = r#"{"ManagedInstanceID":"mi-11111111111111111","Region":"us-east-1"}"#;
 const FINGERPRINT: &str = r#"{"fingerprint":"0e8c7f6a-3b57-4c3e-9d2f-7f6f1f9b2a10","hardwareHash":{"bios-hash":"x","disk-info":"x","hostname-info":"h","ipaddress-info":"10.0.0.1","macaddr-info":"m","machine-id":"0123456789abcdef0123456789abcdef\n","memory-hash":"x","processor-hash":"x","system-hash":"x"},"similarityThreshold":40}"#;
-const RUNNING: &str = r#"{"SchemaVersion":"1.1","InstanceId":"mi-11111111111111111","IdentityType":"OnPrem","ShareFile":"/root/.aws/credentials","ShareProfile":"","CredentialsExpiresAt":"2024-10-16T09:00:00Z","CredentialsRetrievedAt":"2024-10-16T08:00:00Z","CredentialSource":"SSM"}"#;
+const RUNNING: &str = r#"{"SchemaVersion":"1.1","InstanceId":"mi-11111111111111111","IdentityType":"OnPrem","ShareFile":"","ShareProfile":"","CredentialsExpiresAt":"2024-10-16T09:00:00Z","CredentialsRetrievedAt":"2024-10-16T08:00:00Z","CredentialSource":"SSM"}"#;
 /// One line, with the keys in the order of the alphabet.
 const ANSWER: &str = r#"{"instance-id":"mi-11111111111111111","region":"us-east-1","release-version":"3.3.0.0"}"#;
 /// An answer of `ssm-cli` that found no identity: its usage, and the error last.
