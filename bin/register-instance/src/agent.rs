@@ -13,6 +13,8 @@ pub(crate) enum Refusal {
     Invalid,
     /// The agent holds a registration, and was not told to overwrite it.
     AlreadyRegistered,
+    /// The time of the machine does not fit a certificate.
+    Clock,
     /// This try will fail again, whatever the time: the disk, the agent's own command line.
     Permanent,
     /// The network or the service; the same try may succeed later.
@@ -22,7 +24,7 @@ pub(crate) enum Refusal {
 }
 
 /// The words of Systems Manager and of the agent (3.3), each with what it means. The first that is found counts.
-const WORDS: [(&str, Refusal); 25] = [
+const WORDS: [(&str, Refusal); 26] = [
     ("ActivationExpired", Refusal::Expired),
     ("RegistrationLimitExceeded", Refusal::Exhausted),
     ("InvalidActivation", Refusal::Invalid),
@@ -33,6 +35,7 @@ const WORDS: [(&str, Refusal); 25] = [
     ("flag provided but not defined", Refusal::Permanent),
     ("InvalidPublicKey", Refusal::Permanent),
     ("ValidationException", Refusal::Permanent),
+    ("certificate has expired or is not yet valid", Refusal::Clock),
     ("TooManyUpdates", Refusal::Transient),
     ("InternalServerError", Refusal::Transient),
     ("ServiceUnavailable", Refusal::Transient),
@@ -99,6 +102,12 @@ mod tests {
             (because("RequestError: send request failed\ncaused by: Post"), Refusal::Transient),
             (because("dial tcp: lookup ssm.us-east-1.amazonaws.com: no such host"), Refusal::Transient),
             (because("proxyconnect tcp: EOF"), Refusal::Transient),
+            (
+                because(
+                    "RequestError: send request failed\ncaused by: x509: certificate has expired or is not yet valid",
+                ),
+                Refusal::Clock,
+            ),
             (because("InvalidPublicKey"), Refusal::Permanent),
             (
                 "ERROR Registration failed due to Unable to save registration information. no space left on device"

@@ -33,13 +33,21 @@ pub(crate) enum Kind {
     Fingerprint,
     /// The node was deregistered, or its key is not the one that Systems Manager knows.
     Denied,
+    /// The time of the machine is off. It says nothing about the registration.
+    Clock,
 }
 
 /// The agent has credentials.
-const READY: [&str; 2] = ["Credentials ready", "Next credential rotation will be in"];
+const READY: &str = "Credentials ready";
+const STILL_READY: &str = "Next credential rotation will be in";
 
 /// What was before counts no longer.
 const STARTING: [&str; 2] = ["Starting Core Agent", "Successfully registered the instance"];
+
+/// The agent calls itself ready without having asked Systems Manager: after the first, because it does not share its
+/// credentials, and before the second, because those of before the start have not expired.
+const NOT_SHARED: &str = "Identity does not want core agent to rotate credentials";
+const FROM_BEFORE: &str = "Starting credentials refresher loop";
 
 /// The agent asked for credentials and did not get any.
 const UNREACHABLE: &str = "Retrieve credentials produced error";
@@ -63,6 +71,15 @@ const DENIED: [&str; 8] = [
     "is not registered",
 ];
 
+/// Refusals for the time of the machine, by AWS and by whoever looks at certificates.
+const CLOCK: [&str; 5] = [
+    "Signature expired",
+    "Signature not yet current",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "certificate has expired or is not yet valid",
+];
+
 /// What the agent does under its own identity. Plugins are refused for other reasons, such as a bucket's policy.
 const IDENTITY: [&str; 8] = [
     "credential",
@@ -77,12 +94,16 @@ const IDENTITY: [&str; 8] = [
 
 /// Reads a log.
 pub(crate) fn standing(log: &str) -> Standing {
-    let mut standing = Standing::Silent;
+    let (mut standing, mut asks) = (Standing::Silent, true);
     for line in log.lines() {
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
-        if has(&READY) {
-            standing = Standing::Ready;
+        if line.contains(READY) || line.contains(STILL_READY) && standing != Standing::Starting {
+            standing = if asks { Standing::Ready } else { Standing::Starting };
         } else if has(&STARTING) {
+            (standing, asks) = (Standing::Starting, true);
+        } else if line.contains(NOT_SHARED) {
+            asks = false;
+        } else if line.contains(FROM_BEFORE) && standing == Standing::Ready {
             standing = Standing::Starting;
         } else if is_about_ec2(line) {
             // Before it is registered, an agent asks for credentials of the EC2 instance, and is refused in many accounts.
@@ -103,11 +124,17 @@ fn is_about_ec2(line: &str) -> bool {
 
 fn kind(line: &str) -> Option<Kind> {
     let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    if has(&CLOCK) && (line.contains(UNREACHABLE) || is_about_identity(line)) {
+        return Some(Kind::Clock);
+    }
     if FINGERPRINT.iter().any(|words| contains_ignoring_case(line, words)) {
         return Some(Kind::Fingerprint);
     }
-    let is_about_identity = IDENTITY.iter().any(|words| contains_ignoring_case(line, words));
-    (is_about_identity && has(&DENIED)).then_some(Kind::Denied)
+    (is_about_identity(line) && has(&DENIED)).then_some(Kind::Denied)
+}
+
+fn is_about_identity(line: &str) -> bool {
+    IDENTITY.iter().any(|words| contains_ignoring_case(line, words))
 }
 
 fn contains_ignoring_case(text: &str, words: &str) -> bool {
@@ -124,7 +151,7 @@ mod tests {
     use super::*;
 
     const FINGERPRINT_LINE: &str = "2026-11-22 02:00:01.0000 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: Fingerprint doesn't match\n\tstatus code: 400, request id: 1";
-    const READY: &str = "2026-11-22 03:00:00.0000 INFO [CredentialRefresher] Credentials ready";
+    const READY_LINE: &str = "2026-11-22 03:00:00.0000 INFO [CredentialRefresher] Credentials ready";
 
     fn check(log: &str, expected: &str) {
         let found = match standing(log) {
@@ -134,6 +161,7 @@ mod tests {
             Standing::Unreachable(_) => "unreachable",
             Standing::Refused(Kind::Fingerprint, _) => "fingerprint",
             Standing::Refused(Kind::Denied, _) => "denied",
+            Standing::Refused(Kind::Clock, _) => "clock",
         };
         assert_eq!(found, expected, "{log}");
     }
@@ -143,11 +171,25 @@ mod tests {
         let start = "2026-11-22 03:00:00.0000 INFO [amazon-ssm-agent] Starting Core Agent";
         check("", "silent");
         check(FINGERPRINT_LINE, "fingerprint");
-        check(&format!("{FINGERPRINT_LINE}\n{READY}"), "ready");
-        check(&format!("{READY}\n{FINGERPRINT_LINE}"), "fingerprint");
-        check(&format!("{READY}\n{FINGERPRINT_LINE}\n2026-11-22 INFO Sleeping for 27m"), "fingerprint");
+        check(&format!("{FINGERPRINT_LINE}\n{READY_LINE}"), "ready");
+        check(&format!("{READY_LINE}\n{FINGERPRINT_LINE}"), "fingerprint");
+        check(&format!("{READY_LINE}\n{FINGERPRINT_LINE}\n2026-11-22 INFO Sleeping for 27m"), "fingerprint");
         check(&format!("{FINGERPRINT_LINE}\n{start}\n2026-11-22 INFO noise"), "starting");
         check(&format!("{start}\n{FINGERPRINT_LINE}"), "fingerprint");
+    }
+
+    #[test]
+    fn an_agent_that_asked_nobody_is_not_ready() {
+        let start = "INFO [amazon-ssm-agent] Starting Core Agent";
+        let (ready, unasked) = ("INFO [CredentialRefresher] Credentials ready", "INFO [CredentialRefresher] ");
+        let (not_shared, loop_starts) = (format!("{unasked}{NOT_SHARED}"), format!("{unasked}{FROM_BEFORE}"));
+        let rotation = format!("{unasked}Next credential rotation will be in 29.9 minutes");
+        check(&[start, &not_shared, ready].join("\n"), "starting");
+        check(&[start, &not_shared, ready, FINGERPRINT_LINE].join("\n"), "fingerprint");
+        check(&[start, ready, &loop_starts, &rotation].join("\n"), "starting");
+        check(&[start, &loop_starts, ready, &rotation].join("\n"), "ready");
+        check(&[start, ready, &loop_starts, &rotation, ready, &rotation].join("\n"), "ready");
+        check(&rotation, "ready");
     }
 
     #[test]
@@ -164,6 +206,14 @@ mod tests {
             ),
             ("ERROR machine fingerprint does not match", "fingerprint"),
             (&format!("{retrieve} AccessDeniedException: "), "denied"),
+            (&format!("{retrieve} InvalidSignatureException: Signature expired: 2026 is now earlier than"), "clock"),
+            (
+                &format!(
+                    "{retrieve} RequestError: send request failed x509: certificate has expired or is not yet valid"
+                ),
+                "clock",
+            ),
+            ("WARN [ssm-document-worker] curl: certificate has expired or is not yet valid", "silent"),
             ("ERROR [HealthCheck] error when calling AWS APIs. error details - InvalidInstanceId: ", "denied"),
             ("ERROR error calling RequestManagedInstanceRoleToken: UnrecognizedClientException: ", "denied"),
             (

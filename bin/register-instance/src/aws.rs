@@ -3,6 +3,7 @@
 mod imds;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_config::imds::credentials::ImdsCredentialsProvider;
@@ -20,7 +21,6 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use hub::{AccountId, AwsError, Ec2InstanceId, MANAGED_INSTANCE_ID_TAG_KEY, ManagedInstanceId, Region};
 
 use crate::proxy::Proxies;
-use crate::retry::NO_CREDENTIALS;
 
 /// Which instance this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,34 +57,45 @@ pub trait Aws {
 #[derive(Debug)]
 pub struct Clients {
     imds: aws_config::imds::Client,
-    credentials: ImdsCredentialsProvider,
+    metadata: ProviderConfig,
     /// What AWS is called through. A custom endpoint, as of a test, may be `http`.
     http: RefCell<SharedHttpClient>,
     is_endpoint_plain: bool,
 }
 
 impl Clients {
-    /// Clients with the credentials that the metadata service has, and no others. `endpoint` is the value of
-    /// `AWS_ENDPOINT_URL`.
-    pub fn new(endpoint: Option<&str>) -> Self {
+    /// Clients with the credentials that the metadata service has, and no others. Of the environment they take
+    /// endpoints. The files of root's profiles are not read: an agent writes there, and they may name other endpoints.
+    ///
+    /// # Errors
+    /// The endpoint of the metadata service is not a URL.
+    pub fn new(environment: &BTreeMap<String, String>) -> Result<Self, String> {
+        let value = |name: &str| environment.get(name).map(String::as_str);
         let config = ProviderConfig::without_region()
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_http_client(http_client(&ProxyConfig::disabled()));
-        let imds = aws_config::imds::Client::builder().configure(&config).build();
-        let credentials = ImdsCredentialsProvider::builder().configure(&config).imds_client(imds.clone()).build();
-        let is_endpoint_plain = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
-        Self { imds, credentials, http: RefCell::new(http_client(&ProxyConfig::disabled())), is_endpoint_plain }
+        let is_ipv6 =
+            value("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE").is_some_and(|mode| mode.eq_ignore_ascii_case("ipv6"));
+        let metadata = if is_ipv6 { "http://[fd00:ec2::254]" } else { "http://169.254.169.254" };
+        let metadata = value("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or(metadata);
+        let imds = aws_config::imds::Client::builder().configure(&config).endpoint(metadata);
+        let imds = imds.map_err(|error| format!("AWS_EC2_METADATA_SERVICE_ENDPOINT: {error}"))?.build();
+        let is_endpoint_plain = value("AWS_ENDPOINT_URL").is_some_and(|endpoint| endpoint.starts_with("http://"));
+        Ok(Self {
+            metadata: config,
+            imds,
+            http: RefCell::new(http_client(&ProxyConfig::disabled())),
+            is_endpoint_plain,
+        })
     }
 
     /// Endpoints from the environment, everything else said here.
     async fn sdk(&self, operation: &'static str, region: &Region) -> Result<SdkConfig, AwsError> {
-        let credentials = self.credentials.provide_credentials().await.map_err(|error| AwsError {
-            operation,
-            code: NO_CREDENTIALS.to_owned(),
-            message: format!("the metadata service has no credentials of an instance profile ({error})"),
-            request_id: None,
-            retryable: false,
-        })?;
+        let of_this = |error: AwsError| AwsError { operation, ..error };
+        let role = imds::role(&self.imds).await.map_err(of_this)?;
+        let credentials = ImdsCredentialsProvider::builder().configure(&self.metadata).imds_client(self.imds.clone());
+        let credentials = credentials.profile(role).build().provide_credentials().await;
+        let credentials = credentials.map_err(|error| of_this(imds::no_credentials(&error)))?;
         let http = self.http.borrow().clone();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(5))
@@ -96,9 +107,17 @@ impl Clients {
             .http_client(http)
             .retry_config(RetryConfig::standard())
             .timeout_config(timeouts)
+            .profile_files(no_profiles())
             .load()
             .await)
     }
+}
+
+/// One empty file: the SDK wants at least one.
+#[expect(deprecated, reason = "the new name is in a crate that nothing else here needs")]
+fn no_profiles() -> aws_config::profile::profile_file::ProfileFiles {
+    use aws_config::profile::profile_file::{ProfileFileKind, ProfileFiles};
+    ProfileFiles::builder().with_contents(ProfileFileKind::Config, "").build()
 }
 
 /// The SDK's own default reads the proxies from the environment, for the metadata service too.

@@ -146,7 +146,7 @@ mod tests {
             noted in proptest::option::of((digit(), prop_oneof![Just('1'), Just('2')])),
             hub in proptest::option::of(prop_oneof![Just("us-east-1"), Just("eu-west-1")]),
         ) {
-            let evidence = Evidence { cli, vault, manifest, file };
+            let evidence = Evidence { cli, vault, manifest, file, prefers_ec2: false };
             let marker = noted.map(|(node_digit, instance_digit)| marker(node_digit, instance_digit));
             let hub_region: Option<Region> = hub.map(|hub| hub.parse().unwrap());
             let facts =

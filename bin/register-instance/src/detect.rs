@@ -47,6 +47,8 @@ pub(crate) struct Installation {
     pub(crate) manager: Manager,
     pub(crate) stop: Control,
     pub(crate) start: Control,
+    /// Says whether it runs.
+    pub(crate) status: Control,
 }
 
 /// Who runs the agent.
@@ -134,7 +136,7 @@ pub(crate) fn detect(found: &Found) -> Result<Installation, Missing> {
         }
         (_, Some(agent)) if found.snap_unit != UnitFile::Masked => {
             let systemctl = found.systemctl.as_ref().ok_or(Missing::Control)?;
-            Ok(systemd(agent, systemctl, SNAP_UNIT, ["stop", SNAP_UNIT], ["start", SNAP_UNIT]))
+            Ok(systemd(agent, systemctl, SNAP_UNIT))
         }
         (Some(agent), _) if has_package => packaged(agent, found).ok_or(Missing::Control),
         (Some(_), _) => Err(Missing::Masked(PACKAGED_UNIT)),
@@ -144,46 +146,36 @@ pub(crate) fn detect(found: &Found) -> Result<Installation, Missing> {
     }
 }
 
-fn systemd(
-    agent: &Path,
-    systemctl: &Path,
-    unit: &'static str,
-    stop: [&'static str; 2],
-    start: [&'static str; 2],
-) -> Installation {
+fn systemd(agent: &Path, systemctl: &Path, unit: &'static str) -> Installation {
+    let control = |verb| Control::new(systemctl, [verb, unit]);
     Installation {
         agent: agent.to_owned(),
         manager: Manager::Systemd { systemctl: systemctl.to_owned(), unit },
-        stop: Control::new(systemctl, stop),
-        start: Control::new(systemctl, start),
+        stop: control("stop"),
+        start: control("start"),
+        status: control("is-active"),
     }
 }
 
 /// systemd before upstart before the old scripts: a system that has one keeps the later ones for compatibility.
 fn packaged(agent: &Path, found: &Found) -> Option<Installation> {
     if let Some(systemctl) = &found.systemctl {
-        return Some(systemd(agent, systemctl, PACKAGED_UNIT, ["stop", PACKAGED_UNIT], ["start", PACKAGED_UNIT]));
+        return Some(systemd(agent, systemctl, PACKAGED_UNIT));
     }
-    let upstart = |stop: Control, start: Control| Installation {
-        agent: agent.to_owned(),
-        manager: Manager::Upstart { job: PACKAGED_SERVICE },
-        stop,
-        start,
+    let with = |manager, [stop, start, status]: [Control; 3]| {
+        Some(Installation { agent: agent.to_owned(), manager, stop, start, status })
     };
+    let upstart = Manager::Upstart { job: PACKAGED_SERVICE };
     if let Some(initctl) = &found.initctl {
-        let control = |verb| Control::new(initctl, [verb, PACKAGED_SERVICE]);
-        return Some(upstart(control("stop"), control("start")));
+        return with(upstart, ["stop", "start", "status"].map(|verb| Control::new(initctl, [verb, PACKAGED_SERVICE])));
     }
     if let (Some(stop), Some(start)) = (&found.stop, &found.start) {
-        return Some(upstart(Control::new(stop, [PACKAGED_SERVICE]), Control::new(start, [PACKAGED_SERVICE])));
+        let programs = [stop.clone(), start.clone(), start.with_file_name("status")];
+        return with(upstart, programs.map(|program| Control::new(&program, [PACKAGED_SERVICE])));
     }
     let service = found.service.as_ref()?;
-    Some(Installation {
-        agent: agent.to_owned(),
-        manager: Manager::Script { name: PACKAGED_SERVICE },
-        stop: Control::new(service, [PACKAGED_SERVICE, "stop"]),
-        start: Control::new(service, [PACKAGED_SERVICE, "start"]),
-    })
+    let verbs = ["stop", "start", "status"];
+    with(Manager::Script { name: PACKAGED_SERVICE }, verbs.map(|verb| Control::new(service, [PACKAGED_SERVICE, verb])))
 }
 
 #[cfg(test)]

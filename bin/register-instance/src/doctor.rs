@@ -70,7 +70,10 @@ async fn look<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) -> 
     };
     let text = |path| machine.read(path).ok().flatten();
     let fingerprinted = text(FINGERPRINT_FILE).and_then(|contents| crate::evidence::fingerprinted_machine(&contents));
-    let machine_id = machine.read_configuration("/etc/machine-id").ok().flatten().map(|id| id.trim().to_owned());
+    // Where the agent looks, in its order.
+    let machine_id = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+    let machine_id = machine_id.iter().find_map(|path| machine.read_configuration(path).ok().flatten());
+    let machine_id = machine_id.map(|id| id.trim().to_owned());
     Findings {
         evidence: steps::evidence(machine),
         marker: text(MARKER_FILE).as_deref().and_then(Marker::parse),

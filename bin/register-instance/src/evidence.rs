@@ -17,7 +17,13 @@ pub(crate) const VAULT_FILE: &str = "/var/lib/amazon/ssm/Vault/Store/Registratio
 /// What is in the vault, by name. An agent without it sees nothing of the vault.
 pub(crate) const MANIFEST_FILE: &str = "/var/lib/amazon/ssm/Vault/Manifest";
 
-/// What the hardware was when the machine was registered.
+/// Who the running agent is: it writes this when it starts.
+pub(crate) const RUNTIME_FILE: &str = "/var/lib/amazon/ssm/runtimeconfig/identity_config.json";
+
+/// The agent's configuration.
+pub(crate) const CONFIGURATION_FILE: &str = "/etc/amazon/ssm/amazon-ssm-agent.json";
+
+/// What the hardware was when the machine was registered. An agent that finds other hardware writes it anew.
 pub(crate) const FINGERPRINT_FILE: &str = "/var/lib/amazon/ssm/Vault/Store/InstanceFingerprint";
 
 /// A node and the Region that it is in, as far as that can be read.
@@ -34,6 +40,8 @@ pub(crate) struct Evidence {
     pub(crate) vault: Vault,
     pub(crate) manifest: Manifest,
     pub(crate) file: Option<Node>,
+    /// The agent is configured to be an EC2 instance, whatever its vault holds.
+    pub(crate) prefers_ec2: bool,
 }
 
 /// What `ssm-cli get-instance-information` answers.
@@ -71,6 +79,8 @@ pub(crate) enum Manifest {
     Absent,
     Unreadable,
     WithoutRegistration,
+    /// It says that the registration is in another file.
+    Elsewhere,
     WithRegistration,
 }
 
@@ -98,11 +108,20 @@ impl Evidence {
 
     /// Why an agent that reads this vault would not see its registration.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
+        if self.prefers_ec2 {
+            return Some(
+                "Identity.ConsumptionOrder in /etc/amazon/ssm/amazon-ssm-agent.json puts EC2 before OnPrem; remove it",
+            );
+        }
         match (&self.vault, self.manifest) {
+            (Vault::Node(Node { region: None, .. }), _) => Some("the agent's vault names a node, but no Region"),
             (Vault::Unreadable, _) => Some("the agent's vault holds no registration that can be read"),
             (Vault::Node(_), Manifest::Unreadable) => Some("the manifest of the agent's vault cannot be read"),
             (Vault::Node(_), Manifest::WithoutRegistration) => {
                 Some("the manifest of the agent's vault does not list the registration")
+            }
+            (Vault::Node(_), Manifest::Elsewhere) => {
+                Some("the manifest of the agent's vault lists the registration in another file")
             }
             (Vault::Node(_), Manifest::Absent) => Some("the agent's vault has no manifest"),
             _ => None,
@@ -121,9 +140,10 @@ impl Evidence {
 impl Cli {
     /// Reads `{"instance-id":"…","region":"…","release-version":"…"}`.
     pub(crate) fn parse(output: &str) -> Self {
-        let answer: Option<Value> = output.find('{').and_then(|start| {
-            // An agent may print a line of its log before or after the answer.
-            serde_json::Deserializer::from_str(&output[start..]).into_iter().next()?.ok()
+        // An agent may print lines of its log before or after the answer.
+        let answer: Option<Value> = output.match_indices('{').find_map(|(start, _)| {
+            let value: Value = serde_json::Deserializer::from_str(&output[start..]).into_iter().next()?.ok()?;
+            value.get("instance-id").is_some().then_some(value)
         });
         let text = |name| answer.as_ref().and_then(|answer| answer.get(name)).and_then(Value::as_str);
         let silent = || Self::Silent(crate::agent::tail(output));
@@ -144,7 +164,8 @@ impl Vault {
         let Some(record) = record else {
             return Self::Absent;
         };
-        if record.trim().is_empty() {
+        // The agent writes an empty ID before it calls Systems Manager. A full disk may cut that short.
+        if record.trim().is_empty() || record.starts_with(r#"{"instanceID":"","#) {
             return Self::Cleared;
         }
         let Ok(record) = serde_json::from_str::<Value>(record) else {
@@ -166,8 +187,11 @@ impl Manifest {
         match contents.map(serde_json::from_str::<serde_json::Map<String, Value>>) {
             None => Self::Absent,
             Some(Err(_)) => Self::Unreadable,
-            Some(Ok(names)) if names.contains_key("RegistrationKey") => Self::WithRegistration,
-            Some(Ok(_)) => Self::WithoutRegistration,
+            Some(Ok(names)) => match names.get("RegistrationKey") {
+                None => Self::WithoutRegistration,
+                Some(path) if path == VAULT_FILE => Self::WithRegistration,
+                Some(_) => Self::Elsewhere,
+            },
         }
     }
 }
@@ -185,6 +209,20 @@ pub(crate) fn fingerprinted_machine(contents: &str) -> Option<String> {
     let is_compared = value.get("similarityThreshold").and_then(Value::as_i64) != Some(-1);
     let machine = value.pointer("/hardwareHash/machine-id")?.as_str()?.trim().to_owned();
     (is_compared && !machine.is_empty()).then_some(machine)
+}
+
+/// The identity that the running agent took when it started: `{"InstanceId":"…","IdentityType":"OnPrem",…}`.
+pub(crate) fn running_as(contents: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(contents).ok()?;
+    value.get("InstanceId")?.as_str().filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+/// True if the agent's configuration makes it an EC2 instance before it looks for a registration.
+pub(crate) fn prefers_ec2(configuration: &str) -> bool {
+    let value: Option<Value> = serde_json::from_str(configuration).ok();
+    let order = value.as_ref().and_then(|value| value.pointer("/Identity/ConsumptionOrder")?.as_array());
+    let known = order.into_iter().flatten().find(|name| *name == "OnPrem" || *name == "EC2");
+    known.is_some_and(|name| name == "EC2")
 }
 
 fn region(record: &Value, name: &str) -> Option<Region> {
@@ -244,10 +282,14 @@ mod tests {
             (kept(), Manifest::Absent),
             (kept(), Manifest::Unreadable),
             (kept(), Manifest::WithoutRegistration),
+            (kept(), Manifest::Elsewhere),
+            (Vault::Node(Node { region: None, ..node('a') }), Manifest::WithRegistration),
             (Vault::Unreadable, Manifest::WithRegistration),
         ] {
             assert!(evidence(vault, manifest, None).flaw().is_some(), "{manifest:?}");
         }
+        let ec2 = Evidence { prefers_ec2: true, ..evidence(kept(), Manifest::WithRegistration, None) };
+        assert!(ec2.flaw().is_some_and(|flaw| flaw.contains("OnPrem")));
         let elsewhere = Node { region: "eu-west-1".parse().ok(), ..node('a') };
         for (noted, is_stale) in [(node('a'), false), (node('b'), true), (elsewhere, true)] {
             let evidence = evidence(kept(), Manifest::WithRegistration, Some(noted));
@@ -261,7 +303,8 @@ mod tests {
         let without_region = Node { region: None, ..node('a') };
         for (output, expected) in [
             (format!(r#"{{"instance-id":"{id}","region":"us-east-1","release-version":"3.3.0.0"}}"#), Some(node('a'))),
-            (format!("INFO noise\n{{\"instance-id\":\"{id}\"}}\ntrailing"), Some(without_region)),
+            (format!("INFO noise\n{{\"instance-id\":\"{id}\"}}\ntrailing"), Some(without_region.clone())),
+            (format!("INFO {{noise}} {{\"a\":{{}}}}\n{{\"instance-id\":\"{id}\"}}"), Some(without_region)),
             (r#"{"instance-id":""}"#.to_owned(), None),
             (r#"{"instance-id":7}"#.to_owned(), None),
             ("{broken".to_owned(), None),
@@ -282,6 +325,8 @@ mod tests {
         for (record, expected) in [
             (None, Vault::Absent),
             (Some(""), Vault::Cleared),
+            (Some(r#"{"instan"#), Vault::Unreadable),
+            (Some(r#"{"instanceID":"","region":"","instanceTy"#), Vault::Cleared),
             (Some(r#"{"instanceID":"","region":"","privateKey":"k"}"#), Vault::Cleared),
             (
                 Some(r#"{"instanceID":"mi-aaaaaaaaaaaaaaaaa","region":"us-east-1","privateKey":"k"}"#),
@@ -308,10 +353,33 @@ mod tests {
             (Some(""), Manifest::Unreadable),
             (Some("[]"), Manifest::Unreadable),
             (Some(r#"{"InstanceFingerprint":"/x"}"#), Manifest::WithoutRegistration),
-            (Some(r#"{"RegistrationKey":"/x"}"#), Manifest::WithRegistration),
+            (Some(r#"{"RegistrationKey":"/x"}"#), Manifest::Elsewhere),
+            (
+                Some(r#"{"RegistrationKey":"/var/lib/amazon/ssm/Vault/Store/RegistrationKey"}"#),
+                Manifest::WithRegistration,
+            ),
         ] {
             assert_eq!(Manifest::parse(contents), expected, "{contents:?}");
         }
+    }
+
+    #[test]
+    fn the_identity_that_the_agent_took_and_the_one_that_it_may_take() {
+        assert_eq!(running_as(r#"{"InstanceId":"mi-1","IdentityType":"OnPrem"}"#).as_deref(), Some("mi-1"));
+        for contents in [r#"{"InstanceId":""}"#, "{}", "", "<html>"] {
+            assert_eq!(running_as(contents), None, "{contents}");
+        }
+        for (order, expected) in [
+            (r#"["EC2"]"#, true),
+            (r#"["ECS","EC2","OnPrem"]"#, true),
+            (r#"["OnPrem","EC2"]"#, false),
+            (r#"["nonsense"]"#, false),
+            ("[]", false),
+            ("7", false),
+        ] {
+            assert_eq!(prefers_ec2(&format!(r#"{{"Identity":{{"ConsumptionOrder":{order}}}}}"#)), expected, "{order}");
+        }
+        assert!(!prefers_ec2("{}") && !prefers_ec2("{broken"));
     }
 
     #[test]

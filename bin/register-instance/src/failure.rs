@@ -60,96 +60,54 @@ const fn row(reason: Reason, code: u8, word: &'static str, meaning: &'static str
 
 /// In the order of the exit codes, and of [`Reason`]. 0 is success and 2 a usage error.
 const TABLE: [Row; 18] = [
-    row(Reason::Unexpected, 1, "unexpected", "a file cannot be read or written", "read the message"),
-    row(Reason::NotRoot, 3, "not-root", "not run as root", "run it as root"),
-    row(
-        Reason::NotEc2,
-        4,
-        "not-ec2",
-        "not an EC2 instance, or its metadata service does not answer",
-        "turn on the metadata service (IMDSv2); in a container, set the hop limit to 2",
-    ),
-    row(
-        Reason::AgentMissing,
-        5,
-        "agent-missing",
-        "the agent is missing, masked, installed twice, or not under any known service manager",
-        "install it, unmask it, or remove one of two",
-    ),
+    row(Reason::Unexpected, 1, "unexpected", "a file cannot be read or written", "see the message"),
+    row(Reason::NotRoot, 3, "not-root", "not run as root", "use `sudo`"),
+    row(Reason::NotEc2, 4, "not-ec2", "no instance metadata", "turn on IMDSv2; in a container, hop limit 2"),
+    row(Reason::AgentMissing, 5, "agent-missing", "no agent, two, or a masked one", "install, remove, or unmask it"),
     row(
         Reason::ActivationUnreadable,
         6,
         "activation-unreadable",
-        "the activation's parameter is missing, unreadable, or does not hold an activation",
-        "have central IT run `activation-issuer` for the account, or attach the instance profile",
+        "no readable activation",
+        "run `activation-issuer`, or attach the instance profile",
     ),
-    row(
-        Reason::ActivationExpired,
-        7,
-        "activation-expired",
-        "the activation expired",
-        "have central IT run `activation-issuer` for the account",
-    ),
-    row(
-        Reason::ActivationExhausted,
-        8,
-        "activation-exhausted",
-        "the activation has no registrations left",
-        "have central IT run `activation-issuer` for the account",
-    ),
+    row(Reason::ActivationExpired, 7, "activation-expired", "activation expired", "run `activation-issuer`"),
+    row(Reason::ActivationExhausted, 8, "activation-exhausted", "activation used up", "run `activation-issuer`"),
     row(
         Reason::ActivationWrong,
         9,
         "activation-wrong",
-        "the activation is for another account, Region, or hub, or is not known there",
+        "another account's, Region's, or hub's activation, or an unknown one",
         "check the parameter",
     ),
-    row(
-        Reason::RegistrationFailed,
-        10,
-        "registration-failed",
-        "the agent could not register",
-        "read what the agent said",
-    ),
+    row(Reason::RegistrationFailed, 10, "registration-failed", "the agent could not register", "see what it said"),
     row(
         Reason::AgentControl,
         11,
         "agent-control",
         "the agent could not be stopped or started",
-        "start it with the command in the message",
+        "start it, as the message says",
     ),
     row(
         Reason::Clone,
         12,
         "clone",
-        "the registration belongs to another instance; nothing was changed",
-        "`register-instance heal --replace`, and clear the image",
+        "another instance's registration; left alone",
+        "`heal --replace`, and clear the image",
     ),
-    row(
-        Reason::TagNotWritten,
-        13,
-        "tag-not-written",
-        "registered, but the EC2 tag could not be written",
-        "read the message, then run it again",
-    ),
-    row(Reason::Locked, 14, "locked", "another run is at work", "wait, or end the process in the message"),
-    row(Reason::Network, 15, "network", "the network or AWS did not answer in time", "run it again; check the proxy"),
+    row(Reason::TagNotWritten, 13, "tag-not-written", "registered, but not tagged", "see the message; run it again"),
+    row(Reason::Locked, 14, "locked", "another run is at work", "wait, or end it"),
+    row(Reason::Network, 15, "network", "no answer in time", "run it again; check the proxy"),
     row(Reason::Interrupted, 16, "interrupted", "stopped by a signal", "run it again"),
-    row(
-        Reason::NotInUse,
-        17,
-        "not-in-use",
-        "registered, but the running agent does not use the registration; no tag was written",
-        "`register-instance heal`; if that does not help, `register-instance heal --replace`",
-    ),
+    row(Reason::NotInUse, 17, "not-in-use", "registered, but not in use; not tagged", "`heal`, then `heal --replace`"),
     row(
         Reason::ForeignRegistration,
         18,
         "foreign-registration",
-        "registered in another Region than the hub's; nothing was changed",
-        "`register-instance heal --replace` if the other registration may go",
+        "registered in another Region; left alone",
+        "`heal --replace`, if that may go",
     ),
-    row(Reason::Clock, 19, "clock", "AWS refuses the time of this machine", "set the clock, then run it again"),
+    row(Reason::Clock, 19, "clock", "AWS refuses the machine's time", "set the clock; run it again"),
 ];
 
 impl Reason {
@@ -181,7 +139,7 @@ impl Reason {
 /// The table of exit codes for the documentation, in Markdown.
 pub fn exit_codes() -> String {
     let mut table = "| code | reason | meaning | what to do |\n|---|---|---|---|\n".to_owned();
-    table.push_str("| 0 | | registered and tagged, and the running agent says so | nothing |\n");
+    table.push_str("| 0 | | registered, in use, and tagged | |\n");
     for (index, Row { code, word, meaning, remedy, .. }) in TABLE.iter().enumerate() {
         if index == 1 {
             table.push_str("| 2 | | wrong usage | see `--help` |\n");

@@ -97,11 +97,13 @@ pub struct Command<'a> {
     pub args: &'a [&'a str],
     /// Its environment, if it is not that of this run.
     pub environment: Option<&'a BTreeMap<String, String>>,
+    /// Whether it holds the lock too. If this run is killed, the next one then waits for it and does not do the same.
+    pub keeps_lock: bool,
 }
 
 impl<'a> Command<'a> {
     pub(crate) fn new(program: &'a Path, args: &'a [&'a str]) -> Self {
-        Self { program, args, environment: None }
+        Self { program, args, environment: None, keeps_lock: false }
     }
 }
 

@@ -19,7 +19,7 @@ async fn main() -> std::io::Result<ExitCode> {
     let stop = stop_on_signal_or_after(cli.timeout())?;
     let text = |variable: std::ffi::OsString| variable.into_string().ok();
     let environment = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
-    let clients = Clients::new(std::env::var("AWS_ENDPOINT_URL").ok().as_deref());
+    let clients = Clients::new(&environment).map_err(std::io::Error::other)?;
     let machine = Local::new(cli.root(), environment, cli.is_verbose(), SystemTime::now, stop);
     let settings = cli.settings();
     if cli.is_doctor() {

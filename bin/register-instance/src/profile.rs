@@ -6,10 +6,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::evidence::CONFIGURATION_FILE;
 use crate::machine::Machine;
-
-/// The agent's configuration.
-pub(crate) const CONFIGURATION_FILE: &str = "/etc/amazon/ssm/amazon-ssm-agent.json";
 
 /// True if root has a file of credentials, in its home folder as the system knows it.
 pub(crate) fn has_credentials<M: Machine>(machine: &M) -> bool {

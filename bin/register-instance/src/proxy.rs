@@ -32,7 +32,11 @@ impl Proxies {
         let first = |names: [&str; 2]| {
             names.iter().filter_map(|name| variables.get(*name)).find(|value| !value.is_empty()).cloned()
         };
-        Self { https: first(HTTPS), http: first(HTTP), none: first(NONE) }
+        let none = first(NONE);
+        if none.as_ref().is_some_and(|hosts| hosts.split(',').any(|host| host.trim() == "*")) {
+            return Self { none, ..Self::default() };
+        }
+        Self { https: first(HTTPS), http: first(HTTP), none }
     }
 
     /// True if nothing goes through a proxy.
@@ -62,6 +66,7 @@ mod tests {
     fn the_first_name_that_has_a_value_counts() {
         let found = proxies(&[("https_proxy", "http://b"), ("HTTPS_PROXY", "http://a"), ("no_proxy", "c")]);
         assert_eq!(found, Proxies { https: Some("http://a".into()), http: None, none: Some("c".into()) });
+        assert!(proxies(&[("HTTPS_PROXY", "http://a"), ("http_proxy", "http://a"), ("no_proxy", "x, *")]).is_empty());
         assert!(proxies(&[("HTTPS_PROXY", ""), ("NO_PROXY", "x"), ("ALL_PROXY", "http://x")]).is_empty());
     }
 

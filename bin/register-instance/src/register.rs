@@ -157,7 +157,7 @@ fn register<M: Machine>(
     let Activation { id, code, region, .. } = activation;
     // Never -y and never -clear: an agent that does hold a registration asks, gets no answer and leaves it alone.
     let args = ["-register", "-code", code.expose(), "-id", id.as_str(), "-region", region.as_str()];
-    let command = Command { environment, ..Command::new(&installation.agent, &args) };
+    let command = Command { environment, keeps_lock: true, ..Command::new(&installation.agent, &args) };
     let output = machine
         .run(&command, REGISTER_LIMIT)
         .map_err(|error| (Refusal::Permanent, format!("cannot run {}: {error}", installation.agent.display())))?;

@@ -49,6 +49,7 @@ pub(crate) struct Patience {
 pub(crate) fn kind(error: &AwsError) -> Kind {
     match error.code.as_str() {
         IMDS_UNAVAILABLE => Kind::Metadata,
+        "DispatchFailure" if is_about_certificates_of_another_time(&error.message) => Kind::Clock,
         "Timeout" | "DispatchFailure" | "ResponseError" => Kind::Network,
         "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Kind::Clock,
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "AuthFailure" if is_about_time(&error.message) => {
@@ -61,6 +62,13 @@ pub(crate) fn kind(error: &AwsError) -> Kind {
         _ if error.retryable => Kind::Busy,
         _ => Kind::Permanent,
     }
+}
+
+/// How rustls words it. An endpoint of AWS never shows such a certificate, so it is the machine's clock, or a proxy.
+fn is_about_certificates_of_another_time(message: &str) -> bool {
+    ["certificate expired", "certificate not valid yet", "Expired", "NotValidYet"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 fn is_about_time(message: &str) -> bool {
@@ -120,6 +128,12 @@ mod tests {
             ),
             ("InvalidSignatureException", "Signature not yet current: …", false, Kind::Clock),
             ("RequestExpired", "Request has expired.", false, Kind::Clock),
+            (
+                "DispatchFailure",
+                "invalid peer certificate: certificate not valid yet: verification time 0 (UNIX), but …",
+                true,
+                Kind::Clock,
+            ),
             ("ParameterNotFound", "", false, Kind::Permanent),
         ] {
             assert_eq!(kind(&error(code, message, retryable)), expected, "{code}");

@@ -16,7 +16,8 @@ use crate::aws::{Aws, Identity};
 use crate::decide::{Decision, Facts, MarkerState, decide};
 use crate::detect::{Installation, Missing, detect};
 use crate::evidence::{
-    Evidence, MANIFEST_FILE, Manifest, REGISTRATION_FILE, Registration, VAULT_FILE, Vault, node_in_file,
+    CONFIGURATION_FILE, Evidence, MANIFEST_FILE, Manifest, REGISTRATION_FILE, Registration, VAULT_FILE, Vault,
+    node_in_file, prefers_ec2,
 };
 use crate::failure::{Failure, Reason};
 use crate::find::found;
@@ -246,7 +247,7 @@ fn lock<M: Machine>(machine: &M) -> Result<(), Failure> {
             let holder = if holder.is_empty() { String::new() } else { format!(" ({holder})") };
             let message = format!(
                 "another run of register-instance is at work on this machine{holder}. If it never ends, end the process that \
-                 holds {LOCK_FILE}"
+                 holds {LOCK_FILE}: it, or the agent that it called"
             );
             Err(Failure::new(Reason::Locked, message))
         }
@@ -323,6 +324,7 @@ pub(crate) fn evidence<M: Machine>(machine: &M) -> Result<Evidence, Failure> {
         vault: Vault::parse(read(machine, VAULT_FILE)?.as_deref()),
         manifest: Manifest::parse(read(machine, MANIFEST_FILE)?.as_deref()),
         file: read(machine, REGISTRATION_FILE)?.as_deref().and_then(node_in_file),
+        prefers_ec2: machine.read_configuration(CONFIGURATION_FILE).ok().flatten().as_deref().is_some_and(prefers_ec2),
     })
 }
 

@@ -129,8 +129,12 @@ impl Settings {
             let contents = machine.read_configuration(path.trim_start_matches('-')).ok().flatten();
             variables.extend(contents.iter().flat_map(|contents| environment_file(contents)));
         }
-        for name in &self.unset {
-            variables.remove(name.split('=').next().unwrap_or(name));
+        for unset in &self.unset {
+            match unset.split_once('=') {
+                // With a value it takes back that value alone.
+                Some((name, value)) => variables.retain(|found, has| found != name || has != value),
+                None => drop(variables.remove(unset)),
+            }
         }
         variables
     }
@@ -171,20 +175,50 @@ fn assignment(word: &str) -> Option<(String, String)> {
 fn environment_file(contents: &str) -> Vec<(String, String)> {
     let lines = joined(contents).into_iter();
     let assigned = lines.filter_map(|line| {
-        let (name, value) = assignment(line.trim().trim_start_matches("export "))?;
-        let is_quoted = value.starts_with(['"', '\'']);
-        Some((name, if is_quoted { words(&value).into_iter().next().unwrap_or_default() } else { value }))
+        let (name, value) = assignment(line.trim())?;
+        // What a shell would take, such as `export A=1`, has no name that systemd takes.
+        (!name.contains(char::is_whitespace)).then(|| (name, file_value(&value)))
     });
     assigned.collect()
 }
 
-/// Words as systemd splits them: quotes group, a backslash takes the next character as it is, `%%` is `%`.
+/// A value in an `EnvironmentFile`: quotes count at its beginning alone, and blanks at its end do not.
+fn file_value(text: &str) -> String {
+    let (mut value, mut quote, mut is_plain, mut end) = (String::new(), None, false, 0);
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c, quote) {
+            (c, Some(close)) if c == close => quote = None,
+            ('\\', Some('"')) => match rest.next() {
+                Some(next @ ('"' | '\\' | '$' | '`')) => value.push(next),
+                next => value.extend(['\\'].into_iter().chain(next)),
+            },
+            ('\\', None) => value.extend(rest.next()),
+            ('"' | '\'', None) if !is_plain => quote = Some(c),
+            (c, None) if !is_plain && c.is_whitespace() => {}
+            (c, _) => {
+                is_plain = quote.is_none();
+                value.push(c);
+            }
+        }
+        if quote.is_some() || !c.is_whitespace() {
+            end = value.len();
+        }
+    }
+    value.truncate(end);
+    value
+}
+
+/// Words as systemd splits them: quotes group, a backslash begins an escape as in C, `%%` is `%`.
 fn words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quote, mut is_word) = (Vec::new(), String::new(), None, false);
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match (c, quote) {
-            ('\\', _) => word.extend(rest.next()),
+            ('\\', _) => {
+                word.extend(escaped(&mut rest));
+                is_word = true;
+            }
             (_, Some(end)) if c == end => quote = None,
             ('"' | '\'', None) => (quote, is_word) = (Some(c), true),
             (c, None) if c.is_whitespace() => {
@@ -210,6 +244,28 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
+/// What follows a backslash.
+fn escaped(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<char> {
+    let first = rest.next()?;
+    let mut number = |digits: &str, radix| {
+        let digits: String = digits.chars().chain(rest.by_ref().take(2)).collect();
+        u8::from_str_radix(&digits, radix).ok().map(char::from)
+    };
+    match first {
+        'a' => Some('\x07'),
+        'b' => Some('\x08'),
+        'f' => Some('\x0c'),
+        'n' => Some('\n'),
+        'r' => Some('\r'),
+        's' => Some(' '),
+        't' => Some('\t'),
+        'v' => Some('\x0b'),
+        'x' => number("", 16),
+        '0'..='3' => number(&first.to_string(), 8),
+        other => Some(other),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +276,7 @@ mod tests {
             ("A=1 B=2", vec!["A=1", "B=2"]),
             (r#""A=1 2" 'B=3 4' C="5 6""#, vec!["A=1 2", "B=3 4", "C=5 6"]),
             (r"A=x\ y", vec!["A=x y"]),
+            (r#""A=a\x41\101\tb" B=\\\"\s"#, vec!["A=aAA\tb", "B=\\\" "]),
             ("A=http://u:p%%40w@proxy:3128", vec!["A=http://u:p%40w@proxy:3128"]),
             (r#""A=""#, vec!["A="]),
             ("  ", vec![]),
@@ -234,8 +291,10 @@ mod tests {
             joined("[Service]\n# c\nEnvironment=A=1 \\\n  B=2\n; c\nX=1"),
             ["[Service]", "Environment=A=1    B=2", "X=1"]
         );
-        let file = environment_file("# c\nHTTPS_PROXY=\"http://proxy:1\"\nNO_PROXY='a, b'\nexport X=y z\n\n");
-        let expected = [("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", "a, b"), ("X", "y z")];
+        let file = environment_file(
+            "# c\nHTTPS_PROXY=\"http://proxy:1\"\nNO_PROXY='a, b'\nX=y z \nexport Y=1\nZ=a\\b\"c\"\n\n",
+        );
+        let expected = [("HTTPS_PROXY", "http://proxy:1"), ("NO_PROXY", "a, b"), ("X", "y z"), ("Z", "ab\"c\"")];
         assert_eq!(file, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 

@@ -1,8 +1,9 @@
 //! Asking the running agent which node it is.
 //!
 //! `ssm-cli` answers with the identity that the agent noted when it started, also for an agent that has ended since and
-//! for one that Systems Manager refuses. So three things have to agree: the service runs, `ssm-cli` names the node and
-//! its Region, and the agent's log does not end in a refusal.
+//! for one that Systems Manager refuses. If the vault holds another node than the agent noted, it answers with the
+//! vault's. So four things have to agree: the service runs, the agent noted the node, `ssm-cli` names the node and its
+//! Region, and the agent's log does not end in a refusal.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use hub::Region;
 
 use crate::agent_log::{self, Kind, LOG_FILE, Standing, TAIL_BYTES};
 use crate::detect::{Installation, Manager, SNAP_FOLDER};
-use crate::evidence::{Cli, Node};
-use crate::machine::{Command, Machine};
+use crate::evidence::{Cli, Node, RUNTIME_FILE, running_as};
+use crate::machine::{Command, Ended, Machine};
 
 /// How long `ssm-cli` may take.
 const CLI_LIMIT: Duration = Duration::from_secs(20);
@@ -24,6 +25,8 @@ const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Seen {
     pub(crate) cli: Cli,
     pub(crate) service: Service,
+    /// The identity that the agent noted when it started. Old agents note none.
+    pub(crate) running_as: Option<String>,
     pub(crate) standing: Standing,
 }
 
@@ -53,7 +56,18 @@ pub(crate) enum Verdict {
 /// Looks at the agent. Of the log counts what stands behind `log_from`.
 pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, log_from: u64) -> Seen {
     let log = machine.tail(LOG_FILE, log_from, TAIL_BYTES).ok().flatten().unwrap_or_default();
-    Seen { cli: ask(machine), service: service(machine, installation), standing: agent_log::standing(&log.text) }
+    Seen {
+        cli: ask(machine),
+        service: service(machine, installation),
+        running_as: machine.read(RUNTIME_FILE).ok().flatten().as_deref().and_then(running_as),
+        standing: agent_log::standing(&log.text),
+    }
+}
+
+/// Why the agent's log cannot be read, if it is there: refusals in it are not seen then.
+pub(crate) fn unreadable_log<M: Machine>(machine: &M) -> Option<String> {
+    let error = machine.tail(LOG_FILE, u64::MAX, 0).err()?;
+    Some(format!("{LOG_FILE} cannot be read ({error}), so a refusal in it would not be seen"))
 }
 
 /// How long the agent's log is now.
@@ -75,11 +89,22 @@ pub(crate) fn ask<M: Machine>(machine: &M) -> Cli {
 
 /// Whether the service runs, as far as its manager says.
 pub(crate) fn service<M: Machine>(machine: &M, installation: &Installation) -> Service {
-    let Manager::Systemd { systemctl, unit } = &installation.manager else { return Service::Unknown };
-    let output = machine.run(&Command::new(systemctl, &["is-active", unit]), QUESTION_LIMIT);
-    match output.map(|output| output.stdout.trim().to_owned()).as_deref() {
-        Ok("active" | "reloading") => Service::Running,
-        Ok(word @ ("inactive" | "failed" | "activating" | "deactivating")) => Service::NotRunning(word.to_owned()),
+    let status = &installation.status;
+    let Ok(output) = machine.run(&Command::new(&status.program, &status.args), QUESTION_LIMIT) else {
+        return Service::Unknown;
+    };
+    let said = output.stdout.trim();
+    match (&installation.manager, said) {
+        (Manager::Systemd { .. }, "active" | "reloading") => Service::Running,
+        (Manager::Systemd { .. }, "inactive" | "failed" | "activating" | "deactivating") => {
+            Service::NotRunning(said.to_owned())
+        }
+        // Such as `amazon-ssm-agent start/running, process 2817`.
+        (Manager::Upstart { .. }, _) if said.contains("start/running") => Service::Running,
+        (Manager::Upstart { .. }, _) if said.contains("stop/") => Service::NotRunning("stopped".to_owned()),
+        // What the Linux Standard Base says about such scripts.
+        (Manager::Script { .. }, _) if output.ended == Ended::Exit(0) => Service::Running,
+        (Manager::Script { .. }, _) if output.ended == Ended::Exit(3) => Service::NotRunning("stopped".to_owned()),
         _ => Service::Unknown,
     }
 }
@@ -93,6 +118,7 @@ pub(crate) fn judge(seen: &Seen, expected: &Node, region: Option<&Region>) -> Ve
                 "the machine is no longer the one that was registered: it was resized, restored, or copied"
             }
             Kind::Denied => "Systems Manager refuses the agent: the node was deregistered, or has another key",
+            Kind::Clock => "Systems Manager refuses the time of this machine",
         };
         return Verdict::Refused(*kind, format!("{why}. The agent's log says: {line}"));
     }
@@ -106,6 +132,9 @@ pub(crate) fn judge(seen: &Seen, expected: &Node, region: Option<&Region>) -> Ve
     };
     if answer.id != *node {
         return Verdict::NotYet(format!("the agent answers that it is {}", answer.id));
+    }
+    if let Some(other) = seen.running_as.as_deref().filter(|noted| *noted != node.as_str()) {
+        return Verdict::NotYet(format!("the agent was started as {other}, and not again since"));
     }
     let regions = [region, expected.region.as_ref()];
     match (&answer.region, regions.into_iter().flatten().find(|wanted| answer.region.as_ref() != Some(wanted))) {
@@ -137,7 +166,7 @@ mod tests {
     fn check(cli: Cli, service: Service, log: Option<&str>, expected: Option<&str>) {
         let home: Region = "us-east-1".parse().unwrap();
         let standing = agent_log::standing(log.unwrap_or_default());
-        let seen = Seen { cli, service, standing };
+        let seen = Seen { cli, service, running_as: None, standing };
         match (judge(&seen, &node('a', Some("us-east-1")), Some(&home)), expected) {
             (Verdict::InUse(found), None) => assert_eq!(found, node('a', Some("us-east-1"))),
             (Verdict::NotYet(words) | Verdict::Refused(_, words), Some(expected)) => {
@@ -172,5 +201,22 @@ mod tests {
         check(right(), Service::Running, Some(unreachable), Some("does not reach Systems Manager"));
         let denied = "ERROR Retrieve credentials produced error: AccessDeniedException";
         check(right(), Service::Running, Some(denied), Some("was deregistered"));
+        let clock = "ERROR Retrieve credentials produced error: InvalidSignatureException: Signature expired";
+        check(right(), Service::Running, Some(clock), Some("the time of this machine"));
+    }
+
+    #[test]
+    fn an_agent_that_was_started_as_another_does_not_use_the_registration() {
+        let answer = node('a', Some("us-east-1"));
+        for (noted, is_in_use) in [(None, true), (Some(answer.id.as_str()), true), (Some("mi-0"), false)] {
+            let seen = Seen {
+                cli: Cli::Node(answer.clone()),
+                service: Service::Running,
+                running_as: noted.map(str::to_owned),
+                standing: Standing::Ready,
+            };
+            let verdict = judge(&seen, &answer, None);
+            assert_eq!(verdict == Verdict::InUse(answer.clone()), is_in_use, "{verdict:?}");
+        }
     }
 }

@@ -15,7 +15,8 @@ registered agent leaves the central account's credentials in the SYSTEM profile,
 Exit codes are those of register-instance: 0 registered and tagged; 1 unexpected; 3 not administrator; 4 not EC2;
 5 agent or AWS Tools missing; 6 activation missing or unreadable; 7 expired; 8 exhausted; 9 wrong activation;
 10 registration failed; 11 the agent could not be stopped or started; 12 clone; 13 tag not written; 14 locked;
-15 network; 17 the running agent does not use the registration; 18 registered in another Region than the hub's.
+15 network; 17 the running agent does not use the registration; 18 registered in another Region than the hub's;
+19 the time of this machine is off.
 
 .EXAMPLE
 .\register-instance.ps1
@@ -51,7 +52,13 @@ $Data = Join-Path $ProgramData 'Amazon\SSM'
 $Vaults = (Join-Path $Data 'InstanceData\Vault\Store\RegistrationKey'), (Join-Path $Data 'Vault\Store\RegistrationKey')
 $Logs = Join-Path $Data 'Logs\amazon-ssm-agent.log'
 $Registrations = (Join-Path $Data 'InstanceData\registration'), (Join-Path $Data 'registration')
-$Marker = Join-Path $ProgramData 'TagHub\registration.json'
+# What the running agent took for its identity when it started.
+$Runtime = Join-Path $Data 'runtimeconfig\identity_config.json'
+$Folder = Join-Path $ProgramData 'TagHub'
+$Marker = Join-Path $Folder 'registration.json'
+$LockFile = Join-Path $Folder 'register-instance.lock'
+# The groups of administrators and the system.
+$Owners = 'S-1-5-32-544', 'S-1-5-18'
 $Agent = Join-Path $ProgramFiles 'Amazon\SSM\amazon-ssm-agent.exe'
 $Cli = Join-Path $ProgramFiles 'Amazon\SSM\ssm-cli.exe'
 $Service = 'AmazonSSMAgent'
@@ -167,6 +174,7 @@ function Get-LoggedRefusal {
     $refusal = $null
     foreach ($line in Get-Content -LiteralPath $Logs -Tail 2000) {
         if ($line -match 'Credentials ready|Next credential rotation|Starting Core Agent|Successfully registered the instance') { $refusal = $null }
+        elseif ($line -match 'Retrieve credentials produced error.*(Signature expired|Signature not yet current|RequestExpired|certificate has expired or is not yet valid)') { $refusal = $line }
         elseif ($line -match 'MachineFingerprintDoesNotMatch|has changed from the registered value') { $refusal = $line }
         elseif ($line -match 'Retrieve credentials produced error.*(AccessDenied|InvalidInstanceId|UnrecognizedClient)' -and $line -notmatch 'EC2|ec2 identity') { $refusal = $line }
     }
@@ -177,12 +185,17 @@ function Get-LoggedRefusal {
 function Confirm-InUse([string] $Node, [string] $HubRegion) {
     for ($try = 1; ; $try++) {
         $refusal = Get-LoggedRefusal
+        if ($refusal -match 'Signature expired|Signature not yet current|RequestExpired|not yet valid') {
+            Fail 19 "registered as $Node, but the time of this machine is refused. Set the clock (w32tm /resync), and run this again. The agent's log says: $refusal"
+        }
         if ($refusal) { Fail 17 "registered as $Node, but Systems Manager refuses the agent. The tag was not written. Its log says: $refusal" }
         $answer = Get-AgentAnswer
         $isRunning = (Get-Service -Name $Service).Status -eq 'Running'
-        if ($isRunning -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)) { return }
+        # If the vault holds another node than the agent was started as, ssm-cli answers with that of the vault.
+        $runningAs = Get-Field (Read-Json $Runtime) 'InstanceId'
+        if ($isRunning -and (-not $runningAs -or $runningAs -eq $Node) -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)) { return }
         if ([datetime]::UtcNow -ge $Deadline) {
-            $said = if ($answer) { "$($answer.Id) in $($answer.Region)" } else { 'nothing' }
+            $said = if ($runningAs -and $runningAs -ne $Node) { "it was started as $runningAs" } elseif ($answer) { "$($answer.Id) in $($answer.Region)" } else { 'nothing' }
             Fail 17 "registered as $Node, but the running agent does not use that: it answers $said. The tag was not written. Restart the service $Service and run this again"
         }
         Wait-Again $try
@@ -325,21 +338,48 @@ function Register-Patiently($Identity, $Activation) {
     }
 }
 
-function Write-Marker($Identity, [string] $Node) {
-    $folder = Split-Path $Marker
-    New-Item -ItemType Directory -Force -Path $folder | Out-Null
-    # For administrators and the system alone, whatever the folder above lets others do.
+# Makes the folder for the lock and the note. Everybody may make folders in ProgramData, so one that is a link, or of
+# somebody who is no administrator, is refused, and nobody else may write to ours.
+function Protect-Folder {
+    $isNew = -not (Test-Path -LiteralPath $Folder)
+    if ($isNew) { New-Item -ItemType Directory -Path $Folder | Out-Null }
+    $item = Get-Item -LiteralPath $Folder -Force
+    if (-not $item.PSIsContainer -or $item.Attributes -band [System.IO.FileAttributes]::ReparsePoint) {
+        Fail 1 "$Folder is not a folder, or is a link. Remove it, and run this again"
+    }
+    $owner = (Get-Acl -LiteralPath $Folder).GetOwner([System.Security.Principal.SecurityIdentifier]).Value
+    if (-not $isNew -and $owner -notin $Owners) {
+        Fail 1 "$Folder belongs to $owner, who is no administrator. Look at what is in it, remove it, and run this again"
+    }
     $acl = New-Object System.Security.AccessControl.DirectorySecurity
+    $acl.SetOwner((New-Object System.Security.Principal.SecurityIdentifier $Owners[0]))
     $acl.SetAccessRuleProtection($true, $false)
-    foreach ($sid in 'S-1-5-32-544', 'S-1-5-18') {
+    foreach ($sid in $Owners) {
         $who = New-Object System.Security.Principal.SecurityIdentifier $sid
         $acl.AddAccessRule((New-Object System.Security.AccessControl.FileSystemAccessRule($who, 'FullControl', 'ContainerInherit, ObjectInherit', 'None', 'Allow')))
     }
-    Set-Acl -LiteralPath $folder -AclObject $acl
-    @{
+    Set-Acl -LiteralPath $Folder -AclObject $acl
+    # Between the two, others could have put something in.
+    if ($isNew -and (Get-ChildItem -LiteralPath $Folder -Force)) {
+        Fail 1 "something was put into $Folder while it was made. Remove it, and run this again"
+    }
+}
+
+# Two runs at once would stop the agent under each other. The system closes the file when this ends, however it ends.
+function Enter-Lock {
+    try { return [System.IO.File]::Open($LockFile, 'OpenOrCreate', 'ReadWrite', 'None') } catch [System.IO.IOException] {
+        Fail 14 "another run is at work on this machine: it holds $LockFile"
+    }
+}
+
+function Write-Marker($Identity, [string] $Node) {
+    $text = @{
         managedInstanceId = $Node; ec2InstanceId = $Identity.Instance; account = $Identity.Account
         region = $Identity.Region; registeredAt = [datetime]::UtcNow.ToString('yyyy-MM-ddTHH:mm:ssZ')
-    } | ConvertTo-Json | Set-Content -LiteralPath $Marker -Encoding ASCII
+    } | ConvertTo-Json
+    # Beside it and then in its place, so that nobody ever reads half of it.
+    [System.IO.File]::WriteAllText("$Marker.new", $text)
+    Move-Item -LiteralPath "$Marker.new" -Destination $Marker -Force
 }
 
 function Write-Tag($Identity, [string] $Node) {
@@ -353,8 +393,6 @@ function Write-Tag($Identity, [string] $Node) {
 }
 
 function Invoke-Run {
-    $principal = [Security.Principal.WindowsPrincipal][Security.Principal.WindowsIdentity]::GetCurrent()
-    if (-not $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)) { Fail 3 'run this as administrator' }
     if (-not (Test-Path -LiteralPath $Agent)) { Fail 5 "the agent is not installed: there is no $Agent" }
     foreach ($cmdlet in 'New-AWSCredential', 'Get-SSMParameter', 'New-EC2Tag') {
         if (-not (Get-Command $cmdlet -ErrorAction SilentlyContinue)) { Fail 5 "AWS Tools for PowerShell are not installed: there is no $cmdlet" }
@@ -395,18 +433,21 @@ function Invoke-Run {
     Say "$($identity.Instance) is now registered as $node, and tagged"
 }
 
-# Two runs at once would stop the agent under each other.
-$lock = New-Object System.Threading.Mutex $false, 'Global\TagHubRegisterInstance'
-$isMine = $false
+$lock = $null
 $exitCode = 0
 try {
-    try { $isMine = $lock.WaitOne(0) } catch [System.Threading.AbandonedMutexException] { $isMine = $true }
-    if (-not $isMine) { Fail 14 'another run is at work on this machine' }
+    $principal = [Security.Principal.WindowsPrincipal][Security.Principal.WindowsIdentity]::GetCurrent()
+    if (-not $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)) { Fail 3 'run this as administrator' }
+    # A dry run changes nothing, and so needs none of this.
+    if (-not $DryRun) {
+        Protect-Folder
+        $lock = Enter-Lock
+    }
     Invoke-Run
 } catch {
     $exitCode = if ($_.Exception.Data.Contains('ExitCode')) { $_.Exception.Data['ExitCode'] } else { 1 }
     [Console]::Error.WriteLine("register-instance: $($_.Exception.Message)")
 } finally {
-    if ($isMine) { $lock.ReleaseMutex() }
+    if ($lock) { $lock.Dispose() }
 }
 exit $exitCode

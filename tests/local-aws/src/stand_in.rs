@@ -130,7 +130,7 @@ impl Files {
     pub(crate) fn save(&self, id: &str, region: &str) -> std::io::Result<()> {
         // The form of amazon-ssm-agent 3.3.0.0, agent/managedInstances/registration.
         let text = json!({
-            "instanceID": id, "region": region, "instanceType": "", "availabilityZone": "", "privateKey": "",
+            "instanceID": id, "region": region, "instanceType": "", "availabilityZone": "", "privateKey": "MIIEpAIBAAKCAQEA",
             "publicKey": "", "privateKeyType": "Rsa", "privateKeyCreatedDate": "2026-11-22 02:00:00 +0000 UTC",
         });
         Self::write(&self.path(Self::VAULT), &text.to_string())?;
@@ -163,7 +163,11 @@ impl Files {
             let known: serde_json::Value =
                 serde_json::from_str(&Self::read(&self.path(Self::FINGERPRINT))).unwrap_or_default();
             let machine = Self::read(&self.path(Self::MACHINE_ID));
-            let is_other = known.pointer("/hardwareHash/machine-id").is_some_and(|id| *id != json!(machine));
+            if known.pointer("/hardwareHash/machine-id").is_some_and(|id| *id != json!(machine)) {
+                // Before it asks, it takes the new hardware for the registered one. Systems Manager does not.
+                let _ = self.save_fingerprint().and_then(|()| Self::write(&self.own("other-hardware"), ""));
+            }
+            let is_other = self.own("other-hardware").exists();
             let retrieve = "[CredentialRefresher] Retrieve credentials produced error:";
             match fault.as_deref() {
                 Some("denied") => self.log("ERROR", &format!("{retrieve} AccessDeniedException: ")),

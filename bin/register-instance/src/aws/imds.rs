@@ -2,14 +2,17 @@
 
 use aws_config::imds::Client;
 use aws_config::imds::client::error::ImdsError;
+use aws_credential_types::provider::error::CredentialsError;
 use hub::AwsError;
 use serde::Deserialize;
 
 use super::Identity;
-use crate::retry::IMDS_UNAVAILABLE;
+use crate::retry::{IMDS_UNAVAILABLE, NO_CREDENTIALS};
 
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
 const OWN_TAG: &str = "/latest/meta-data/tags/instance/managedinstanceid";
+
+const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,6 +31,45 @@ pub(super) async fn identity(client: &Client) -> Result<Identity, AwsError> {
 /// None where the service does not show tags, and where there is no such tag: it answers 404 to both.
 pub(super) async fn own_tag(client: &Client) -> Option<String> {
     client.get(OWN_TAG).await.ok().map(|value| value.as_ref().trim().to_owned())
+}
+
+/// The name of the role whose credentials the service has. The SDK's own provider panics at a name that no path can have.
+pub(super) async fn role(client: &Client) -> Result<String, AwsError> {
+    match client.get(ROLES).await {
+        Ok(answer) => role_in(answer.as_ref()).ok_or_else(|| none("what it answers is not the name of a role")),
+        Err(ImdsError::ErrorResponse(context)) if context.response().status().as_u16() < 500 => {
+            Err(none(&format!("it answers with status {}", context.response().status().as_u16())))
+        }
+        Err(error) => Err(late(&problem(&error).message)),
+    }
+}
+
+/// The error of a provider that gave no credentials.
+pub(super) fn no_credentials(error: &CredentialsError) -> AwsError {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
+            none(&error.to_string())
+        }
+        _ => late(&error.to_string()),
+    }
+}
+
+/// There are none.
+fn none(why: &str) -> AwsError {
+    let message = format!("the metadata service has no credentials of an instance profile ({why})");
+    failed(NO_CREDENTIALS, message, false)
+}
+
+/// There may be some yet: this instance has a metadata service, as it has told who it is.
+fn late(why: &str) -> AwsError {
+    failed("Timeout", format!("the metadata service gave no credentials of the instance profile ({why})"), true)
+}
+
+fn role_in(answer: &str) -> Option<String> {
+    let name = answer.lines().next()?.trim();
+    let is_name = (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=,.@_-".contains(&byte));
+    is_name.then(|| name.to_owned())
 }
 
 fn parse(document: &str) -> Result<Identity, AwsError> {
@@ -69,6 +111,14 @@ mod tests {
         .unwrap();
         assert_eq!(identity.account.as_str(), "222222222222");
         assert_eq!((identity.region.as_str(), identity.instance.as_str()), ("us-west-2", "i-0123456789abcdef0"));
+    }
+
+    #[test]
+    fn the_name_of_a_role() {
+        assert_eq!(role_in("TagHub+Instance@a\n").as_deref(), Some("TagHub+Instance@a"));
+        for answer in ["", "\n", "<html>", "../x", "a b", &"x".repeat(65)] {
+            assert_eq!(role_in(answer), None, "{answer}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use hub::{ManagedInstanceId, Timestamp};
 
 use super::{ActivationProblem, Check, Findings, Status};
 use crate::activation::{Activation, Unusable, Wanted};
+use crate::agent_log::{Kind as Refused, Standing};
 use crate::evidence::{REGISTRATION_FILE, Registration};
 use crate::failure::Reason;
 use crate::proxy::Proxies;
@@ -235,6 +236,11 @@ fn registration(settings: &Settings, findings: &Findings) -> Check {
 
 fn fingerprint(findings: &Findings) -> Option<Check> {
     let node = findings.node()?;
+    // An agent that finds other hardware notes that instead, so only its log still tells.
+    if let Some(Standing::Refused(Refused::Fingerprint, line)) = findings.seen.as_ref().map(|seen| &seen.standing) {
+        let cause = format!("the hardware is not what was registered; the agent's log says: {line}");
+        return Some(Check::failed("fingerprint", Reason::NotInUse, cause, replaced(&node.id)));
+    }
     let (registered, current) = findings.machine_ids.as_ref()?;
     if registered == current {
         return Some(Check::new("fingerprint", Status::Ok, "the machine ID is the one that was registered"));
@@ -255,6 +261,9 @@ fn in_use(settings: &Settings, findings: &Findings) -> Option<Check> {
         ),
         Verdict::NotYet(why) => {
             Check::failed("in-use", Reason::NotInUse, why, format!("{HEAL}, which restarts the agent"))
+        }
+        Verdict::Refused(Refused::Clock, why) => {
+            Check::failed("in-use", Reason::Clock, why, "set the clock: `chronyc makestep`")
         }
         Verdict::Refused(_, why) => Check::failed("in-use", Reason::NotInUse, why, replaced(&node.id)),
     })

@@ -46,7 +46,7 @@ fn open(path: &Path, links: Links) -> io::Result<Option<File>> {
         Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(error),
     };
-    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(io::Error::new(ErrorKind::InvalidInput, "not a file")) }
+    if file.metadata()?.is_file() { Ok(Some(file)) } else { Err(not_a_file()) }
 }
 
 /// Writes beside it and puts it in its place, so that nobody ever reads half of it.
@@ -87,14 +87,27 @@ pub(super) fn lock_file(path: &Path) -> io::Result<File> {
             return Err(io::Error::new(ErrorKind::PermissionDenied, problem));
         }
     }
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .read(true)
         .write(true)
         .mode(0o600)
         .custom_flags(bits(OFlags::NOFOLLOW))
-        .open(path)
+        .open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
+}
+
+/// True if nobody but root, or whoever runs this, could put a program there.
+pub(super) fn is_ours(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|found| {
+        let owners = [0, rustix::process::geteuid().as_raw()];
+        found.is_dir() && owners.contains(&found.uid()) && found.mode() & 0o002 == 0
+    })
+}
+
+fn not_a_file() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "not a file")
 }
 
 pub(super) fn is_masked(path: &Path) -> bool {
@@ -135,6 +148,7 @@ mod tests {
         // A pipe that nobody writes to would never end.
         assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
         assert!(read(&at("pipe"), Links::Refused).is_err());
+        assert!(lock_file(&at("pipe")).is_err() && lock_file(folder.path()).is_err());
         fs::write(at("long"), "x".repeat(2_000_000)).unwrap();
         assert!(read(&at("long"), Links::Refused).is_err());
     }

@@ -2,15 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, TryLockError};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use hub::Timestamp;
+use rustix::io::{FdFlags, fcntl_setfd};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -19,6 +21,10 @@ use super::{Command, LOCK_FILE, Lock, Machine, Output, Stop, Tail, process};
 
 /// Where programs are looked for if the environment has no path, as under a bare cron or init.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long a lock is waited for that another run holds.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Files under a folder, programs on a path, and the clock.
 #[derive(Debug)]
@@ -42,13 +48,25 @@ impl Local {
         stop: watch::Receiver<Option<Stop>>,
     ) -> Self {
         let path = environment.get("PATH").map_or(PATH_DEFAULT, String::as_str);
-        // A folder that is not absolute is one of whoever was here before: root runs nothing from it.
-        let path = std::env::split_paths(OsStr::new(path)).filter(|folder| folder.is_absolute()).collect();
+        let path = std::env::split_paths(OsStr::new(path)).collect();
         Self { root, path, environment, verbose, clock, stop, lock: RefCell::new(None) }
     }
 
     fn at(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Where programs are looked for. Root runs nothing from a folder of whoever was here before, or that others may
+    /// write to.
+    fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.path.iter().filter(|folder| folder.is_absolute() && files::is_ours(folder))
+    }
+
+    /// The search path of what is run: as careful, and never without the system's own programs.
+    fn search_path(&self) -> OsString {
+        let own = std::env::split_paths(PATH_DEFAULT).filter(|folder| !self.path.contains(folder));
+        // What was split at colons can be joined with them.
+        std::env::join_paths(self.folders().cloned().chain(own)).unwrap_or_default()
     }
 }
 
@@ -60,7 +78,14 @@ impl Machine for Local {
 
     fn lock(&self) -> io::Result<Lock> {
         let mut file = files::lock_file(&self.at(LOCK_FILE))?;
-        match file.try_lock() {
+        let begun = Instant::now();
+        let mut taken = file.try_lock();
+        // A run that was killed may have left an agent that is about to end, and with it the lock.
+        while matches!(taken, Err(TryLockError::WouldBlock)) && begun.elapsed() < LOCK_WAIT {
+            thread::sleep(LOCK_PAUSE);
+            taken = file.try_lock();
+        }
+        match taken {
             Ok(()) => {
                 // Only for whoever finds it held; a full disk is no reason not to run.
                 let _ =
@@ -118,7 +143,7 @@ impl Machine for Local {
     }
 
     fn program(&self, name: &str) -> Option<PathBuf> {
-        self.path.iter().map(|folder| folder.join(name)).find(|file| is_program(file))
+        self.folders().map(|folder| folder.join(name)).find(|file| is_program(file))
     }
 
     fn file(&self, path: &str) -> Option<PathBuf> {
@@ -131,7 +156,14 @@ impl Machine for Local {
     }
 
     fn run(&self, command: &Command<'_>, limit: Duration) -> io::Result<Output> {
-        process::run(command, limit)
+        let run = || process::run(command, &self.search_path(), limit);
+        let lock = self.lock.borrow();
+        let Some(lock) = lock.as_ref().filter(|_| command.keeps_lock) else { return run() };
+        // A lock belongs to the open file, which whoever inherits it keeps open.
+        fcntl_setfd(lock, FdFlags::empty())?;
+        let output = run();
+        fcntl_setfd(lock, FdFlags::CLOEXEC)?;
+        output
     }
 
     fn now(&self) -> Timestamp {
@@ -180,6 +212,8 @@ pub fn stop_on_signal_or_after(limit: Duration) -> io::Result<watch::Receiver<Op
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    // A write past a limit is an error to be told, and no reason to die with the agent stopped.
+    drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
     tokio::spawn(async move {
         let stop = tokio::select! {
             _ = terminate.recv() => Stop::Signal,
@@ -239,6 +273,9 @@ mod tests {
         assert!(relative.join("ssm-cli").exists(), "the test looks in the right place");
         assert_eq!(machine(relative.to_str().unwrap()).program("ssm-cli"), None);
         assert_eq!(machine(&format!(":.:{}", bin.display())).program("ssm-cli"), Some(bin.join("ssm-cli")));
+        // Whoever may write to the folder could be meant by the name.
+        fs::set_permissions(&bin, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(machine(bin.to_str().unwrap()).program("ssm-cli"), None);
     }
 
     #[test]

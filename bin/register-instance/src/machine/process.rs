@@ -1,5 +1,6 @@
 //! Runs a program to its end.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Stdio};
@@ -25,9 +26,11 @@ const OUTPUT_MAX_BYTES: usize = 256 * 1024;
 ///
 /// It is in a process group of its own, so that Ctrl-C on the terminal does not end a registration half-way.
 ///
-/// Of the environment of this run it gets all but the proxies, if it has an environment of its own.
-pub(super) fn run(command: &Command<'_>, limit: Duration) -> io::Result<Output> {
+/// Of the environment of this run it gets all but the search path, and but the proxies if it has an environment of its
+/// own. It does not run in the folder of whoever was here before.
+pub(super) fn run(command: &Command<'_>, search_path: &OsStr, limit: Duration) -> io::Result<Output> {
     let mut process = std::process::Command::new(command.program);
+    process.env("PATH", search_path).current_dir("/");
     if let Some(environment) = command.environment {
         for name in proxy::ALL {
             process.env_remove(name);
@@ -105,16 +108,20 @@ mod tests {
     use super::*;
 
     fn shell(script: &str, limit: Duration) -> Output {
-        run(&Command::new(Path::new("/bin/sh"), &["-c", script]), limit).unwrap()
+        start(&Command::new(Path::new("/bin/sh"), &["-c", script]), limit).unwrap()
+    }
+
+    fn start(command: &Command<'_>, limit: Duration) -> io::Result<Output> {
+        run(command, OsStr::new("/usr/bin:/bin"), limit)
     }
 
     #[test]
     fn an_environment_of_its_own_has_its_own_proxies() {
         let environment = BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://proxy:3128".to_owned())]);
-        let args = ["-c", "echo \"$HTTPS_PROXY $PATH\"; export -p | grep -ci _proxy="];
+        let args = ["-c", "echo \"$HTTPS_PROXY $PATH $PWD\"; export -p | grep -ci _proxy="];
         let command = Command { environment: Some(&environment), ..Command::new(Path::new("/bin/sh"), &args) };
-        let said = run(&command, Duration::from_mins(1)).unwrap().stdout;
-        assert!(said.starts_with("http://proxy:3128 /") && said.ends_with("\n1\n"), "{said}");
+        let said = start(&command, Duration::from_mins(1)).unwrap().stdout;
+        assert_eq!(said, "http://proxy:3128 /usr/bin:/bin /\n1\n");
     }
 
     #[test]
@@ -138,12 +145,12 @@ mod tests {
     fn a_service_that_keeps_the_pipe_is_not_waited_for() {
         let output = shell("sleep 600 & echo started $!", Duration::from_mins(1));
         let service = output.stdout.trim().strip_prefix("started ").unwrap();
-        run(&Command::new(Path::new("/bin/kill"), &[service]), Duration::from_mins(1)).unwrap();
+        start(&Command::new(Path::new("/bin/kill"), &[service]), Duration::from_mins(1)).unwrap();
         assert_eq!(output.ended, Ended::Exit(0));
     }
 
     #[test]
     fn a_program_that_is_not_there() {
-        assert!(run(&Command::new(Path::new("/nonexistent/program"), &[]), Duration::from_mins(1)).is_err());
+        assert!(start(&Command::new(Path::new("/nonexistent/program"), &[]), Duration::from_mins(1)).is_err());
     }
 }

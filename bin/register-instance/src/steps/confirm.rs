@@ -6,11 +6,11 @@ use hub::Region;
 
 use super::calls::stopped;
 use super::{MACHINE_PAUSE_MAX, Repair, Run, words};
-use crate::agent_log::Standing;
+use crate::agent_log::{Kind, Standing};
 use crate::aws::Aws;
 use crate::decide::{Facts, MarkerState};
 use crate::detect::Manager;
-use crate::evidence::{Node, REGISTRATION_FILE};
+use crate::evidence::{CONFIGURATION_FILE, Node, REGISTRATION_FILE};
 use crate::failure::{Failure, Reason};
 use crate::machine::{Command, Machine, Stop};
 use crate::outcome::{Done, Success};
@@ -33,6 +33,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 Verdict::InUse(found) | Verdict::Settling(found) => {
                     Ok(self.success(Done::WouldWriteTag(found.id), found.region))
                 }
+                Verdict::Refused(Kind::Clock, why) => Err(words::agents_clock(&why).of(&node.id)),
                 Verdict::NotYet(why) | Verdict::Refused(_, why) => Err(self.not_in_use(node, &why, facts)),
             };
         }
@@ -83,6 +84,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 Verdict::InUse(found) => return Ok(found),
                 Verdict::Settling(found) if waited >= SETTLE => return Ok(found),
                 Verdict::Settling(_) => "the agent has just started".to_owned(),
+                Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why)),
                 Verdict::Refused(_, why) => return Err(not_in_use(node, &why, "")),
                 Verdict::NotYet(why) => why,
             };
@@ -111,8 +113,11 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         with_flaw(not_in_use(node, why, &self.route), facts.evidence.flaw()).of(&node.id)
     }
 
-    /// Sees to it that the agent runs after the next boot, or says that it will not.
+    /// Sees to it that the agent runs after the next boot, or says that it will not; and says what was not seen.
     pub(super) fn see_to_boot(&self) {
+        if let Some(problem) = verify::unreadable_log(self.machine) {
+            self.note(problem);
+        }
         let word = boot_word(self.machine, &self.installation.manager);
         match (&self.installation.manager, word.as_deref()) {
             (
@@ -140,9 +145,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         let is_new = profile::keep(self.machine).map_err(|problem| Failure::new(Reason::Unexpected, problem))?;
         if is_new && self.settings.repair == Repair::Nothing {
             self.note(format!(
-                "{} now says that the agent keeps out of root's default profile, once the agent is restarted: run \
-                 `register-instance heal`",
-                profile::CONFIGURATION_FILE
+                "{CONFIGURATION_FILE} now says that the agent keeps out of root's default profile, once the agent is \
+                 restarted: run `register-instance heal`"
             ));
         }
         Ok(is_new)

@@ -10,6 +10,9 @@ use crate::evidence::{Node, VAULT_FILE};
 use crate::failure::{Failure, Reason};
 use crate::retry::{self, Kind, NO_CREDENTIALS};
 
+const SET_THE_CLOCK: &str = "Set the clock (`chronyc makestep`), and run this again. If it is right, a proxy on the way \
+                             may have a certificate that expired";
+
 /// What makes a machine register again.
 pub(crate) const REPLACE: &str = "register-instance heal --replace";
 
@@ -57,12 +60,12 @@ pub(crate) fn deregister(old: &Node) -> String {
 }
 
 pub(super) fn clock(error: &AwsError) -> Failure {
-    Failure::new(
-        Reason::Clock,
-        format!(
-            "AWS refuses the time of this machine: {error}. Set the clock (`chronyc makestep`), and run this again"
-        ),
-    )
+    Failure::new(Reason::Clock, format!("AWS refuses the time of this machine: {error}. {SET_THE_CLOCK}"))
+}
+
+/// The agent is refused for the time, in the words of `why`.
+pub(super) fn agents_clock(why: &str) -> Failure {
+    Failure::new(Reason::Clock, format!("{why}. {SET_THE_CLOCK}. The registration was left alone"))
 }
 
 pub(crate) fn no_identity(error: &AwsError) -> String {
@@ -156,6 +159,7 @@ pub(super) fn refused(refusal: Refusal, said: &str, settings: &Settings, identit
             ),
         ),
         Refusal::Transient => Failure::new(Reason::Network, format!("{said}; run this again")),
+        Refusal::Clock => agents_clock(said),
         Refusal::AlreadyRegistered => Failure::new(
             Reason::RegistrationFailed,
             format!("the agent holds a registration, which was left alone: {said}. See `register-instance doctor`"),

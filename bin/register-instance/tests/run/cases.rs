@@ -138,9 +138,12 @@ fn a_registration_is_not_replaced_for_want_of_a_network() {
 
 #[test]
 fn an_agent_that_was_stopped_is_started() {
-    let world = World::new(State { is_agent_running: false, ..State::registered() });
-    assert_eq!(world.run(&settings()).unwrap().done, node());
-    assert!(world.state().is_agent_running);
+    for manager in ["systemctl", "initctl", "service"] {
+        let programs = vec!["amazon-ssm-agent", "ssm-cli", manager];
+        let world = World::new(State { is_agent_running: false, programs, ..State::registered() });
+        assert_eq!(world.run(&settings()).unwrap().done, node(), "{manager}");
+        assert!(world.state().is_agent_running, "{manager}: the answer of ssm-cli is that of an agent that has ended");
+    }
 }
 
 #[test]

@@ -273,6 +273,8 @@ impl World {
         let mut state = self.0.borrow_mut();
         match args[0] {
             "is-active" => return output(0, if state.is_agent_running { "active\n" } else { "inactive\n" }),
+            "status" if state.is_agent_running => return output(0, "amazon-ssm-agent start/running, process 2817\n"),
+            "status" => return output(3, "amazon-ssm-agent stop/waiting\n"),
             "is-enabled" => return output(0, &format!("{}\n", state.enabled)),
             "enable" if state.cannot_enable => return output(1, "Failed to enable unit"),
             "enable" => {
@@ -432,6 +434,8 @@ impl Machine for World {
         let fault = self.fault(format!("{name} {}", args[0]));
         match name {
             "systemctl" | "initctl" => Ok(self.control(args, fault)),
+            // It takes the name first.
+            "service" => Ok(self.control(&[args[1], args[0]], fault)),
             "amazon-ssm-agent" => {
                 self.0.borrow_mut().registered_with = command.environment.cloned();
                 Ok(self.register(args, fault))

@@ -2,10 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod attacks;
+mod built;
 mod cases;
 mod fake;
+mod field;
 mod laws;
+mod network;
 mod outcomes;
 mod packaging;
 mod programs;
+mod real;
+mod systemd;
 mod windows;

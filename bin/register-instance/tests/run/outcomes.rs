@@ -83,6 +83,7 @@ fn a_fresh_instance_is_registered_and_tagged() {
     systemctl is-enabled
     ssm-cli get-instance-information
     systemctl is-active
+    read /var/lib/amazon/ssm/runtimeconfig/identity_config.json
     write_tag
     ");
 }

@@ -1,9 +1,10 @@
 //! What brings the program to an instance: the unit, the script and the document, as `make package` lays them out.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -41,13 +42,17 @@ impl Site {
     }
 
     fn run(&self, script: &Path, artifacts: Option<&str>) -> Output {
+        self.bash(script, artifacts).output().unwrap()
+    }
+
+    fn bash(&self, script: &Path, artifacts: Option<&str>) -> Command {
         let mut bash = Command::new("bash");
         bash.arg(script).env_clear().env("INSTALL_ROOT", self.at("root"));
         bash.env("PATH", format!("{}:/usr/bin:/bin", self.at("bin").display()));
         if let Some(artifacts) = artifacts {
             bash.env("ARTIFACTS", artifacts);
         }
-        bash.output().unwrap()
+        bash
     }
 
     fn install(&self) -> Output {
@@ -95,6 +100,98 @@ fn what_is_not_what_was_built_is_not_installed() {
     site.assert_refused(&site.run(&site.at("dist/install.sh"), Some("file:///nowhere")), "cannot fetch");
     fs::write(site.at("dist/register-instance-x86_64"), "#!/bin/sh\nevil\n").unwrap();
     site.assert_refused(&site.install(), "another checksum");
+}
+
+/// A server for `https`, with a certificate of its own; it ends with this.
+struct Server {
+    process: Child,
+    url: String,
+    certificate: PathBuf,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Server {
+    fn start(site: &Site) -> Self {
+        const SERVE: &str = "import http.server, ssl, sys, os\n\
+            os.chdir(sys.argv[1])\n\
+            server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), http.server.SimpleHTTPRequestHandler)\n\
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+            context.load_cert_chain(sys.argv[2], sys.argv[3])\n\
+            server.socket = context.wrap_socket(server.socket, server_side=True)\n\
+            print(server.server_address[1], flush=True)\n\
+            server.serve_forever()";
+        let (certificate, key) = (site.at("certificate.pem"), site.at("key.pem"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1"]);
+        openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-out"]).arg(&certificate).arg("-keyout").arg(&key);
+        let output = openssl.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let mut python = Command::new("python3");
+        python.args(["-c", SERVE]).args([&site.at("dist"), &certificate, &key]);
+        let mut process = python.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut port = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { process, url: format!("https://127.0.0.1:{}", port.trim()), certificate }
+    }
+}
+
+#[test]
+fn a_web_server_is_asked_and_believed_by_its_certificate_and_the_checksums() {
+    let site = Site::new(&["x86_64"]);
+    site.program("uname", "echo x86_64");
+    let server = Server::start(&site);
+    let install = |certificate: Option<&Path>, artifacts: &str| {
+        let mut bash = site.bash(&site.at("dist/install.sh"), Some(artifacts));
+        bash.envs(certificate.map(|certificate| ("CURL_CA_BUNDLE", certificate)));
+        bash.output().unwrap()
+    };
+    site.assert_refused(&install(None, &server.url), "cannot fetch");
+    site.assert_refused(&install(Some(&server.certificate), &format!("{}/nowhere", server.url)), "cannot fetch");
+    // What is served is not what was built.
+    let program = site.at("dist/register-instance-x86_64");
+    let built = fs::read(&program).unwrap();
+    for served in [&b"#!/bin/sh\nevil\n"[..], b"", &built[..built.len() - 1]] {
+        fs::write(&program, served).unwrap();
+        site.assert_refused(&install(Some(&server.certificate), &server.url), "another checksum");
+    }
+    fs::write(&program, &built).unwrap();
+    // The unit has a checksum too, and nothing runs without it.
+    let unit = site.at("dist/register-instance.service");
+    let right = fs::read(&unit).unwrap();
+    fs::write(&unit, "[Service]\nExecStart=/bin/evil\n").unwrap();
+    let output = install(Some(&server.certificate), &server.url);
+    assert!(!output.status.success() && !site.at("systemctl.log").exists(), "{output:?}");
+    assert!(!site.at("root/etc/systemd/system/register-instance.service").exists());
+    fs::write(&unit, right).unwrap();
+    let output = install(Some(&server.certificate), &server.url);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read(site.at("root/usr/local/sbin/register-instance")).unwrap(), built);
+}
+
+#[test]
+fn a_bucket_is_read_with_the_instance_s_own_credentials() {
+    let site = Site::new(&["aarch64"]);
+    site.program("uname", "echo aarch64");
+    let dist = site.at("dist");
+    let log = site.at("aws.log");
+    let copies = format!(
+        "echo \"$AWS_SHARED_CREDENTIALS_FILE $AWS_CONFIG_FILE $*\" >> {}\n\
+         [ \"$1 $2 $3\" = \"s3 cp --only-show-errors\" ] && cp {}/\"${{4#s3://bucket/folder/}}\" \"$5\"",
+        log.display(),
+        dist.display()
+    );
+    site.program("aws", &copies);
+    let output = site.run(&site.at("dist/install.sh"), Some("s3://bucket/folder"));
+    assert!(output.status.success(), "{output:?}");
+    let calls = fs::read_to_string(log).unwrap();
+    assert_eq!(calls.lines().count(), 2, "{calls}");
+    assert!(calls.lines().all(|call| call.starts_with("/dev/null /dev/null s3 cp ")), "{calls}");
 }
 
 #[test]

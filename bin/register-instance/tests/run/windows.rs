@@ -1,7 +1,9 @@
-//! The script for Windows, which no Windows runs here: it is parsed, and its tables and the order of its steps are
-//! compared with those of the program. That is a port of the cases and not a run of the script.
+//! The script for Windows, which nothing runs here: no registry has PowerShell. It is parsed, and its tables and the order
+//! of its steps are compared with those of the program. That is a port of the cases and not a run of the script.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use register_instance::Reason;
 
@@ -91,7 +93,7 @@ fn the_steps_have_the_order_of_the_program() {
     in_order(function("Register-Node"), &["Stop-Service", "Invoke-Registration", "finally", "Start-Agent"]);
     in_order(
         function("Confirm-InUse"),
-        &["Get-LoggedRefusal", "Get-AgentAnswer", "'Running'", "$answer.Region", "Fail 17"],
+        &["Get-LoggedRefusal", "Fail 19", "Get-AgentAnswer", "'Running'", "$Runtime", "$answer.Region", "Fail 17"],
     );
     assert_eq!(SCRIPT.matches("Write-Tag $identity $node").count(), 2, "no tag without a question to the agent");
 }
@@ -100,37 +102,53 @@ fn the_steps_have_the_order_of_the_program() {
 fn administrators_alone_and_no_program_of_the_environment() {
     assert!(!SCRIPT.contains("$env:ProgramData") && !SCRIPT.contains("$env:ProgramFiles"));
     in_order(
-        function("Write-Marker"),
-        &["SetAccessRuleProtection($true, $false)", "S-1-5-32-544", "S-1-5-18", "Set-Acl"],
+        function("Protect-Folder"),
+        &[
+            "New-Item -ItemType Directory",
+            "ReparsePoint",
+            "Fail 1",
+            "$owner -notin $Owners",
+            "Fail 1",
+            "SetOwner",
+            "SetAccessRuleProtection($true, $false)",
+            "foreach ($sid in $Owners)",
+            "Set-Acl",
+            "Get-ChildItem",
+            "Fail 1",
+        ],
     );
+    assert!(SCRIPT.contains("$Owners = 'S-1-5-32-544', 'S-1-5-18'"), "administrators and the system");
+    // Both files are in that folder, and nothing is written before it is theirs.
+    for file in ["$Marker", "$LockFile"] {
+        assert!(SCRIPT.contains(&format!("{file} = Join-Path $Folder ")), "{file}");
+    }
+    in_order(function("Enter-Lock"), &["[System.IO.File]::Open($LockFile", "'None'", "Fail 14"]);
+    let end = SCRIPT.split_once("$lock = $null").unwrap().1;
+    in_order(
+        end,
+        &["IsInRole", "Fail 3", "if (-not $DryRun)", "Protect-Folder", "Enter-Lock", "Invoke-Run", "$lock.Dispose()"],
+    );
+    assert!(!SCRIPT.contains("System.Threading.Mutex"), "everybody may hold a mutex of that name");
+    in_order(function("Write-Marker"), &["WriteAllText(\"$Marker.new\"", "Move-Item", "$Marker -Force"]);
     assert!(!SCRIPT.contains("-register -y") && SCRIPT.contains("StandardInput.Close()"));
 }
 
+/// The grammar is that of an editor and not PowerShell's own: it finds what is no script, and not what would fail.
 #[test]
-fn braces_and_quotes_are_in_pairs() {
-    let (mut depth, mut quote) = (Vec::new(), None);
-    let code = SCRIPT.split_once("#>").unwrap().1;
-    for line in code.lines() {
-        let mut characters = line.chars().peekable();
-        while let Some(c) = characters.next() {
-            match (c, quote) {
-                ('#', None) => break,
-                ('`', Some('"') | None) => drop(characters.next()),
-                (c, Some(end)) if c == end => quote = None,
-                ('"' | '\'', None) => quote = Some(c),
-                ('{' | '(' | '[', None) => depth.push(c),
-                ('}' | ')' | ']', None) => {
-                    let open = match c {
-                        '}' => '{',
-                        ')' => '(',
-                        _ => '[',
-                    };
-                    assert_eq!(depth.pop(), Some(open), "{line}");
-                }
-                _ => {}
-            }
-        }
-        assert_eq!(quote, None, "a quote is open: {line}");
+#[expect(clippy::disallowed_methods, reason = "it is the environment that says where the tools are")]
+fn it_is_a_script() {
+    const PARSE: &str = "import sys, tree_sitter, tree_sitter_powershell as language\n\
+        parser = tree_sitter.Parser(tree_sitter.Language(language.language()))\n\
+        print(parser.parse(sys.stdin.buffer.read()).root_node.has_error)";
+    let python = std::env::var("LOCAL_AWS_PYTHON")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../.venv/bin/python").to_owned());
+    for (script, has_error) in [(SCRIPT.to_owned(), "False\n"), (SCRIPT.replacen("{ return", "{{ return", 1), "True\n")]
+    {
+        let mut command = Command::new(&python);
+        command.args(["-c", PARSE]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut parser = command.spawn().unwrap();
+        parser.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+        let output = parser.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), has_error, "{output:?}");
     }
-    assert!(depth.is_empty(), "{depth:?}");
 }

@@ -116,6 +116,7 @@ fn register(machine: &Files, setting: &Setting, flags: &Flags) -> u8 {
         log(machine, "ERROR", "Registration failed due to error persisting the instance registration information.");
         return 1;
     }
+    let _ = std::fs::remove_file(machine.own("other-hardware"));
     share_credentials(machine);
     match fault.as_deref() {
         Some("fail-after-write") => 1,
@@ -129,8 +130,6 @@ fn register(machine: &Files, setting: &Setting, flags: &Flags) -> u8 {
 }
 
 fn clear(machine: &Files) -> u8 {
-    // The fingerprint goes too.
-    let _ = Files::write(&machine.path(Files::FINGERPRINT), "{}");
     if machine.save("", "").is_err() {
         log(
             machine,
@@ -139,6 +138,8 @@ fn clear(machine: &Files) -> u8 {
         );
         return 1;
     }
+    // The fingerprint stays.
+    let _ = std::fs::remove_file(machine.path(Files::REGISTRATION));
     log(machine, "INFO", "Registration information has been removed from the instance.");
     0
 }

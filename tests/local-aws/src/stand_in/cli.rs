@@ -41,9 +41,9 @@ pub(crate) fn run(machine: &Files, arguments: &[String]) -> u8 {
         None => machine.identity().map(|identity| (identity.instance_id, identity.region)),
     };
     let Some((id, region)) = found else {
-        eprintln!("failed to get instance information: no identity");
-        return 1;
+        println!("usage: ssm-cli [options] <command>\n\nerror: failed to find agent identity");
+        return 255;
     };
-    println!("{:#}", json!({"instance-id": id, "region": region, "release-version": AGENT_VERSION}));
+    println!("{}", json!({"instance-id": id, "region": region, "release-version": AGENT_VERSION}));
     0
 }

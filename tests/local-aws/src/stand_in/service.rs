@@ -84,6 +84,14 @@ pub(crate) fn upstart(machine: &Files, arguments: &[String]) -> u8 {
     let unit = unit(job);
     let is_active = Files::read(&machine.own("units").join(&unit)) == "active";
     match (verb.as_str(), is_active) {
+        ("status", true) => {
+            println!("{job} start/running, process 2817");
+            return 0;
+        }
+        ("status", false) => {
+            println!("{job} stop/waiting");
+            return 0;
+        }
         ("start", true) => eprintln!("initctl: Job is already running: {job}"),
         ("stop", false) => eprintln!("initctl: Unknown instance: "),
         ("start" | "stop", _) => return change(machine, verb, &unit),
