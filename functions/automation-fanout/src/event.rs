@@ -3,6 +3,7 @@
 //! The input of `Start` and `Preview` is `StartAutomationExecution`'s own JSON beside a few fields of ours. It
 //! is read without serde's derive, because a caller is told every problem at once.
 
+mod action;
 mod campaign;
 mod checks;
 mod list;
@@ -15,15 +16,15 @@ mod suggest;
 
 use std::time::Duration;
 
-use hub::{Timestamp, json_kind};
+use hub::json_kind;
 use serde_json::{Map, Value};
 
-use self::reader::{Expected, Reader, shown};
-use self::suggest::did_you_mean;
+use self::action::{Action, action, known_fields, likely_action};
+use self::reader::{Expected, Reader};
 use crate::plan::campaign::Campaign;
 use crate::plan::problem::{Path, Problem};
 use crate::plan::request::{StartRequest, Target};
-use crate::plan::{self, Split, Terms};
+use crate::plan::{self, Split, Terms, WaveMark};
 
 pub use list::{Outcome, Query};
 pub use signal::{Signal, SignalType};
@@ -89,6 +90,8 @@ pub struct Order {
     pub all_targets: bool,
     /// What makes this start the same as an earlier one.
     pub idempotency_key: Option<String>,
+    /// The wave of a campaign that it is.
+    pub wave: Option<WaveMark>,
     /// How long to wait for the executions to end.
     pub wait: Duration,
 }
@@ -98,13 +101,20 @@ pub struct Order {
 #[expect(clippy::large_enum_variant, reason = "there is one of it in an invocation")]
 pub enum Preflight {
     /// Over the locations of this request.
-    Begin(Order),
+    Begin {
+        /// The request.
+        order: Order,
+        /// Whether a campaign asks, whose state machine carries the answer on.
+        is_brief: bool,
+    },
     /// These executions are a preflight that was begun before.
     Look {
         /// The executions, none twice.
         executions: Vec<Asked>,
         /// How long to wait for them to end.
         wait: Duration,
+        /// Whether a campaign asks.
+        is_brief: bool,
     },
 }
 
@@ -128,10 +138,10 @@ pub struct WaveOrder {
     pub campaign: Campaign,
     /// The name of the wave.
     pub wave: String,
-    /// When this run of the campaign began.
-    pub since: Option<Timestamp>,
+    /// What was started for the wave before this run of the campaign began.
+    pub earlier: Vec<String>,
     /// What the wave started, where that is known already.
-    pub executions: Vec<Asked>,
+    pub executions: Vec<String>,
 }
 
 /// How an execution is ended.
@@ -150,87 +160,6 @@ impl StopType {
             Self::Cancel => "Cancel",
             Self::Complete => "Complete",
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Start,
-    Preview,
-    Preflight,
-    Status,
-    List,
-    Stop,
-    Resume,
-    Signal,
-    Campaign,
-    Wave,
-}
-
-const ACTIONS: [(&str, Action); 10] = [
-    ("Start", Action::Start),
-    ("Preview", Action::Preview),
-    ("Preflight", Action::Preflight),
-    ("Status", Action::Status),
-    ("List", Action::List),
-    ("Stop", Action::Stop),
-    ("Resume", Action::Resume),
-    ("Signal", Action::Signal),
-    ("Campaign", Action::Campaign),
-    ("Wave", Action::Wave),
-];
-
-/// Our own fields.
-const OWN_FIELDS: [&str; 27] = [
-    "Action",
-    "IdempotencyKey",
-    "WaitSeconds",
-    "AutomationExecutionIds",
-    "AutomationExecutionId",
-    "Type",
-    "TargetLocationMaxConcurrency",
-    "TargetLocationMaxErrors",
-    "AllTargets",
-    "Match",
-    "SignalType",
-    "Payload",
-    "Outcome",
-    "StartedAfter",
-    "StartedBefore",
-    "InstanceId",
-    "MaxResults",
-    "Name",
-    "Request",
-    "Waves",
-    "Gate",
-    "Preflight",
-    "From",
-    "Resume",
-    "Campaign",
-    "Wave",
-    "Since",
-];
-
-/// The actions that a field belongs to.
-fn actions_of(field: &str) -> &'static [Action] {
-    use Action::{Campaign, List, Preflight, Preview, Resume, Signal, Start, Status, Stop, Wave};
-    match field {
-        "Action" => &[Start, Preview, Preflight, Status, List, Stop, Resume, Signal, Campaign, Wave],
-        "IdempotencyKey" => &[Start, Preview, Preflight, List, Resume],
-        "Tags" => &[Start, Preview, Preflight, Resume],
-        "DocumentName" => &[Start, Preview, Preflight, List],
-        // A preview takes it too, so that one file serves both.
-        "WaitSeconds" => &[Start, Preview, Preflight, Status, Resume],
-        "AutomationExecutionIds" => &[Preflight, Status, Stop, Resume, Wave],
-        "AutomationExecutionId" => &[Preflight, Status, Stop, Resume, Signal],
-        "Type" => &[Stop],
-        "TargetLocationMaxConcurrency" | "TargetLocationMaxErrors" => &[Resume],
-        "SignalType" | "Payload" => &[Signal],
-        "Outcome" | "StartedAfter" | "StartedBefore" | "InstanceId" | "MaxResults" => &[List],
-        "Name" | "Request" | "Waves" | "Gate" | "Preflight" | "From" | "Resume" => &[Campaign],
-        "Campaign" => &[Preflight, Wave],
-        "Wave" | "Since" => &[Wave],
-        _ => &[Start, Preview, Preflight],
     }
 }
 
@@ -270,46 +199,6 @@ impl Event {
     }
 }
 
-fn action(reader: &mut Reader, fields: &Map<String, Value>) -> Option<Action> {
-    let Some(value) = fields.get("Action") else {
-        return Some(Action::Start);
-    };
-    let path = Path::Root.field("Action");
-    let words = Expected::Open("Start, Preview, Preflight, Status, List, Stop, Resume, Signal or Campaign");
-    let text = reader.string(value, &path, &words, |_| true)?;
-    let action = ACTIONS.iter().find(|(name, _)| *name == text);
-    if action.is_none() {
-        let names: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).filter(|name| *name != "Wave").collect();
-        reader.refuse(&path, format!("unknown action {}; {}", shown(&text), did_you_mean(&text, &names)));
-    }
-    action.map(|(_, action)| *action)
-}
-
-/// What an event with an unknown action most likely wants, so that its other problems are told too.
-fn likely_action(fields: &Map<String, Value>) -> Action {
-    let names_executions =
-        ["AutomationExecutionIds", "AutomationExecutionId"].iter().any(|name| fields.contains_key(*name));
-    match () {
-        () if fields.contains_key("Waves") => Action::Campaign,
-        () if names_executions => Action::Status,
-        () => Action::Start,
-    }
-}
-
-fn known_fields(reader: &mut Reader, fields: &Map<String, Value>, action: Option<Action>) {
-    let known: Vec<&str> = OWN_FIELDS.iter().chain(&start::MEMBERS).copied().collect();
-    for name in fields.keys() {
-        let path = Path::Root.field(name);
-        if !known.contains(&name.as_str()) {
-            reader.refuse(&path, format!("unknown field; {}", did_you_mean(name, &known)));
-        } else if let Some(action) = action.filter(|action| !actions_of(name).contains(action)) {
-            let names: Vec<&str> =
-                ACTIONS.iter().filter(|(_, a)| actions_of(name).contains(a)).map(|(name, _)| *name).collect();
-            reader.refuse(&path, format!("expected only with {}, got it with {action:?}", names.join(", ")));
-        }
-    }
-}
-
 fn order(reader: &mut Reader, fields: &Map<String, Value>) -> Order {
     let request = start::start_request(reader, fields, &Path::Root);
     let idempotency_key = idempotency_key(reader, fields);
@@ -332,6 +221,7 @@ fn order(reader: &mut Reader, fields: &Map<String, Value>) -> Order {
         request,
         split,
         idempotency_key,
+        wave: None,
         wait: wait(reader, fields),
     }
 }
@@ -342,15 +232,21 @@ fn all_targets(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>
 
 fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
     if ["AutomationExecutionIds", "AutomationExecutionId"].iter().any(|name| fields.contains_key(*name)) {
-        return Preflight::Look { executions: executions(reader, fields), wait: wait(reader, fields) };
+        let is_brief = fields.contains_key("Campaign");
+        return Preflight::Look { executions: executions(reader, fields), wait: wait(reader, fields), is_brief };
     }
-    let Some(campaign) = fields.get("Campaign") else { return Preflight::Begin(order(reader, fields)) };
+    let Some(campaign) = fields.get("Campaign") else {
+        return Preflight::Begin { order: order(reader, fields), is_brief: false };
+    };
     let path = Path::Root.field("Campaign");
     let campaign = reader.map(campaign, &path).map(|fields| campaign::campaign(reader, fields, &path));
     let request = campaign.map(|campaign| campaign.request).unwrap_or_default();
     let split = plan::split(&request).unwrap_or_default();
     let wait = wait(reader, fields);
-    Preflight::Begin(Order { request, split, matching: Vec::new(), all_targets: true, idempotency_key: None, wait })
+    let all_targets = true;
+    let matching = Vec::new();
+    let order = Order { request, split, matching, all_targets, idempotency_key: None, wave: None, wait };
+    Preflight::Begin { order, is_brief: true }
 }
 
 fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
@@ -367,13 +263,17 @@ fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
     if !fields.contains_key("Wave") {
         reader.refuse(&wave, "expected the name of a wave, got nothing");
     }
-    let has_executions =
-        fields.get("AutomationExecutionIds").and_then(Value::as_array).is_some_and(|ids| !ids.is_empty());
+    let mut ids = |name: &str| {
+        start::member(fields, &Path::Root, name, |value, path| {
+            reader.strings(value, path, (0, usize::MAX), &execution_id(), checks::is_execution_id)
+        })
+    };
+    let (executions, earlier) = (ids("AutomationExecutionIds"), ids("EarlierExecutions"));
     WaveOrder {
         campaign: campaign.unwrap_or_else(campaign::nothing),
         wave: name.unwrap_or_default(),
-        since: list::time(reader, fields, "Since"),
-        executions: if has_executions { executions(reader, fields) } else { Vec::new() },
+        earlier,
+        executions,
     }
 }
 
@@ -421,6 +321,10 @@ fn stop_type(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Stop
     })
 }
 
+fn execution_id() -> Expected {
+    Expected::Open("an execution id of 36 characters")
+}
+
 fn executions(reader: &mut Reader, fields: &Map<String, Value>) -> Vec<Asked> {
     let (list, one) = (fields.get("AutomationExecutionIds"), fields.get("AutomationExecutionId"));
     let (list_path, one_path) = (Path::Root.field("AutomationExecutionIds"), Path::Root.field("AutomationExecutionId"));
@@ -433,8 +337,7 @@ fn executions(reader: &mut Reader, fields: &Map<String, Value>) -> Vec<Asked> {
     }
     let mut executions: Vec<Asked> = Vec::new();
     let mut ask = |reader: &mut Reader, value: &Value, path: &Path<'_>| {
-        let words = Expected::Open("an execution id of 36 characters");
-        let id = reader.string(value, path, &words, checks::is_execution_id);
+        let id = reader.string(value, path, &execution_id(), checks::is_execution_id);
         if let Some(id) = id.filter(|id| executions.iter().all(|asked| asked.id != *id)) {
             executions.push(Asked { id, path: path.to_string() });
         }

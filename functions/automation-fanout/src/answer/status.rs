@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fit::rank;
 use super::{ExecutionStatus, FailureGroup, LocationStatus, StatusAnswer, WaitingStep};
 use crate::plan::cause::{Cause, cause_of_execution};
 use crate::plan::execution::{Execution, Status, Step};
@@ -11,8 +12,10 @@ use crate::plan::{Cell, child_execution_id, matrix, missing_permission};
 const NOT_FOUND: &str = "AutomationExecutionNotFoundException";
 /// How much of a message is repeated.
 const MESSAGE_MAX: usize = 500;
-/// How many accounts of one cause are listed, so that an answer about all accounts fits.
-const ACCOUNTS_MAX: usize = 200;
+/// How many accounts of one cause are listed, and how many steps that wait, so that an answer about all accounts fits.
+pub(super) const LISTED_MAX: usize = 200;
+/// How many locations of an execution are worked up: with some 150 bytes each, no more fit into an answer.
+const LOCATIONS_MAX: usize = 30_000;
 /// The key of an output that tells how far the targets of a location are.
 const TARGETS_SUMMARY: &str = "TargetsSummary";
 
@@ -44,14 +47,28 @@ pub fn view(execution: &Execution, all_steps_read: bool) -> ExecutionStatus {
             *status.causes.entry(cause.as_str()).or_default() += 1;
         }
     }
+    status.keep(LISTED_MAX);
     status.warnings = warnings(execution, &cells, all_steps_read);
-    let all = cells.iter().map(location).collect();
+    let shown = shown(&cells);
+    status.locations_omitted = cells.len() - shown.len();
+    let all = shown.into_iter().map(location).collect();
     if has_locations {
         status.locations = all;
     } else {
         status.steps = all;
     }
     status
+}
+
+/// As many as an answer could hold at all, in their order: those in trouble rather than the others.
+fn shown<'c, 's>(cells: &'c [Cell<'s>]) -> Vec<&'c Cell<'s>> {
+    let mut indices: Vec<usize> = (0..cells.len()).collect();
+    if cells.len() > LOCATIONS_MAX {
+        indices.sort_by_key(|index| rank(&cells[*index].status, cells[*index].cause));
+        indices.truncate(LOCATIONS_MAX);
+        indices.sort_unstable();
+    }
+    indices.into_iter().map(|index| &cells[index]).collect()
 }
 
 fn has_locations(execution: &Execution, cells: &[Cell<'_>]) -> bool {
@@ -89,10 +106,7 @@ pub(super) fn failures(cells: &[Cell<'_>]) -> Vec<FailureGroup> {
     }
     let mut groups: Vec<FailureGroup> = groups.into_values().collect();
     for group in &mut groups {
-        group.accounts_omitted = group.accounts.len().saturating_sub(ACCOUNTS_MAX);
-        if let Some(first_omitted) = group.accounts.keys().nth(ACCOUNTS_MAX).cloned() {
-            group.accounts.split_off(&first_omitted);
-        }
+        group.keep_accounts(LISTED_MAX);
     }
     groups.sort_by_key(|group| (group.cause.is_none(), std::cmp::Reverse(group.count)));
     groups
@@ -212,7 +226,8 @@ fn summary(executions: &[ExecutionStatus]) -> String {
             words.push(format!("the alarm {alarm} went off"));
         }
         if let Some(waiting) = execution.waiting.first() {
-            words.push(format!("{} for somebody, first {}", waits(execution.waiting.len()), waiting.step));
+            let count = execution.waiting.len() + execution.waiting_omitted;
+            words.push(format!("{} for somebody, first {}", waits(count), waiting.step));
         }
     }
     let location_count: usize = locations.values().sum();
@@ -253,7 +268,8 @@ fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-fn cut(text: &str) -> String {
+/// A message as far as it is repeated.
+pub fn cut(text: &str) -> String {
     match text.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -384,10 +400,21 @@ mod tests {
     }
 
     #[test]
+    fn of_more_locations_than_fit_those_in_trouble_are_shown() {
+        let mut steps: Vec<Step> =
+            (0..LOCATIONS_MAX + 10).map(|number| step(&format!("{number:012}_us-east-1"), "Success", None)).collect();
+        steps[LOCATIONS_MAX + 9] = step("999999999999_us-east-1", "Failed", Some("no"));
+        let view = view(&execution("Failed", steps), true);
+        assert_eq!((view.locations.len(), view.locations_omitted), (LOCATIONS_MAX, 10));
+        assert_eq!(view.counts["Success"], LOCATIONS_MAX + 9);
+        assert_eq!(view.locations[LOCATIONS_MAX - 1].account.as_deref(), Some("999999999999"));
+    }
+
+    #[test]
     fn what_waits_for_somebody_is_told() {
         let mut approve = step("approve", "Waiting", None);
         approve.action = "aws:approve".to_owned();
-        approve.inputs.insert("Approvers".to_owned(), "[\"arn:aws:iam::111111111111:user/ops\"]".to_owned());
+        approve.inputs.push(("Approvers".to_owned(), "[\"arn:aws:iam::111111111111:user/ops\"]".to_owned()));
         let answer = status_answer(vec![view(&execution("Waiting", vec![approve]), true)]);
         assert_eq!(answer.executions[0].waiting[0].step, "approve");
         assert!(answer.summary.ends_with("1 step waits for somebody, first approve"), "{}", answer.summary);

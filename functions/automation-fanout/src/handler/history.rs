@@ -1,18 +1,20 @@
 //! `List`, and finding again what was started under a key.
 
-use hub::AwsError;
+use std::collections::BTreeMap;
 
+use hub::{AwsError, Tag};
+
+use super::read::GET;
 use super::{Run, too_late};
-use crate::answer::{ListAnswer, ListedExecution};
+use crate::answer::{ListAnswer, ListedExecution, cut};
 use crate::error::FanoutError;
 use crate::event::Query;
 use crate::plan::execution::{Execution, Listed};
-use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, key_mark};
+use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, StartTag};
 use crate::ports::World;
 
 const LIST: &str = "ssm:DescribeAutomationExecutions";
 const TAGS: &str = "ssm:ListTagsForResource";
-const GET: &str = "ssm:GetAutomationExecution";
 /// How many places are told where an instance turned up in.
 const TOUCHED_MAX: usize = 20;
 
@@ -72,22 +74,19 @@ impl<W: World> Run<'_, W> {
         self.in_time(LIST, self.world.executions(query, tag_key, page_token)).await
     }
 
-    /// The tag of an execution with this key.
-    async fn tag(&mut self, id: &str, key: &str) -> Result<Option<String>, AwsError> {
+    async fn tags(&mut self, id: &str) -> Result<Vec<Tag>, AwsError> {
         if !self.tag_reads.turn(self.begin_until).await {
             return Err(too_late(TAGS, "not all tags were read, because the function's time is up"));
         }
-        let tags = self.in_time(TAGS, self.world.tags(id)).await?;
-        Ok(tags.into_iter().find(|tag| tag.key == key).map(|tag| tag.value))
+        self.in_time(TAGS, self.world.tags(id)).await
     }
 
     /// An execution as it is answered, where it is one of those that were asked for.
     async fn listed(&mut self, listed: Listed, query: &Query) -> Result<Option<ListedExecution>, AwsError> {
-        if let Some(key) = &query.idempotency_key {
-            let tag = self.tag(&listed.id, REQUEST_TAG_KEY).await?;
-            if !tag.is_some_and(|tag| is_of_key(&tag, key)) {
-                return Ok(None);
-            }
+        if let Some(key) = &query.idempotency_key
+            && !start_tag(&self.tags(&listed.id).await?).is_some_and(|tag| tag.is_of_key(key))
+        {
+            return Ok(None);
         }
         let mut touched = Vec::new();
         if let Some(instance) = &query.instance_id {
@@ -104,7 +103,7 @@ impl<W: World> Run<'_, W> {
             started_at: listed.started_at,
             ended_at: listed.ended_at,
             executed_by: listed.executed_by,
-            message: listed.failure_message,
+            message: listed.failure_message.as_deref().map(cut),
             touched,
         }))
     }
@@ -126,34 +125,37 @@ impl<W: World> Run<'_, W> {
         Ok(reading.execution.map(|execution| places(&execution, instance)).unwrap_or_default())
     }
 
-    /// What was started under a key, with the whole tag of each.
-    pub(super) async fn started_under(&mut self, key: &str, document: &str) -> Result<Vec<(Listed, String)>, AwsError> {
-        self.tagged(document, REQUEST_TAG_KEY, |tag| is_of_key(tag, key)).await
-    }
-
-    /// The resumptions of an execution.
-    pub(super) async fn resumptions_of(&mut self, id: &str, document: &str) -> Result<Vec<Listed>, AwsError> {
-        let found = self.tagged(document, RESUMES_TAG_KEY, |tag| tag == id).await?;
-        Ok(found.into_iter().map(|(listed, _)| listed).collect())
-    }
-
-    /// Executions of a runbook with a tag that is meant, oldest first. A list may name the runbook without its ARN.
-    async fn tagged(
+    /// What was started with tags that are meant, oldest first, whatever its runbook.
+    pub(super) async fn started(
         &mut self,
-        document: &str,
+        is_meant: impl Fn(&StartTag) -> bool,
+    ) -> Result<Vec<(Listed, StartTag)>, AwsError> {
+        self.tagged(REQUEST_TAG_KEY, |tags| start_tag(tags).filter(&is_meant)).await
+    }
+
+    /// All resumptions.
+    pub(super) async fn resumptions(&mut self) -> Result<Resumptions, AwsError> {
+        let read = |tags: &[Tag]| Some((value(tags, RESUMES_TAG_KEY)?.to_owned(), start_tag(tags)));
+        let mut resumptions = Resumptions::default();
+        for (listed, (resumed, tag)) in self.tagged(RESUMES_TAG_KEY, read).await? {
+            resumptions.0.entry(resumed).or_default().push((listed.id, tag));
+        }
+        Ok(resumptions)
+    }
+
+    /// Executions with a tag of this key, oldest first, and what is read of their tags.
+    async fn tagged<T>(
+        &mut self,
         tag_key: &str,
-        is_meant: impl Fn(&str) -> bool,
-    ) -> Result<Vec<(Listed, String)>, AwsError> {
+        read: impl Fn(&[Tag]) -> Option<T>,
+    ) -> Result<Vec<(Listed, T)>, AwsError> {
         let mut found = Vec::new();
         let mut page_token = None;
         loop {
             let page = self.list_page(&Query::default(), Some(tag_key), page_token).await?;
             for listed in page.executions {
-                if short_name(&listed.document_name) != short_name(document) {
-                    continue;
-                }
-                if let Some(tag) = self.tag(&listed.id, tag_key).await?.filter(|tag| is_meant(tag)) {
-                    found.push((listed, tag));
+                if let Some(read) = read(&self.tags(&listed.id).await?) {
+                    found.push((listed, read));
                 }
             }
             page_token = page.next_token;
@@ -165,12 +167,45 @@ impl<W: World> Run<'_, W> {
     }
 }
 
-fn short_name(document: &str) -> &str {
-    document.rsplit_once(":document/").map_or(document, |(_, name)| name)
+/// Which executions resume which.
+#[derive(Debug, Default)]
+pub(super) struct Resumptions(BTreeMap<String, Vec<(String, Option<StartTag>)>>);
+
+impl Resumptions {
+    /// Whether an execution was resumed.
+    pub(super) fn has_resumed(&self, id: &str) -> bool {
+        self.0.contains_key(id)
+    }
+
+    /// The parts of an execution's resumption under a key: the digest of the request and the execution of each.
+    pub(super) fn parts(&self, id: &str, key: &str) -> BTreeMap<usize, (&str, &str)> {
+        let all = self.0.get(id).map(Vec::as_slice).unwrap_or_default();
+        let tags = all.iter().filter_map(|(id, tag)| Some((id, tag.as_ref()?)));
+        let of_key = tags.filter(|(_, tag)| tag.is_of_key(key));
+        of_key.filter_map(|(id, tag)| Some((tag.part?, (tag.digest.as_str(), id.as_str())))).collect()
+    }
+
+    /// Executions with all that resumed them, and what resumed that.
+    pub(super) fn family(&self, ids: &[String]) -> Vec<String> {
+        let mut family: Vec<String> = ids.to_vec();
+        let mut index = 0;
+        while let Some(id) = family.get(index) {
+            let children = self.0.get(id).map(Vec::as_slice).unwrap_or_default();
+            let new: Vec<String> =
+                children.iter().map(|(child, _)| child.clone()).filter(|child| !family.contains(child)).collect();
+            family.extend(new);
+            index += 1;
+        }
+        family
+    }
 }
 
-fn is_of_key(tag: &str, key: &str) -> bool {
-    tag.rsplit_once('.').is_some_and(|(_, mark)| mark == key_mark(key))
+fn value<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
+    tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str())
+}
+
+fn start_tag(tags: &[Tag]) -> Option<StartTag> {
+    StartTag::parse(value(tags, REQUEST_TAG_KEY)?)
 }
 
 fn places(execution: &Execution, instance: &str) -> Vec<String> {
@@ -187,8 +222,8 @@ fn places(execution: &Execution, instance: &str) -> Vec<String> {
         places.push("Targets".to_owned());
     }
     for step in &execution.steps {
-        let outputs = step.outputs.values().flatten().any(|value| names(value));
-        if outputs || step.inputs.values().any(|value| names(value)) || names(&step.name) {
+        let outputs = step.outputs.iter().flat_map(|(_, values)| values).any(|value| names(value));
+        if outputs || step.inputs.iter().any(|(_, value)| names(value)) || names(&step.name) {
             places.push(format!("step {}", step.name));
         }
     }

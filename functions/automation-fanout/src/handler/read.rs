@@ -11,11 +11,11 @@ use crate::answer::{ExecutionStatus, ReadError, StatusAnswer, fit, status_answer
 use crate::error::FanoutError;
 use crate::event::Asked;
 use crate::log;
-use crate::plan::execution::Execution;
+use crate::plan::execution::{Execution, Step};
 use crate::plan::problem::Problem;
 use crate::ports::World;
 
-const GET: &str = "ssm:GetAutomationExecution";
+pub(super) const GET: &str = "ssm:GetAutomationExecution";
 const DESCRIBE: &str = "ssm:DescribeAutomationStepExecutions";
 
 /// Between two looks at the same executions; it grows to the maximum.
@@ -25,8 +25,10 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 const NOT_VISIBLE_YET: &str = "NotVisibleYet";
 /// `MaxResults` of a page of steps.
 const STEPS_PER_PAGE: usize = 50;
-/// Lambda returns at most 6 MB; this leaves room for all that is not a location.
-const LOCATIONS_BYTES_MAX: usize = 5_000_000;
+/// Beyond so many steps of an execution, no more of each is kept than an answer needs.
+const STEPS_IN_FULL: usize = 5_000;
+/// Lambda returns at most 6 MB; this leaves room for what a start tells beside it.
+const STATUS_BYTES_MAX: usize = 5_000_000;
 
 /// What is known about an execution before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,11 @@ impl Reading {
         self.execution.is_none() && self.error.as_ref().is_some_and(|error| error.code == NOT_FOUND)
     }
 
+    /// True where somebody stopped it, and it has ended.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.execution.as_ref().is_some_and(|execution| execution.status.is_cancelled())
+    }
+
     /// About how many calls its steps take.
     fn page_count(&self) -> usize {
         let Some(execution) = self.execution.as_ref().filter(|execution| execution.steps_truncated) else {
@@ -74,8 +81,9 @@ impl Reading {
 impl<W: World> Run<'_, W> {
     pub(super) async fn status(&mut self, asked: &[Asked], wait: Duration) -> Result<StatusAnswer, FanoutError> {
         let readings = self.read_asked(asked, wait).await?;
-        let answer = answer(&readings);
-        if readings.iter().all(|reading| reading.execution.is_none()) {
+        let is_nothing_read = readings.iter().all(|reading| reading.execution.is_none());
+        let answer = answer(readings);
+        if is_nothing_read {
             return Err(FanoutError::NothingRead(Box::new(answer)));
         }
         Ok(answer)
@@ -96,8 +104,7 @@ impl<W: World> Run<'_, W> {
     ///
     /// While it waits it only looks at the executions themselves: one call each, whatever their size.
     pub(super) async fn read(&mut self, ids: &[&str], origin: Origin, wait: Duration) -> Vec<Reading> {
-        let mut readings: Vec<Reading> =
-            ids.iter().map(|id| Reading { id: (*id).to_owned(), ..Reading::default() }).collect();
+        let mut readings = unread(ids);
         let start = Instant::now();
         let mut delay = FIRST_DELAY;
         loop {
@@ -118,6 +125,20 @@ impl<W: World> Run<'_, W> {
         }
         for reading in &mut readings {
             self.read_steps(reading).await;
+        }
+        readings
+    }
+
+    /// One look at executions, and at their steps only once all have ended: while they run, the service's own counts do.
+    pub(super) async fn read_ended(&mut self, ids: &[&str]) -> Vec<Reading> {
+        let mut readings = unread(ids);
+        for reading in &mut readings {
+            self.look(reading, Origin::Started).await;
+        }
+        if !readings.iter().any(Reading::may_change) {
+            for reading in &mut readings {
+                self.read_steps(reading).await;
+            }
         }
         readings
     }
@@ -154,13 +175,17 @@ impl<W: World> Run<'_, W> {
         let mut seen_tokens = HashSet::new();
         let mut page_token = None;
         loop {
-            let result = if self.pages.turn(self.answer_until).await {
+            // What was read has to be worked up too.
+            let result = if self.pages.turn(self.begin_until).await {
                 self.in_time(DESCRIBE, self.world.steps(&reading.id, page_token.clone())).await
             } else {
                 Err(too_late(DESCRIBE, "not all steps were read, because the function's time is up"))
             };
             match result {
-                Ok(page) => {
+                Ok(mut page) => {
+                    if steps.len() >= STEPS_IN_FULL {
+                        page.steps.iter_mut().for_each(Step::slim);
+                    }
                     steps.extend(page.steps);
                     page_token = page.next_token.filter(|token| seen_tokens.insert(token.clone()));
                     reading.all_steps_read = page_token.is_none();
@@ -181,6 +206,10 @@ impl<W: World> Run<'_, W> {
     }
 }
 
+fn unread(ids: &[&str]) -> Vec<Reading> {
+    ids.iter().map(|id| Reading { id: (*id).to_owned(), ..Reading::default() }).collect()
+}
+
 /// A refusal that names an execution.
 pub(super) fn unknown_execution(asked: &Asked) -> Problem {
     let text =
@@ -189,11 +218,12 @@ pub(super) fn unknown_execution(asked: &Asked) -> Problem {
 }
 
 /// All readings in one answer of a size that Lambda returns, and one line of log for each location in trouble.
-pub(super) fn answer(readings: &[Reading]) -> StatusAnswer {
-    let mut executions: Vec<ExecutionStatus> = readings.iter().map(status).collect();
+pub(super) fn answer(readings: Vec<Reading>) -> StatusAnswer {
+    // One reading after the other is given up: each may be as large as the answer.
+    let executions: Vec<ExecutionStatus> = readings.into_iter().map(|reading| status(&reading)).collect();
     executions.iter().for_each(log::failed_locations);
-    fit(&mut executions, LOCATIONS_BYTES_MAX);
-    let answer = status_answer(executions);
+    let mut answer = status_answer(executions);
+    fit(&mut answer.executions, STATUS_BYTES_MAX);
     log::status(&answer);
     answer
 }

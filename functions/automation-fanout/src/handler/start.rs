@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hub::AwsError;
 
-use super::read::Origin;
-use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_TRIED, Run};
+use super::read::{GET, Origin};
+use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_TRIED, Run, STOPPED};
 use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
 use crate::error::FanoutError;
 use crate::event::Order;
@@ -17,7 +17,9 @@ use crate::plan::{Part, Plan, TokenSource, plan};
 use crate::ports::{Node, World};
 
 /// What the service says where another request has this token.
-const MISMATCH: &str = "IdempotentParameterMismatch";
+pub(super) const MISMATCH: &str = "IdempotentParameterMismatch";
+/// Lambda returns at most 6 MB; this leaves room for what a preview tells beside the requests.
+const REQUESTS_BYTES_MAX: usize = 4_000_000;
 /// There may be room later.
 const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
 
@@ -27,6 +29,8 @@ pub(super) struct Due {
     pub(super) parts: Vec<Part>,
     /// The execution that they resume.
     pub(super) resumes: Option<String>,
+    /// The execution of the first part, where it was started before.
+    pub(super) begun: Option<String>,
 }
 
 /// A request that is ready to be sent.
@@ -41,9 +45,21 @@ pub(super) struct Prepared {
 impl<W: World> Run<'_, W> {
     pub(super) async fn start(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {
         let wait = order.wait;
+        self.belongs_to_no_campaign(order.idempotency_key.as_deref()).await?;
         let Prepared { plan: Plan { parts, notes }, key, machines, .. } = self.prepare(order, false).await?;
         let answer = StartAnswer { action: "Start", idempotency_key: key, notes, machines, ..StartAnswer::default() };
-        self.start_all(vec![Due { parts, resumes: None }], answer, wait).await
+        self.start_all(vec![Due { parts, resumes: None, begun: None }], answer, wait).await
+    }
+
+    /// A wave is started under the key `<campaign>/<wave>`, and under that key nothing else is.
+    async fn belongs_to_no_campaign(&mut self, key: Option<&str>) -> Result<(), FanoutError> {
+        let Some(key) = key.filter(|key| key.contains('/')) else { return Ok(()) };
+        let waves = self.started(|tag| tag.is_of_a_campaign() && tag.is_of_key(key)).await;
+        let waves = waves.map_err(FanoutError::NotListed)?;
+        let Some((wave, _)) = waves.first() else { return Ok(()) };
+        let text =
+            format!("expected a key that no wave of a campaign has, got {key:?}, under which {} was started", wave.id);
+        Err(FanoutError::InvalidRequest(vec![Problem::new(Path::Root.field("IdempotencyKey"), text)]))
     }
 
     pub(super) async fn preview(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {
@@ -63,12 +79,21 @@ impl<W: World> Run<'_, W> {
             target_locations: part.target_locations,
             account_region_pairs: part.pairs,
         };
+        let planned = parts.iter().map(planned).collect();
+        let (requests, omitted) = shown(parts, REQUESTS_BYTES_MAX);
+        if omitted > 0 {
+            notes.push(format!(
+                "Requests: the first {} of {}, since an answer has no room for more",
+                requests.len(),
+                requests.len() + omitted
+            ));
+        }
         Ok(StartAnswer {
             action: "Preview",
             complete: true,
             idempotency_key: key,
-            planned: parts.iter().map(planned).collect(),
-            requests: parts.into_iter().map(|part| part.request).collect(),
+            planned,
+            requests,
             machines,
             notes,
             ..StartAnswer::default()
@@ -78,7 +103,7 @@ impl<W: World> Run<'_, W> {
     /// Checks a request against what is known, and plans it.
     pub(super) async fn prepare(&mut self, order: Order, with_steps: bool) -> Result<Prepared, FanoutError> {
         let key = self.idempotency_key(&order);
-        let Order { mut request, mut split, matching, all_targets, .. } = order;
+        let Order { mut request, mut split, matching, all_targets, wave, .. } = order;
         let mut machines = Vec::new();
         let mut notes = Vec::new();
         if !matching.is_empty() {
@@ -106,7 +131,7 @@ impl<W: World> Run<'_, W> {
         }
         let (role, words) = advice::role(&request, &facts.runbook, &self.config.administration_role_arn);
         notes.extend(Some(words).filter(|words| !words.is_empty()));
-        let tokens = TokenSource { key: key.clone(), resumes: None };
+        let tokens = TokenSource { wave, ..TokenSource::of(&key) };
         let mut plan = plan(&request, &split, role, &tokens).map_err(FanoutError::InvalidRequest)?;
         plan.notes.splice(0..0, notes);
         Ok(Prepared { plan, key, facts, request, machines })
@@ -163,8 +188,8 @@ impl<W: World> Run<'_, W> {
         mut answer: StartAnswer,
         wait: Duration,
     ) -> Result<StartAnswer, FanoutError> {
-        for Due { parts, resumes } in due {
-            self.start_in_order(parts, resumes.as_deref(), &mut answer).await;
+        for due in due {
+            self.start_in_order(due, &mut answer).await;
         }
         answer.complete = answer.failed.is_empty();
         log::starts(&answer);
@@ -177,28 +202,52 @@ impl<W: World> Run<'_, W> {
 
     /// The first part first: with it the request takes its key. While it is not known to be started, or once a part is
     /// refused for good, nothing that follows is tried, so that no location is started by two requests under one key.
-    async fn start_in_order(&mut self, parts: Vec<Part>, resumes: Option<&str>, answer: &mut StartAnswer) {
-        let mut stopped_by: Option<String> = None;
-        for (index, part) in parts.into_iter().enumerate() {
-            if let Some(code) = &stopped_by {
+    /// Nor is anything once the execution of the first part was stopped.
+    async fn start_in_order(&mut self, due: Due, answer: &mut StartAnswer) {
+        let Due { parts, resumes, mut begun } = due;
+        let resumes = resumes.as_deref();
+        let mut halted: Option<Failure> = None;
+        for part in parts {
+            if let Some(first) = begun.as_deref().filter(|_| halted.is_none())
+                && self.was_stopped(first).await
+            {
+                halted = Some(Failure {
+                    code: STOPPED.to_owned(),
+                    message: format!("not tried, because the execution {first} of the first part was stopped"),
+                    ..Failure::default()
+                });
+            }
+            if let Some(failure) = &halted {
                 answer.failed.push(Failure {
                     client_token: Some(token(&part)),
                     automation_execution_id: resumes.map(str::to_owned),
-                    code: NOT_TRIED.to_owned(),
-                    message: format!("not tried, because of the {code} of a part before it"),
+                    ..failure.clone()
                 });
                 continue;
             }
             match self.start_one(part, resumes).await {
-                Ok(started) => answer.executions.push(started),
+                Ok(started) => {
+                    begun.get_or_insert_with(|| started.automation_execution_id.clone());
+                    answer.executions.push(started);
+                }
                 Err((failure, is_final)) => {
-                    if is_final || index == 0 {
-                        stopped_by = Some(failure.code.clone());
+                    if is_final || begun.is_none() {
+                        halted = Some(Failure {
+                            code: NOT_TRIED.to_owned(),
+                            message: format!("not tried, because of the {} of a part before it", failure.code),
+                            ..Failure::default()
+                        });
                     }
                     answer.failed.push(failure);
                 }
             }
         }
+    }
+
+    /// Whether somebody stopped an execution. Where it cannot be read, nobody is known to have.
+    async fn was_stopped(&mut self, id: &str) -> bool {
+        self.reads.turn(self.begin_until).await
+            && self.in_time(GET, self.world.execution(id)).await.is_ok_and(|execution| execution.status.is_stopped())
     }
 
     /// A start, or why not, and whether trying again cannot help.
@@ -215,13 +264,7 @@ impl<W: World> Run<'_, W> {
                     resumes,
                     "execution started"
                 );
-                Ok(StartedExecution {
-                    automation_execution_id,
-                    client_token,
-                    target_locations: part.target_locations,
-                    account_region_pairs: part.pairs,
-                    resumes: resumes.map(str::to_owned),
-                })
+                Ok(started(automation_execution_id, &part, resumes))
             }
             Err(error) => {
                 tracing::warn!(token = client_token, code = error.code, resumes, "execution not started");
@@ -242,7 +285,30 @@ impl<W: World> Run<'_, W> {
         }
         let ids: Vec<&str> = started.iter().map(|started| started.automation_execution_id.as_str()).collect();
         let readings = self.read(&ids, Origin::Started, wait).await;
-        Some(super::read::answer(&readings))
+        Some(super::read::answer(readings))
+    }
+}
+
+/// The requests that fit into so many bytes of JSON, and how many do not.
+fn shown(parts: Vec<Part>, bytes_max: usize) -> (Vec<StartRequest>, usize) {
+    let (count, mut room) = (parts.len(), bytes_max);
+    let fits = |request: &StartRequest| {
+        let size = serde_json::to_vec(request).map_or(usize::MAX, |json| json.len());
+        room.checked_sub(size).inspect(|left| room = *left).is_some()
+    };
+    let requests: Vec<StartRequest> = parts.into_iter().map(|part| part.request).take_while(fits).collect();
+    let omitted = count - requests.len();
+    (requests, omitted)
+}
+
+/// The execution of a part.
+pub(super) fn started(automation_execution_id: String, part: &Part, resumes: Option<&str>) -> StartedExecution {
+    StartedExecution {
+        automation_execution_id,
+        client_token: token(part),
+        target_locations: part.target_locations,
+        account_region_pairs: part.pairs,
+        resumes: resumes.map(str::to_owned),
     }
 }
 

@@ -6,14 +6,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::digest::digest;
 use super::problem::{Path, Problem};
 use super::request::{StartRequest, TargetLocation, is_unit};
 
 /// How fine a percentage is told apart.
 const HASH_STEPS: u64 = 10_000;
 const STEPS_PER_PERCENT: u64 = HASH_STEPS / 100;
+
+/// How many accounts and Regions a wave may have: what it came to is read within one invocation, at 50 steps a call and
+/// three calls a second, and once more if it is resumed.
+const WAVE_PAIRS_MAX: usize = 100_000;
 
 /// A campaign as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +80,7 @@ pub struct Gate {
 }
 
 /// A wave with its part of the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedWave {
     /// Its name.
     pub name: String,
@@ -89,6 +95,11 @@ impl PlannedWave {
     pub fn pairs(&self) -> Option<usize> {
         self.request.target_locations.iter().map(TargetLocation::pair_count).sum()
     }
+}
+
+/// A digest of all that the waves of a campaign start. What is between the waves, such as the gate, may change.
+pub fn campaign_digest(waves: &[PlannedWave]) -> String {
+    digest(&waves)
 }
 
 /// The waves of a campaign with what they start, and notes.
@@ -123,7 +134,15 @@ pub fn waves(campaign: &Campaign) -> Result<(Vec<PlannedWave>, Vec<String>), Vec
         if request.target_locations.is_empty() && problems.is_empty() {
             problems.push(Problem::new(path, "expected at least one account and Region, got an empty wave"));
         }
-        planned.push(PlannedWave { name: wave.name.clone(), request, key: format!("{}/{}", campaign.name, wave.name) });
+        let wave = PlannedWave { name: wave.name.clone(), request, key: format!("{}/{}", campaign.name, wave.name) };
+        if let Some(pairs) = wave.pairs().filter(|pairs| *pairs > WAVE_PAIRS_MAX) {
+            let text = format!(
+                "expected at most {WAVE_PAIRS_MAX} accounts and Regions in a wave, since more cannot be read in one \
+                 invocation, got {pairs}; make several waves of it"
+            );
+            problems.push(Problem::new(path, text));
+        }
+        planned.push(wave);
     }
     if let Some(from) = campaign.from.as_ref().filter(|from| !names.contains(from.as_str())) {
         let known: Vec<&str> = campaign.waves.iter().map(|wave| wave.name.as_str()).collect();
