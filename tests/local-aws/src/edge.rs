@@ -267,6 +267,7 @@ impl Edge {
             }
             Owned::Describe(body) => {
                 let allowed = self.authorize(call, "ssm:DescribeInstanceInformation", "*", Map::new()).await?;
+                hybrid::look_at_roles(self.upstream.as_ref(), nodes, account, region).await?;
                 self.finish(call, allowed, "ssm", &body, || ssm_describe::perform(nodes, account, region, &body))
             }
             Owned::Automation(operation, body) => {

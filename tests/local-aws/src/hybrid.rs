@@ -3,6 +3,8 @@
 //! Each operation says what has to be allowed, as in the service authorization reference; then it is
 //! checked against the model and performed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -23,6 +25,7 @@ pub(crate) enum Operation {
     DescribeActivations,
     DeleteActivation,
     Deregister,
+    UpdateRole,
     SendCommand,
     ListCommands,
     ListInvocations,
@@ -36,6 +39,7 @@ impl Operation {
             "DescribeActivations" => Some(Self::DescribeActivations),
             "DeleteActivation" => Some(Self::DeleteActivation),
             "DeregisterManagedInstance" => Some(Self::Deregister),
+            "UpdateManagedInstanceRole" => Some(Self::UpdateRole),
             "SendCommand" => Some(Self::SendCommand),
             "ListCommands" => Some(Self::ListCommands),
             "ListCommandInvocations" => Some(Self::ListInvocations),
@@ -78,8 +82,7 @@ pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Val
                 context.insert("aws:TagKeys".to_owned(), pairs.iter().map(|(key, _)| json!(key)).collect());
             }
             let create = Need { action: "ssm:CreateActivation", resource: "*".to_owned(), context };
-            let service = Map::from_iter([("iam:PassedToService".to_owned(), json!("ssm.amazonaws.com"))]);
-            let pass = Need { action: "iam:PassRole", resource: role_arn(account, body), context: service };
+            let pass = pass_role(account, body);
             // Tags are checked on the role of the activation, which has no name yet, and with no condition that is known.
             let tag = (!pairs.is_empty()).then(|| on("ssm:AddTagsToResource", role_arn(account, body)));
             [create, pass].into_iter().chain(tag).collect()
@@ -92,6 +95,10 @@ pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Val
             let mut context = ssm_tags::condition_keys(ssm_tags::Operation::List, body, &tags);
             context.extend(tags.iter().map(|(key, value)| (format!("ssm:resourceTag/{key}"), json!(value))));
             vec![Need { action: "ssm:DeregisterManagedInstance", resource: node_arn(account, region, id), context }]
+        }
+        Operation::UpdateRole => {
+            let id = body["InstanceId"].as_str().unwrap_or_default();
+            vec![on("ssm:UpdateManagedInstanceRole", node_arn(account, region, id)), pass_role(account, body)]
         }
         Operation::SendCommand => {
             let name = document_name(body);
@@ -133,7 +140,14 @@ pub(crate) async fn perform(
         Operation::DescribeActivations => activations.describe(account, region, body),
         Operation::DeleteActivation => activations.delete(account, region, body),
         Operation::Deregister => deregister(nodes, account, region, body),
-        Operation::SendCommand => commands.send(nodes, account, region, body),
+        Operation::UpdateRole => match check_role(upstream, account, region, body).await? {
+            Ok(()) => update_role(nodes, account, region, body),
+            Err(error) => Err(error),
+        },
+        Operation::SendCommand => {
+            look_at_roles(upstream, nodes, account, region).await?;
+            commands.send(nodes, account, region, body)
+        }
         Operation::ListCommands => commands.commands(account, region, body),
         Operation::ListInvocations => commands.invocations(account, region, body),
         Operation::GetInvocation => commands.invocation(account, region, body),
@@ -159,8 +173,25 @@ fn deregister(nodes: &Nodes, account: &str, region: &str, body: &Value) -> Resul
     Err(AwsError::new(400, "InvalidInstanceId", ""))
 }
 
+fn update_role(nodes: &Nodes, account: &str, region: &str, body: &Value) -> Result<Value, AwsError> {
+    let role = body["IamRole"].as_str().unwrap_or_default().to_owned();
+    if nodes.update(account, region, body["InstanceId"].as_str().unwrap_or_default(), |node| node.iam_role = role) {
+        return Ok(json!({}));
+    }
+    Err(AwsError::new(400, "InvalidInstanceId", ""))
+}
+
+fn pass_role(account: &str, body: &Value) -> Need {
+    let context = Map::from_iter([("iam:PassedToService".to_owned(), json!("ssm.amazonaws.com"))]);
+    Need { action: "iam:PassRole", resource: role_arn(account, body), context }
+}
+
 fn role_arn(account: &str, body: &Value) -> String {
-    format!("arn:aws:iam::{account}:role/{}", body["IamRole"].as_str().unwrap_or_default())
+    role_named(account, body["IamRole"].as_str().unwrap_or_default())
+}
+
+fn role_named(account: &str, name: &str) -> String {
+    format!("arn:aws:iam::{account}:role/{name}")
 }
 
 #[derive(Debug, Serialize)]
@@ -185,13 +216,34 @@ async fn check_role(
 ) -> anyhow::Result<Result<(), AwsError>> {
     let Some(upstream) = upstream else { return Ok(Ok(())) };
     let role = role_arn(account, body);
-    let question = json!({"node": RoleQuestion { account, region, role: &role }});
-    let answer: RoleAnswer = upstream.access.ask(&question).await?;
-    if answer.assumable {
+    if is_assumable(upstream, account, region, &role).await? {
         return Ok(Ok(()));
     }
     let message = format!("Nonexistent role or missing ssm service principal in trust policy: {role}");
     Ok(Err(AwsError::new(400, "ValidationException", message)))
+}
+
+/// Finds out which nodes have lost their role, before somebody reaches for them.
+pub(crate) async fn look_at_roles(
+    upstream: Option<&Upstream>,
+    nodes: &Nodes,
+    account: &str,
+    region: &str,
+) -> anyhow::Result<()> {
+    let Some(upstream) = upstream else { return Ok(()) };
+    let mut assumable = BTreeMap::new();
+    for name in nodes.roles(account, region) {
+        let is_there = is_assumable(upstream, account, region, &role_named(account, &name)).await?;
+        assumable.insert(name, is_there);
+    }
+    nodes.set_roles(account, region, &assumable);
+    Ok(())
+}
+
+async fn is_assumable(upstream: &Upstream, account: &str, region: &str, role: &str) -> anyhow::Result<bool> {
+    let question = json!({"node": RoleQuestion { account, region, role }});
+    let answer: RoleAnswer = upstream.access.ask(&question).await?;
+    Ok(answer.assumable)
 }
 
 #[cfg(test)]

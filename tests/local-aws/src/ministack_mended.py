@@ -6,7 +6,8 @@ queue whose policy lets it. Event source mappings of queues keep their batching 
 size. Policies have variables, sessions are the roles that they are of, accounts may be in one
 organization, and every request counts as one over TLS. A nested stack may be a SAM template,
 and a change set shows what a condition adds or removes. A task of a state machine may have its time-out
-in an expression, and a map begins nothing more once one of its items has failed.
+in an expression, and a map begins nothing more once one of its items has failed. A stack cannot make what another one
+has made under the same name.
 """
 
 import contextvars
@@ -355,6 +356,49 @@ QUERY_DEFINITION = {
 }
 
 
+# The property with the name, of resources of which an account has one of that name in a Region.
+NAMED = {
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::Events::Rule": "Name",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::Scheduler::Schedule": "Name",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+}
+# IAM has no Regions, and a role may also be there that no stack has made.
+NAMED_BY_IAM = {"AWS::IAM::Role": ("RoleName", "_roles"), "AWS::IAM::InstanceProfile": ("InstanceProfileName", "_instance_profiles")}
+
+
+def is_taken(kind, name, stack):
+    """Whether a resource of this name is there, which another stack or nobody's stack has made."""
+    if kind in NAMED_BY_IAM:
+        own = _stacks.get(stack, {}).get("_resources", {}).values()
+        is_own = any(resource.get("ResourceType") == kind and resource.get("PhysicalResourceId") == name for resource in own)
+        return name in getattr(iam, NAMED_BY_IAM[kind][1]) and not is_own
+    return any(
+        resource.get("ResourceType") == kind and (resource.get("Properties") or {}).get(NAMED[kind]) == name
+        for other, found in _stacks.items()
+        if other != stack and found.get("StackStatus") != "DELETE_COMPLETE"
+        for resource in found.get("_resources", {}).values()
+    )
+
+
+def once(kind, create):
+    """Creation that fails for a name that is taken, as CloudFormation's does; MiniStack takes the resource over."""
+    key = NAMED_BY_IAM[kind][0] if kind in NAMED_BY_IAM else NAMED[kind]
+
+    def creating(logical_id, properties, stack):
+        name = properties.get(key)
+        if name and is_taken(kind, name, stack):
+            raise ValueError(f"Resource of type '{kind}' with identifier '{name}' already exists.")
+        return create(logical_id, properties, stack)
+    return creating
+
+
 def mend():
     """Puts everything in its place. Called once, before MiniStack serves."""
     for operation in ("CreateTags", "DeleteTags"):
@@ -377,5 +421,8 @@ def mend():
     provisioners._cfn_nested_stack_deploy = nested(provisioners._cfn_nested_stack_deploy)
     provisioners._update_resource = with_attributes(provisioners._update_resource)
     provisioners._RESOURCE_HANDLERS.setdefault("AWS::Logs::QueryDefinition", QUERY_DEFINITION)
+    for kind in [*NAMED, *NAMED_BY_IAM]:
+        handler = provisioners._RESOURCE_HANDLERS[kind]
+        provisioners._RESOURCE_HANDLERS[kind] = {**handler, "create": once(kind, handler["create"])}
     eventbridge._SCHEDULER_TICK_INTERVAL = 1
     scheduler._SCHEDULE_TICK_INTERVAL = 1

@@ -190,6 +190,42 @@ async fn the_walk_through_of_a_deployment_works_as_it_is_written() {
     assert_eq!(reader.world.tags(&enrolled.node)["Env"], "PROD", "the tags outlive the hub");
 }
 
+/// The hub of a release before `cfn/managed-node-role.yaml`: its own template holds the role.
+fn hub_with_the_role(paths: &Paths) -> String {
+    let role = paths.text("cfn/managed-node-role.yaml").unwrap();
+    let (_, role) = role.split_once("Resources:\n").unwrap();
+    let (_, role) = role.split_once("  ManagedNodeRole:\n").unwrap();
+    let kept = ["DeletionPolicy: Retain", "UpdateReplacePolicy: Retain"];
+    let role = role.lines().filter(|line| !kept.contains(&line.trim())).collect::<Vec<_>>().join("\n");
+    let conditions = "\nConditions:\n  HasAllRegions: !Equals [a, b]\n  IsNodeKeptFromParameters: !Equals [a, a]\n";
+    let hub = paths.text("template.yaml").unwrap();
+    hub.replace("\nConditions:\n", conditions)
+        .replace("\nResources:\n", &format!("\nResources:\n  ManagedNodeRole:\n{role}\n"))
+        .replace("NODE_ROLE: !Ref ManagedNodeRoleName", "NODE_ROLE: !Ref ManagedNodeRole")
+}
+
+#[tokio::test]
+async fn the_upgrade_from_one_stack_keeps_the_nodes_role() {
+    let mut reader = Reader::new();
+    let world = &reader.world;
+    world.deploy_hub(&hub_with_the_role(world.paths()), &[]).await.unwrap();
+    world.grant(AGENCY_A).await.unwrap();
+    world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+    world.deploy_instance_profile(AGENCY_A).await.unwrap();
+    world.issue_activations().await.unwrap();
+    world.onboard(AGENCY_A, HOME_REGION, Kind::AmazonLinux, &[]).await.unwrap();
+    let role = async |world: &World| {
+        let role = world.central().query("iam", "GetRole", &[("RoleName", "tag-hub-managed-node")]).await.unwrap();
+        role["Role"]["RoleId"].as_str().unwrap().to_owned()
+    };
+    let before = role(&reader.world).await;
+    let count = reader.follow("docs/upgrade.md").await;
+    assert_eq!(count, 8, "blocks that ran");
+    assert_eq!(role(&reader.world).await, before, "the role was made anew");
+    // The agency's next instance registers as if nothing had happened.
+    reader.world.onboard(AGENCY_A, HOME_REGION, Kind::UbuntuSnap, &[]).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_original_six_steps_work_as_they_are_written_today() {
     let mut reader = Reader::new();

@@ -75,6 +75,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &["", "path/role", "a role", "arn:aws:iam::111111111111:role/r"],
     },
     Examples {
+        parameter: "ManagedNodeRoleName",
+        good: &["tag-hub-managed-node", "r", "Role_1+=,.@-"],
+        bad: &["", "path/role", "a role", "arn:aws:iam::111111111111:role/r"],
+    },
+    Examples {
         parameter: "ExecutionRoleName",
         good: &["AWS-SystemsManager-AutomationExecutionRole", "r", "Role_1+=,.@-"],
         bad: &[
