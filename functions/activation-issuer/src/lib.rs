@@ -41,6 +41,7 @@
 //! | `RENEWALS_PER_DAY` | how many activations are made for one agency in 24 hours, 1 to 100 | 24 |
 //! | `AGENCY_NODE_LIMIT` | how many nodes one agency may have, 1 to 100000 | 1000 |
 //! | `NODE_LIMIT` | how many hybrid nodes the account may have, 1 to 100000 | 1000 |
+//! | `NAME_PREFIX` | what the names of this hub, and the descriptions of its activations, begin with | none |
 //! | `AWS_REGION` | the function's own Region, set by Lambda | |
 //!
 //! A bad configuration ends the start of the function with one line that lists all its problems.

@@ -302,7 +302,10 @@ impl RateLimiter {
         if chance.share > 0.0 && now.saturating_duration_since(chance.since) > chance.retrial_in {
             let answered_rate = self.rate * (1.0 - chance.share);
             let trial = Trial::new(now, chance.share, self.rate, answered_rate);
-            self.start_trial(answered_rate * RETRIAL_RATE, Trial { at_least: RETRIAL_AT_LEAST, is_last: true, ..trial });
+            self.start_trial(
+                answered_rate * RETRIAL_RATE,
+                Trial { at_least: RETRIAL_AT_LEAST, is_last: true, ..trial },
+            );
         }
     }
 

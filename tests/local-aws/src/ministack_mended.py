@@ -12,6 +12,7 @@ has made under the same name.
 
 import contextvars
 import dataclasses
+import hashlib
 import json
 import logging
 import re
@@ -356,6 +357,16 @@ QUERY_DEFINITION = {
 }
 
 
+def with_region(physical_name):
+    """A name that CloudFormation chooses, another one in each Region: what IAM names is there once in an account."""
+    def naming(stack, logical_id, **options):
+        name = physical_name(stack, logical_id, **options)
+        head, _, suffix = name.rpartition("-")
+        digest = hashlib.sha256(f"{suffix} {get_account_id()} {get_region()}".encode()).hexdigest()[:len(suffix)]
+        return f"{head}-{digest if options.get('lowercase') else digest.upper()}"
+    return naming
+
+
 # The property with the name, of resources of which an account has one of that name in a Region.
 NAMED = {
     "AWS::CloudWatch::Alarm": "AlarmName",
@@ -421,6 +432,7 @@ def mend():
     provisioners._cfn_nested_stack_deploy = nested(provisioners._cfn_nested_stack_deploy)
     provisioners._update_resource = with_attributes(provisioners._update_resource)
     provisioners._RESOURCE_HANDLERS.setdefault("AWS::Logs::QueryDefinition", QUERY_DEFINITION)
+    provisioners._physical_name = with_region(provisioners._physical_name)
     for kind in [*NAMED, *NAMED_BY_IAM]:
         handler = provisioners._RESOURCE_HANDLERS[kind]
         provisioners._RESOURCE_HANDLERS[kind] = {**handler, "create": once(kind, handler["create"])}

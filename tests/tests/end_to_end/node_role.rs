@@ -13,7 +13,8 @@ async fn reached(world: &World, node: &str) -> (String, Result<String, String>) 
     let filter = json!({"Filters": [{"Key": "InstanceIds", "Values": [node]}]});
     let shown = client.json("ssm", "DescribeInstanceInformation", &filter).await.unwrap();
     let ping = shown["InstanceInformationList"][0]["PingStatus"].as_str().unwrap_or("no such node").to_owned();
-    let command = json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": [node], "Parameters": {"commands": ["id"]}});
+    let command =
+        json!({"DocumentName": "AWS-RunShellScript", "InstanceIds": [node], "Parameters": {"commands": ["id"]}});
     let sent = client.json("ssm", "SendCommand", &command).await;
     let status = sent.map(|sent| sent["Command"]["Status"].as_str().unwrap().to_owned());
     (ping, status.map_err(|error| error.code))

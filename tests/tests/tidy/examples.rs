@@ -38,8 +38,8 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     },
     Examples {
         parameter: "ActivationParameter",
-        good: &["/tag-hub/activation", "/a/b/c"],
-        bad: &["", "tag-hub/activation", "/tag hub", "/a//b", "/a/"],
+        good: &["", "/tag-hub/activation", "/a/b/c"],
+        bad: &["tag-hub/activation", "/tag hub", "/a//b", "/a/"],
     },
     Examples {
         parameter: "FanoutScheduleExpression",
@@ -73,6 +73,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         parameter: "AdministrationRoleName",
         good: &["AWS-SystemsManager-AutomationAdministrationRole", "r", "Role_1+=,.@-"],
         bad: &["", "path/role", "a role", "arn:aws:iam::111111111111:role/r"],
+    },
+    Examples {
+        parameter: "NamePrefix",
+        good: &["", "a-", "test-", "a-long-prefix-x-", "eu2-"],
+        bad: &["test", "-", "Test-", "2-", "a_b-", "a-long-prefix-xy-", "test-\n", " "],
     },
     Examples {
         parameter: "ManagedNodeRoleName",

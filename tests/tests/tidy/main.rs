@@ -20,6 +20,7 @@ mod iam;
 mod iam_table;
 mod links;
 mod metrics;
+mod names;
 mod parameters;
 mod repository;
 mod roles;

@@ -26,6 +26,7 @@ const NODES_PER_PAGE: i32 = 50;
 /// The central account and Region.
 #[derive(Debug, Clone)]
 pub struct CentralAccount {
+    name_prefix: String,
     manager_function_name: String,
     lambda: LambdaClient,
     ssm: SsmClient,
@@ -34,7 +35,8 @@ pub struct CentralAccount {
 impl CentralAccount {
     /// The account and Region of these clients.
     pub fn new(config: &Config, lambda: LambdaClient, ssm: SsmClient) -> Self {
-        Self { manager_function_name: config.manager_function_name.clone(), lambda, ssm }
+        let (name_prefix, manager_function_name) = (config.name_prefix.clone(), config.manager_function_name.clone());
+        Self { name_prefix, manager_function_name, lambda, ssm }
     }
 }
 
@@ -79,7 +81,8 @@ impl Hub for CentralAccount {
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("ssm:DescribeActivations", &error))?;
-            activations.extend(page.activation_list.unwrap_or_default().into_iter().filter_map(activation));
+            let listed = page.activation_list.unwrap_or_default().into_iter();
+            activations.extend(listed.filter_map(|one| activation(&self.name_prefix, one)));
             // The end may also be an empty token.
             token = page.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
@@ -131,7 +134,7 @@ impl Hub for CentralAccount {
         let output = self
             .ssm
             .create_activation()
-            .description(description(agency))
+            .description(description(&self.name_prefix, agency))
             .default_instance_name(format!("{AGENCY_ALIAS_PREFIX}{agency}"))
             .iam_role(node_role)
             .registration_limit(limit)
@@ -156,9 +159,9 @@ impl Hub for CentralAccount {
 }
 
 /// None for an activation without a proper id, which nothing could be done about.
-fn activation(activation: SdkActivation) -> Option<Activation> {
+fn activation(prefix: &str, activation: SdkActivation) -> Option<Activation> {
     let tag = activation.tags().iter().find(|tag| tag.key() == AGENCY_TAG_KEY).map_or("", SdkTag::value);
-    let agency = Activation::agency_of(activation.description().unwrap_or_default(), tag);
+    let agency = Activation::agency_of(prefix, activation.description().unwrap_or_default(), tag);
     let count = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok());
     let time = |date: &DateTime| Timestamp::from_unix_seconds(date.secs());
     Some(Activation {
