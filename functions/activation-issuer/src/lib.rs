@@ -47,7 +47,8 @@
 //! A bad configuration ends the start of the function with one line that lists all its problems.
 //!
 //! # IAM actions
-//! `lambda:ListAliases` on the manager; `ssm:DescribeActivations`, `ssm:DescribeInstanceInformation`,
+//! `lambda:ListAliases` on the manager; `ssm:GetServiceSetting` on the setting of the instance tier;
+//! `ssm:DescribeActivations`, `ssm:DescribeInstanceInformation`,
 //! `ssm:CreateActivation` and `ssm:DeleteActivation` on `*` (the API knows no narrower resource); `sts:AssumeRole` on
 //! the writer role in any account. Making an activation also needs, on the nodes' role, `iam:PassRole`, because the
 //! activation hands it over, and `ssm:AddTagsToResource`, because it has a tag.

@@ -210,7 +210,7 @@ impl Edge {
                 let hybrid = |operation| Owned::Hybrid(operation, body());
                 automation::Operation::parse(name, &body())
                     .map(|operation| Owned::Automation(operation, body()))
-                    .or_else(|| hybrid::Operation::parse(name).map(hybrid))
+                    .or_else(|| hybrid::Operation::parse(name, &body()).map(hybrid))
                     .or_else(|| Operation::parse(name).and_then(tags))
             }
             ("ec2", operation) if self.upstream.is_some() && !call.is_root() => {

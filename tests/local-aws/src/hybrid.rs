@@ -3,7 +3,8 @@
 //! Each operation says what has to be allowed, as in the service authorization reference; then it is
 //! checked against the model and performed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -30,11 +31,15 @@ pub(crate) enum Operation {
     ListCommands,
     ListInvocations,
     GetInvocation,
+    GetTier,
+    SetTier,
 }
 
 impl Operation {
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str, body: &Value) -> Option<Self> {
         match name {
+            "GetServiceSetting" if is_tier(body) => Some(Self::GetTier),
+            "UpdateServiceSetting" if is_tier(body) => Some(Self::SetTier),
             "CreateActivation" => Some(Self::CreateActivation),
             "DescribeActivations" => Some(Self::DescribeActivations),
             "DeleteActivation" => Some(Self::DeleteActivation),
@@ -52,9 +57,18 @@ impl Operation {
 /// The operation of the agent, which nobody signs.
 pub(crate) const REGISTER: &str = "RegisterManagedInstance";
 
+/// The setting that says in which tier the hybrid nodes of an account and Region are.
+const TIER_SETTING: &str = "/ssm/managed-instance/activation-tier";
+
+fn is_tier(body: &Value) -> bool {
+    body["SettingId"].as_str().is_some_and(|id| id.ends_with(TIER_SETTING))
+}
+
 /// What the operations work on.
 #[derive(Debug, Default)]
 pub(crate) struct Hybrid {
+    /// The accounts and Regions in the advanced tier.
+    advanced: Mutex<BTreeSet<(String, String)>>,
     pub(crate) activations: Activations,
     pub(crate) commands: Commands,
 }
@@ -114,6 +128,8 @@ pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Val
         Operation::ListCommands => everything("ssm:ListCommands"),
         Operation::ListInvocations => everything("ssm:ListCommandInvocations"),
         Operation::GetInvocation => everything("ssm:GetCommandInvocation"),
+        Operation::GetTier => vec![on("ssm:GetServiceSetting", setting_arn(account, region))],
+        Operation::SetTier => vec![on("ssm:UpdateServiceSetting", setting_arn(account, region))],
     }
 }
 
@@ -131,7 +147,7 @@ pub(crate) async fn perform(
         return Ok(Err(error));
     }
     let (account, region) = (call.account.as_str(), call.region.as_str());
-    let Hybrid { activations, commands } = hybrid;
+    let Hybrid { activations, commands, advanced } = hybrid;
     Ok(match operation {
         Operation::CreateActivation => match check_role(upstream, account, region, body).await? {
             Ok(()) => activations.create(account, region, body),
@@ -151,6 +167,15 @@ pub(crate) async fn perform(
         Operation::ListCommands => commands.commands(account, region, body),
         Operation::ListInvocations => commands.invocations(account, region, body),
         Operation::GetInvocation => commands.invocation(account, region, body),
+        Operation::GetTier => {
+            let home = (account.to_owned(), region.to_owned());
+            let is_advanced = advanced.lock().unwrap_or_else(PoisonError::into_inner).contains(&home);
+            let (value, status) = if is_advanced { ("advanced", "Customized") } else { ("standard", "Default") };
+            Ok(json!({"ServiceSetting": {
+                "SettingId": TIER_SETTING, "SettingValue": value, "Status": status, "ARN": setting_arn(account, region)
+            }}))
+        }
+        Operation::SetTier => set_tier(advanced, account, region, body),
     })
 }
 
@@ -164,6 +189,26 @@ pub(crate) fn register(
     let model: Model = serde_json::from_value(activations::agent_model())?;
     let region = Some(region).filter(|region| !region.is_empty());
     Ok(validate::input(&model, REGISTER, body).and_then(|()| activations.register(nodes, region, body)))
+}
+
+fn set_tier(
+    advanced: &Mutex<BTreeSet<(String, String)>>,
+    account: &str,
+    region: &str,
+    body: &Value,
+) -> Result<Value, AwsError> {
+    let home = (account.to_owned(), region.to_owned());
+    let mut advanced = advanced.lock().unwrap_or_else(PoisonError::into_inner);
+    match body["SettingValue"].as_str() {
+        Some("advanced") => drop(advanced.insert(home)),
+        Some("standard") => drop(advanced.remove(&home)),
+        _ => return Err(AwsError::new(400, "ValidationException", "The tier is standard or advanced.")),
+    }
+    Ok(json!({}))
+}
+
+fn setting_arn(account: &str, region: &str) -> String {
+    format!("arn:aws:ssm:{region}:{account}:servicesetting{TIER_SETTING}")
 }
 
 fn deregister(nodes: &Nodes, account: &str, region: &str, body: &Value) -> Result<Value, AwsError> {

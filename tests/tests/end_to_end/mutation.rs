@@ -42,7 +42,7 @@ enum Scenario {
 }
 
 /// By role and statement. An action of [`IN_THE_BACKGROUND`] needs no row.
-const SCENARIOS: [(&str, &str, Scenario); 39] = [
+const SCENARIOS: [(&str, &str, Scenario); 40] = [
     ("SsmTagManagerRole", "ReadTagsInBulk", Scenario::Report),
     ("SsmTagManagerRole", "SetTagsOfNode", Scenario::Report),
     ("SsmTagManagerRole", "RemoveTagsOfNode", Scenario::Report),
@@ -85,6 +85,8 @@ const SCENARIOS: [(&str, &str, Scenario); 39] = [
     // Where a parameter is overwritten, and where there may be too many nodes: not in every run.
     ("ActivationWriterRole", "ReadActivationKey", Scenario::Simulation),
     ("ActivationIssuerRole", "CountNodes", Scenario::Simulation),
+    // Without the tier NODE_LIMIT alone holds.
+    ("ActivationIssuerRole", "ReadTier", Scenario::Simulation),
     ("ActivationWriterRole", "WriteActivation", Scenario::Issue),
     ("ManagedNodeRole", "KeepFromParameter", Scenario::Denial),
     ("ManagedNodeRole", "KeepFromParameters", Scenario::Denial),

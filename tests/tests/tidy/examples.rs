@@ -80,6 +80,16 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &["test", "-", "Test-", "2-", "a_b-", "a-long-prefix-xy-", "test-\n", " "],
     },
     Examples {
+        parameter: "AgencyTemplateVersion",
+        good: &["", "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY-MTRCxf3vjVBH40Nr8X8gdRQBpUMLUo"],
+        bad: &["a b", "a&b", "?"],
+    },
+    Examples {
+        parameter: "RegionTemplateVersion",
+        good: &["", "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY-MTRCxf3vjVBH40Nr8X8gdRQBpUMLUo"],
+        bad: &["a b", "a&b", "?"],
+    },
+    Examples {
         parameter: "ManagedNodeRoleName",
         good: &["tag-hub-managed-node", "r", "Role_1+=,.@-"],
         bad: &["", "path/role", "a role", "arn:aws:iam::111111111111:role/r"],

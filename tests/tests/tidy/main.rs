@@ -12,6 +12,7 @@ mod template;
 
 mod alarms;
 mod arns;
+mod cost;
 mod dashboard;
 mod environment;
 mod events;

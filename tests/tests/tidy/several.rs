@@ -28,9 +28,9 @@ fn a_stack_set_passes_on_every_parameter() {
         }
         let taken: BTreeSet<String> = file(target).section("Parameters").keys().cloned().collect();
         assert_eq!(passed, taken, "{}: passed on, taken by {target}", set.place());
-        let url = set.properties["TemplateURL"]["Fn::Sub"].as_str().unwrap();
+        let url = set.properties["TemplateURL"]["Fn::Sub"][0].as_str().unwrap();
         let name = target.strip_prefix("cfn/").unwrap();
-        assert!(url.ends_with(&format!("/${{TemplatePrefix}}/{name}")), "{}: {url}", set.place());
+        assert!(url.ends_with(&format!("/${{TemplatePrefix}}/{name}${{Version}}")), "{}: {url}", set.place());
         assert!(url.contains("${AWS::URLSuffix}"), "{}: one partition alone", set.place());
     }
 }

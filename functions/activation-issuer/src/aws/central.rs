@@ -14,6 +14,7 @@ use hub::{AGENCY_ALIAS_PREFIX, AGENCY_TAG_KEY, AccountId, AwsError, Timestamp};
 use super::unexpected;
 use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, description};
 use crate::config::Config;
+use crate::plan::census::Tier;
 use crate::ports::{Hub, NodeCounts};
 
 /// The largest page: <https://docs.aws.amazon.com/lambda/latest/api/API_ListAliases.html>.
@@ -22,6 +23,9 @@ const ALIASES_PER_PAGE: i32 = 50;
 const ACTIVATIONS_PER_PAGE: i32 = 50;
 /// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.
 const NODES_PER_PAGE: i32 = 50;
+
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetServiceSetting.html>
+const TIER_SETTING: &str = "/ssm/managed-instance/activation-tier";
 
 /// The central account and Region.
 #[derive(Debug, Clone)]
@@ -94,7 +98,7 @@ impl Hub for CentralAccount {
         Ok(activations)
     }
 
-    async fn nodes(&self) -> Result<NodeCounts, AwsError> {
+    async fn nodes(&self, new_since: Timestamp) -> Result<NodeCounts, AwsError> {
         const OPERATION: &str = "ssm:DescribeInstanceInformation";
         let hybrid = InstanceInformationStringFilter::builder().key("ResourceType").values("ManagedInstance").build();
         let hybrid = hybrid.map_err(|error| unexpected(OPERATION, error.to_string()))?;
@@ -112,6 +116,9 @@ impl Hub for CentralAccount {
                 .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
             for node in page.instance_information_list.unwrap_or_default() {
                 counts.total = counts.total.saturating_add(1);
+                if node.registration_date.is_some_and(|date| date.secs() >= new_since.unix_seconds()) {
+                    counts.new = counts.new.saturating_add(1);
+                }
                 // The name is that of the activation; the agency has no say in it.
                 let agency = node.name.as_deref().and_then(|name| name.strip_prefix(AGENCY_ALIAS_PREFIX)?.parse().ok());
                 if let Some(agency) = agency {
@@ -122,6 +129,17 @@ impl Hub for CentralAccount {
             if token.is_none() {
                 return Ok(counts);
             }
+        }
+    }
+
+    async fn tier(&self) -> Result<Tier, AwsError> {
+        const OPERATION: &str = "ssm:GetServiceSetting";
+        let setting = self.ssm.get_service_setting().setting_id(TIER_SETTING).send().await;
+        let setting = setting.map_err(|error| AwsError::from_sdk(OPERATION, &error))?.service_setting;
+        match setting.and_then(|setting| setting.setting_value).as_deref() {
+            Some("standard") => Ok(Tier::Standard),
+            Some("advanced") => Ok(Tier::Advanced),
+            other => Err(unexpected(OPERATION, format!("{TIER_SETTING} is {other:?}"))),
         }
     }
 
