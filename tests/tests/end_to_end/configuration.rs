@@ -7,7 +7,9 @@ use crate::tags;
 
 #[tokio::test]
 async fn a_policy_that_is_refused_stops_the_manager_and_the_sweep_says_so() {
-    let world = World::deployed_with(&[("TagPolicy", r#"{"set": {"tag-hub:x": "1"}, "rename": {"a": "aws:b"}}"#)], &[]).await.unwrap();
+    let world = World::deployed_with(&[("TagPolicy", r#"{"set": {"tag-hub:x": "1"}, "rename": {"a": "aws:b"}}"#)], &[])
+        .await
+        .unwrap();
     let enrolled = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
     let answer = world.sweep(AGENCY_A, &json!({})).await.unwrap();
     assert_eq!(answer.payload["errorType"], "PartialSweep", "{}", answer.payload);

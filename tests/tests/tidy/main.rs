@@ -28,3 +28,4 @@ mod roles;
 mod rules;
 mod several;
 mod tables;
+mod tested;
