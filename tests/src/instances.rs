@@ -25,6 +25,8 @@ impl World {
     pub fn register_node(&self, agency: &str, id: Option<&str>) -> String {
         let node = NewNode {
             id: id.map(str::to_owned),
+            // That of cfn/managed-node-role.yaml: without it the node is offline.
+            iam_role: "tag-hub-managed-node".to_owned(),
             tags: BTreeMap::from([(hub::AGENCY_TAG_KEY.to_owned(), agency.to_owned())]),
             ..NewNode::default()
         };

@@ -65,23 +65,36 @@ impl World {
         &self.paths
     }
 
-    /// Deploys `template.yaml`.
+    /// Deploys `cfn/managed-node-role.yaml`, which comes before everything else in the central account.
+    pub async fn deploy_managed_node_role(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
+        let text = self.paths.text("cfn/managed-node-role.yaml")?;
+        let deployed = stacks::deploy(&self.central(), "tag-hub-managed-node-role", &text, parameters).await;
+        deployed.context("deploy cfn/managed-node-role.yaml")
+    }
+
+    /// Deploys `template.yaml`, and before it the role of the nodes.
     pub async fn deploy_central(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
-        let fanout = self.packaged("fanout.yaml", "").await?;
-        let url = self.packaged("template.yaml", &fanout).await?;
+        self.deploy_managed_node_role(&[]).await?;
+        self.deploy_hub(&self.paths.text("template.yaml")?, parameters).await
+    }
+
+    /// Deploys a text of `template.yaml`, such as that of an older release, and nothing before it.
+    pub async fn deploy_hub(&self, template: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
+        let fanout = self.packaged("fanout.yaml", &self.paths.text("fanout.yaml")?, "").await?;
+        let url = self.packaged("template.yaml", template, &fanout).await?;
         stacks::deploy_from(&self.central(), "tag-hub", &url, parameters).await.context("deploy template.yaml")
     }
 
     /// Deploys `fanout.yaml` by itself.
     pub async fn deploy_fanout(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
-        let url = self.packaged("fanout.yaml", "").await?;
+        let url = self.packaged("fanout.yaml", &self.paths.text("fanout.yaml")?, "").await?;
         stacks::deploy_from(&self.central(), "tag-hub-fanout", &url, parameters).await.context("deploy fanout.yaml")
     }
 
     /// Uploads a template of the central account with its packages, as the SAM CLI does; its address. `nested` is the
     /// address of the nested application's template.
-    async fn packaged(&self, name: &str, nested: &str) -> anyhow::Result<String> {
-        let (text, binaries) = template::packaged(&self.paths.text(name)?, "tag-hub-code");
+    async fn packaged(&self, name: &str, text: &str, nested: &str) -> anyhow::Result<String> {
+        let (text, binaries) = template::packaged(text, "tag-hub-code");
         let text = text.replace("Location: fanout.yaml", &format!("Location: {nested}"));
         let client = self.central();
         for binary in binaries {

@@ -4,6 +4,10 @@ use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+const NAME_PREFIX: &str = "NAME_PREFIX";
+/// The most that leaves the longest name of the hub within its limit.
+const NAME_PREFIX_LENGTH: usize = 16;
+
 /// Everything that is wrong with the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid configuration: {}", .0.join("; "))]
@@ -79,6 +83,21 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         Some(items)
     }
 
+    /// The prefix of a hub's names, `NAME_PREFIX`: none, or lower-case letters, digits, and hyphens that begin with a letter
+    /// and end with a hyphen, such as `test-`. The templates take no other.
+    pub fn name_prefix(&mut self) -> Option<String> {
+        let prefix = self.value(NAME_PREFIX).unwrap_or_default();
+        if is_name_prefix(&prefix) {
+            return Some(prefix);
+        }
+        let most = NAME_PREFIX_LENGTH;
+        self.problem(
+            NAME_PREFIX,
+            format_args!("expected a prefix of at most {most} characters such as test-, got {prefix:?}"),
+        );
+        None
+    }
+
     /// Records a problem with a variable.
     pub fn problem(&mut self, name: &str, problem: impl Display) {
         self.problems.push(format!("{name}: {problem}"));
@@ -98,6 +117,15 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 /// A parser for [`Reader::required`] that takes the text as it is, if it is valid.
 pub fn text(is_valid: impl FnOnce(&str) -> bool) -> impl FnOnce(&str) -> Option<String> {
     |value| is_valid(value).then(|| value.to_owned())
+}
+
+fn is_name_prefix(prefix: &str) -> bool {
+    let is_letter = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
+    let is_one = prefix.starts_with(|first: char| first.is_ascii_lowercase())
+        && prefix.ends_with('-')
+        && prefix.len() <= NAME_PREFIX_LENGTH
+        && prefix.bytes().all(is_letter);
+    prefix.is_empty() || is_one
 }
 
 /// A value that came, or the lack of one.

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hub::Timestamp;
 use serde::Serialize;
 
-/// The namespace of all metrics.
+/// The namespace of all metrics of a hub whose names have no prefix.
 pub const METRIC_NAMESPACE: &str = "TagHub";
 
 /// The level of a line where Lambda does not tell the function's own.
@@ -85,7 +85,15 @@ pub struct Breakdown {
 }
 
 impl Metrics {
-    /// Writes the line, with a line break.
+    /// Writes the line in the namespace of a hub without a prefix.
+    ///
+    /// # Errors
+    /// What `out` says.
+    pub fn write(&self, at: SystemTime, level: Option<&str>, out: impl Write) -> io::Result<()> {
+        self.write_as("", at, level, out)
+    }
+
+    /// Writes the line, with a line break, in the namespace of the hub whose names have this prefix.
     ///
     /// `level` is the level of the function's log. Lambda drops lines below it, takes one without a level or a
     /// time for `INFO`, and these are no log lines that somebody may want less of:
@@ -93,18 +101,20 @@ impl Metrics {
     ///
     /// # Errors
     /// What `out` says.
-    pub fn write(&self, at: SystemTime, level: Option<&str>, mut out: impl Write) -> io::Result<()> {
-        let mut line = serde_json::to_vec(&self.document(at, level.unwrap_or(DEFAULT_LEVEL)))?;
+    pub fn write_as(&self, prefix: &str, at: SystemTime, level: Option<&str>, mut out: impl Write) -> io::Result<()> {
+        let namespace = format!("{prefix}{METRIC_NAMESPACE}");
+        let mut line = serde_json::to_vec(&self.document(&namespace, at, level.unwrap_or(DEFAULT_LEVEL)))?;
         line.push(b'\n');
         // In one piece, so that no line of the log gets in between.
         out.write_all(&line)?;
         out.flush()
     }
 
-    fn document<'a>(&'a self, at: SystemTime, level: &'a str) -> Document<'a> {
-        let mut directives = vec![Directive::new([Vec::new()], &self.metrics)];
+    fn document<'a>(&'a self, namespace: &'a str, at: SystemTime, level: &'a str) -> Document<'a> {
+        let mut directives = vec![Directive::new(namespace, [Vec::new()], &self.metrics)];
         directives.extend(self.breakdown.as_ref().map(|Breakdown { dimension, name, .. }| {
-            Directive::new([vec![*dimension]], self.metrics.iter().filter(|metric| metric.name == *name))
+            let broken_down = self.metrics.iter().filter(|metric| metric.name == *name);
+            Directive::new(namespace, [vec![*dimension]], broken_down)
         }));
         Document {
             aws: Header {
@@ -154,9 +164,9 @@ struct Definition<'a> {
 }
 
 impl<'a> Directive<'a> {
-    fn new(dimensions: [Vec<&'a str>; 1], metrics: impl IntoIterator<Item = &'a Metric>) -> Self {
+    fn new(namespace: &'a str, dimensions: [Vec<&'a str>; 1], metrics: impl IntoIterator<Item = &'a Metric>) -> Self {
         let definitions = metrics.into_iter().map(|metric| Definition { name: metric.name, unit: metric.unit });
-        Self { namespace: METRIC_NAMESPACE, dimensions, metrics: definitions.collect() }
+        Self { namespace, dimensions, metrics: definitions.collect() }
     }
 }
 
@@ -196,6 +206,15 @@ mod tests {
             "Agency": "222222222222", "Reports": 1, "Lag": 1,
         });
         assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_hub_with_a_prefix_has_a_namespace_of_its_own() {
+        let metrics = Metrics { metrics: vec![Metric::count("Reports", 1)], breakdown: None };
+        let mut line = Vec::new();
+        metrics.write_as("test-", UNIX_EPOCH, None, &mut line).unwrap();
+        let value: Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["_aws"]["CloudWatchMetrics"][0]["Namespace"], "test-TagHub");
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use hub::{AccountId, Timestamp};
 pub use hub::{ActivationCode, ActivationId, StoredActivation};
 
-/// What the description of the hub's own activations starts with; the agency's account id follows.
-const DESCRIPTION_PREFIX: &str = "Tag Hub: agency ";
+/// What stands between the prefix of the hub's names and the agency's account id in the description of an activation.
+const DESCRIPTION: &str = "Tag Hub: agency ";
 
 /// An activation as the service lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,18 +33,19 @@ impl Activation {
         self.registration_limit.saturating_sub(self.registrations_count)
     }
 
-    /// The agency of an activation with this description and this tag `tag-hub:agency`.
+    /// The agency of an activation with this description and this tag `tag-hub:agency`, if the hub with this prefix made it.
     ///
-    /// Both have to name the same one: what somebody made by hand with the tag alone is theirs to delete.
-    pub fn agency_of(description: &str, tag: &str) -> Option<AccountId> {
+    /// Both have to name the same agency: what somebody made by hand with the tag alone is theirs to delete. So is what
+    /// another hub of the account made, whose agencies have no grant here.
+    pub fn agency_of(prefix: &str, description: &str, tag: &str) -> Option<AccountId> {
         let agency: AccountId = tag.parse().ok()?;
-        (description == self::description(&agency)).then_some(agency)
+        (description == self::description(prefix, &agency)).then_some(agency)
     }
 }
 
-/// The description of an agency's activation.
-pub fn description(agency: &AccountId) -> String {
-    format!("{DESCRIPTION_PREFIX}{agency}")
+/// The description of an agency's activation, made by the hub whose names have this prefix.
+pub fn description(prefix: &str, agency: &AccountId) -> String {
+    format!("{prefix}{DESCRIPTION}{agency}")
 }
 
 /// An activation to make.
@@ -93,15 +94,18 @@ mod tests {
     #[test]
     fn only_tag_and_description_together_make_an_activation_ours() {
         let ours = "222222222222".parse().ok();
-        assert_eq!(Activation::agency_of("Tag Hub: agency 222222222222", "222222222222"), ours);
+        assert_eq!(Activation::agency_of("", "Tag Hub: agency 222222222222", "222222222222"), ours);
+        assert_eq!(Activation::agency_of("test-", "test-Tag Hub: agency 222222222222", "222222222222"), ours);
+        assert_eq!(Activation::agency_of("test-", "Tag Hub: agency 222222222222", "222222222222"), None);
         for (description, tag) in [
+            ("test-Tag Hub: agency 222222222222", "222222222222"),
             ("Tag Hub: agency 222222222222", ""),
             ("Tag Hub: agency 222222222222", "333333333333"),
             ("", "222222222222"),
             ("by hand", "222222222222"),
             ("Tag Hub: agency 22", "22"),
         ] {
-            assert_eq!(Activation::agency_of(description, tag), None, "{description} {tag}");
+            assert_eq!(Activation::agency_of("", description, tag), None, "{description} {tag}");
         }
     }
 }

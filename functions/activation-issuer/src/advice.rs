@@ -30,8 +30,8 @@ pub(crate) fn advice(config: &Config, agency: &AccountId, error: &AwsError) -> O
         }
         "ssm:CreateActivation" if error.code == "ValidationException" || error.code == "InvalidParameters" => {
             Some(format!(
-                "is there a role {node_role} in the central account that trusts ssm.amazonaws.com? template.yaml makes \
-                 it"
+                "the central account needs a role {node_role} that trusts ssm.amazonaws.com in this Region: deploy \
+                 cfn/managed-node-role.yaml"
             ))
         }
         "ssm:CreateActivation" if error.is_access_denied() => Some(format!(

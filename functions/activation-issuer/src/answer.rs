@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::activation::ActivationId;
 use crate::plan::Reason;
+use crate::plan::census::Census;
 
 /// How many agencies a message about trouble names.
 const NAMED_MAX: usize = 10;
@@ -22,6 +23,9 @@ pub struct Answer {
     /// The hybrid nodes of the account, if they could be counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<u32>,
+    /// Whose they are, in which tier, and when they will be too many, if they could be counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub census: Option<Census>,
     /// One entry for each agency, in the order of their account ids.
     pub agencies: Vec<AgencyAnswer>,
 }
@@ -100,7 +104,7 @@ pub enum Outcome {
 #[serde(rename_all = "camelCase")]
 pub struct Failure {
     /// The error code of AWS, `DeadlineExceeded`, or the ceiling that is reached: `RenewalsPerDay`, `AgencyNodeLimit`,
-    /// `NodeLimit`. Not to be confused with the code of an activation.
+    /// `NodeLimit`, `StandardTier`. Not to be confused with the code of an activation.
     pub error_code: String,
     /// The same in words, and what to do.
     pub message: String,
@@ -210,7 +214,8 @@ mod tests {
 
     #[test]
     fn trouble_is_told_and_its_rest_counted() {
-        let answer = |agencies| Answer { dry_run: false, counts: Counts::default(), nodes: None, agencies };
+        let answer =
+            |agencies| Answer { dry_run: false, counts: Counts::default(), nodes: None, census: None, agencies };
         assert!(answer(vec![agency(Outcome::Live), agency(Outcome::WouldRevoke)]).is_complete());
         let few = answer(vec![agency(Outcome::Deferred), agency(Outcome::Live)]);
         assert!(!few.is_complete());

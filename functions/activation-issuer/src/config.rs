@@ -23,6 +23,8 @@ const NODES_MAX: u32 = 100_000;
 /// What the function is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// What the names of this hub begin with. Its activations carry it too, because two hubs may share an account.
+    pub name_prefix: String,
     /// The manager, whose aliases say which agencies there are.
     pub manager_function_name: String,
     /// The role in each agency that may write the parameter.
@@ -60,6 +62,7 @@ impl Config {
         let mut read = Reader::new(lookup);
         let region: Option<Region> =
             read.required(AWS_REGION, "a Region code such as us-east-1", |value| value.parse().ok());
+        let name_prefix = read.name_prefix();
         let manager_function_name =
             read.required(MANAGER_FUNCTION_NAME, "the name of a function", text(is_function_name));
         let writer_role_name =
@@ -88,6 +91,7 @@ impl Config {
         }
         read.finish(|| {
             Some(Self {
+                name_prefix: name_prefix?,
                 manager_function_name: manager_function_name?,
                 writer_role_name: writer_role_name?,
                 node_role: node_role?,
@@ -152,6 +156,7 @@ mod tests {
     #[test]
     fn what_is_required_is_enough() {
         let expected = Config {
+            name_prefix: String::new(),
             manager_function_name: "ssm-tag-manager".to_owned(),
             writer_role_name: "TagHubActivationWriter".to_owned(),
             node_role: "tag-hub-managed-node".to_owned(),
@@ -190,6 +195,15 @@ mod tests {
         invalid configuration: RENEW_BEFORE_DAYS: expected less than VALID_DAYS (7), got 7
         RENEW_BELOW: expected at most REGISTRATION_LIMIT (19), got 20
         ");
+    }
+
+    #[test]
+    fn a_prefix_is_short_and_ends_with_a_hyphen() {
+        assert_eq!(parse(&[("NAME_PREFIX", "test-")]).unwrap().name_prefix, "test-");
+        for bad in ["test", "-", "Test-", "1-", "a_b-", "a23456789012345--"] {
+            let told = parse(&[("NAME_PREFIX", bad)]).unwrap_err();
+            assert!(told.contains("NAME_PREFIX: expected a prefix of at most 16 characters"), "{bad}: {told}");
+        }
     }
 
     #[test]

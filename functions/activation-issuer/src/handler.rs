@@ -23,6 +23,7 @@ use crate::error::IssueError;
 use crate::event::Request;
 use crate::log::log;
 use crate::plan::ceiling::{self, Usage};
+use crate::plan::census::{Tier, census, new_since};
 use crate::plan::{Reason, revoked};
 use crate::ports::{Agencies, Hub, NodeCounts};
 
@@ -96,7 +97,10 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
         let listed = self.hub.activations(None).await.map_err(IssueError::NothingRead)?;
         let granted = self.hub.granted().await.map_err(IssueError::NothingRead)?;
         // Without them nothing new is made; what is good stays.
-        let nodes = self.hub.nodes().await;
+        let nodes = self.hub.nodes(new_since(self.now)).await;
+        // Without it nothing is known of the standard tier's limit; NODE_LIMIT holds in any case.
+        let tier =
+            self.hub.tier().await.inspect_err(|error| tracing::warn!(%error, "failed to read the instance tier"));
         let listed: BTreeMap<_, _> = listed.into_iter().map(|activation| (activation.id.clone(), activation)).collect();
         let is_everyone = only.is_none();
         let wanted = match only {
@@ -107,7 +111,7 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             }
             None => granted.iter().cloned().collect(),
         };
-        let budget = Budget::new(nodes, &listed, self.now);
+        let budget = Budget::new(nodes, tier.ok(), &listed, self.now);
         let mut agencies: Vec<AgencyAnswer> = stream::iter(&wanted)
             .map(async |agency| self.agency(agency, &listed, &budget).await)
             .buffer_unordered(AGENCY_CONCURRENCY)
@@ -128,8 +132,9 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             failed: with(Outcome::Failed),
             deferred: with(Outcome::Deferred),
         };
-        let nodes = budget.nodes.as_ref().ok().map(|nodes| nodes.total);
-        Ok(Answer { dry_run: self.dry_run, counts, nodes, agencies })
+        let counted = budget.nodes.as_ref().ok();
+        let census = counted.map(|counted| census(counted, self.config.node_limit, budget.tier));
+        Ok(Answer { dry_run: self.dry_run, counts, nodes: counted.map(|counted| counted.total), census, agencies })
     }
 
     /// Serves one agency, in the time there is.
@@ -192,6 +197,7 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
 /// What the account has, and what this run has made of it.
 struct Budget {
     nodes: Result<NodeCounts, AwsError>,
+    tier: Option<Tier>,
     /// Registrations left, those of this run included.
     open: Cell<u32>,
     open_by_agency: BTreeMap<AccountId, u32>,
@@ -199,11 +205,16 @@ struct Budget {
 }
 
 impl Budget {
-    fn new(nodes: Result<NodeCounts, AwsError>, listed: &BTreeMap<ActivationId, Activation>, now: Timestamp) -> Self {
+    fn new(
+        nodes: Result<NodeCounts, AwsError>,
+        tier: Option<Tier>,
+        listed: &BTreeMap<ActivationId, Activation>,
+        now: Timestamp,
+    ) -> Self {
         let (open, open_by_agency) = ceiling::open(listed, now);
         let agencies = listed.values().filter_map(|activation| activation.agency.clone());
         let made_today = agencies.map(|agency| (agency.clone(), ceiling::made_today(listed, &agency, now))).collect();
-        Self { nodes, open: Cell::new(open), open_by_agency, made_today }
+        Self { nodes, tier, open: Cell::new(open), open_by_agency, made_today }
     }
 
     /// What an agency and the account have by now.
@@ -212,6 +223,7 @@ impl Budget {
         let of = |counts: &BTreeMap<AccountId, u32>| counts.get(agency).copied().unwrap_or_default();
         Ok(Usage {
             nodes: nodes.total,
+            tier: self.tier,
             open: self.open.get(),
             agency_nodes: of(&nodes.by_agency),
             agency_open: of(&self.open_by_agency),

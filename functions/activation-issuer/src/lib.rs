@@ -41,12 +41,14 @@
 //! | `RENEWALS_PER_DAY` | how many activations are made for one agency in 24 hours, 1 to 100 | 24 |
 //! | `AGENCY_NODE_LIMIT` | how many nodes one agency may have, 1 to 100000 | 1000 |
 //! | `NODE_LIMIT` | how many hybrid nodes the account may have, 1 to 100000 | 1000 |
+//! | `NAME_PREFIX` | what the names of this hub, and the descriptions of its activations, begin with | none |
 //! | `AWS_REGION` | the function's own Region, set by Lambda | |
 //!
 //! A bad configuration ends the start of the function with one line that lists all its problems.
 //!
 //! # IAM actions
-//! `lambda:ListAliases` on the manager; `ssm:DescribeActivations`, `ssm:DescribeInstanceInformation`,
+//! `lambda:ListAliases` on the manager; `ssm:GetServiceSetting` on the setting of the instance tier;
+//! `ssm:DescribeActivations`, `ssm:DescribeInstanceInformation`,
 //! `ssm:CreateActivation` and `ssm:DeleteActivation` on `*` (the API knows no narrower resource); `sts:AssumeRole` on
 //! the writer role in any account. Making an activation also needs, on the nodes' role, `iam:PassRole`, because the
 //! activation hands it over, and `ssm:AddTagsToResource`, because it has a tag.

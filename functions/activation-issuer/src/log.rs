@@ -2,10 +2,14 @@
 
 use crate::activation::ActivationId;
 use crate::answer::{AgencyAnswer, Answer, Failure, Outcome};
+use crate::plan::census::Census;
 
 /// One line for each agency that something was done for or that is in trouble, one for the whole.
 pub(crate) fn log(answer: &Answer) {
     answer.agencies.iter().for_each(log_agency);
+    if let Some(census) = &answer.census {
+        log_census(census);
+    }
     let counts = answer.counts;
     tracing::info!(
         dry_run = answer.dry_run,
@@ -16,6 +20,22 @@ pub(crate) fn log(answer: &Answer) {
         failed = counts.failed,
         deferred = counts.deferred,
         "activations checked"
+    );
+}
+
+/// The count, so that it is in the log of a run that nobody waits for.
+fn log_census(census: &Census) {
+    let by_agency = census.by_agency.iter().map(|(agency, nodes)| format!("{agency}={nodes}"));
+    tracing::info!(
+        nodes = census.nodes,
+        tier = census.tier.map(word).map(tracing::field::display),
+        limit = census.limit,
+        percent = census.percent,
+        new_in_30_days = census.new_in_30_days,
+        days_to_limit = census.days_to_limit,
+        by_agency = by_agency.collect::<Vec<_>>().join(" "),
+        others = census.others,
+        "nodes counted"
     );
 }
 

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Error> {
             })),
         };
         // Where there is no standard output there is no log to complain in either.
-        let _ = metrics(&result, config.node_limit).write(SystemTime::now(), level.as_deref(), std::io::stdout());
+        let _ = metrics(&result).write_as(&config.name_prefix, SystemTime::now(), level.as_deref(), std::io::stdout());
         // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.
         result
     }))

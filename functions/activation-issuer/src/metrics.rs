@@ -4,10 +4,11 @@ use lambda_kit::{Metric, Metrics};
 
 use crate::answer::Answer;
 use crate::error::IssueError;
+use crate::plan::census::Tier;
 
 /// The metrics of an invocation: all of them each time, at zero if there was nothing. An account whose nodes could not be
-/// counted has neither `HybridNodes` nor `NodeLimitPercent`.
-pub fn metrics(result: &Result<Answer, IssueError>, node_limit: u32) -> Metrics {
+/// counted has none about nodes, and one whose nodes do not become more has no `DaysToNodeLimit`.
+pub fn metrics(result: &Result<Answer, IssueError>) -> Metrics {
     let answer = match result {
         Ok(answer) => Some(answer),
         Err(IssueError::PartialIssue(answer)) => Some(&**answer),
@@ -20,10 +21,13 @@ pub fn metrics(result: &Result<Answer, IssueError>, node_limit: u32) -> Metrics 
         Metric::count("ActivationsDeleted", counts.deleted),
         Metric::count("AgenciesFailed", counts.failed),
     ];
-    if let Some(nodes) = answer.and_then(|answer| answer.nodes) {
-        let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        metrics.push(Metric::count("HybridNodes", count(u64::from(nodes))));
-        metrics.push(Metric::count("NodeLimitPercent", count(u64::from(nodes) * 100 / u64::from(node_limit.max(1)))));
+    if let Some(census) = answer.and_then(|answer| answer.census.as_ref()) {
+        let count = |name, value: u32| Metric::count(name, usize::try_from(value).unwrap_or(usize::MAX));
+        let charged = if census.tier == Some(Tier::Advanced) { census.nodes } else { 0 };
+        metrics.push(count("HybridNodes", census.nodes));
+        metrics.push(count("AdvancedTierNodes", charged));
+        metrics.push(count("NodeLimitPercent", census.percent));
+        metrics.extend(census.days_to_limit.map(|days| count("DaysToNodeLimit", days)));
     }
     Metrics { metrics, breakdown: None }
 }
@@ -32,18 +36,24 @@ pub fn metrics(result: &Result<Answer, IssueError>, node_limit: u32) -> Metrics 
 mod tests {
     use super::*;
     use crate::answer::Counts;
+    use crate::plan::census::census;
+    use crate::ports::NodeCounts;
 
     fn values(result: &Result<Answer, IssueError>) -> Vec<(&'static str, u64)> {
-        metrics(result, 1000).metrics.into_iter().map(|metric| (metric.name, metric.value)).collect()
+        metrics(result).metrics.into_iter().map(|metric| (metric.name, metric.value)).collect()
     }
 
     #[test]
     fn a_partial_run_has_the_same_metrics_as_a_whole_one() {
         let counts = Counts { agencies: 6, live: 5, created: 2, deleted: 3, failed: 1, deferred: 0 };
-        let answer = Answer { dry_run: false, counts, nodes: Some(905), agencies: Vec::new() };
+        let nodes = NodeCounts { total: 905, new: 57, ..NodeCounts::default() };
+        let census = Some(census(&nodes, 1000, Some(Tier::Standard)));
+        let answer = Answer { dry_run: false, counts, nodes: Some(905), census, agencies: Vec::new() };
         let without_nodes =
             [("ActivationsLive", 5), ("ActivationsCreated", 2), ("ActivationsDeleted", 3), ("AgenciesFailed", 1)];
-        let expected = [&without_nodes[..], &[("HybridNodes", 905), ("NodeLimitPercent", 90)]].concat();
+        let of_nodes =
+            [("HybridNodes", 905), ("AdvancedTierNodes", 0), ("NodeLimitPercent", 90), ("DaysToNodeLimit", 50)];
+        let expected = [&without_nodes[..], &of_nodes[..]].concat();
         assert_eq!(values(&Ok(answer.clone())), expected);
         assert_eq!(values(&Err(IssueError::PartialIssue(Box::new(answer)))), expected);
         let refused = IssueError::UnknownAgency { agency: "222222222222".parse().unwrap(), function: "f".to_owned() };

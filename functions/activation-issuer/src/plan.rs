@@ -3,6 +3,7 @@
 //! The rules that keep two runs from hurting each other are in `docs/activations.md`.
 
 pub mod ceiling;
+pub mod census;
 
 use std::collections::{BTreeMap, BTreeSet};
 

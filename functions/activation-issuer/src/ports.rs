@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hub::{AccountId, AwsError, Region};
+use hub::{AccountId, AwsError, Region, Timestamp};
 
 use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, Parameter, StoredActivation};
+use crate::plan::census::Tier;
 
 /// The hybrid nodes of the central account and Region.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeCounts {
     /// All of them, also those that no agency's activation registered.
     pub total: u32,
-    /// Those that an activation of the hub registered, by agency.
+    /// Those that registered since the time that was asked about.
+    pub new: u32,
+    /// Those that an activation of a hub registered, by agency.
     pub by_agency: BTreeMap<AccountId, u32>,
 }
 
@@ -22,8 +25,10 @@ pub trait Hub {
     async fn granted(&self) -> Result<BTreeSet<AccountId>, AwsError>;
     /// All activations, or the one asked for where there is such a one.
     async fn activations(&self, only: Option<&ActivationId>) -> Result<Vec<Activation>, AwsError>;
-    /// How many hybrid nodes there are.
-    async fn nodes(&self) -> Result<NodeCounts, AwsError>;
+    /// How many hybrid nodes there are, and how many of them registered since `new_since`.
+    async fn nodes(&self, new_since: Timestamp) -> Result<NodeCounts, AwsError>;
+    /// The instance tier of the account and Region.
+    async fn tier(&self) -> Result<Tier, AwsError>;
     /// Makes an activation. The code is told here and never again.
     async fn create(&self, new: &NewActivation) -> Result<(ActivationId, ActivationCode), AwsError>;
     /// Deletes an activation. That it is already gone is no error.

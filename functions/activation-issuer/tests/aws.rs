@@ -7,6 +7,7 @@ use std::time::Duration;
 use activation_issuer::Config;
 use activation_issuer::activation::{ActivationId, NewActivation, Parameter, StoredActivation};
 use activation_issuer::aws::{AgencyParameters, CentralAccount};
+use activation_issuer::plan::census::Tier;
 use activation_issuer::ports::{Agencies as _, Hub as _, Store as _};
 use aws_sdk_lambda::operation::list_aliases::ListAliasesOutput;
 use aws_sdk_lambda::types::AliasConfiguration;
@@ -19,10 +20,11 @@ use aws_sdk_ssm::operation::describe_activations::DescribeActivationsOutput;
 use aws_sdk_ssm::operation::describe_instance_information::DescribeInstanceInformationOutput;
 use aws_sdk_ssm::operation::get_parameter::GetParameterOutput;
 use aws_sdk_ssm::operation::get_parameter_history::GetParameterHistoryOutput;
+use aws_sdk_ssm::operation::get_service_setting::GetServiceSettingOutput;
 use aws_sdk_ssm::operation::put_parameter::PutParameterOutput;
 use aws_sdk_ssm::types::{
     Activation as SdkActivation, DescribeActivationsFilterKeys, InstanceInformation, Parameter as SdkParameter,
-    ParameterHistory, ParameterTier, ParameterType, Tag,
+    ParameterHistory, ParameterTier, ParameterType, ServiceSetting, Tag,
 };
 use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client, mock};
@@ -400,7 +402,10 @@ async fn the_agencys_own_key_is_kept() {
 
 #[tokio::test]
 async fn nodes_are_counted_on_all_pages_and_by_the_name_of_their_activation() {
-    let node = |name: &str| InstanceInformation::builder().instance_id("mi-0123456789abcdef0").name(name).build();
+    let node = |name: &str, registered: i64| {
+        let node = InstanceInformation::builder().instance_id("mi-0123456789abcdef0").name(name);
+        node.registration_date(DateTime::from_secs(registered)).build()
+    };
     let first = mock!(aws_sdk_ssm::Client::describe_instance_information)
         .match_requests(|request| {
             let [filter] = request.filters() else { return false };
@@ -410,16 +415,34 @@ async fn nodes_are_counted_on_all_pages_and_by_the_name_of_their_activation() {
         })
         .then_output(move || {
             let page = DescribeInstanceInformationOutput::builder().next_token("page-2");
-            page.instance_information_list(node("agency-222222222222")).instance_information_list(node("")).build()
+            page.instance_information_list(node("agency-222222222222", 99))
+                .instance_information_list(node("", 100))
+                .build()
         });
     let second = mock!(aws_sdk_ssm::Client::describe_instance_information)
         .match_requests(|request| request.next_token() == Some("page-2"))
         .then_output(move || {
             let page = DescribeInstanceInformationOutput::builder();
-            page.instance_information_list(node("agency-222222222222")).build()
+            page.instance_information_list(node("agency-222222222222", 101)).build()
         });
-    let counts = central(&[], &[&first, &second]).nodes().await.unwrap();
-    assert_eq!((counts.total, counts.by_agency), (3, [(agency(), 2)].into()));
+    let counts = central(&[], &[&first, &second]).nodes(Timestamp::from_unix_seconds(100)).await.unwrap();
+    assert_eq!((counts.total, counts.new, counts.by_agency), (3, 2, [(agency(), 2)].into()));
+}
+
+#[tokio::test]
+async fn the_tier_is_a_setting_of_the_service() {
+    let says = |value: &'static str| {
+        mock!(aws_sdk_ssm::Client::get_service_setting)
+            .match_requests(|request| request.setting_id() == Some("/ssm/managed-instance/activation-tier"))
+            .then_output(move || {
+                let setting = ServiceSetting::builder().setting_value(value).build();
+                GetServiceSettingOutput::builder().service_setting(setting).build()
+            })
+    };
+    for (value, expected) in [("standard", Ok(Tier::Standard)), ("advanced", Ok(Tier::Advanced)), ("gold", Err(()))] {
+        let found = central(&[], &[&says(value)]).tier().await;
+        assert_eq!(found.map_err(|error| assert!(error.message.contains("gold"), "{error}")), expected);
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ const OWN_RUNBOOKS: &str = "ALLOWED_OWN_RUNBOOKS";
 const STEP_PRICE: &str = "STEP_PRICE_USD";
 const REGION: &str = "AWS_REGION";
 
-/// The name of the runbook that `Preflight` starts.
+/// The name of the runbook that `Preflight` starts, for a hub whose names have no prefix.
 pub const PREFLIGHT_RUNBOOK: &str = "TagHub-Preflight";
 
 /// Everything that the environment decides.
@@ -22,6 +22,8 @@ pub struct Config {
     pub own_runbooks: Option<Vec<String>>,
     /// What a step of a runbook costs, in US dollars.
     pub step_price: Option<f64>,
+    /// What the names of this hub begin with.
+    pub name_prefix: String,
     /// The Region that the function runs in.
     pub region: Option<String>,
 }
@@ -39,6 +41,7 @@ impl Config {
         };
         let (aws_runbooks, own_runbooks, region) = (list(AWS_RUNBOOKS), list(OWN_RUNBOOKS), lookup(REGION));
         let mut read = Reader::new(lookup);
+        let name_prefix = read.name_prefix();
         let expected = "a role ARN: arn:PARTITION:iam::ACCOUNT:role/NAME";
         let administration_role_arn = read.required(ADMINISTRATION_ROLE_ARN, expected, text(is_role_arn));
         let step_price = read.value(STEP_PRICE).and_then(|text| {
@@ -55,6 +58,7 @@ impl Config {
                 aws_runbooks,
                 own_runbooks,
                 step_price,
+                name_prefix: name_prefix?,
                 region,
             })
         })
@@ -68,9 +72,11 @@ impl Config {
     /// The runbook of a preflight, as other accounts know it.
     pub fn preflight_runbook(&self) -> String {
         let partition = self.administration_role_arn.split(':').nth(1).unwrap_or("aws");
+        // As cfn/preflight-runbook.yaml puts the name together: so `TagHub-*` takes it in, whatever the prefix is.
+        let name = format!("TagHub-{}Preflight", self.name_prefix);
         match &self.region {
-            Some(region) => format!("arn:{partition}:ssm:{region}:{}:document/{PREFLIGHT_RUNBOOK}", self.account()),
-            None => PREFLIGHT_RUNBOOK.to_owned(),
+            Some(region) => format!("arn:{partition}:ssm:{region}:{}:document/{name}", self.account()),
+            None => name,
         }
     }
 }

@@ -57,6 +57,7 @@
 //! | `ALLOWED_AWS_RUNBOOKS` | which of AWS's runbooks the function's role may start, with commas; for `Preview` | not known |
 //! | `ALLOWED_OWN_RUNBOOKS` | the same of this account's runbooks | not known |
 //! | `STEP_PRICE_USD` | what a step of a runbook costs; for `Preview` | not known |
+//! | `NAME_PREFIX` | what the names of this hub begin with | none |
 //! | `AWS_REGION` | the Region; Lambda sets it | none: no `Match` without locations, and `Preflight` names its runbook without a Region |
 //!
 //! # IAM actions

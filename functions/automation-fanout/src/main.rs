@@ -27,7 +27,7 @@ async fn main() -> Result<(), Error> {
         let result = handle(&config, &calls, &invocation, &event.payload).await;
         let line = metrics(&result, calls.take_counts());
         // Where there is no standard output there is no log to complain in either.
-        let _ = line.write(SystemTime::now(), level.as_deref(), std::io::stdout());
+        let _ = line.write_as(&config.name_prefix, SystemTime::now(), level.as_deref(), std::io::stdout());
         // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.
         result
     }))

@@ -108,6 +108,7 @@ impl Wire {
             aws_runbooks: None,
             own_runbooks: None,
             step_price: None,
+            name_prefix: String::new(),
             region: None,
         };
         let invocation = Invocation { request_id: "request-1".to_owned(), budget: Duration::from_secs(budget) };

@@ -17,6 +17,8 @@ const DEFAULT_BULK_WRITERS: u8 = 2;
 /// Everything that the environment decides.
 #[derive(Debug)]
 pub struct Config {
+    /// What the names of this hub begin with.
+    pub name_prefix: String,
     /// Which tags are carried over, and how.
     pub policy: Policy,
     /// Whether a node must belong to the agency that reports it.
@@ -45,6 +47,7 @@ impl Config {
     /// Lists all problems at once.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut read = Reader::new(lookup);
+        let name_prefix = read.name_prefix();
         let policy = Policy::parse(read.value(TAG_POLICY).as_deref().unwrap_or("{}"));
         let policy = policy.map_err(|problems| problems.iter().for_each(|problem| read.problem(TAG_POLICY, problem)));
         let ownership =
@@ -57,6 +60,7 @@ impl Config {
         let retire = Settings::read(&mut read);
         read.finish(|| {
             Some(Self {
+                name_prefix: name_prefix?,
                 policy: policy.ok()?,
                 ownership: ownership?,
                 retire: retire?,

@@ -13,6 +13,7 @@
 //! # Configuration
 //! | variable | meaning | default |
 //! |---|---|---|
+//! | `NAME_PREFIX` | what the names of this hub begin with | none |
 //! | `TAG_POLICY` | which tags are carried over, and how: see [`plan::Policy`] | `{}` |
 //! | `OWNERSHIP_CHECK` | `enforce`: a node belongs to the agency in its tag `tag-hub:agency`; `off`: no check | `enforce` |
 //! | `LEASE_TABLE` | the DynamoDB table of leases: see [`ports::Leases`] | `tag-hub-leases` |

@@ -31,7 +31,8 @@ async fn main() -> Result<(), Error> {
         let responded = respond(&config, &nodes, &invocation, event.payload.get()).await;
         let ended = SystemTime::now();
         // Where there is no standard output there is no log to complain in either.
-        let _ = metrics(&responded, calls.take_counts(), ended).write(ended, level.as_deref(), std::io::stdout());
+        let measured = metrics(&responded, calls.take_counts(), ended);
+        let _ = measured.write_as(&config.name_prefix, ended, level.as_deref(), std::io::stdout());
         responded.into_result().map_err(Diagnostic::from)
     }))
     .await

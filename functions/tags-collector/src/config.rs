@@ -11,6 +11,8 @@ const AWS_REGION: &str = "AWS_REGION";
 /// What the function is told at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// What the names of this hub begin with.
+    pub name_prefix: String,
     /// The manager's function, under the alias of this agency.
     pub manager: FunctionArn,
     /// The Regions that a sweep reads: at least one, none twice.
@@ -35,6 +37,7 @@ impl Config {
     /// Lists all problems at once, each with its variable, what was expected and what came.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let mut read = Reader::new(lookup);
+        let name_prefix = read.name_prefix();
         let expected = format!(
             "a function ARN with the alias of this agency, \
              arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:{AGENCY_ALIAS_PREFIX}<12 digits>"
@@ -54,7 +57,12 @@ impl Config {
             &[("RequestResponse", InvocationType::RequestResponse), ("Event", InvocationType::Event)],
         );
         read.finish(|| {
-            Some(Self { manager: manager?, collect_regions: collect_regions?, invocation_type: invocation_type? })
+            Some(Self {
+                name_prefix: name_prefix?,
+                manager: manager?,
+                collect_regions: collect_regions?,
+                invocation_type: invocation_type?,
+            })
         })
     }
 }

@@ -36,6 +36,7 @@
 //! | `MANAGER_FUNCTION_ARN` | required: the manager's function ARN with this agency's alias, `…:function:NAME:agency-<account id>`; its Region is the one invoked |
 //! | `COLLECT_REGIONS` | comma list of Regions; empty or absent: the function's own |
 //! | `INVOCATION_TYPE` | `RequestResponse` (default) or `Event` |
+//! | `NAME_PREFIX` | what the names of this hub begin with; none without it |
 //! | `AWS_REGION` | the function's own Region, set by Lambda |
 //!
 //! A bad configuration ends the start of the function with one line that lists all its problems.

@@ -20,6 +20,7 @@ async fn main() -> anyhow::Result<()> {
     let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = loader.load().await;
     let clients = Clients::new(&sdk, &config);
+    let name_prefix = config.name_prefix.clone();
     let collector = Collector::new(config, clients, SystemTime::now);
     run(service_fn(async |event: LambdaEvent<Value>| {
         let arn = event.context.invoked_function_arn.parse().map_err(|error: hub::Invalid| WireError {
@@ -29,7 +30,7 @@ async fn main() -> anyhow::Result<()> {
         let budget = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let Handled { result, metrics } = collector.handle(&Invocation { arn, budget }, &event.payload).await;
         // Where there is no standard output there is no log to complain in either.
-        let _ = metrics.write(SystemTime::now(), level.as_deref(), std::io::stdout());
+        let _ = metrics.write_as(&name_prefix, SystemTime::now(), level.as_deref(), std::io::stdout());
         // Not as a `Diagnostic`, whose message has the whole answer: the runtime logs the error in its `Debug` form.
         result
     }))

@@ -67,7 +67,7 @@ impl Commands {
         let mut state = self.lock();
         let status = |node: &&Node| match state.statuses.get(&node.instance_id) {
             Some(status) => status.clone(),
-            None if node.ping_status == "Online" => "Success".to_owned(),
+            None if node.shown_ping_status() == "Online" => "Success".to_owned(),
             None => "Pending".to_owned(),
         };
         let name = |node: &&Node| node.name.clone().unwrap_or_default();
@@ -219,8 +219,8 @@ fn reached<'a>(all: &'a [Node], body: &Value) -> Result<Vec<&'a Node>, AwsError>
         (true, true) => Err(invalid_parameters("InstanceIds or Targets have to be given.")),
         (false, false) => Err(invalid_parameters("InstanceIds and Targets can't be given together.")),
         (false, true) => {
-            let online: BTreeSet<&str> =
-                all.iter().filter(|node| node.ping_status == "Online").map(|node| node.instance_id.as_str()).collect();
+            let online = all.iter().filter(|node| node.shown_ping_status() == "Online");
+            let online: BTreeSet<&str> = online.map(|node| node.instance_id.as_str()).collect();
             if ids.len() > ids.iter().collect::<BTreeSet<_>>().len() {
                 return Err(AwsError::new(400, "DuplicateInstanceId", ""));
             }

@@ -192,7 +192,7 @@ impl Edge {
                 let hybrid = |operation| Owned::Hybrid(operation, body());
                 automation::Operation::parse(name, &body())
                     .map(|operation| Owned::Automation(operation, body()))
-                    .or_else(|| hybrid::Operation::parse(name).map(hybrid))
+                    .or_else(|| hybrid::Operation::parse(name, &body()).map(hybrid))
                     .or_else(|| Operation::parse(name).and_then(tags))
             }
             ("ec2", operation) if self.upstream.is_some() && !call.is_root() => {
@@ -249,6 +249,7 @@ impl Edge {
             }
             Owned::Describe(body) => {
                 let allowed = self.authorize(call, "ssm:DescribeInstanceInformation", "*", Map::new()).await?;
+                hybrid::look_at_roles(self.upstream.as_ref(), nodes, account, region).await?;
                 self.finish(call, allowed, "ssm", &body, || ssm_describe::perform(nodes, account, region, &body))
             }
             Owned::Automation(operation, body) => {

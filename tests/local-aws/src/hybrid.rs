@@ -3,6 +3,9 @@
 //! Each operation says what has to be allowed, as in the service authorization reference; then it is
 //! checked against the model and performed.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -23,19 +26,25 @@ pub(crate) enum Operation {
     DescribeActivations,
     DeleteActivation,
     Deregister,
+    UpdateRole,
     SendCommand,
     ListCommands,
     ListInvocations,
     GetInvocation,
+    GetTier,
+    SetTier,
 }
 
 impl Operation {
-    pub(crate) fn parse(name: &str) -> Option<Self> {
+    pub(crate) fn parse(name: &str, body: &Value) -> Option<Self> {
         match name {
+            "GetServiceSetting" if is_tier(body) => Some(Self::GetTier),
+            "UpdateServiceSetting" if is_tier(body) => Some(Self::SetTier),
             "CreateActivation" => Some(Self::CreateActivation),
             "DescribeActivations" => Some(Self::DescribeActivations),
             "DeleteActivation" => Some(Self::DeleteActivation),
             "DeregisterManagedInstance" => Some(Self::Deregister),
+            "UpdateManagedInstanceRole" => Some(Self::UpdateRole),
             "SendCommand" => Some(Self::SendCommand),
             "ListCommands" => Some(Self::ListCommands),
             "ListCommandInvocations" => Some(Self::ListInvocations),
@@ -48,9 +57,18 @@ impl Operation {
 /// The operation of the agent, which nobody signs.
 pub(crate) const REGISTER: &str = "RegisterManagedInstance";
 
+/// The setting that says in which tier the hybrid nodes of an account and Region are.
+const TIER_SETTING: &str = "/ssm/managed-instance/activation-tier";
+
+fn is_tier(body: &Value) -> bool {
+    body["SettingId"].as_str().is_some_and(|id| id.ends_with(TIER_SETTING))
+}
+
 /// What the operations work on.
 #[derive(Debug, Default)]
 pub(crate) struct Hybrid {
+    /// The accounts and Regions in the advanced tier.
+    advanced: Mutex<BTreeSet<(String, String)>>,
     pub(crate) activations: Activations,
     pub(crate) commands: Commands,
 }
@@ -78,8 +96,7 @@ pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Val
                 context.insert("aws:TagKeys".to_owned(), pairs.iter().map(|(key, _)| json!(key)).collect());
             }
             let create = Need { action: "ssm:CreateActivation", resource: "*".to_owned(), context };
-            let service = Map::from_iter([("iam:PassedToService".to_owned(), json!("ssm.amazonaws.com"))]);
-            let pass = Need { action: "iam:PassRole", resource: role_arn(account, body), context: service };
+            let pass = pass_role(account, body);
             // Tags are checked on the role of the activation, which has no name yet, and with no condition that is known.
             let tag = (!pairs.is_empty()).then(|| on("ssm:AddTagsToResource", role_arn(account, body)));
             [create, pass].into_iter().chain(tag).collect()
@@ -92,6 +109,10 @@ pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Val
             let mut context = ssm_tags::condition_keys(ssm_tags::Operation::List, body, &tags);
             context.extend(tags.iter().map(|(key, value)| (format!("ssm:resourceTag/{key}"), json!(value))));
             vec![Need { action: "ssm:DeregisterManagedInstance", resource: node_arn(account, region, id), context }]
+        }
+        Operation::UpdateRole => {
+            let id = body["InstanceId"].as_str().unwrap_or_default();
+            vec![on("ssm:UpdateManagedInstanceRole", node_arn(account, region, id)), pass_role(account, body)]
         }
         Operation::SendCommand => {
             let name = document_name(body);
@@ -107,6 +128,8 @@ pub(crate) fn needs(call: &Call, operation: Operation, nodes: &Nodes, body: &Val
         Operation::ListCommands => everything("ssm:ListCommands"),
         Operation::ListInvocations => everything("ssm:ListCommandInvocations"),
         Operation::GetInvocation => everything("ssm:GetCommandInvocation"),
+        Operation::GetTier => vec![on("ssm:GetServiceSetting", setting_arn(account, region))],
+        Operation::SetTier => vec![on("ssm:UpdateServiceSetting", setting_arn(account, region))],
     }
 }
 
@@ -124,7 +147,7 @@ pub(crate) async fn perform(
         return Ok(Err(error));
     }
     let (account, region) = (call.account.as_str(), call.region.as_str());
-    let Hybrid { activations, commands } = hybrid;
+    let Hybrid { activations, commands, advanced } = hybrid;
     Ok(match operation {
         Operation::CreateActivation => match check_role(upstream, account, region, body).await? {
             Ok(()) => activations.create(account, region, body),
@@ -133,10 +156,26 @@ pub(crate) async fn perform(
         Operation::DescribeActivations => activations.describe(account, region, body),
         Operation::DeleteActivation => activations.delete(account, region, body),
         Operation::Deregister => deregister(nodes, account, region, body),
-        Operation::SendCommand => commands.send(nodes, account, region, body),
+        Operation::UpdateRole => match check_role(upstream, account, region, body).await? {
+            Ok(()) => update_role(nodes, account, region, body),
+            Err(error) => Err(error),
+        },
+        Operation::SendCommand => {
+            look_at_roles(upstream, nodes, account, region).await?;
+            commands.send(nodes, account, region, body)
+        }
         Operation::ListCommands => commands.commands(account, region, body),
         Operation::ListInvocations => commands.invocations(account, region, body),
         Operation::GetInvocation => commands.invocation(account, region, body),
+        Operation::GetTier => {
+            let home = (account.to_owned(), region.to_owned());
+            let is_advanced = advanced.lock().unwrap_or_else(PoisonError::into_inner).contains(&home);
+            let (value, status) = if is_advanced { ("advanced", "Customized") } else { ("standard", "Default") };
+            Ok(json!({"ServiceSetting": {
+                "SettingId": TIER_SETTING, "SettingValue": value, "Status": status, "ARN": setting_arn(account, region)
+            }}))
+        }
+        Operation::SetTier => set_tier(advanced, account, region, body),
     })
 }
 
@@ -152,6 +191,26 @@ pub(crate) fn register(
     Ok(validate::input(&model, REGISTER, body).and_then(|()| activations.register(nodes, region, body)))
 }
 
+fn set_tier(
+    advanced: &Mutex<BTreeSet<(String, String)>>,
+    account: &str,
+    region: &str,
+    body: &Value,
+) -> Result<Value, AwsError> {
+    let home = (account.to_owned(), region.to_owned());
+    let mut advanced = advanced.lock().unwrap_or_else(PoisonError::into_inner);
+    match body["SettingValue"].as_str() {
+        Some("advanced") => drop(advanced.insert(home)),
+        Some("standard") => drop(advanced.remove(&home)),
+        _ => return Err(AwsError::new(400, "ValidationException", "The tier is standard or advanced.")),
+    }
+    Ok(json!({}))
+}
+
+fn setting_arn(account: &str, region: &str) -> String {
+    format!("arn:aws:ssm:{region}:{account}:servicesetting{TIER_SETTING}")
+}
+
 fn deregister(nodes: &Nodes, account: &str, region: &str, body: &Value) -> Result<Value, AwsError> {
     if nodes.deregister(account, region, body["InstanceId"].as_str().unwrap_or_default()) {
         return Ok(json!({}));
@@ -159,8 +218,25 @@ fn deregister(nodes: &Nodes, account: &str, region: &str, body: &Value) -> Resul
     Err(AwsError::new(400, "InvalidInstanceId", ""))
 }
 
+fn update_role(nodes: &Nodes, account: &str, region: &str, body: &Value) -> Result<Value, AwsError> {
+    let role = body["IamRole"].as_str().unwrap_or_default().to_owned();
+    if nodes.update(account, region, body["InstanceId"].as_str().unwrap_or_default(), |node| node.iam_role = role) {
+        return Ok(json!({}));
+    }
+    Err(AwsError::new(400, "InvalidInstanceId", ""))
+}
+
+fn pass_role(account: &str, body: &Value) -> Need {
+    let context = Map::from_iter([("iam:PassedToService".to_owned(), json!("ssm.amazonaws.com"))]);
+    Need { action: "iam:PassRole", resource: role_arn(account, body), context }
+}
+
 fn role_arn(account: &str, body: &Value) -> String {
-    format!("arn:aws:iam::{account}:role/{}", body["IamRole"].as_str().unwrap_or_default())
+    role_named(account, body["IamRole"].as_str().unwrap_or_default())
+}
+
+fn role_named(account: &str, name: &str) -> String {
+    format!("arn:aws:iam::{account}:role/{name}")
 }
 
 #[derive(Debug, Serialize)]
@@ -185,13 +261,34 @@ async fn check_role(
 ) -> anyhow::Result<Result<(), AwsError>> {
     let Some(upstream) = upstream else { return Ok(Ok(())) };
     let role = role_arn(account, body);
-    let question = json!({"node": RoleQuestion { account, region, role: &role }});
-    let answer: RoleAnswer = upstream.access.ask(&question).await?;
-    if answer.assumable {
+    if is_assumable(upstream, account, region, &role).await? {
         return Ok(Ok(()));
     }
     let message = format!("Nonexistent role or missing ssm service principal in trust policy: {role}");
     Ok(Err(AwsError::new(400, "ValidationException", message)))
+}
+
+/// Finds out which nodes have lost their role, before somebody reaches for them.
+pub(crate) async fn look_at_roles(
+    upstream: Option<&Upstream>,
+    nodes: &Nodes,
+    account: &str,
+    region: &str,
+) -> anyhow::Result<()> {
+    let Some(upstream) = upstream else { return Ok(()) };
+    let mut assumable = BTreeMap::new();
+    for name in nodes.roles(account, region) {
+        let is_there = is_assumable(upstream, account, region, &role_named(account, &name)).await?;
+        assumable.insert(name, is_there);
+    }
+    nodes.set_roles(account, region, &assumable);
+    Ok(())
+}
+
+async fn is_assumable(upstream: &Upstream, account: &str, region: &str, role: &str) -> anyhow::Result<bool> {
+    let question = json!({"node": RoleQuestion { account, region, role }});
+    let answer: RoleAnswer = upstream.access.ask(&question).await?;
+    Ok(answer.assumable)
 }
 
 #[cfg(test)]

@@ -6,22 +6,25 @@ queue whose policy lets it. Event source mappings of queues keep their batching 
 size. Policies have variables, sessions are the roles that they are of, accounts may be in one
 organization, and every request counts as one over TLS. A nested stack may be a SAM template,
 and a change set shows what a condition adds or removes. A task of a state machine may have its time-out
-in an expression, and a map begins nothing more once one of its items has failed.
+in an expression, and a map begins nothing more once one of its items has failed. A stack cannot make what another one
+has made under the same name.
 """
 
 import contextvars
 import dataclasses
+import hashlib
 import json
 import logging
 import re
 import time
 import uuid
+from functools import partial
 
 from ministack.core import iam_evaluator as evaluator
 from ministack.core import responses
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2, eventbridge, iam, lambda_svc, scheduler, sqs, stepfunctions, sts
-from ministack.services.cloudformation import changesets, engine, provisioners
+from ministack.services.cloudformation import _stacks, changesets, engine, provisioners
 
 logger = logging.getLogger("local-aws")
 
@@ -344,6 +347,59 @@ QUERY_DEFINITION = {
 }
 
 
+def with_region(physical_name):
+    """A name that CloudFormation chooses, another one in each Region: what IAM names is there once in an account."""
+    def naming(stack, logical_id, **options):
+        name = physical_name(stack, logical_id, **options)
+        head, _, suffix = name.rpartition("-")
+        digest = hashlib.sha256(f"{suffix} {get_account_id()} {get_region()}".encode()).hexdigest()[:len(suffix)]
+        return f"{head}-{digest if options.get('lowercase') else digest.upper()}"
+    return naming
+
+
+# The property with the name, of resources of which an account has one of that name in a Region.
+NAMED = {
+    "AWS::CloudWatch::Alarm": "AlarmName",
+    "AWS::CloudWatch::Dashboard": "DashboardName",
+    "AWS::DynamoDB::Table": "TableName",
+    "AWS::Events::Rule": "Name",
+    "AWS::Lambda::Function": "FunctionName",
+    "AWS::Logs::LogGroup": "LogGroupName",
+    "AWS::SNS::Topic": "TopicName",
+    "AWS::SQS::Queue": "QueueName",
+    "AWS::Scheduler::Schedule": "Name",
+    "AWS::StepFunctions::StateMachine": "StateMachineName",
+}
+# IAM has no Regions, and a role may also be there that no stack has made.
+NAMED_BY_IAM = {"AWS::IAM::Role": ("RoleName", "_roles"), "AWS::IAM::InstanceProfile": ("InstanceProfileName", "_instance_profiles")}
+
+
+def is_taken(kind, name, stack):
+    """Whether a resource of this name is there, which another stack or nobody's stack has made."""
+    if kind in NAMED_BY_IAM:
+        own = _stacks.get(stack, {}).get("_resources", {}).values()
+        is_own = any(resource.get("ResourceType") == kind and resource.get("PhysicalResourceId") == name for resource in own)
+        return name in getattr(iam, NAMED_BY_IAM[kind][1]) and not is_own
+    return any(
+        resource.get("ResourceType") == kind and (resource.get("Properties") or {}).get(NAMED[kind]) == name
+        for other, found in _stacks.items()
+        if other != stack and found.get("StackStatus") != "DELETE_COMPLETE"
+        for resource in found.get("_resources", {}).values()
+    )
+
+
+def once(kind, handler):
+    """Creation that fails for a name that is taken, as CloudFormation's does; MiniStack takes the resource over."""
+    key = NAMED_BY_IAM[kind][0] if kind in NAMED_BY_IAM else NAMED[kind]
+
+    def creating(logical_id, properties, stack):
+        name = properties.get(key)
+        if name and is_taken(kind, name, stack):
+            raise ValueError(f"Resource of type '{kind}' with identifier '{name}' already exists.")
+        return handler["create"](logical_id, properties, stack)
+    return {**handler, "create": creating}
+
+
 # Each mend: whose function or setting, its name, and what takes its place. tests/it/mends.rs shows that each is needed.
 MENDS = {
     "tag-events": [(ec2._ACTION_MAP, name, with_tag_events) for name in ("CreateTags", "DeleteTags")],
@@ -363,6 +419,8 @@ MENDS = {
     "conditional-change": [(changesets, "_resolve_props_for_diff", conditional)],
     "nested-transform": [(engine, "_parse_template", transformed),
                          (provisioners, "_cfn_nested_stack_deploy", nested)],
+    "names-by-region": [(provisioners, "_physical_name", with_region)],
+    "names-once": [(provisioners._RESOURCE_HANDLERS, kind, partial(once, kind)) for kind in [*NAMED, *NAMED_BY_IAM]],
     "saved-query": [(provisioners._RESOURCE_HANDLERS, "AWS::Logs::QueryDefinition", lambda _: QUERY_DEFINITION)],
 }
 

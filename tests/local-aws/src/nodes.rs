@@ -1,11 +1,14 @@
 //! Managed nodes: what Systems Manager knows of a hybrid node, and its tags.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
+
+/// The role of a node that a test makes up. Nobody asks whether it exists.
+const MADE_UP_ROLE: &str = "TagHubHybridNode";
 
 /// The tags of one node.
 pub(crate) type Tags = BTreeMap<String, String>;
@@ -37,7 +40,7 @@ impl Default for NewNode {
         Self {
             id: None,
             activation_id: "00000000-0000-4000-8000-000000000000".to_owned(),
-            iam_role: "TagHubHybridNode".to_owned(),
+            iam_role: MADE_UP_ROLE.to_owned(),
             name: None,
             computer_name: "node.internal".to_owned(),
             ip_address: "10.0.0.1".to_owned(),
@@ -65,6 +68,8 @@ pub struct Node {
     pub name: Option<String>,
     pub ip_address: String,
     pub computer_name: String,
+    /// True while the agent cannot act as its role, because IAM no longer has it or it no longer trusts the service.
+    is_without_role: bool,
     tags: Arc<Tags>,
     /// The Tagging API shows what is or ever was tagged.
     was_tagged: bool,
@@ -80,6 +85,11 @@ struct Past {
 }
 
 impl Node {
+    /// The status that Systems Manager shows: an agent without its role is not heard of.
+    pub fn shown_ping_status(&self) -> &str {
+        if self.is_without_role { "ConnectionLost" } else { &self.ping_status }
+    }
+
     /// The tags now.
     pub fn tags(&self) -> &BTreeMap<String, String> {
         &self.tags
@@ -135,6 +145,7 @@ impl Nodes {
             name: node.name,
             ip_address: node.ip_address,
             computer_name: node.computer_name,
+            is_without_role: false,
             tags: Arc::default(),
             was_tagged: false,
             past: VecDeque::new(),
@@ -186,6 +197,21 @@ impl Nodes {
         let mut homes = self.write();
         let node = homes.get_mut(&home_key(account, region)).and_then(|home| home.get_mut(id));
         node.map(change).is_some()
+    }
+
+    /// The roles of the nodes of an account in a Region, each once, but for that of nodes that a test made up.
+    pub(crate) fn roles(&self, account: &str, region: &str) -> BTreeSet<String> {
+        let roles = |home: &Home| home.values().map(|node| node.iam_role.clone()).collect();
+        let mut roles: BTreeSet<String> = self.with_home(account, region, roles);
+        roles.remove(MADE_UP_ROLE);
+        roles
+    }
+
+    /// Says of which roles the agents can act.
+    pub(crate) fn set_roles(&self, account: &str, region: &str, assumable: &BTreeMap<String, bool>) {
+        for node in self.write().entry(home_key(account, region)).or_default().values_mut() {
+            node.is_without_role = assumable.get(&node.iam_role) == Some(&false);
+        }
     }
 
     /// All nodes of an account in a Region, by id.

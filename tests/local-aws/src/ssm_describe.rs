@@ -54,7 +54,7 @@ impl Filter<'_> {
             "ActivationIds" => any(&node.activation_id),
             "AgentVersion" => any(&node.agent_version),
             "IamRole" => any(&node.iam_role),
-            "PingStatus" => any(&node.ping_status),
+            "PingStatus" => any(node.shown_ping_status()),
             "PlatformType" | "PlatformTypes" => any(&node.platform_type),
             "ResourceType" => any("ManagedInstance"),
             "SourceTypes" => any("AWS::SSM::ManagedInstance"),
@@ -128,7 +128,7 @@ fn read_filter<'a>(filter: &'a Value, key: &str, values: &str) -> Option<Filter<
 fn information(node: &Node) -> Value {
     let mut information = json!({
         "InstanceId": node.instance_id,
-        "PingStatus": node.ping_status,
+        "PingStatus": node.shown_ping_status(),
         "LastPingDateTime": clock::epoch_seconds(node.last_ping),
         "AgentVersion": node.agent_version,
         "PlatformType": node.platform_type,

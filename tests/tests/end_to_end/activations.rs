@@ -36,6 +36,9 @@ impl Hub {
         let parameters: Vec<_> =
             [("ActivationRegions", list.as_str())].into_iter().chain(wide).chain(parameters.to_vec()).collect();
         let world = World::deployed_with(&parameters, &[]).await.unwrap();
+        // The standard tier is a limit too.
+        let tier = json!({"SettingId": "/ssm/managed-instance/activation-tier", "SettingValue": "advanced"});
+        world.central().json("ssm", "UpdateServiceSetting", &tier).await.unwrap();
         Self { world, regions: regions.to_vec(), heard: RefCell::default() }
     }
 
@@ -270,8 +273,14 @@ async fn an_agency_keeps_its_key_and_the_account_its_limit() {
     let agency = hub.world.aws.client(AGENCY_A, HOME_REGION);
     let own = json!({"Name": ACTIVATION_PARAMETER, "Value": "to come", "Type": "SecureString", "KeyId": "alias/own"});
     agency.json("ssm", "PutParameter", &own).await.unwrap();
+    hub.world.register_node(AGENCY_A, None);
     let answer = hub.well(json!({"agency": AGENCY_A})).await;
     assert_eq!(outcomes(&answer), [(AGENCY_A, "renewed", "malformed")]);
+    let census = json!({
+        "nodes": 1, "tier": "advanced", "limit": 150, "percent": 0, "newIn30Days": 1, "daysToLimit": 4470,
+        "byAgency": {}, "others": 1
+    });
+    assert_eq!(answer["census"], census);
     assert_eq!(hub.held(AGENCY_A).await.registration_limit, 100);
     let history = json!({"Name": ACTIVATION_PARAMETER});
     let history = agency.json("ssm", "GetParameterHistory", &history).await.unwrap();
@@ -281,12 +290,15 @@ async fn an_agency_keeps_its_key_and_the_account_its_limit() {
     // What is left of the account's limit, and then nothing.
     let answer = hub.well(json!({"agency": AGENCY_B})).await;
     assert_eq!(outcomes(&answer), [(AGENCY_B, "renewed", "missing")]);
-    assert_eq!(hub.held(AGENCY_B).await.registration_limit, 50);
+    assert_eq!(hub.held(AGENCY_B).await.registration_limit, 49);
     hub.delete_parameters(AGENCY_B).await;
     let (words, answer) = hub.partly(json!({})).await;
     assert_eq!(outcomes(&answer), [(AGENCY_A, "live", ""), (AGENCY_B, "failed", "missing")]);
     assert_eq!(answer["agencies"][1]["errorCode"], "NodeLimit");
-    assert!(words.contains("150 open registrations, and NODE_LIMIT is 150"), "{words}");
+    assert!(words.contains("1 hybrid nodes and 149 open registrations, and NODE_LIMIT is 150"), "{words}");
+    // The log has the count too, for a run that nobody waits for.
+    let log = hub.world.log(CENTRAL, "activation-issuer").await.unwrap();
+    assert!(log.contains("nodes counted") && log.contains("NodeLimitPercent"), "{log}");
 }
 
 #[tokio::test]

@@ -7,12 +7,14 @@ use crate::tags;
 
 #[tokio::test]
 async fn a_policy_that_is_refused_stops_the_manager_and_the_sweep_says_so() {
-    let world = World::deployed_with(&[("TagPolicy", r#"{"maxTags": 48, "includes": ["Env"]}"#)], &[]).await.unwrap();
+    let world = World::deployed_with(&[("TagPolicy", r#"{"set": {"tag-hub:x": "1"}, "rename": {"a": "aws:b"}}"#)], &[])
+        .await
+        .unwrap();
     let enrolled = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
     let answer = world.sweep(AGENCY_A, &json!({})).await.unwrap();
     assert_eq!(answer.payload["errorType"], "PartialSweep", "{}", answer.payload);
     let message = answer.payload["errorMessage"].as_str().unwrap();
-    for problem in ["maxTags: expected 1 to 47, got 48", "includes: unknown field"] {
+    for problem in ["set.tag-hub:x: the key", "rename.a: the key"] {
         assert!(message.contains(problem), "{problem} is not in {message}");
     }
     assert_eq!(world.plain_tags(&enrolled.node), tags(&[]));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use local_aws::Ec2Instance;
 use local_aws::machine::{Kind, Machine};
+use local_aws::stacks;
 use tests::document::{Block, How, blocks, missing};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, Paths, Session, World, program};
 
@@ -186,8 +187,96 @@ async fn the_walk_through_of_a_deployment_works_as_it_is_written() {
     let enrolled = reader.world.enroll(AGENCY_A, HOME_REGION, &[("Role", "web")]).await.unwrap();
     let count = reader.follow("docs/deploy.md").await;
     assert!(count >= 20, "only {count} blocks ran");
-    // Which name the other tag has depends on when the last sweep was; the policy is changed on the way.
-    assert_eq!(reader.world.tags(&enrolled.node)["Env"], "PROD", "the tags outlive the hub");
+    // The page shows on the way that node and tags outlive the hub. At its end it deregisters the node and deletes the role.
+    assert!(reader.world.tags(&enrolled.node).is_empty(), "the node is still there");
+    let role = reader.world.central().query("iam", "GetRole", &[("RoleName", "tag-hub-managed-node")]).await;
+    assert_eq!(role.map(drop).map_err(|error| error.code), Err("NoSuchEntity".to_owned()));
+}
+
+/// The hub of a release before `cfn/managed-node-role.yaml`: its own template holds the role.
+fn hub_with_the_role(paths: &Paths) -> String {
+    let role = paths.text("cfn/managed-node-role.yaml").unwrap();
+    let (_, role) = role.split_once("Resources:\n").unwrap();
+    let (_, role) = role.split_once("  ManagedNodeRole:\n").unwrap();
+    let kept = ["DeletionPolicy: Retain", "UpdateReplacePolicy: Retain"];
+    let role = role.lines().filter(|line| !kept.contains(&line.trim())).collect::<Vec<_>>().join("\n");
+    let conditions = "\nConditions:\n  HasAllRegions: !Equals [a, b]\n  IsNodeKeptFromParameters: !Equals [a, a]\n";
+    let hub = paths.text("template.yaml").unwrap();
+    hub.replace("\nConditions:\n", conditions)
+        .replace("\nResources:\n", &format!("\nResources:\n  ManagedNodeRole:\n{role}\n"))
+        .replace("NODE_ROLE: !Ref ManagedNodeRoleName", "NODE_ROLE: !Ref ManagedNodeRole")
+}
+
+#[tokio::test]
+async fn the_upgrade_from_one_stack_keeps_the_nodes_role() {
+    let mut reader = Reader::new();
+    let world = &reader.world;
+    world.deploy_hub(&hub_with_the_role(world.paths()), &[]).await.unwrap();
+    world.grant(AGENCY_A).await.unwrap();
+    world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+    world.deploy_instance_profile(AGENCY_A).await.unwrap();
+    world.issue_activations().await.unwrap();
+    world.onboard(AGENCY_A, HOME_REGION, Kind::AmazonLinux, &[]).await.unwrap();
+    let role = async |world: &World| {
+        let role = world.central().query("iam", "GetRole", &[("RoleName", "tag-hub-managed-node")]).await.unwrap();
+        role["Role"]["RoleId"].as_str().unwrap().to_owned()
+    };
+    let before = role(&reader.world).await;
+    let count = reader.follow("docs/upgrade.md").await;
+    assert_eq!(count, 8, "blocks that ran");
+    assert_eq!(role(&reader.world).await, before, "the role was made anew");
+    // The agency's next instance registers as if nothing had happened.
+    reader.world.onboard(AGENCY_A, HOME_REGION, Kind::UbuntuSnap, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_hub_stands_beside_the_first() {
+    let mut reader = Reader::new();
+    let world = &reader.world;
+    world.deploy_central(&[]).await.unwrap();
+    world.grant(AGENCY_A).await.unwrap();
+    world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+    world.deploy_instance_profile(AGENCY_A).await.unwrap();
+    world.issue_activations().await.unwrap();
+    let ours = world.onboard(AGENCY_A, HOME_REGION, Kind::AmazonLinux, &[("Env", "PROD")]).await.unwrap().enrolled;
+    let held = world.aws.activations().list(CENTRAL, HOME_REGION).remove(0).activation_id;
+    // Whatever is younger than an hour is left alone anyway.
+    assert!(world.aws.activations().age(CENTRAL, HOME_REGION, &held, Duration::from_hours(2)));
+
+    let count = reader.follow("docs/second-hub.md").await;
+    assert_eq!(count, 10, "blocks that ran");
+    let world = &reader.world;
+    let theirs = reader.machines[0].registration().unwrap().instance_id;
+    assert_eq!(world.plain_tags(&theirs)["Env"], "TEST");
+    assert_eq!(world.tags(&theirs)[hub::AGENCY_TAG_KEY], AGENCY_B);
+
+    // Production goes on: its activation is there, its issuer has nothing to do, and its sweep tags its node alone.
+    let activations = world.aws.activations();
+    assert!(activations.list(CENTRAL, HOME_REGION).iter().any(|one| one.activation_id == held), "it was revoked");
+    for one in activations.list(CENTRAL, HOME_REGION) {
+        activations.age(CENTRAL, HOME_REGION, &one.activation_id, Duration::from_hours(2));
+    }
+    let issued = world.issue_activations().await.unwrap();
+    assert_eq!((&issued["counts"]["agencies"], &issued["counts"]["deleted"]), (&1.into(), &0.into()), "{issued}");
+    let swept = world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(swept["counts"]["received"], 1, "{swept}");
+    assert_eq!(world.plain_tags(&ours.node).get("Env").map(String::as_str), Some("PROD"), "{swept}");
+    // Nor does it notice that the test hub is gone.
+    for stack in ["test-tag-hub-agency-333333333333", "test-tag-hub"] {
+        stacks::delete(&world.central(), stack).await.unwrap();
+    }
+    world.tag(&ours, "Env", "DEV").await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(world.plain_tags(&ours.node)["Env"], "DEV");
+    assert!(world.tags(&theirs).contains_key("Env"), "the node of the test hub keeps its tags");
+    // Its log has its own metrics alone.
+    let [ours, theirs] =
+        ["tags-collector", "test-tags-collector"].map(|name| (name, name.strip_suffix("tags-collector")));
+    for ((function, prefix), account) in [(ours, AGENCY_A), (theirs, AGENCY_B)] {
+        let log = world.log(account, function).await.unwrap();
+        let namespace = format!("\"Namespace\":\"{}TagHub\"", prefix.unwrap());
+        assert!(log.contains(&namespace), "{function} writes metrics in no {namespace}: {log}");
+    }
 }
 
 #[tokio::test]

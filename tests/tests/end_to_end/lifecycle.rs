@@ -28,7 +28,8 @@ enum Step {
 }
 
 /// The templates in the order in which they are deployed. They are deleted in the other.
-const STEPS: [(&str, Step); 11] = [
+const STEPS: [(&str, Step); 12] = [
+    ("cfn/managed-node-role.yaml", Step::Not { because: "it is deployed before the hub" }),
     ("cfn/agency-grant.yaml", Step::Grants),
     ("cfn/agency.yaml", Step::Collectors),
     (
@@ -92,11 +93,16 @@ async fn every_stack_comes_and_goes_without_a_trace() {
     for (client, stack) in deployed.iter().rev() {
         stacks::delete(client, stack).await.unwrap_or_else(|error| panic!("delete {stack}: {error}"));
     }
-    stacks::delete(&world.central(), "tag-hub").await.unwrap();
+    for stack in ["tag-hub", "tag-hub-managed-node-role"] {
+        stacks::delete(&world.central(), stack).await.unwrap();
+    }
     let after = everything(&world).await;
+    // Without it every node is offline, so it outlives its stack.
+    let role = "role tag-hub-managed-node";
+    assert!(after.values().any(|found| found.contains(role)), "the nodes' role is gone: {after:#?}");
     for (place, found) in &after {
-        let left: Vec<_> =
-            found.difference(&before[place]).filter(|name| !name.starts_with("bucket tag-hub-code")).collect();
+        let is_left = |name: &&String| !name.starts_with("bucket tag-hub-code") && *name != role;
+        let left: Vec<_> = found.difference(&before[place]).filter(is_left).collect();
         assert!(left.is_empty(), "{place} still has {left:#?}");
     }
 }
@@ -208,14 +214,15 @@ async fn schedule(client: &Client) -> (String, Value) {
 #[tokio::test]
 async fn a_policy_that_the_function_refuses_is_told_by_every_invocation_and_rings_the_alarm() {
     let world = World::deployed().await.unwrap();
-    world.deploy_central(&[("TagPolicy", r#"{"maxTags": 99}"#)]).await.unwrap();
+    // The pattern of the parameter sees the form of a policy, and not which keys are reserved.
+    world.deploy_central(&[("TagPolicy", r#"{"set": {"tag-hub:agency": "1"}}"#)]).await.unwrap();
     for _ in 0..2 {
         let report = json!({"instances": []});
         let answer = world.report(AGENCY_A, &report).await.unwrap();
         // What is answered with this is what Lambda counts as an error.
         assert!(answer.function_error.is_some(), "{}", answer.payload);
         let told = answer.payload["errorMessage"].as_str().unwrap_or_default();
-        assert!(told.contains("maxTags: expected 1 to 47, got 99"), "{}", answer.payload);
+        assert!(told.contains("set.tag-hub:agency: the key"), "{}", answer.payload);
     }
     let asked = [("StackName", "tag-hub"), ("LogicalResourceId", "SsmTagManagerErrorAlarm")];
     let found = world.central().query("cloudformation", "DescribeStackResource", &asked).await.unwrap();
@@ -239,4 +246,24 @@ async fn what_is_no_policy_at_all_cannot_be_deployed() {
     }
     let functions = world.central().invoke("ssm-tag-manager", InvocationType::RequestResponse, &Value::Null).await;
     assert_eq!(functions.unwrap_err().code, "ResourceNotFoundException");
+}
+
+/// What a policy's own form says is wrong never reaches the function: the last good one stays in force.
+#[tokio::test]
+async fn a_policy_that_is_not_understood_changes_nothing() {
+    let good = r#"{"include": ["Env"]}"#;
+    let world = World::deployed_with(&[("TagPolicy", good)], &[]).await.unwrap();
+    let enrolled = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD"), ("Role", "web")]).await.unwrap();
+    for bad in [
+        r#"{"inlcude": ["Env"]}"#,
+        r#"{"include": ["Env", "Role",]}"#,
+        r#"{"include": "Env", "maxTags": 99, "overwrite": "no"}"#,
+        r#"{"derive": [{"key": "Cohort", "value": "web"}]}"#,
+    ] {
+        let error = world.deploy_central(&[("TagPolicy", bad)]).await.expect_err("the stack was deployed");
+        let told = format!("{error:#}");
+        assert!(told.contains("TagPolicy") && told.contains("maxTags (1 to 47)"), "{bad}: {told}");
+    }
+    world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(world.plain_tags(&enrolled.node), tags(&[("Env", "PROD")]));
 }

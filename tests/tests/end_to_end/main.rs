@@ -19,6 +19,7 @@ mod hardship;
 mod leases;
 mod lifecycle;
 mod mutation;
+mod node_role;
 mod old_collector;
 mod ownership;
 mod propagation;

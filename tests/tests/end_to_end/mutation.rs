@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use local_aws::{Client, Invocation, InvocationType};
 use serde_json::{Value, json};
-use tests::{AGENCY_A, HOME_REGION, World};
+use tests::{AGENCY_A, CENTRAL, HOME_REGION, World};
 
 use crate::fanout::restart;
 
-/// The stacks whose roles are looked at: those with a function.
-const STACKS: [&str; 2] = ["tag-hub", "tag-hub-agency"];
+/// The stacks whose roles are looked at, with the account of each: those with a function, and that of the nodes' role.
+const STACKS: [(&str, &str); 3] =
+    [(CENTRAL, "tag-hub"), (CENTRAL, "tag-hub-managed-node-role"), (AGENCY_A, "tag-hub-agency")];
 
 /// What shows that a statement is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ enum Scenario {
 }
 
 /// By role and statement. An action of [`IN_THE_BACKGROUND`] needs no row.
-const SCENARIOS: [(&str, &str, Scenario); 39] = [
+const SCENARIOS: [(&str, &str, Scenario); 40] = [
     ("SsmTagManagerRole", "ReadTagsInBulk", Scenario::Report),
     ("SsmTagManagerRole", "SetTagsOfNode", Scenario::Report),
     ("SsmTagManagerRole", "RemoveTagsOfNode", Scenario::Report),
@@ -84,6 +85,8 @@ const SCENARIOS: [(&str, &str, Scenario); 39] = [
     // Where a parameter is overwritten, and where there may be too many nodes: not in every run.
     ("ActivationWriterRole", "ReadActivationKey", Scenario::Simulation),
     ("ActivationIssuerRole", "CountNodes", Scenario::Simulation),
+    // Without the tier NODE_LIMIT alone holds.
+    ("ActivationIssuerRole", "ReadTier", Scenario::Simulation),
     ("ActivationWriterRole", "WriteActivation", Scenario::Issue),
     ("ManagedNodeRole", "KeepFromParameter", Scenario::Denial),
     ("ManagedNodeRole", "KeepFromParameters", Scenario::Denial),
@@ -278,8 +281,7 @@ impl Policy {
 /// The policies of all roles in the stacks with functions.
 async fn policies(world: &World) -> Vec<Policy> {
     let mut policies = Vec::new();
-    let accounts = [tests::CENTRAL, AGENCY_A].map(str::to_owned);
-    let mut stacks: Vec<(String, String)> = accounts.into_iter().zip(STACKS.map(str::to_owned)).collect();
+    let mut stacks = STACKS.map(|(account, stack)| (account.to_owned(), stack.to_owned())).to_vec();
     while let Some((account, stack)) = stacks.pop() {
         let client = world.aws.client(&account, HOME_REGION);
         let answer = client.query("cloudformation", "DescribeStackResources", &[("StackName", &stack)]).await.unwrap();

@@ -107,14 +107,17 @@ proptest! {
         place in places(),
         account in "[0-9]{10,13}",
         partition in prop_oneof![Just(None), "(aws|gcp|AWS)?(-[a-z0-9]{0,3}){0,2}".prop_map(Some)],
-        name in prop_oneof!["ssm-tag-manager", "ssm-tag-manage", "tags-collector", "ssm-tag-manager-2"],
+        name in prop_oneof!["ssm-tag-manager", "ssm-tag-manage", "tags-collector", "ssm-tag-manager-2", "[a-z-]{0,17}ssm-tag-manager"],
         qualifier in prop_oneof!["", ":agency-[0-9]{12}", ":[0-9]", ":"],
     ) {
         let partition = partition.as_deref().unwrap_or(place.0);
         let arn = format!("arn:{partition}:lambda:{}:{account}:function:{name}{qualifier}", place.1);
         let is_taken = pattern_of("ManagerFunctionArn").is_match(&arn);
         let parsed = arn.parse::<FunctionArn>().ok();
-        let is_manager = parsed.is_some_and(|arn| arn.name == "ssm-tag-manager" && arn.qualifier.is_none());
+        let is_named = |name: &str| {
+            name.strip_suffix("ssm-tag-manager").is_some_and(|prefix| pattern_of("NamePrefix").is_match(prefix))
+        };
+        let is_manager = parsed.is_some_and(|arn| is_named(&arn.name) && arn.qualifier.is_none());
         prop_assert!(!is_taken || is_manager, "the template takes {arn}, the code does not");
         // The code is as lenient with partitions as AWS might become.
         let is_named = place.0 == partition;

@@ -115,6 +115,6 @@ fn the_table_of_permissions_is_that_of_the_templates() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one way to tell a test to write instead of compare")]
-fn is_update() -> bool {
+pub(crate) fn is_update() -> bool {
     std::env::var("UPDATE_DOCS").is_ok_and(|value| value == "1")
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use hub::{AccountId, Region};
 use proptest::prelude::*;
 use regex::{Regex, RegexBuilder};
-use serde_json::Value;
+use serde_json::{Value, json};
 use ssm_tag_manager::plan::Policy;
 
 use crate::examples::{EXAMPLES, arns, schedules};
@@ -209,6 +209,27 @@ fn the_default_policy_is_one() {
     assert!(parameter["MaxLength"].as_u64().unwrap() < 4096, "{place}");
 }
 
+/// Policies, most of which the code takes.
+fn policies() -> impl Strategy<Value = Value> {
+    let text = || "[A-Za-z0-9 _.:/=+@\"\\\\é-]{1,12}";
+    let map = || proptest::collection::btree_map(text(), text(), 0..3);
+    let derived = (text(), text(), proptest::collection::btree_map(text(), text(), 1..3))
+        .prop_map(|(key, value, when)| json!({"key": key, "value": value, "when": when}));
+    let fields = vec![
+        (proptest::collection::vec(text(), 0..4), Just("include")).prop_map(|(v, k)| (k, json!(v))).boxed(),
+        (proptest::collection::vec(text(), 0..4), Just("exclude")).prop_map(|(v, k)| (k, json!(v))).boxed(),
+        map().prop_map(|value| ("rename", json!(value))).boxed(),
+        map().prop_map(|value| ("set", json!(value))).boxed(),
+        proptest::collection::vec(derived, 0..3).prop_map(|value| ("derive", json!(value))).boxed(),
+        proptest::sample::select(vec!["drop", "replace"]).prop_map(|v| ("invalidCharacters", json!(v))).boxed(),
+        (1..48_u64).prop_map(|value| ("maxTags", json!(value))).boxed(),
+        any::<bool>().prop_map(|value| ("removeStale", json!(value))).boxed(),
+        any::<bool>().prop_map(|value| ("overwrite", json!(value))).boxed(),
+    ];
+    let field = proptest::strategy::Union::new(fields).prop_map(|(key, value)| (key.to_owned(), value));
+    proptest::collection::vec(field, 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect()))
+}
+
 proptest! {
     #[test]
     fn an_account_id_is_the_same_to_template_and_code(value in "[0-9]{10,14}|[0-9a]{12}") {
@@ -235,6 +256,19 @@ proptest! {
         let list = regions.join(",");
         prop_assert!(pattern_of("CollectRegions").is_match(&list), "{list}");
         prop_assert_eq!(collector(&manager, &list, "Event"), Ok(()));
+    }
+
+    /// Whatever the code understands can be deployed, and what differs from it by a letter mostly cannot.
+    #[test]
+    fn a_policy_is_the_same_to_template_and_code(policy in policies(), at in any::<proptest::sample::Index>()) {
+        let text = policy.to_string();
+        let is_taken = pattern_of("TagPolicy").is_match(&text);
+        prop_assert!(is_taken || Policy::parse(&text).is_err(), "the code takes {text}, the template does not");
+        let mut spoilt = text.clone();
+        let at = (0..=at.index(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        spoilt.remove(at);
+        let is_taken = pattern_of("TagPolicy").is_match(&spoilt);
+        prop_assert!(is_taken || Policy::parse(&spoilt).is_err(), "the code takes {spoilt}, the template does not");
     }
 
     #[test]

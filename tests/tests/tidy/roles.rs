@@ -365,8 +365,13 @@ fn problems_of_bucket(bucket: &Resource<'_>) -> Vec<String> {
         (!all.iter().any(refuses_without_tls)).then(|| format!("{}: takes requests without TLS", bucket.place())),
     );
     for action in ["s3:GetObject", "s3:GetObjectVersion"] {
-        let is_open = all.iter().any(|one| one.action() == action && one.conditions == ["HasOrganization"]);
-        problems.extend((!is_open).then(|| format!("{}: no {action} for the organization", bucket.place())));
+        let releases = json!({"Fn::Sub": format!("${{{}.Arn}}/releases/*", bucket.id)});
+        let is_open = all.iter().any(|one| {
+            one.action() == action && one.conditions == ["HasOrganization"] && one.resources() == [&releases]
+        });
+        problems.extend(
+            (!is_open).then(|| format!("{}: no {action} for the organization on releases alone", bucket.place())),
+        );
     }
     problems
 }

@@ -107,6 +107,27 @@ fn nothing_outlives_its_stack_by_accident() {
     }
 }
 
+/// Without it every node is offline, so neither its stack nor a change to the hub may delete it.
+#[test]
+fn the_nodes_role_outlives_its_stack_and_is_of_no_other() {
+    for template in templates() {
+        for role in template.of_kind("AWS::IAM::Role") {
+            let whole = &template.section("Resources")[role.id];
+            let is_the_one = template.file == "cfn/managed-node-role.yaml";
+            let policies = [&whole["DeletionPolicy"], &whole["UpdateReplacePolicy"]];
+            if is_the_one {
+                assert_eq!(policies, ["Retain", "Retain"], "{}", role.place());
+                assert_eq!(role.properties["RoleName"], json!({"Ref": "ManagedNodeRoleName"}), "{}", role.place());
+            } else {
+                assert_eq!(policies, [&Value::Null, &Value::Null], "{}: it outlives its stack", role.place());
+            }
+        }
+        // The parameter is a name and not an export, so that deleting either stack asks nothing of the other.
+        let is_tied = template.file == "cfn/managed-node-role.yaml" && !template.section("Outputs").is_empty();
+        assert!(!is_tied, "CloudFormation imports no role into a new stack with outputs");
+    }
+}
+
 #[test]
 fn functions_are_traced_and_built_as_the_parameters_say() {
     for template in templates() {

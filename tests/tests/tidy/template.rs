@@ -20,6 +20,8 @@ pub(crate) struct Template {
     /// As it was written, with its comments.
     pub(crate) text: String,
     body: Value,
+    /// The same before the default names were put in.
+    written: Value,
 }
 
 /// A resource of a template.
@@ -52,7 +54,8 @@ impl Template {
         body["Resources"] = Value::Object(resources.iter().flat_map(|(id, value)| unrolled(id, value)).collect());
         // Whether a map keeps its order depends on the features that other crates ask for.
         body.sort_all_objects();
-        Self { file, text, body }
+        let written = body.clone();
+        Self { file, text, body: with_default_names(&written), written }
     }
 
     /// The same without what is at a path, as [`Self::texts`] gives it.
@@ -72,6 +75,11 @@ impl Template {
         let mut changed = self.clone();
         *changed.body.pointer_mut(path).unwrap_or_else(|| panic!("{}: nothing at {path}", self.file)) = value.clone();
         changed
+    }
+
+    /// A resource or an output as it was written, with the parameters that its name is put together from.
+    pub(crate) fn written(&self, section: &str, id: &str) -> &Value {
+        &self.written[section][id]
     }
 
     /// A section such as `Parameters`, empty where there is none.
@@ -151,6 +159,25 @@ fn unrolled(id: &str, value: &Value) -> Vec<(String, Value)> {
     members.iter().map(|(id, member)| (name(id), with_sample(member, variable))).collect()
 }
 
+/// A part of a template with the names that it has by default: without a prefix, and without the Region in roles' names.
+fn with_default_names(value: &Value) -> Value {
+    let plain = |text: &str| text.replace("${NamePrefix}", "");
+    match value {
+        Value::Object(fields) => match (fields.get("Fn::Sub"), fields.get("Fn::If")) {
+            (Some(Value::String(text)), _) if !plain(text).contains("${") => Value::String(plain(text)),
+            (Some(Value::String(text)), _) => json!({"Fn::Sub": plain(text)}),
+            (Some(Value::Array(parts)), _) => {
+                let text = Value::String(plain(parts[0].as_str().unwrap()));
+                json!({"Fn::Sub": [text, with_default_names(&parts[1])]})
+            }
+            (_, Some(branches)) if branches[0] == "HasRegionInRoleNames" => with_default_names(&branches[2]),
+            _ => fields.iter().map(|(key, field)| (key.clone(), with_default_names(field))).collect(),
+        },
+        Value::Array(items) => items.iter().map(with_default_names).collect(),
+        plain => plain.clone(),
+    }
+}
+
 /// A part of a loop, with the sample in place of its variable.
 fn with_sample(value: &Value, variable: &str) -> Value {
     match value {
@@ -210,6 +237,20 @@ fn tags_become_the_long_form() {
         "a": {"Ref": "X"}, "b": {"Fn::GetAtt": "X.Arn"}, "c": {"Fn::If": ["HasX", {"Fn::Sub": "arn:${AWS::Partition}"}, 1]}
     });
     assert_eq!(as_json(serde_yaml_ng::from_str(yaml).unwrap()), expected);
+}
+
+#[test]
+fn names_are_those_without_a_prefix() {
+    let body = json!({
+        "a": {"Fn::Sub": "${NamePrefix}x"}, "b": {"Fn::Sub": "${NamePrefix}x-${AWS::Region}"},
+        "c": {"Fn::If": ["HasRegionInRoleNames", {"Fn::Sub": "x-${AWS::Region}"}, {"Fn::Sub": "${NamePrefix}x"}]},
+        "d": {"Fn::Sub": ["${NamePrefix}${B}", {"B": {"Fn::Sub": "${NamePrefix}b"}}]}, "e": {"Ref": "NamePrefix"},
+    });
+    let expected = json!({
+        "a": "x", "b": {"Fn::Sub": "x-${AWS::Region}"}, "c": "x", "d": {"Fn::Sub": ["${B}", {"B": "b"}]},
+        "e": {"Ref": "NamePrefix"},
+    });
+    assert_eq!(with_default_names(&body), expected);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use hub::{AGENCY_ALIAS_PREFIX, AGENCY_TAG_KEY, AccountId, AwsError, Timestamp};
 use super::unexpected;
 use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, description};
 use crate::config::Config;
+use crate::plan::census::Tier;
 use crate::ports::{Hub, NodeCounts};
 
 /// The largest page: <https://docs.aws.amazon.com/lambda/latest/api/API_ListAliases.html>.
@@ -23,9 +24,13 @@ const ACTIVATIONS_PER_PAGE: i32 = 50;
 /// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.
 const NODES_PER_PAGE: i32 = 50;
 
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetServiceSetting.html>
+const TIER_SETTING: &str = "/ssm/managed-instance/activation-tier";
+
 /// The central account and Region.
 #[derive(Debug, Clone)]
 pub struct CentralAccount {
+    name_prefix: String,
     manager_function_name: String,
     lambda: LambdaClient,
     ssm: SsmClient,
@@ -34,7 +39,8 @@ pub struct CentralAccount {
 impl CentralAccount {
     /// The account and Region of these clients.
     pub fn new(config: &Config, lambda: LambdaClient, ssm: SsmClient) -> Self {
-        Self { manager_function_name: config.manager_function_name.clone(), lambda, ssm }
+        let (name_prefix, manager_function_name) = (config.name_prefix.clone(), config.manager_function_name.clone());
+        Self { name_prefix, manager_function_name, lambda, ssm }
     }
 }
 
@@ -79,7 +85,8 @@ impl Hub for CentralAccount {
                 .send()
                 .await
                 .map_err(|error| AwsError::from_sdk("ssm:DescribeActivations", &error))?;
-            activations.extend(page.activation_list.unwrap_or_default().into_iter().filter_map(activation));
+            let listed = page.activation_list.unwrap_or_default().into_iter();
+            activations.extend(listed.filter_map(|one| activation(&self.name_prefix, one)));
             // The end may also be an empty token.
             token = page.next_token.filter(|token| !token.is_empty());
             if token.is_none() {
@@ -91,7 +98,7 @@ impl Hub for CentralAccount {
         Ok(activations)
     }
 
-    async fn nodes(&self) -> Result<NodeCounts, AwsError> {
+    async fn nodes(&self, new_since: Timestamp) -> Result<NodeCounts, AwsError> {
         const OPERATION: &str = "ssm:DescribeInstanceInformation";
         let hybrid = InstanceInformationStringFilter::builder().key("ResourceType").values("ManagedInstance").build();
         let hybrid = hybrid.map_err(|error| unexpected(OPERATION, error.to_string()))?;
@@ -109,6 +116,9 @@ impl Hub for CentralAccount {
                 .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
             for node in page.instance_information_list.unwrap_or_default() {
                 counts.total = counts.total.saturating_add(1);
+                if node.registration_date.is_some_and(|date| date.secs() >= new_since.unix_seconds()) {
+                    counts.new = counts.new.saturating_add(1);
+                }
                 // The name is that of the activation; the agency has no say in it.
                 let agency = node.name.as_deref().and_then(|name| name.strip_prefix(AGENCY_ALIAS_PREFIX)?.parse().ok());
                 if let Some(agency) = agency {
@@ -122,6 +132,17 @@ impl Hub for CentralAccount {
         }
     }
 
+    async fn tier(&self) -> Result<Tier, AwsError> {
+        const OPERATION: &str = "ssm:GetServiceSetting";
+        let setting = self.ssm.get_service_setting().setting_id(TIER_SETTING).send().await;
+        let setting = setting.map_err(|error| AwsError::from_sdk(OPERATION, &error))?.service_setting;
+        match setting.and_then(|setting| setting.setting_value).as_deref() {
+            Some("standard") => Ok(Tier::Standard),
+            Some("advanced") => Ok(Tier::Advanced),
+            other => Err(unexpected(OPERATION, format!("{TIER_SETTING} is {other:?}"))),
+        }
+    }
+
     async fn create(&self, new: &NewActivation) -> Result<(ActivationId, ActivationCode), AwsError> {
         const OPERATION: &str = "ssm:CreateActivation";
         let NewActivation { agency, node_role, registration_limit, expiration_date } = new;
@@ -131,7 +152,7 @@ impl Hub for CentralAccount {
         let output = self
             .ssm
             .create_activation()
-            .description(description(agency))
+            .description(description(&self.name_prefix, agency))
             .default_instance_name(format!("{AGENCY_ALIAS_PREFIX}{agency}"))
             .iam_role(node_role)
             .registration_limit(limit)
@@ -156,9 +177,9 @@ impl Hub for CentralAccount {
 }
 
 /// None for an activation without a proper id, which nothing could be done about.
-fn activation(activation: SdkActivation) -> Option<Activation> {
+fn activation(prefix: &str, activation: SdkActivation) -> Option<Activation> {
     let tag = activation.tags().iter().find(|tag| tag.key() == AGENCY_TAG_KEY).map_or("", SdkTag::value);
-    let agency = Activation::agency_of(activation.description().unwrap_or_default(), tag);
+    let agency = Activation::agency_of(prefix, activation.description().unwrap_or_default(), tag);
     let count = |value: Option<i32>| value.and_then(|value| u32::try_from(value).ok());
     let time = |date: &DateTime| Timestamp::from_unix_seconds(date.secs());
     Some(Activation {

@@ -10,12 +10,15 @@ use crate::activation::{Activation, ActivationId};
 use crate::config::Config;
 
 use super::SECONDS_PER_DAY;
+use super::census::{Tier, limit};
 
 /// What an agency and the account have by now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// The nodes of the account.
     pub nodes: u32,
+    /// Their tier, if it could be read.
+    pub tier: Option<Tier>,
     /// The registrations that activations of the account have left, all of them, whoever made them.
     pub open: u32,
     /// The nodes of the agency.
@@ -35,6 +38,8 @@ pub enum Ceiling {
     AgencyNodeLimit,
     /// The account has its nodes.
     NodeLimit,
+    /// The account has the nodes of the standard tier, and `NODE_LIMIT` is higher.
+    StandardTier,
 }
 
 impl Ceiling {
@@ -44,6 +49,7 @@ impl Ceiling {
             Self::RenewalsPerDay => "RenewalsPerDay",
             Self::AgencyNodeLimit => "AgencyNodeLimit",
             Self::NodeLimit => "NodeLimit",
+            Self::StandardTier => "StandardTier",
         }
     }
 }
@@ -75,6 +81,13 @@ impl fmt::Display for Refusal {
                  are gone, or raise it",
                 usage.agency_nodes, usage.agency_open
             ),
+            Ceiling::StandardTier => write!(
+                f,
+                "the account has {} hybrid nodes and {} open registrations, and the standard-instances tier takes {limit} \
+                 nodes, whatever NODE_LIMIT says; deregister nodes that are gone, or turn on the advanced-instances tier, \
+                 which is charged by the hour for every node (docs/cost.md)",
+                usage.nodes, usage.open
+            ),
             Ceiling::NodeLimit => write!(
                 f,
                 "the account has {} hybrid nodes and {} open registrations, and NODE_LIMIT is {limit}; deregister nodes that \
@@ -101,9 +114,11 @@ pub fn registrations(config: &Config, usage: Usage, is_spare: bool) -> Result<u3
     if agency_room < least {
         return refuse(Ceiling::AgencyNodeLimit, config.agency_node_limit);
     }
-    let room = config.node_limit.saturating_sub(usage.nodes).saturating_sub(usage.open);
+    let limit = limit(config.node_limit, usage.tier);
+    let room = limit.saturating_sub(usage.nodes).saturating_sub(usage.open);
     if room < least {
-        return refuse(Ceiling::NodeLimit, config.node_limit);
+        let ceiling = if limit < config.node_limit { Ceiling::StandardTier } else { Ceiling::NodeLimit };
+        return refuse(ceiling, limit);
     }
     Ok(config.registration_limit.min(agency_room).min(room))
 }
@@ -156,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_limit_fits_what_is_left() {
-        let usage = Usage { nodes: 300, open: 200, agency_nodes: 100, agency_open: 20, made_today: 0 };
+        let usage = Usage { nodes: 300, tier: None, open: 200, agency_nodes: 100, agency_open: 20, made_today: 0 };
         check(usage, true, Ok(100));
         check(Usage { made_today: 24, ..usage }, false, Err(Ceiling::RenewalsPerDay));
         check(Usage { agency_nodes: 950, ..usage }, true, Ok(30));
@@ -169,6 +184,18 @@ mod tests {
         check(Usage { nodes: u32::MAX, ..usage }, false, Err(Ceiling::NodeLimit));
     }
 
+    #[test]
+    fn the_standard_tier_is_a_limit_of_its_own() {
+        let config = config(&[("NODE_LIMIT", "5000")]);
+        let usage = |nodes, tier| Usage { nodes, tier: Some(tier), ..Usage::default() };
+        let refused =
+            |nodes, tier| registrations(&config, usage(nodes, tier), false).map_err(|refusal| refusal.ceiling);
+        assert_eq!(refused(990, Tier::Standard), Ok(10));
+        assert_eq!(refused(1000, Tier::Standard), Err(Ceiling::StandardTier));
+        assert_eq!(refused(1000, Tier::Advanced), Ok(100));
+        assert_eq!(refused(5000, Tier::Advanced), Err(Ceiling::NodeLimit));
+    }
+
     proptest! {
         #[test]
         fn nothing_takes_agency_or_account_past_its_limit(
@@ -176,7 +203,7 @@ mod tests {
             made_today in 0..30_u32, is_spare: bool, limit in 20..=1000_u32,
         ) {
             let config = config(&[("REGISTRATION_LIMIT", &limit.to_string())]);
-            let usage = Usage { nodes, open, agency_nodes, agency_open, made_today };
+            let usage = Usage { nodes, tier: None, open, agency_nodes, agency_open, made_today };
             if let Ok(granted) = registrations(&config, usage, is_spare) {
                 prop_assert!((1..=limit).contains(&granted));
                 prop_assert!(nodes + open + granted <= config.node_limit);

@@ -10,6 +10,7 @@ const OTHER: &str = "333333333333";
 
 fn config() -> Config {
     Config {
+        name_prefix: String::new(),
         manager_function_name: "ssm-tag-manager".to_owned(),
         writer_role_name: "TagHubActivationWriter".to_owned(),
         node_role: "node".to_owned(),

@@ -1,9 +1,11 @@
 //! What an agency and the account may have.
 
+use activation_issuer::plan::census::Tier;
+use activation_issuer::ports::NodeCounts;
 use activation_issuer::{Config, handle};
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{Denial, World};
 use crate::{A, B, DAY, EAST, HOUR, answer, config_with, invocation, runtime, writes};
 
 /// One run with these limits.
@@ -83,6 +85,49 @@ fn nothing_takes_the_account_past_its_limit() {
     );
     assert_eq!(limits(&world), [30]);
     assert_eq!(second["nodes"], 120);
+}
+
+#[test]
+fn a_limit_below_what_is_there_stops_everything_new_and_says_so() {
+    let (world, config) = (World::new(&[A]), config_with(&[("NODE_LIMIT", "100"), ("RENEW_BELOW", "20")]));
+    world.with(|state| {
+        state.nodes = NodeCounts { total: 412, new: 30, by_agency: [(A.parse().unwrap(), 400)].into() };
+    });
+    let answer = run(&world, &config);
+    assert_eq!(agency(&answer, 0), ("failed", "missing", "NodeLimit"));
+    let words = answer["agencies"][0]["message"].as_str().unwrap();
+    assert!(words.contains("412 hybrid nodes") && words.contains("NODE_LIMIT is 100"), "{words}");
+    let census = json!({
+        "nodes": 412, "tier": "advanced", "limit": 100, "percent": 412, "newIn30Days": 30, "daysToLimit": 0,
+        "byAgency": {A: 400}, "others": 12
+    });
+    assert_eq!(answer["census"], census);
+}
+
+#[test]
+fn in_the_standard_tier_the_thousandth_node_is_the_last() {
+    let (world, config) = (World::new(&[A]), config_with(&[("NODE_LIMIT", "5000"), ("RENEW_BELOW", "20")]));
+    world.with(|state| (state.tier, state.nodes.total) = (Tier::Standard, 1000));
+    let answer = run(&world, &config);
+    assert_eq!(agency(&answer, 0), ("failed", "missing", "StandardTier"));
+    let words = answer["agencies"][0]["message"].as_str().unwrap();
+    assert!(words.contains("the standard-instances tier takes 1000 nodes"), "{words}");
+    world.with(|state| state.tier = Tier::Advanced);
+    assert_eq!(agency(&run(&world, &config), 0).0, "renewed");
+    // Whoever may not read the tier is stopped by NODE_LIMIT alone.
+    let refused = Denial {
+        operation: "ssm:GetServiceSetting",
+        about: String::new(),
+        code: "AccessDeniedException",
+        message: "not authorized",
+    };
+    world.with(|state| {
+        state.denials.push(refused);
+        state.parameters.clear();
+        state.activations.clear();
+    });
+    let answer = run(&world, &config);
+    assert_eq!((agency(&answer, 0).0, &answer["census"]["tier"]), ("renewed", &Value::Null));
 }
 
 #[test]

@@ -43,6 +43,15 @@ fn a_new_agency_gets_an_activation_in_every_region() {
         "deferred": 0
       },
       "nodes": 0,
+      "census": {
+        "nodes": 0,
+        "tier": "advanced",
+        "limit": 100000,
+        "percent": 0,
+        "newIn30Days": 0,
+        "byAgency": {},
+        "others": 0
+      },
       "agencies": [
         {
           "agency": "222222222222",

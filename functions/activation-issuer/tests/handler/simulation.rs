@@ -236,6 +236,7 @@ fn check(rounds: &[Round]) {
         ("ssm:DescribeActivations", 1),
         ("ssm:DescribeInstanceInformation", 1),
         ("ssm:GetParameter", 4),
+        ("ssm:GetServiceSetting", 1),
         ("sts:AssumeRole", 2),
     ];
     assert_eq!(calls, expected.map(|(name, count)| (name.to_owned(), count)).into(), "a steady state is only read");

@@ -57,7 +57,7 @@ fn every_refusal_says_what_to_do() {
         ("ssm:GetParameter", "AccessDeniedException", "to perform: kms:Decrypt", "the key of the parameter"),
         ("ssm:PutParameter", "AccessDeniedException", "no", "may not use the parameter"),
         ("ssm:PutParameter", "InvalidKeyId", "no such key", "the key of the parameter"),
-        ("ssm:CreateActivation", "ValidationException", "Not existing role", "is there a role node"),
+        ("ssm:CreateActivation", "ValidationException", "Not existing role", "needs a role node"),
         ("ssm:CreateActivation", "AccessDeniedException", "iam:PassRole", "iam:PassRole on node"),
     ] {
         let world = World::new(&[A]);

@@ -41,6 +41,7 @@ fn config() -> Config {
         aws_runbooks: Some(vec!["AWS-RestartEC2Instance".to_owned()]),
         own_runbooks: Some(vec!["TagHub-*".to_owned(), "Patch".to_owned()]),
         step_price: Some(0.002),
+        name_prefix: String::new(),
         region: Some("us-east-1".to_owned()),
     }
 }

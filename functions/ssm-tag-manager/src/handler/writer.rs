@@ -69,7 +69,7 @@ pub(crate) struct Writer<'a, P> {
     pub(crate) lease: LeaseName,
     pub(crate) clock: &'a Clock,
     pub(crate) deadline: Deadline,
-    /// How long each slice waits for a slot and for the lease.
+    /// How long to wait for a slot and for the lease without getting anything done.
     pub(crate) patience: Duration,
     pub(crate) bulk_writers: u8,
 }
@@ -117,14 +117,20 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let is_bulk = jobs.len() > FEW_NODES;
         let mut waiting = VecDeque::from(jobs);
         let mut done = Vec::with_capacity(waiting.len());
+        let mut since = Instant::now();
         while !waiting.is_empty() {
             let finished = if self.deadline.is_late() {
                 Err("the time was up".to_owned())
             } else {
-                self.slice(&mut waiting, is_bulk, lease_use, &work).await
+                self.slice(&mut waiting, is_bulk, since, lease_use, &work).await
             };
             match finished {
-                Ok(finished) => done.extend(finished),
+                Ok(finished) => {
+                    if !finished.is_empty() {
+                        since = Instant::now();
+                    }
+                    done.extend(finished);
+                }
                 Err(problem) => {
                     tracing::warn!(lease = %self.lease, nodes = waiting.len(), problem, "lease not taken");
                     lease_use.deferred_count += waiting.len();
@@ -143,12 +149,13 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         &self,
         waiting: &mut VecDeque<Job<T>>,
         is_bulk: bool,
+        since: Instant,
         lease_use: &mut LeaseUse,
         work: &impl AsyncFn(&Slice<'_, P>, &T) -> R,
     ) -> Result<Vec<(T, R)>, String> {
         let holder = self.clock.holder();
         let waited_from = Instant::now();
-        let slot = if is_bulk { Some(self.wait_for_slot(&holder).await) } else { None };
+        let slot = if is_bulk { Some(self.wait_for_slot(&holder, since).await) } else { None };
         let slot = match slot.transpose() {
             Ok(slot) => slot,
             Err(problem) => {
@@ -158,7 +165,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         };
         let batch = batch(waiting);
         let intent = Intent(batch.iter().map(|job| (job.node.clone(), job.intent.clone())).collect());
-        let taken = self.wait_for_lease(&holder, &intent, is_bulk).await;
+        let taken = self.wait_for_lease(&holder, &intent, is_bulk, since).await;
         lease_use.wait += waited_from.elapsed();
         let result = match taken {
             Ok(Some(Held { lease, inherited, time })) => {
@@ -275,10 +282,10 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         }
     }
 
-    async fn wait_for_slot(&self, holder: &str) -> Result<LeaseName, String> {
+    async fn wait_for_slot(&self, holder: &str, since: Instant) -> Result<LeaseName, String> {
         let first = self.clock.random_ms(0..u64::from(self.bulk_writers)).as_millis();
         let first = u8::try_from(first).unwrap_or_default();
-        let (since, mut attempt) = (Instant::now(), 0);
+        let mut attempt = 0;
         loop {
             for offset in 0..self.bulk_writers {
                 let slot = LeaseName::Bulk((first + offset) % self.bulk_writers + 1);
@@ -299,15 +306,16 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         holder: &'l str,
         intent: &Intent,
         has_slot: bool,
+        since: Instant,
     ) -> Result<Option<Held<'l>>, String> {
-        let (since, mut attempt) = (Instant::now(), 0);
+        let (asked_from, mut attempt) = (Instant::now(), 0);
         loop {
             let (lease, asked_at) = (self.terms(&self.lease, holder), Instant::now());
             let taken = self.deadline.call(self.ports.take(&lease, intent)).await;
             if let Taken::Ours(inherited) = taken.map_err(|stopped| problem(&self.lease, stopped))? {
                 return Ok(Some(Held { lease, inherited, time: LEASE.saturating_sub(asked_at.elapsed()) }));
             }
-            if has_slot && since.elapsed() >= LEASE_PATIENCE_WITH_SLOT {
+            if has_slot && asked_from.elapsed() >= LEASE_PATIENCE_WITH_SLOT {
                 return Ok(None);
             }
             self.wait(attempt, since, "another report of the agency held its lease").await?;

@@ -268,6 +268,7 @@ pub(crate) fn fleet(ids: Range<usize>) -> Vec<SeenInstance> {
 
 pub(crate) fn config(invocation_type: InvocationType) -> Config {
     Config {
+        name_prefix: String::new(),
         manager: "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222".parse().unwrap(),
         collect_regions: ["us-east-1", "us-west-2"].map(|region| region.parse().unwrap()).to_vec(),
         invocation_type,

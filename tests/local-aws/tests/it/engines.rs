@@ -84,6 +84,36 @@ async fn a_change_set_shows_what_a_condition_adds() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_taken_fails_the_stack() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    role(&client, "by-hand", &trust("ec2.amazonaws.com"), &json!({"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}})).await;
+    let queue = json!({"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "only"}}}});
+    deploy(&client, "first", &queue, &[]).await;
+    deploy(&client, "first", &queue, &[]).await;
+    let own = json!({"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": {
+        "RoleName": "by-hand", "AssumeRolePolicyDocument": trust("ec2.amazonaws.com")}}}});
+    for (stack, template, name) in [("second", &queue, "only"), ("third", &own, "by-hand")] {
+        let taken = stacks::deploy(&client, stack, &template.to_string(), &[]).await.unwrap_err().to_string();
+        assert!(taken.contains(&format!("identifier '{name}' already exists")), "{taken}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_cloudformation_chooses_is_another_one_in_each_region() {
+    let aws = start();
+    let template = json!({
+        "Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": {
+            "AssumeRolePolicyDocument": trust("ec2.amazonaws.com")}}},
+        "Outputs": {"Role": {"Value": {"Ref": "Role"}}}});
+    let mut names = Vec::new();
+    for region in [REGION, "eu-west-1"] {
+        names.push(deploy(&aws.client(CENTRAL, region), "roles", &template, &[]).await["Role"].clone());
+    }
+    assert_ne!(names[0], names[1]);
+}
+
+#[tokio::test]
 async fn a_saved_query_is_deployed_if_it_has_what_it_needs() {
     let aws = start();
     let client = aws.client(CENTRAL, REGION);

@@ -7,12 +7,14 @@ use std::process::Command;
 use crate::support::WITHOUT_MEND;
 
 /// A mend, and a test that fails without it.
-const NEEDED_BY: [(&str, &str); 15] = [
+const NEEDED_BY: [(&str, &str); 17] = [
     ("batching-window", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("concurrency", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("condition-keys", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
     ("conditional-change", "engines::a_change_set_shows_what_a_condition_adds"),
     ("map-fails-fast", "engines::a_map_begins_nothing_more_once_an_item_has_failed"),
+    ("names-by-region", "engines::a_name_that_cloudformation_chooses_is_another_one_in_each_region"),
+    ("names-once", "engines::a_name_that_is_taken_fails_the_stack"),
     ("nested-transform", "engines::a_nested_stack_may_be_a_sam_template"),
     ("organization", "events::a_role_of_another_account_is_assumed_where_both_sides_allow_it"),
     ("other-region", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
