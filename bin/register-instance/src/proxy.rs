@@ -4,7 +4,10 @@
 //! this program sees the network as the agent does, and through the shell's if the agent has none. The metadata service
 //! is never asked through a proxy.
 
-use crate::unit::Variables;
+use std::collections::BTreeMap;
+
+/// Names and values of an environment.
+pub(crate) type Variables = BTreeMap<String, String>;
 
 /// The variables that name a proxy. Go, and so the agent, takes the first that is there.
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];

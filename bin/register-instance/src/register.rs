@@ -10,7 +10,7 @@ use crate::detect::{Control, Installation};
 use crate::evidence::{MANIFEST_FILE, REGISTRATION_FILE, VAULT_FILE, Vault, node_in_file};
 use crate::machine::{Command, Machine};
 use crate::marker::MARKER_FILE;
-use crate::unit::Variables;
+use crate::proxy::Variables;
 
 /// There from before the agent is stopped until it runs again. If a run is killed in between, the next one finds it and
 /// starts the agent. It is gone after a boot, which starts the agent too.

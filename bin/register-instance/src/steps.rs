@@ -24,9 +24,9 @@ use crate::find::found;
 use crate::machine::{LOCK_FILE, Lock, Machine, Stop};
 use crate::marker::{MARKER_FILE, Marker};
 use crate::outcome::{Done, Success};
-use crate::proxy::Proxies;
+use crate::proxy::{Proxies, Variables};
 use crate::register as agent_control;
-use crate::unit::{self, Variables};
+use crate::unit;
 use crate::{retry, verify};
 
 use calls::{Calls, stopped};

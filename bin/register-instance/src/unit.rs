@@ -3,11 +3,11 @@
 //! `systemctl show` would tell the same, but not on a machine that has just been changed and not reloaded, and not with
 //! upstart. So the files are read: the unit, its drop-ins and what they name, in the order of `systemd.unit(5)`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::detect::Manager;
 use crate::machine::Machine;
+use crate::proxy::Variables;
 
 /// Where units and drop-ins are, the most important folder first.
 pub(crate) const UNIT_FOLDERS: [&str; 6] = [
@@ -18,9 +18,6 @@ pub(crate) const UNIT_FOLDERS: [&str; 6] = [
     "/usr/lib/systemd/system",
     "/lib/systemd/system",
 ];
-
-/// Names and values.
-pub(crate) type Variables = BTreeMap<String, String>;
 
 /// The variables of the agent's service; none where its manager passes on what its caller has.
 pub(crate) fn environment<M: Machine>(machine: &M, manager: &Manager) -> Option<Variables> {
@@ -69,7 +66,7 @@ fn dropin_folders(unit: &str) -> Vec<String> {
 
 /// Drop-ins sorted by name; of two with one name that of the more important folder counts.
 fn dropins<M: Machine>(machine: &M, folders: &[String]) -> Vec<String> {
-    let mut found = BTreeMap::new();
+    let mut found = Variables::new();
     for folder in folders {
         for name in machine
             .list(folder)
