@@ -121,7 +121,7 @@ pub struct Failure {
     /// The execution that was to be stopped or resumed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automation_execution_id: Option<String>,
-    /// The error code of AWS, or one of ours: `DeadlineExceeded`, `NotTried`, `StillRunning`, `NotResumable`,
+    /// The error code of AWS, or one of ours: `DeadlineExceeded`, `NotTried`, `Stopped`, `StillRunning`, `NotResumable`,
     /// `InvalidLimit`.
     pub code: String,
     /// The same in words.
@@ -445,6 +445,10 @@ pub struct WavePlan {
     pub approval: bool,
     /// How long that may take.
     pub approval_seconds: u64,
+    /// What was started for it in earlier runs of the campaign. A run that resumes goes on from these, and from nothing
+    /// that it starts itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier_executions: Vec<String>,
 }
 
 /// Where a wave stands.

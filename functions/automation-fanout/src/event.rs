@@ -15,7 +15,7 @@ mod suggest;
 
 use std::time::Duration;
 
-use hub::{Timestamp, json_kind};
+use hub::json_kind;
 use serde_json::{Map, Value};
 
 use self::reader::{Expected, Reader, shown};
@@ -23,7 +23,7 @@ use self::suggest::did_you_mean;
 use crate::plan::campaign::Campaign;
 use crate::plan::problem::{Path, Problem};
 use crate::plan::request::{StartRequest, Target};
-use crate::plan::{self, Split, Terms};
+use crate::plan::{self, Split, Terms, WaveMark};
 
 pub use list::{Outcome, Query};
 pub use signal::{Signal, SignalType};
@@ -89,6 +89,8 @@ pub struct Order {
     pub all_targets: bool,
     /// What makes this start the same as an earlier one.
     pub idempotency_key: Option<String>,
+    /// The wave of a campaign that it is.
+    pub wave: Option<WaveMark>,
     /// How long to wait for the executions to end.
     pub wait: Duration,
 }
@@ -128,10 +130,10 @@ pub struct WaveOrder {
     pub campaign: Campaign,
     /// The name of the wave.
     pub wave: String,
-    /// When this run of the campaign began.
-    pub since: Option<Timestamp>,
+    /// What was started for the wave before this run of the campaign began.
+    pub earlier: Vec<String>,
     /// What the wave started, where that is known already.
-    pub executions: Vec<Asked>,
+    pub executions: Vec<String>,
 }
 
 /// How an execution is ended.
@@ -208,7 +210,7 @@ const OWN_FIELDS: [&str; 27] = [
     "Resume",
     "Campaign",
     "Wave",
-    "Since",
+    "EarlierExecutions",
 ];
 
 /// The actions that a field belongs to.
@@ -229,7 +231,7 @@ fn actions_of(field: &str) -> &'static [Action] {
         "Outcome" | "StartedAfter" | "StartedBefore" | "InstanceId" | "MaxResults" => &[List],
         "Name" | "Request" | "Waves" | "Gate" | "Preflight" | "From" | "Resume" => &[Campaign],
         "Campaign" => &[Preflight, Wave],
-        "Wave" | "Since" => &[Wave],
+        "Wave" | "EarlierExecutions" => &[Wave],
         _ => &[Start, Preview, Preflight],
     }
 }
@@ -332,6 +334,7 @@ fn order(reader: &mut Reader, fields: &Map<String, Value>) -> Order {
         request,
         split,
         idempotency_key,
+        wave: None,
         wait: wait(reader, fields),
     }
 }
@@ -350,7 +353,9 @@ fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
     let request = campaign.map(|campaign| campaign.request).unwrap_or_default();
     let split = plan::split(&request).unwrap_or_default();
     let wait = wait(reader, fields);
-    Preflight::Begin(Order { request, split, matching: Vec::new(), all_targets: true, idempotency_key: None, wait })
+    let all_targets = true;
+    let matching = Vec::new();
+    Preflight::Begin(Order { request, split, matching, all_targets, idempotency_key: None, wave: None, wait })
 }
 
 fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
@@ -367,13 +372,17 @@ fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
     if !fields.contains_key("Wave") {
         reader.refuse(&wave, "expected the name of a wave, got nothing");
     }
-    let has_executions =
-        fields.get("AutomationExecutionIds").and_then(Value::as_array).is_some_and(|ids| !ids.is_empty());
+    let mut ids = |name: &str| {
+        start::member(fields, &Path::Root, name, |value, path| {
+            reader.strings(value, path, (0, usize::MAX), &execution_id(), checks::is_execution_id)
+        })
+    };
+    let (executions, earlier) = (ids("AutomationExecutionIds"), ids("EarlierExecutions"));
     WaveOrder {
         campaign: campaign.unwrap_or_else(campaign::nothing),
         wave: name.unwrap_or_default(),
-        since: list::time(reader, fields, "Since"),
-        executions: if has_executions { executions(reader, fields) } else { Vec::new() },
+        earlier,
+        executions,
     }
 }
 
@@ -421,6 +430,10 @@ fn stop_type(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Stop
     })
 }
 
+fn execution_id() -> Expected {
+    Expected::Open("an execution id of 36 characters")
+}
+
 fn executions(reader: &mut Reader, fields: &Map<String, Value>) -> Vec<Asked> {
     let (list, one) = (fields.get("AutomationExecutionIds"), fields.get("AutomationExecutionId"));
     let (list_path, one_path) = (Path::Root.field("AutomationExecutionIds"), Path::Root.field("AutomationExecutionId"));
@@ -433,8 +446,7 @@ fn executions(reader: &mut Reader, fields: &Map<String, Value>) -> Vec<Asked> {
     }
     let mut executions: Vec<Asked> = Vec::new();
     let mut ask = |reader: &mut Reader, value: &Value, path: &Path<'_>| {
-        let words = Expected::Open("an execution id of 36 characters");
-        let id = reader.string(value, path, &words, checks::is_execution_id);
+        let id = reader.string(value, path, &execution_id(), checks::is_execution_id);
         if let Some(id) = id.filter(|id| executions.iter().all(|asked| asked.id != *id)) {
             executions.push(Asked { id, path: path.to_string() });
         }

@@ -16,6 +16,8 @@ mod resume;
 mod signal;
 mod start;
 mod stop;
+mod verdict;
+mod wave;
 
 use std::time::Duration;
 
@@ -46,6 +48,8 @@ const TAG_READS_PER_SECOND: u32 = 5;
 
 /// What was not done because something before it went wrong.
 const NOT_TRIED: &str = "NotTried";
+/// What was not done because the execution of the first part was stopped.
+const STOPPED: &str = "Stopped";
 /// What was not done because the time was up.
 pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 const NO_ANSWER_IN_TIME: &str = "the answer did not come in time";

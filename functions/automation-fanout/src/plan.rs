@@ -22,18 +22,16 @@ mod share;
 mod split;
 mod token;
 
-use hub::Tag;
-
 use self::problem::Problem;
 use self::request::{ASSUME_ROLE_PARAMETER, StartRequest, TargetLocation};
 
-pub use digest::{REQUEST_TAG_KEY, key_mark, request_tag};
+pub use digest::{REQUEST_TAG_KEY, WaveTag, digest, is_of_key};
 pub use matrix::{Cell, child_execution_id, matrix};
 pub use nodes::VALUES_MAX;
 pub use permission::missing_permission;
-pub use resume::{RESUMES_TAG_KEY, Resumption, Terms, Unresumable, resumption};
+pub use resume::{RESUMES_TAG_KEY, Resumption, STILL_RUNNING, Terms, Unresumable, resumption};
 pub use split::{ACCOUNTS_MAX, REGIONS_MAX, Split, split};
-pub use token::TokenSource;
+pub use token::{TokenSource, WaveMark};
 
 /// `TargetLocations` takes at most 100 items:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_StartAutomationExecution.html>.
@@ -71,15 +69,14 @@ pub fn plan(
 ) -> Result<Plan, Vec<Problem>> {
     let mut notes = split.notes.clone();
     let groups = nodes::groups(request, &mut notes)?;
-    let mark = request_tag(&tokens.key, request);
     let mut template = StartRequest { target_locations: Vec::new(), ..request.clone() };
     if let Some(role_arn) = role_arn {
         template.parameters.entry(ASSUME_ROLE_PARAMETER.to_owned()).or_insert_with(|| vec![role_arn.to_owned()]);
     }
-    template.tags.push(Tag { key: REQUEST_TAG_KEY.to_owned(), value: mark.value });
     // A request without locations runs in the central account alone, or where a file says.
     let chunks: Vec<&[TargetLocation]> =
         if split.locations.is_empty() { vec![&[]] } else { split.locations.chunks(LOCATIONS_MAX).collect() };
+    let tag = digest::request_tags(tokens, request);
     let mut parts = Vec::with_capacity(groups.len() * chunks.len());
     for group in groups {
         for locations in &chunks {
@@ -95,6 +92,7 @@ pub fn plan(
                     targets: group.targets.clone(),
                     max_concurrency: group.max_concurrency,
                     max_errors: group.max_errors,
+                    tags: template.tags.iter().cloned().chain([tag(parts.len())]).collect(),
                     ..template.clone()
                 },
             });

@@ -30,7 +30,7 @@ fn planned(request: &StartRequest) -> Plan {
 }
 
 fn plan_with(request: &StartRequest, key: &str) -> Result<Plan, Vec<Problem>> {
-    plan(request, &split(request)?, Some(ROLE), &TokenSource { key: key.to_owned(), resumes: None })
+    plan(request, &split(request)?, Some(ROLE), &TokenSource::of(key))
 }
 
 fn pairs<'a>(locations: impl IntoIterator<Item = &'a TargetLocation>) -> Vec<Pair> {

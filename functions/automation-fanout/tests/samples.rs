@@ -17,7 +17,7 @@ fn parts(name: &str) -> Vec<Part> {
         Event::Start(order) | Event::Preview(order) => order,
         other => panic!("{other:?}"),
     };
-    let tokens = TokenSource { key: "key".to_owned(), resumes: None };
+    let tokens = TokenSource::of("key");
     plan(&order.request, &order.split, Some(ROLE), &tokens).unwrap().parts
 }
 

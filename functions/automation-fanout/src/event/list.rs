@@ -97,7 +97,7 @@ pub(super) fn query(reader: &mut Reader, fields: &Map<String, Value>) -> Query {
     }
 }
 
-pub(super) fn time(reader: &mut Reader, fields: &Map<String, Value>, name: &str) -> Option<Timestamp> {
+fn time(reader: &mut Reader, fields: &Map<String, Value>, name: &str) -> Option<Timestamp> {
     let words = Expected::Open("a time such as 2026-11-22T02:00:00Z");
     start::member(fields, &Path::Root, name, |value, path| reader.parsed(value, path, &words, |text| text.parse().ok()))
 }

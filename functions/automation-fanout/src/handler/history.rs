@@ -1,18 +1,20 @@
 //! `List`, and finding again what was started under a key.
 
+use std::collections::BTreeMap;
+
 use hub::AwsError;
 
+use super::read::GET;
 use super::{Run, too_late};
 use crate::answer::{ListAnswer, ListedExecution};
 use crate::error::FanoutError;
 use crate::event::Query;
 use crate::plan::execution::{Execution, Listed};
-use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, key_mark};
+use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, WaveTag, is_of_key};
 use crate::ports::World;
 
 const LIST: &str = "ssm:DescribeAutomationExecutions";
 const TAGS: &str = "ssm:ListTagsForResource";
-const GET: &str = "ssm:GetAutomationExecution";
 /// How many places are told where an instance turned up in.
 const TOUCHED_MAX: usize = 20;
 
@@ -126,33 +128,36 @@ impl<W: World> Run<'_, W> {
         Ok(reading.execution.map(|execution| places(&execution, instance)).unwrap_or_default())
     }
 
-    /// What was started under a key, with the whole tag of each.
-    pub(super) async fn started_under(&mut self, key: &str, document: &str) -> Result<Vec<(Listed, String)>, AwsError> {
-        self.tagged(document, REQUEST_TAG_KEY, |tag| is_of_key(tag, key)).await
+    /// What was started for a campaign of this name, oldest first, whatever its runbook.
+    pub(super) async fn started_in(&mut self, campaign: &str) -> Result<Vec<(Listed, WaveTag)>, AwsError> {
+        self.tagged(REQUEST_TAG_KEY, |_| true, |tag| WaveTag::of_campaign(tag, campaign)).await
     }
 
-    /// The resumptions of an execution.
-    pub(super) async fn resumptions_of(&mut self, id: &str, document: &str) -> Result<Vec<Listed>, AwsError> {
-        let found = self.tagged(document, RESUMES_TAG_KEY, |tag| tag == id).await?;
-        Ok(found.into_iter().map(|(listed, _)| listed).collect())
+    /// All resumptions with a runbook. A list may name it without its ARN.
+    pub(super) async fn resumptions(&mut self, document: &str) -> Result<Resumptions, AwsError> {
+        let is_meant = |listed: &Listed| short_name(&listed.document_name) == short_name(document);
+        let mut resumptions = Resumptions::default();
+        for (listed, resumed) in self.tagged(RESUMES_TAG_KEY, is_meant, |tag| Some(tag.to_owned())).await? {
+            resumptions.0.entry(resumed).or_default().push(listed.id);
+        }
+        Ok(resumptions)
     }
 
-    /// Executions of a runbook with a tag that is meant, oldest first. A list may name the runbook without its ARN.
-    async fn tagged(
+    /// Executions whose tag with this key can be read, oldest first, with what was read.
+    async fn tagged<T>(
         &mut self,
-        document: &str,
         tag_key: &str,
-        is_meant: impl Fn(&str) -> bool,
-    ) -> Result<Vec<(Listed, String)>, AwsError> {
+        is_meant: impl Fn(&Listed) -> bool,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<(Listed, T)>, AwsError> {
         let mut found = Vec::new();
         let mut page_token = None;
         loop {
             let page = self.list_page(&Query::default(), Some(tag_key), page_token).await?;
             for listed in page.executions {
-                if short_name(&listed.document_name) != short_name(document) {
-                    continue;
-                }
-                if let Some(tag) = self.tag(&listed.id, tag_key).await?.filter(|tag| is_meant(tag)) {
+                if is_meant(&listed)
+                    && let Some(tag) = self.tag(&listed.id, tag_key).await?.and_then(|tag| read(&tag))
+                {
                     found.push((listed, tag));
                 }
             }
@@ -165,12 +170,32 @@ impl<W: World> Run<'_, W> {
     }
 }
 
-fn short_name(document: &str) -> &str {
-    document.rsplit_once(":document/").map_or(document, |(_, name)| name)
+/// Which executions resume which.
+#[derive(Debug, Default)]
+pub(super) struct Resumptions(BTreeMap<String, Vec<String>>);
+
+impl Resumptions {
+    /// Whether an execution was resumed.
+    pub(super) fn has_resumed(&self, id: &str) -> bool {
+        self.0.contains_key(id)
+    }
+
+    /// Executions with all that resumed them, and what resumed that.
+    pub(super) fn family(&self, ids: &[String]) -> Vec<String> {
+        let mut family: Vec<String> = ids.to_vec();
+        let mut index = 0;
+        while let Some(id) = family.get(index) {
+            let children = self.0.get(id).map(Vec::as_slice).unwrap_or_default();
+            let new: Vec<String> = children.iter().filter(|child| !family.contains(child)).cloned().collect();
+            family.extend(new);
+            index += 1;
+        }
+        family
+    }
 }
 
-fn is_of_key(tag: &str, key: &str) -> bool {
-    tag.rsplit_once('.').is_some_and(|(_, mark)| mark == key_mark(key))
+fn short_name(document: &str) -> &str {
+    document.rsplit_once(":document/").map_or(document, |(_, name)| name)
 }
 
 fn places(execution: &Execution, instance: &str) -> Vec<String> {

@@ -39,13 +39,13 @@ impl<W: World> Run<'_, W> {
         let runbook = self.runbook(&trial).await;
         let (role, _) = advice::role(&trial, &runbook, &self.config.administration_role_arn);
         // Another preflight is another try, whatever was found before.
-        let tokens = TokenSource { key: format!("preflight/{}", self.request_id), resumes: None };
+        let tokens = TokenSource::of(format!("preflight/{}", self.request_id));
         let parts = split(&trial)
             .and_then(|split| plan(&trial, &split, role, &tokens))
             .map_err(FanoutError::InvalidRequest)?
             .parts;
         let started = StartAnswer { action: "Preflight", idempotency_key: tokens.key, ..StartAnswer::default() };
-        let due = super::start::Due { parts, resumes: None };
+        let due = super::start::Due { parts, resumes: None, begun: None };
         let started = self.start_all(vec![due], started, Duration::ZERO).await.map_err(|error| match error {
             FanoutError::NothingStarted(mut answer) => {
                 for failure in answer.failed.iter_mut().filter(|failure| failure.code == NO_SUCH_RUNBOOK) {

@@ -15,7 +15,7 @@ use crate::plan::execution::Execution;
 use crate::plan::problem::Problem;
 use crate::ports::World;
 
-const GET: &str = "ssm:GetAutomationExecution";
+pub(super) const GET: &str = "ssm:GetAutomationExecution";
 const DESCRIBE: &str = "ssm:DescribeAutomationStepExecutions";
 
 /// Between two looks at the same executions; it grows to the maximum.

@@ -36,7 +36,7 @@ impl<W: World> Run<'_, W> {
             let id = reading.id.clone();
             match self.plan_resumption(reading, terms, &key).await {
                 Ok(Plan { parts, notes }) => {
-                    due.push(Due { parts, resumes: Some(id.clone()) });
+                    due.push(Due { parts, resumes: Some(id.clone()), begun: None });
                     answer.notes.extend(notes.into_iter().map(|note| format!("{id}: {note}")));
                 }
                 Err(Refusal::NothingLeft(words)) => answer.notes.push(format!("{id}: {words}")),
@@ -66,7 +66,7 @@ impl<W: World> Run<'_, W> {
             Unresumable::NothingLeft => Refusal::NothingLeft(reason.to_string()),
             reason => Refusal::Failed { code: reason.code().to_owned(), message: reason.to_string() },
         })?;
-        let tokens = TokenSource { key: key.to_owned(), resumes: Some(id.clone()) };
+        let tokens = TokenSource { resumes: Some(id.clone()), ..TokenSource::of(key) };
         let runbook = self.runbook(&resumption.request).await;
         let (role, words) = advice::role(&resumption.request, &runbook, &self.config.administration_role_arn);
         let mut plan = split(&resumption.request)

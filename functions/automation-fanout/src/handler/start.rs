@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hub::AwsError;
 
-use super::read::Origin;
-use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_TRIED, Run};
+use super::read::{GET, Origin};
+use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_TRIED, Run, STOPPED};
 use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
 use crate::error::FanoutError;
 use crate::event::Order;
@@ -27,6 +27,8 @@ pub(super) struct Due {
     pub(super) parts: Vec<Part>,
     /// The execution that they resume.
     pub(super) resumes: Option<String>,
+    /// The execution of the first part, where it was started before.
+    pub(super) begun: Option<String>,
 }
 
 /// A request that is ready to be sent.
@@ -43,7 +45,7 @@ impl<W: World> Run<'_, W> {
         let wait = order.wait;
         let Prepared { plan: Plan { parts, notes }, key, machines, .. } = self.prepare(order, false).await?;
         let answer = StartAnswer { action: "Start", idempotency_key: key, notes, machines, ..StartAnswer::default() };
-        self.start_all(vec![Due { parts, resumes: None }], answer, wait).await
+        self.start_all(vec![Due { parts, resumes: None, begun: None }], answer, wait).await
     }
 
     pub(super) async fn preview(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {
@@ -78,7 +80,7 @@ impl<W: World> Run<'_, W> {
     /// Checks a request against what is known, and plans it.
     pub(super) async fn prepare(&mut self, order: Order, with_steps: bool) -> Result<Prepared, FanoutError> {
         let key = self.idempotency_key(&order);
-        let Order { mut request, mut split, matching, all_targets, .. } = order;
+        let Order { mut request, mut split, matching, all_targets, wave, .. } = order;
         let mut machines = Vec::new();
         let mut notes = Vec::new();
         if !matching.is_empty() {
@@ -106,7 +108,7 @@ impl<W: World> Run<'_, W> {
         }
         let (role, words) = advice::role(&request, &facts.runbook, &self.config.administration_role_arn);
         notes.extend(Some(words).filter(|words| !words.is_empty()));
-        let tokens = TokenSource { key: key.clone(), resumes: None };
+        let tokens = TokenSource { wave, ..TokenSource::of(&key) };
         let mut plan = plan(&request, &split, role, &tokens).map_err(FanoutError::InvalidRequest)?;
         plan.notes.splice(0..0, notes);
         Ok(Prepared { plan, key, facts, request, machines })
@@ -163,8 +165,8 @@ impl<W: World> Run<'_, W> {
         mut answer: StartAnswer,
         wait: Duration,
     ) -> Result<StartAnswer, FanoutError> {
-        for Due { parts, resumes } in due {
-            self.start_in_order(parts, resumes.as_deref(), &mut answer).await;
+        for due in due {
+            self.start_in_order(due, &mut answer).await;
         }
         answer.complete = answer.failed.is_empty();
         log::starts(&answer);
@@ -177,28 +179,52 @@ impl<W: World> Run<'_, W> {
 
     /// The first part first: with it the request takes its key. While it is not known to be started, or once a part is
     /// refused for good, nothing that follows is tried, so that no location is started by two requests under one key.
-    async fn start_in_order(&mut self, parts: Vec<Part>, resumes: Option<&str>, answer: &mut StartAnswer) {
-        let mut stopped_by: Option<String> = None;
-        for (index, part) in parts.into_iter().enumerate() {
-            if let Some(code) = &stopped_by {
+    /// Nor is anything once the execution of the first part was stopped.
+    async fn start_in_order(&mut self, due: Due, answer: &mut StartAnswer) {
+        let Due { parts, resumes, mut begun } = due;
+        let resumes = resumes.as_deref();
+        let mut halted: Option<Failure> = None;
+        for part in parts {
+            if let Some(first) = begun.as_deref().filter(|_| halted.is_none())
+                && self.was_stopped(first).await
+            {
+                halted = Some(Failure {
+                    code: STOPPED.to_owned(),
+                    message: format!("not tried, because the execution {first} of the first part was stopped"),
+                    ..Failure::default()
+                });
+            }
+            if let Some(failure) = &halted {
                 answer.failed.push(Failure {
                     client_token: Some(token(&part)),
                     automation_execution_id: resumes.map(str::to_owned),
-                    code: NOT_TRIED.to_owned(),
-                    message: format!("not tried, because of the {code} of a part before it"),
+                    ..failure.clone()
                 });
                 continue;
             }
             match self.start_one(part, resumes).await {
-                Ok(started) => answer.executions.push(started),
+                Ok(started) => {
+                    begun.get_or_insert_with(|| started.automation_execution_id.clone());
+                    answer.executions.push(started);
+                }
                 Err((failure, is_final)) => {
-                    if is_final || index == 0 {
-                        stopped_by = Some(failure.code.clone());
+                    if is_final || begun.is_none() {
+                        halted = Some(Failure {
+                            code: NOT_TRIED.to_owned(),
+                            message: format!("not tried, because of the {} of a part before it", failure.code),
+                            ..Failure::default()
+                        });
                     }
                     answer.failed.push(failure);
                 }
             }
         }
+    }
+
+    /// Whether somebody stopped an execution. Where it cannot be read, nobody is known to have.
+    async fn was_stopped(&mut self, id: &str) -> bool {
+        self.reads.turn(self.begin_until).await
+            && self.in_time(GET, self.world.execution(id)).await.is_ok_and(|execution| execution.status.is_stopped())
     }
 
     /// A start, or why not, and whether trying again cannot help.

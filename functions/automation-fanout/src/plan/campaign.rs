@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::digest::digest;
 use super::problem::{Path, Problem};
 use super::request::{StartRequest, TargetLocation, is_unit};
 
@@ -74,7 +76,7 @@ pub struct Gate {
 }
 
 /// A wave with its part of the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedWave {
     /// Its name.
     pub name: String,
@@ -89,6 +91,11 @@ impl PlannedWave {
     pub fn pairs(&self) -> Option<usize> {
         self.request.target_locations.iter().map(TargetLocation::pair_count).sum()
     }
+}
+
+/// A digest of all that the waves of a campaign start. What is between the waves, such as the gate, may change.
+pub fn campaign_digest(waves: &[PlannedWave]) -> String {
+    digest(&waves)
 }
 
 /// The waves of a campaign with what they start, and notes.

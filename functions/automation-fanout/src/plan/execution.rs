@@ -135,9 +135,14 @@ impl Status {
             )
     }
 
-    /// True where somebody stopped it.
+    /// True where somebody stopped it, and it has ended.
     pub fn is_cancelled(&self) -> bool {
         matches!(self.as_str(), "Cancelled" | "Canceled")
+    }
+
+    /// True where somebody stopped it, or is about to.
+    pub fn is_stopped(&self) -> bool {
+        self.is_cancelled() || self.as_str() == "Cancelling"
     }
 
     /// True where it goes on only once somebody says so.

@@ -14,6 +14,9 @@ use super::split::{ACCOUNTS_MAX, REGIONS_MAX, evenly};
 /// On an execution: the id of the one that it resumes.
 pub const RESUMES_TAG_KEY: &str = "tag-hub:resumes";
 
+/// The code of what cannot be resumed yet.
+pub const STILL_RUNNING: &str = "StillRunning";
+
 /// What a location runs with where its request does not say: the service's own default.
 const DEFAULT_CONCURRENCY: u32 = 1;
 
@@ -69,7 +72,7 @@ impl Unresumable {
     /// The code in the answer.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::StillRunning(_) | Self::LocationsRunning(_) => "StillRunning",
+            Self::StillRunning(_) | Self::LocationsRunning(_) => STILL_RUNNING,
             Self::NoLocations | Self::NothingLeft => "NotResumable",
             Self::InvalidLimit { .. } => "InvalidLimit",
         }

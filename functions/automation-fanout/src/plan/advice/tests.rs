@@ -109,7 +109,7 @@ fn the_role_is_added_where_the_runbook_declares_it() {
 
 fn noted(request: &StartRequest, facts: &Facts, aws: &[&str], own: &[&str]) -> Vec<String> {
     let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    let tokens = TokenSource { key: "key".to_owned(), resumes: None };
+    let tokens = TokenSource::of("key");
     let plan = plan(request, &split(request).unwrap(), None, &tokens).unwrap();
     notes(request, &plan, facts, allowed(&list(aws), &list(own)))
 }
