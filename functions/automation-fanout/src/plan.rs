@@ -25,7 +25,7 @@ mod token;
 use self::problem::Problem;
 use self::request::{ASSUME_ROLE_PARAMETER, StartRequest, TargetLocation};
 
-pub use digest::{REQUEST_TAG_KEY, WaveTag, digest, is_of_key};
+pub use digest::{REQUEST_TAG_KEY, StartTag, digest};
 pub use matrix::{Cell, child_execution_id, matrix};
 pub use nodes::VALUES_MAX;
 pub use permission::missing_permission;
@@ -55,6 +55,14 @@ pub struct Part {
     pub target_locations: Option<usize>,
     /// How many accounts times Regions it reaches, where that is known here.
     pub pairs: Option<usize>,
+}
+
+impl Part {
+    /// The digest of the whole request in its tag.
+    pub fn digest(&self) -> Option<String> {
+        let tag = self.request.tags.iter().find(|tag| tag.key == REQUEST_TAG_KEY)?;
+        StartTag::parse(&tag.value).map(|tag| tag.digest)
+    }
 }
 
 /// Plans a request whose locations are split. `role_arn` is the `AutomationAssumeRole` that is added.

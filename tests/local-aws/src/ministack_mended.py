@@ -289,11 +289,11 @@ def conditional(resolve):
 
 
 def with_timeout(execute):
-    """A task with its TimeoutSeconds evaluated, which may be an expression of JSONata."""
+    """A task with its TimeoutSeconds evaluated, which may be an expression of JSONata, and scaled as waits are."""
     def executing(state, given, execution, context):
         if isinstance(state.get("TimeoutSeconds"), str):
             seconds = stepfunctions._jsonata_state_field(state, "TimeoutSeconds", "number", given, context)
-            state = {**state, "TimeoutSeconds": seconds}
+            state = {**state, "TimeoutSeconds": seconds * stepfunctions._SFN_WAIT_SCALE}
         return execute(state, given, execution, context)
     return executing
 

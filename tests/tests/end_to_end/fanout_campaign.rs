@@ -49,6 +49,8 @@ fn runs(world: &World) -> Vec<Value> {
 async fn a_campaign_is_tried_first_asks_stops_and_goes_on() {
     let world = &deployed(&[AGENCY_A]).await;
     let campaigns = Campaigns::of(world).await.unwrap();
+    // Nothing is compared with the time of Step Functions.
+    world.aws.automation().advance(Duration::from_hours(1));
     let first = with(campaign("restart"), json!({"Preflight": true, "Gate": {"Approval": true}}));
 
     // The preflight finds the account without a role, and nothing is run.
@@ -87,8 +89,6 @@ async fn a_campaign_is_tried_first_asks_stops_and_goes_on() {
     // It goes on where it stopped, on what failed and on nothing else.
     campaigns.told().await.unwrap();
     world.aws.automation().script(AGENCY_B, "*", Outcome::Success { resources: 2 });
-    // Times of executions are in whole seconds.
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
     let go_on = with(again, json!({"From": "ring-2", "Resume": true}));
     let done = run(&campaigns, &go_on).await;
     assert_eq!(done["status"], "SUCCEEDED", "{done}");
@@ -100,7 +100,7 @@ async fn a_campaign_is_tried_first_asks_stops_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_campaign_that_makes_no_sense_is_refused_in_words_and_one_that_nobody_approves_ends() {
+async fn a_campaign_that_makes_no_sense_is_refused_in_words() {
     let world = &deployed(&[AGENCY_A, AGENCY_B]).await;
     let campaigns = Campaigns::of(world).await.unwrap();
     for (change, words) in [
@@ -114,10 +114,38 @@ async fn a_campaign_that_makes_no_sense_is_refused_in_words_and_one_that_nobody_
         assert!(ended["cause"].as_str().unwrap().contains(words), "{words}: {ended}");
     }
     assert!(runs(world).is_empty());
-    let running = campaigns.start(&with(campaign("rejected"), json!({"Gate": {"Approval": true}}))).await.unwrap();
-    let asked = campaigns.told().await.unwrap();
-    campaigns.answer(&asked, false).await.unwrap();
-    let ended = campaigns.ended(&running).await.unwrap();
-    assert_eq!(ended["cause"], "ring-1: the next wave was rejected", "{ended}");
-    assert_eq!(runs(world).len(), 1);
+
+    // Another campaign of a name that is taken, before anything is tried or run.
+    assert_eq!(run(&campaigns, &campaign("taken")).await["status"], "SUCCEEDED");
+    let renamed = json!({"Preflight": true, "Waves": [{"Name": "all", "Accounts": [AGENCY_A, AGENCY_B]}]});
+    let ended = run(&campaigns, &with(campaign("taken"), renamed)).await;
+    assert_eq!(ended["error"], "InvalidRequest", "{ended}");
+    assert!(ended["cause"].as_str().unwrap().contains("Name: expected a name that no other campaign has"), "{ended}");
+    assert_eq!(executions(world).len(), 2);
+}
+
+#[tokio::test]
+async fn a_campaign_that_nobody_approves_in_time_ends_and_so_does_one_that_is_rejected() {
+    let world = &deployed(&[AGENCY_A, AGENCY_B]).await;
+    let campaigns = Campaigns::of(world).await.unwrap();
+    for (name, gate, cause) in [
+        ("rejected", json!({"Approval": true}), "ring-1: the next wave was rejected"),
+        ("late", json!({"Approval": true, "ApprovalMinutes": 1}), "ring-1: nobody approved the next wave in time"),
+    ] {
+        let running = campaigns.start(&with(campaign(name), json!({"Gate": gate}))).await.unwrap();
+        let asked = campaigns.told().await.unwrap();
+        if name == "rejected" {
+            campaigns.answer(&asked, false).await.unwrap();
+        }
+        let ended = campaigns.ended(&running).await.unwrap();
+        assert_eq!((&ended["error"], &ended["cause"]), (&json!("WaveStopped"), &json!(cause)), "{ended}");
+        assert_eq!(campaigns.told().await.unwrap()["State"], "Stopped");
+        assert!(campaigns.answer(&asked, true).await.is_err(), "an approval that comes too late");
+    }
+    assert_eq!(runs(world).len(), 2, "the first wave of each");
+
+    // Whoever was too late goes on from there: nothing is asked about a last wave.
+    let go_on = with(campaign("late"), json!({"Gate": {"Approval": true}, "From": "ring-2"}));
+    assert_eq!(run(&campaigns, &go_on).await["status"], "SUCCEEDED");
+    assert_eq!(runs(world).len(), 3);
 }

@@ -10,7 +10,7 @@ use crate::event::Order;
 use crate::plan::campaign::{Campaign, PlannedWave, campaign_digest, waves};
 use crate::plan::execution::Listed;
 use crate::plan::problem::{Path, Problem};
-use crate::plan::{WaveMark, WaveTag, split};
+use crate::plan::{StartTag, WaveMark, split};
 use crate::ports::{CalendarState, World};
 
 const CALENDARS: &str = "ssm:GetCalendarState";
@@ -26,7 +26,7 @@ impl<W: World> Run<'_, W> {
         self.prepare(order, false).await.map_err(|error| within(error, "Request"))?;
         let begun = self.begun(campaign, &planned).await?;
         let resumptions = if campaign.resume && !begun.is_empty() {
-            self.resumptions(&campaign.request.document_name).await.map_err(FanoutError::NotListed)?
+            self.resumptions().await.map_err(FanoutError::NotListed)?
         } else {
             super::history::Resumptions::default()
         };
@@ -65,7 +65,7 @@ impl<W: World> Run<'_, W> {
         &mut self,
         campaign: &Campaign,
         planned: &[PlannedWave],
-    ) -> Result<Vec<(Listed, WaveTag)>, FanoutError> {
+    ) -> Result<Vec<(Listed, StartTag)>, FanoutError> {
         let begun = self.started_in(&campaign.name).await.map_err(FanoutError::NotListed)?;
         let digest = campaign_digest(planned);
         if begun.iter().any(|(_, tag)| tag.digest != digest) {

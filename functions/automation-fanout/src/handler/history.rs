@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hub::AwsError;
+use hub::{AwsError, Tag};
 
 use super::read::GET;
 use super::{Run, too_late};
@@ -10,7 +10,7 @@ use crate::answer::{ListAnswer, ListedExecution};
 use crate::error::FanoutError;
 use crate::event::Query;
 use crate::plan::execution::{Execution, Listed};
-use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, WaveTag, is_of_key};
+use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, StartTag};
 use crate::ports::World;
 
 const LIST: &str = "ssm:DescribeAutomationExecutions";
@@ -74,20 +74,17 @@ impl<W: World> Run<'_, W> {
         self.in_time(LIST, self.world.executions(query, tag_key, page_token)).await
     }
 
-    /// The tag of an execution with this key.
-    async fn tag(&mut self, id: &str, key: &str) -> Result<Option<String>, AwsError> {
+    async fn tags(&mut self, id: &str) -> Result<Vec<Tag>, AwsError> {
         if !self.tag_reads.turn(self.begin_until).await {
             return Err(too_late(TAGS, "not all tags were read, because the function's time is up"));
         }
-        let tags = self.in_time(TAGS, self.world.tags(id)).await?;
-        Ok(tags.into_iter().find(|tag| tag.key == key).map(|tag| tag.value))
+        self.in_time(TAGS, self.world.tags(id)).await
     }
 
     /// An execution as it is answered, where it is one of those that were asked for.
     async fn listed(&mut self, listed: Listed, query: &Query) -> Result<Option<ListedExecution>, AwsError> {
         if let Some(key) = &query.idempotency_key {
-            let tag = self.tag(&listed.id, REQUEST_TAG_KEY).await?;
-            if !tag.is_some_and(|tag| is_of_key(&tag, key)) {
+            if !start_tag(&self.tags(&listed.id).await?).is_some_and(|tag| tag.is_of_key(key)) {
                 return Ok(None);
             }
         }
@@ -129,36 +126,33 @@ impl<W: World> Run<'_, W> {
     }
 
     /// What was started for a campaign of this name, oldest first, whatever its runbook.
-    pub(super) async fn started_in(&mut self, campaign: &str) -> Result<Vec<(Listed, WaveTag)>, AwsError> {
-        self.tagged(REQUEST_TAG_KEY, |_| true, |tag| WaveTag::of_campaign(tag, campaign)).await
+    pub(super) async fn started_in(&mut self, campaign: &str) -> Result<Vec<(Listed, StartTag)>, AwsError> {
+        self.tagged(REQUEST_TAG_KEY, |tags| start_tag(tags).filter(|tag| tag.is_of_campaign(campaign))).await
     }
 
-    /// All resumptions with a runbook. A list may name it without its ARN.
-    pub(super) async fn resumptions(&mut self, document: &str) -> Result<Resumptions, AwsError> {
-        let is_meant = |listed: &Listed| short_name(&listed.document_name) == short_name(document);
+    /// All resumptions.
+    pub(super) async fn resumptions(&mut self) -> Result<Resumptions, AwsError> {
+        let read = |tags: &[Tag]| Some((value(tags, RESUMES_TAG_KEY)?.to_owned(), start_tag(tags)));
         let mut resumptions = Resumptions::default();
-        for (listed, resumed) in self.tagged(RESUMES_TAG_KEY, is_meant, |tag| Some(tag.to_owned())).await? {
-            resumptions.0.entry(resumed).or_default().push(listed.id);
+        for (listed, (resumed, tag)) in self.tagged(RESUMES_TAG_KEY, read).await? {
+            resumptions.0.entry(resumed).or_default().push((listed.id, tag));
         }
         Ok(resumptions)
     }
 
-    /// Executions whose tag with this key can be read, oldest first, with what was read.
+    /// Executions with a tag of this key, oldest first, and what is read of their tags.
     async fn tagged<T>(
         &mut self,
         tag_key: &str,
-        is_meant: impl Fn(&Listed) -> bool,
-        read: impl Fn(&str) -> Option<T>,
+        read: impl Fn(&[Tag]) -> Option<T>,
     ) -> Result<Vec<(Listed, T)>, AwsError> {
         let mut found = Vec::new();
         let mut page_token = None;
         loop {
             let page = self.list_page(&Query::default(), Some(tag_key), page_token).await?;
             for listed in page.executions {
-                if is_meant(&listed)
-                    && let Some(tag) = self.tag(&listed.id, tag_key).await?.and_then(|tag| read(&tag))
-                {
-                    found.push((listed, tag));
+                if let Some(read) = read(&self.tags(&listed.id).await?) {
+                    found.push((listed, read));
                 }
             }
             page_token = page.next_token;
@@ -172,12 +166,20 @@ impl<W: World> Run<'_, W> {
 
 /// Which executions resume which.
 #[derive(Debug, Default)]
-pub(super) struct Resumptions(BTreeMap<String, Vec<String>>);
+pub(super) struct Resumptions(BTreeMap<String, Vec<(String, Option<StartTag>)>>);
 
 impl Resumptions {
     /// Whether an execution was resumed.
     pub(super) fn has_resumed(&self, id: &str) -> bool {
         self.0.contains_key(id)
+    }
+
+    /// The parts of an execution's resumption under a key: the digest of the request and the execution of each.
+    pub(super) fn parts(&self, id: &str, key: &str) -> BTreeMap<usize, (&str, &str)> {
+        let all = self.0.get(id).map(Vec::as_slice).unwrap_or_default();
+        let tags = all.iter().filter_map(|(id, tag)| Some((id, tag.as_ref()?)));
+        let of_key = tags.filter(|(_, tag)| tag.is_of_key(key));
+        of_key.filter_map(|(id, tag)| Some((tag.part?, (tag.digest.as_str(), id.as_str())))).collect()
     }
 
     /// Executions with all that resumed them, and what resumed that.
@@ -186,7 +188,8 @@ impl Resumptions {
         let mut index = 0;
         while let Some(id) = family.get(index) {
             let children = self.0.get(id).map(Vec::as_slice).unwrap_or_default();
-            let new: Vec<String> = children.iter().filter(|child| !family.contains(child)).cloned().collect();
+            let new: Vec<String> =
+                children.iter().map(|(child, _)| child.clone()).filter(|child| !family.contains(child)).collect();
             family.extend(new);
             index += 1;
         }
@@ -194,8 +197,12 @@ impl Resumptions {
     }
 }
 
-fn short_name(document: &str) -> &str {
-    document.rsplit_once(":document/").map_or(document, |(_, name)| name)
+fn value<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
+    tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str())
+}
+
+fn start_tag(tags: &[Tag]) -> Option<StartTag> {
+    StartTag::parse(value(tags, REQUEST_TAG_KEY)?)
 }
 
 fn places(execution: &Execution, instance: &str) -> Vec<String> {

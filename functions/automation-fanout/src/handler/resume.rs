@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use super::history::Resumptions;
 use super::read::Reading;
-use super::start::Due;
+use super::start::{Due, MISMATCH, started};
 use super::{DEADLINE_EXCEEDED, Run};
-use crate::answer::{Failure, StartAnswer};
+use crate::answer::{Failure, StartAnswer, StartedExecution};
 use crate::error::FanoutError;
 use crate::event::ResumeOrder;
 use crate::plan::problem::listed;
-use crate::plan::{Plan, Terms, TokenSource, Unresumable, advice, plan, resumption, split};
+use crate::plan::{Part, Plan, Terms, TokenSource, Unresumable, advice, plan, resumption, split};
 use crate::ports::World;
 
 /// Stands in for a key of the caller's: an execution is resumed once, unless the caller says otherwise.
@@ -19,13 +20,16 @@ impl<W: World> Run<'_, W> {
     pub(super) async fn resume(&mut self, order: ResumeOrder) -> Result<StartAnswer, FanoutError> {
         let key = order.idempotency_key.unwrap_or_else(|| DEFAULT_KEY.to_owned());
         let readings = self.read_asked(&order.executions, Duration::ZERO).await?;
-        self.resume_readings(&readings, &order.terms, key, order.wait).await
+        let resumptions = self.resumptions().await.map_err(FanoutError::NotListed)?;
+        self.resume_readings(&readings, &resumptions, &order.terms, key, order.wait).await
     }
 
-    /// Starts again what these executions did not do well.
+    /// Starts again what these executions did not do well. What was started for that under this key before, however long
+    /// ago, is not started again.
     pub(super) async fn resume_readings(
         &mut self,
         readings: &[Reading],
+        resumptions: &Resumptions,
         terms: &Terms,
         key: String,
         wait: Duration,
@@ -34,9 +38,12 @@ impl<W: World> Run<'_, W> {
         let mut due = Vec::new();
         for reading in readings {
             let id = reading.id.clone();
-            match self.plan_resumption(reading, terms, &key).await {
-                Ok(Plan { parts, notes }) => {
-                    due.push(Due { parts, resumes: Some(id.clone()), begun: None });
+            let planned = self.plan_resumption(reading, terms, &key).await;
+            match planned.and_then(|plan| left(plan, &id, resumptions, &key)) {
+                Ok((Plan { parts, notes }, known)) => {
+                    let begun = known.first().map(|known| known.automation_execution_id.clone());
+                    due.push(Due { parts, resumes: Some(id.clone()), begun });
+                    answer.executions.extend(known);
                     answer.notes.extend(notes.into_iter().map(|note| format!("{id}: {note}")));
                 }
                 Err(Refusal::NothingLeft(words)) => answer.notes.push(format!("{id}: {words}")),
@@ -76,6 +83,33 @@ impl<W: World> Run<'_, W> {
         plan.notes.splice(0..0, resumption.notes.into_iter().chain(words));
         Ok(plan)
     }
+}
+
+/// What of a plan is still to be started, and what was started of it before.
+fn left(
+    mut plan: Plan,
+    id: &str,
+    resumptions: &Resumptions,
+    key: &str,
+) -> Result<(Plan, Vec<StartedExecution>), Refusal> {
+    let known = resumptions.parts(id, key);
+    let digest = plan.parts.first().and_then(Part::digest);
+    if let Some((_, other)) = known.values().find(|(known, _)| digest.as_deref() != Some(*known)) {
+        let message = format!(
+            "another request was started under this key before, as {other}, and nothing was started now; give the same \
+             request as then, or another IdempotencyKey"
+        );
+        return Err(Refusal::Failed { code: MISMATCH.to_owned(), message });
+    }
+    let mut begun = Vec::new();
+    let mut part = 0;
+    plan.parts.retain(|planned| {
+        let execution = known.get(&part);
+        part += 1;
+        begun.extend(execution.map(|(_, execution)| started((*execution).to_owned(), planned, Some(id))));
+        execution.is_none()
+    });
+    Ok((plan, begun))
 }
 
 /// Why an execution is not resumed.

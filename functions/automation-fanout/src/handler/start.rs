@@ -17,7 +17,7 @@ use crate::plan::{Part, Plan, TokenSource, plan};
 use crate::ports::{Node, World};
 
 /// What the service says where another request has this token.
-const MISMATCH: &str = "IdempotentParameterMismatch";
+pub(super) const MISMATCH: &str = "IdempotentParameterMismatch";
 /// There may be room later.
 const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
 
@@ -241,13 +241,7 @@ impl<W: World> Run<'_, W> {
                     resumes,
                     "execution started"
                 );
-                Ok(StartedExecution {
-                    automation_execution_id,
-                    client_token,
-                    target_locations: part.target_locations,
-                    account_region_pairs: part.pairs,
-                    resumes: resumes.map(str::to_owned),
-                })
+                Ok(started(automation_execution_id, &part, resumes))
             }
             Err(error) => {
                 tracing::warn!(token = client_token, code = error.code, resumes, "execution not started");
@@ -269,6 +263,17 @@ impl<W: World> Run<'_, W> {
         let ids: Vec<&str> = started.iter().map(|started| started.automation_execution_id.as_str()).collect();
         let readings = self.read(&ids, Origin::Started, wait).await;
         Some(super::read::answer(&readings))
+    }
+}
+
+/// The execution of a part.
+pub(super) fn started(automation_execution_id: String, part: &Part, resumes: Option<&str>) -> StartedExecution {
+    StartedExecution {
+        automation_execution_id,
+        client_token: token(part),
+        target_locations: part.target_locations,
+        account_region_pairs: part.pairs,
+        resumes: resumes.map(str::to_owned),
     }
 }
 

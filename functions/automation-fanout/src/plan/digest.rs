@@ -16,16 +16,16 @@ pub const REQUEST_TAG_KEY: &str = "tag-hub:request";
 const REQUEST_DIGITS: usize = 40;
 const KEY_DIGITS: usize = 16;
 
-/// Makes the tags of the parts of a request: `<digest of the whole request>.<mark of the key>`. In a campaign it is
-/// `<digest of the whole campaign>.<mark of its name>.<number of the part>.<mark of the key>`.
+/// Makes the tags of the parts of a request, which are told in [`StartTag`].
 ///
 /// With it the service sees another request under a client token that was used, also where the part itself is the
 /// same, and refuses it.
 pub(super) fn request_tags(tokens: &TokenSource, request: &StartRequest) -> impl Fn(usize) -> Tag {
     let mark = key_mark(&tokens.key);
+    let digest = || digest(&StartRequest { client_token: None, ..request.clone() });
     let (before, has_parts) = match &tokens.wave {
         Some(wave) => (format!("{}.{}", wave.digest, key_mark(&wave.campaign)), true),
-        None => (digest(&StartRequest { client_token: None, ..request.clone() }), false),
+        None => (digest(), tokens.resumes.is_some()),
     };
     move |part| {
         let value = if has_parts { format!("{before}.{part}.{mark}") } else { format!("{before}.{mark}") };
@@ -33,33 +33,41 @@ pub(super) fn request_tags(tokens: &TokenSource, request: &StartRequest) -> impl
     }
 }
 
-/// What a tag of a campaign's start tells.
+/// What the tag of a start tells: `<digest of the whole request>.<mark of the key>`. What is looked for later has the
+/// number of its part too: a resumption as `<digest>.<part>.<mark of the key>`, and a start of a campaign as
+/// `<digest of the whole campaign>.<mark of its name>.<part>.<mark of the key>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WaveTag {
-    /// The digest of the whole campaign.
+pub struct StartTag {
+    /// The digest of the whole request, or of the whole campaign.
     pub digest: String,
-    /// The number of the part.
-    pub part: usize,
+    /// The number of the part, where it is told.
+    pub part: Option<usize>,
+    campaign_mark: Option<String>,
     key_mark: String,
 }
 
-impl WaveTag {
-    /// Reads the value of a tag; none where it is not of this campaign.
-    pub fn of_campaign(value: &str, name: &str) -> Option<Self> {
-        let [digest, campaign, part, mark] = value.split('.').collect::<Vec<_>>().try_into().ok()?;
-        let part = part.parse().ok().filter(|_| campaign == key_mark(name))?;
-        Some(Self { digest: digest.to_owned(), part, key_mark: mark.to_owned() })
+impl StartTag {
+    /// Reads the value of a tag.
+    pub fn parse(value: &str) -> Option<Self> {
+        let fields: Vec<&str> = value.split('.').collect();
+        let (digest, campaign, part, mark) = match fields.as_slice() {
+            [digest, mark] => (digest, None, None, mark),
+            [digest, part, mark] => (digest, None, Some(part.parse().ok()?), mark),
+            [digest, campaign, part, mark] => (digest, Some((*campaign).to_owned()), Some(part.parse().ok()?), mark),
+            _ => return None,
+        };
+        Some(Self { digest: (*digest).to_owned(), part, campaign_mark: campaign, key_mark: (*mark).to_owned() })
     }
 
     /// Whether the start was made under this key.
     pub fn is_of_key(&self, key: &str) -> bool {
         self.key_mark == key_mark(key)
     }
-}
 
-/// Whether the value of a tag is of a start under this key.
-pub fn is_of_key(value: &str, key: &str) -> bool {
-    value.rsplit_once('.').is_some_and(|(_, mark)| mark == key_mark(key))
+    /// Whether the start was made for a campaign of this name.
+    pub fn is_of_campaign(&self, name: &str) -> bool {
+        self.campaign_mark.as_ref().is_some_and(|mark| *mark == key_mark(name))
+    }
 }
 
 /// A digest of what can be written as JSON.
@@ -99,12 +107,19 @@ mod tests {
         let wave = WaveMark { campaign: "c".to_owned(), digest: "d".repeat(REQUEST_DIGITS), is_first: true };
         let tokens = TokenSource { wave: Some(wave), ..TokenSource::of("c/one") };
         let tag = request_tags(&tokens, &request(&["111111111111"]))(12).value;
-        let read = WaveTag::of_campaign(&tag, "c").unwrap();
-        assert_eq!((read.part, read.digest.len()), (12, REQUEST_DIGITS));
-        assert!(read.is_of_key("c/one") && !read.is_of_key("c/two") && is_of_key(&tag, "c/one"));
-        assert_eq!(WaveTag::of_campaign(&tag, "d"), None);
-        let plain = request_tags(&TokenSource { wave: None, ..tokens }, &request(&["111111111111"]))(0).value;
-        assert_eq!(WaveTag::of_campaign(&plain, "c"), None);
+        let read = StartTag::parse(&tag).unwrap();
+        assert_eq!((read.part, read.digest.len()), (Some(12), REQUEST_DIGITS));
+        assert!(read.is_of_key("c/one") && !read.is_of_key("c/two"));
+        assert!(read.is_of_campaign("c") && !read.is_of_campaign("d"));
+        let plain = TokenSource { wave: None, ..tokens };
+        for (resumes, part) in [(None, None), (Some("4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE".to_owned()), Some(12))] {
+            let tokens = TokenSource { resumes, ..plain.clone() };
+            let read = StartTag::parse(&request_tags(&tokens, &request(&["111111111111"]))(12).value).unwrap();
+            assert_eq!((read.part, read.is_of_key("c/one"), read.is_of_campaign("c")), (part, true, false));
+        }
+        for other in ["", "x", "a.b.c", "a.b.c.d", "a.b.1.d.e"] {
+            assert_eq!(StartTag::parse(other), None, "{other}");
+        }
     }
 
     #[test]

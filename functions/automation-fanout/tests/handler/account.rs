@@ -31,8 +31,14 @@ pub(crate) type End = (&'static str, &'static str);
 struct Known {
     request: StartRequest,
     started: Instant,
-    stopped: bool,
+    stopped: Option<Instant>,
     ends: BTreeMap<(String, String), End>,
+}
+
+impl Known {
+    fn was_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
 }
 
 /// The account that the function runs in. What is started in it runs for `run_takes` and ends as `ends` says,
@@ -41,10 +47,12 @@ pub(crate) struct Account {
     zero: Instant,
     fixed: RefCell<BTreeMap<String, Execution>>,
     known: RefCell<BTreeMap<String, Known>>,
-    tokens: RefCell<BTreeMap<String, (StartRequest, String)>>,
+    tokens: RefCell<BTreeMap<String, (StartRequest, String, Instant)>>,
+    token_life: Duration,
+    list_lag: Duration,
     calls: RefCell<Vec<(Call, u64)>>,
     start_faults: RefCell<VecDeque<Option<&'static str>>>,
-    dice: Option<RefCell<Dice>>,
+    dice: RefCell<Option<Dice>>,
     read_fault: Option<&'static str>,
     runbook: Result<Option<Runbook>, &'static str>,
     regions: Result<Vec<&'static str>, &'static str>,
@@ -64,9 +72,11 @@ impl Account {
             fixed: RefCell::default(),
             known: RefCell::default(),
             tokens: RefCell::default(),
+            token_life: Duration::MAX,
+            list_lag: Duration::ZERO,
             calls: RefCell::default(),
             start_faults: RefCell::default(),
-            dice: None,
+            dice: RefCell::default(),
             read_fault: None,
             runbook: Ok(Some(runbook(&[("AutomationAssumeRole", true)]))),
             regions: Ok(vec!["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"]),
@@ -93,11 +103,6 @@ impl Account {
         self.calendars.borrow_mut().insert(name.to_owned(), is_open);
     }
 
-    /// As the service may after some time: how long it keeps a token is not published.
-    pub(crate) fn forget_tokens(&self) {
-        self.tokens.borrow_mut().clear();
-    }
-
     pub(crate) fn signals(&self) -> Vec<Signal> {
         self.signals.borrow().clone()
     }
@@ -121,11 +126,21 @@ impl Account {
 
     /// Starts are throttled, refused, late or lost as the dice fall.
     pub(crate) fn with_dice(self, seed: u64) -> Self {
-        Self { dice: Some(RefCell::new(Dice::new(seed))), ..self }
+        Self { dice: RefCell::new(Some(Dice::new(seed))), ..self }
+    }
+
+    /// From now on every call goes well.
+    pub(crate) fn calm(&self) {
+        *self.dice.borrow_mut() = None;
+    }
+
+    /// What is known by a token is forgotten after this time, and what is started shows in lists after that one.
+    pub(crate) fn with_memory(self, token_life: Duration, list_lag: Duration) -> Self {
+        Self { token_life, list_lag, ..self }
     }
 
     fn roll(&self, sides: usize) -> usize {
-        self.dice.as_ref().map_or(usize::MAX, |dice| dice.borrow_mut().below(sides))
+        self.dice.borrow_mut().as_mut().map_or(usize::MAX, |dice| dice.below(sides))
     }
 
     /// Every read of an execution fails.
@@ -150,6 +165,12 @@ impl Account {
     /// What really runs, each execution once.
     pub(crate) fn started(&self) -> Vec<StartRequest> {
         self.known.borrow().values().map(|known| known.request.clone()).collect()
+    }
+
+    /// The id of each execution with its request, when it was started, and when it was stopped.
+    pub(crate) fn history(&self) -> Vec<(String, StartRequest, Instant, Option<Instant>)> {
+        let known = self.known.borrow();
+        known.iter().map(|(id, one)| (id.clone(), one.request.clone(), one.started, one.stopped)).collect()
     }
 
     /// The milliseconds at which calls of a kind were made.
@@ -183,7 +204,7 @@ impl Account {
             for account in &location.accounts {
                 for region in &location.regions {
                     let end = known.ends.get(&(account.clone(), region.clone())).copied().unwrap_or(("Success", ""));
-                    steps.push(match (known.stopped, has_ended) {
+                    steps.push(match (known.was_stopped(), has_ended) {
                         (true, _) => step(account, region, "Cancelled", ""),
                         (_, true) => step(account, region, end.0, end.1),
                         _ => step(account, region, "InProgress", ""),
@@ -192,7 +213,7 @@ impl Account {
             }
         }
         let all_succeeded = steps.iter().all(|step| step.status.is_success());
-        let status = match (known.stopped, has_ended) {
+        let status = match (known.was_stopped(), has_ended) {
             (true, _) => "Cancelled",
             (_, false) => "InProgress",
             (_, true) if all_succeeded => "Success",
@@ -249,7 +270,8 @@ impl History for Account {
         let known = self.known.borrow().clone();
         let fits = |(_, known): &(&String, &Known)| {
             let tags = &known.request.tags;
-            tag_key.is_none_or(|key| tags.iter().any(|tag| tag.key == key))
+            known.started.elapsed() >= self.list_lag
+                && tag_key.is_none_or(|key| tags.iter().any(|tag| tag.key == key))
                 && query
                     .document_name
                     .as_ref()
@@ -333,7 +355,8 @@ impl Automation for Account {
         }
         let token = request.client_token.clone().unwrap().to_ascii_lowercase();
         let mut tokens = self.tokens.borrow_mut();
-        if let Some((earlier, id)) = tokens.get(&token) {
+        tokens.retain(|_, (_, _, at)| at.elapsed() <= self.token_life);
+        if let Some((earlier, id, _)) = tokens.get(&token) {
             let mismatch = || error("ssm:StartAutomationExecution", "IdempotentParameterMismatch");
             return if earlier != request {
                 Err(mismatch())
@@ -344,9 +367,9 @@ impl Automation for Account {
             };
         }
         let id = format!("00000000-0000-4000-8000-{:012}", self.known.borrow().len() + 1);
-        tokens.insert(token, (request.clone(), id.clone()));
+        tokens.insert(token, (request.clone(), id.clone(), Instant::now()));
         let ends = self.ends.clone();
-        let known = Known { request: request.clone(), started: Instant::now(), stopped: false, ends };
+        let known = Known { request: request.clone(), started: Instant::now(), stopped: None, ends };
         self.known.borrow_mut().insert(id.clone(), known);
         if is_lost {
             return Err(error("ssm:StartAutomationExecution", "InternalServerError"));
@@ -377,9 +400,9 @@ impl Automation for Account {
         let ended = || error("ssm:StopAutomationExecution", "InvalidAutomationStatusUpdateException");
         match (fixed, self.known.borrow_mut().get_mut(id)) {
             (Some(true), _) => Err(ended()),
-            (_, Some(known)) if known.stopped || known.started.elapsed() >= self.run_takes => Err(ended()),
+            (_, Some(known)) if known.was_stopped() || known.started.elapsed() >= self.run_takes => Err(ended()),
             (_, Some(known)) => {
-                known.stopped = true;
+                known.stopped = Some(Instant::now());
                 Ok(())
             }
             (Some(false), None) => Ok(()),

@@ -30,20 +30,35 @@ fn plan(campaign: Value) -> Value {
     with(campaign, json!({"Action": "Campaign"}))
 }
 
-/// The time of the account in memory when it begins, in seconds since then.
-fn since(seconds: i64) -> String {
-    hub::Timestamp::from_unix_seconds(1_795_312_800 + seconds).to_string()
+fn wave(campaign: &Value, name: &str, earlier: &Value, executions: &Value) -> Value {
+    json!({"Action": "Wave", "Campaign": campaign, "Wave": name, "EarlierExecutions": earlier,
+           "AutomationExecutionIds": executions})
 }
 
-fn wave(campaign: &Value, name: &str, since: &str, executions: &Value) -> Value {
-    json!({"Action": "Wave", "Campaign": campaign, "Wave": name, "Since": since, "AutomationExecutionIds": executions})
+/// A first step of a wave.
+fn first(campaign: &Value, name: &str) -> Value {
+    wave(campaign, name, &json!([]), &json!([]))
 }
 
-/// Brings a wave to its end, as the state machine does.
-async fn run(account: &Account, campaign: &Value, name: &str, since: &str) -> Value {
+/// A run of a campaign, as the state machine does it: until a wave does not pass. The last answer.
+async fn run(account: &Account, campaign: &Value) -> Value {
+    let planned = send(account, &plan(campaign.clone())).await.unwrap();
+    let mut last = Value::Null;
+    for planned in planned["Waves"].as_array().unwrap() {
+        last = run_wave(account, campaign, planned).await;
+        if last["State"] != "Passed" {
+            break;
+        }
+    }
+    last
+}
+
+async fn run_wave(account: &Account, campaign: &Value, planned: &Value) -> Value {
+    let earlier = planned.get("EarlierExecutions").cloned().unwrap_or(json!([]));
     let mut executions = json!([]);
     for _ in 0..50 {
-        let answer = send(account, &wave(campaign, name, since, &executions)).await.unwrap();
+        let name = planned["Name"].as_str().unwrap();
+        let answer = send(account, &wave(campaign, name, &earlier, &executions)).await.unwrap();
         if answer["State"] == "Passed" || answer["State"] == "Stopped" {
             return answer;
         }
@@ -125,21 +140,100 @@ async fn what_could_not_be_carried_out_is_refused_with_its_path() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wave_is_started_once_whatever_is_retried() {
-    let account = Account::new();
+    let account = Account::new().with_memory(Duration::from_secs(60), Duration::ZERO);
     let campaign = campaign();
-    let first = send(&account, &wave(&campaign, "ring-1", &since(0), &json!([]))).await.unwrap();
-    assert_eq!(first["State"], "Running", "{first:#}");
+    let begun = send(&account, &first(&campaign, "ring-1")).await.unwrap();
+    assert_eq!(begun["State"], "Running", "{begun:#}");
     // The answer was lost, and the service has forgotten every token.
-    account.forget_tokens();
-    let again = send_with(&account, 900, "request-2", &wave(&campaign, "ring-1", &since(0), &json!([]))).await.unwrap();
-    assert_eq!(again["AutomationExecutionIds"], first["AutomationExecutionIds"]);
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let again = send_with(&account, 900, "request-2", &first(&campaign, "ring-1")).await.unwrap();
+    assert_eq!(again["AutomationExecutionIds"], begun["AutomationExecutionIds"]);
     assert_eq!(account.started().len(), 1);
-    // Another campaign of the same name is refused.
-    let mut other = campaign.clone();
-    other["Request"]["Parameters"] = json!({"Operation": ["Install"]});
-    let error = send(&account, &wave(&other, "ring-1", &since(0), &json!([]))).await.unwrap_err();
-    assert!(error.to_string().contains("another request was started as patch-11/ring-1 before"), "{error}");
+}
+
+/// What somebody may make of a campaign under its name.
+fn others(campaign: &Value) -> Vec<Value> {
+    let mut parameters = campaign.clone();
+    parameters["Request"]["Parameters"] = json!({"Operation": ["Install"]});
+    let mut runbook = campaign.clone();
+    runbook["Request"]["DocumentName"] = json!("TagHub-Other");
+    let renamed = json!({"Waves": [{"Name": "first", "Accounts": [A]}, {"Name": "second", "Accounts": [B, C]}]});
+    let divided = json!({"Waves": [{"Name": "ring-1", "Accounts": [A]}, {"Name": "ring-2", "Accounts": [B]}]});
+    let turned = json!({"Waves": [{"Name": "ring-2", "Accounts": [B, C]}, {"Name": "ring-1", "Accounts": [A]}]});
+    let mut all = vec![parameters, runbook];
+    all.extend([renamed, divided, turned].map(|waves| with(campaign.clone(), waves)));
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_name_is_one_campaign() {
+    let words = "Name: expected a name that no other campaign has, got \"patch-11\"";
+    for other in others(&campaign()) {
+        // At once, where the service has not listed the first yet; and long after, where it has forgotten the token.
+        for (token_life, list_lag, waits) in [(Duration::MAX, 1_000, 1), (Duration::from_secs(60), 0, 1_000)] {
+            let account = Account::new().with_memory(token_life, Duration::from_secs(list_lag));
+            send(&account, &first(&campaign(), "ring-1")).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(waits)).await;
+            let name = other["Waves"][0]["Name"].as_str().unwrap();
+            let error = send(&account, &first(&other, name)).await.unwrap_err().to_string();
+            let expected = if list_lag > 0 { "another request was started under this token before" } else { words };
+            assert!(error.contains(expected), "{expected}: {error}");
+            assert_eq!(account.started().len(), 1, "{other:#}");
+            if list_lag == 0 {
+                let error = send(&account, &plan(other.clone())).await.unwrap_err().to_string();
+                assert!(error.contains(words), "refused before any preflight: {error}");
+            }
+        }
+    }
+    // What is between the waves may change.
+    let account = Account::new();
+    send(&account, &first(&campaign(), "ring-1")).await.unwrap();
+    let gate = json!({"Gate": {"MaxFailedPercent": 50, "SoakMinutes": 5}, "From": "ring-2", "Resume": true});
+    send(&account, &plan(with(campaign(), gate))).await.unwrap();
+}
+
+/// A campaign whose only wave takes two starts.
+fn wide() -> Value {
+    let locations: Vec<Value> = (0..101)
+        .map(|n| json!({"Accounts": [format!("{n:012}")], "Regions": ["us-east-1"], "TargetLocationMaxErrors": "100%"}))
+        .collect();
+    let accounts: Vec<Value> = locations.iter().map(|location| location["Accounts"][0].clone()).collect();
+    json!({"Name": "wide", "Request": {"DocumentName": "Patch", "TargetLocations": locations},
+           "Waves": [{"Name": "all", "Accounts": accounts}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_that_was_started_in_part_starts_the_rest_and_nothing_twice() {
+    let account = Account::new()
+        .with_memory(Duration::from_secs(60), Duration::ZERO)
+        .with_start_faults(&[None, Some("AutomationExecutionLimitExceededException")]);
+    let waits = send(&account, &first(&wide(), "all")).await.unwrap();
+    assert_eq!((&waits["State"], account.started().len()), (&json!("Waiting"), 1), "{waits:#}");
+    let words = "not all of it is started: AutomationExecutionLimitExceededException";
+    assert!(waits["Reason"].as_str().unwrap().starts_with(words), "{waits:#}");
+    // The service has forgotten the token of the first part by now.
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    let answer = run(&account, &wide()).await;
+    assert_eq!((&answer["State"], &answer["Locations"]), (&json!("Passed"), &json!(101)));
+    let counts: Vec<usize> = account.started().iter().map(|request| request.target_locations.len()).collect();
+    assert_eq!(counts, [100, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_that_somebody_stopped_ends_the_campaign_whatever_may_fail() {
+    let account = Account::new().with_run_of(Duration::from_secs(500));
+    let campaign = with(campaign(), json!({"Gate": {"MaxFailedPercent": 100}}));
+    let begun = send(&account, &first(&campaign, "ring-1")).await.unwrap();
+    let stop = json!({"Action": "Stop", "AutomationExecutionIds": begun["AutomationExecutionIds"]});
+    send(&account, &stop).await.unwrap();
+    let answer = run(&account, &campaign).await;
+    let reason = format!("its execution {} was stopped", begun["AutomationExecutionIds"][0].as_str().unwrap());
+    assert_eq!((&answer["State"], &answer["Reason"]), (&json!("Stopped"), &json!(reason)), "{answer:#}");
     assert_eq!(account.started().len(), 1);
+    // It goes on when it is told to.
+    let go_on = with(campaign, json!({"Resume": true}));
+    assert_eq!(run(&account, &go_on).await["State"], "Passed");
+    assert_eq!(account.started().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,47 +241,86 @@ async fn a_wave_waits_for_the_calendar() {
     let account = Account::new();
     account.set_calendar("freeze", false);
     let campaign = with(campaign(), json!({"Gate": {"Calendars": ["freeze"]}}));
-    let answer = send(&account, &wave(&campaign, "ring-1", &since(0), &json!([]))).await.unwrap();
+    let answer = send(&account, &first(&campaign, "ring-1")).await.unwrap();
     assert_eq!((&answer["State"], &answer["Reason"]), (&json!("Waiting"), &json!("a Change Calendar is closed")));
     assert!(account.started().is_empty());
     account.set_calendar("freeze", true);
-    let answer = run(&account, &campaign, "ring-1", &since(0)).await;
-    assert_eq!((&answer["State"], &answer["Succeeded"]), (&json!("Passed"), &json!(1)));
+    let answer = run(&account, &campaign).await;
+    assert_eq!((&answer["State"], &answer["Wave"]), (&json!("Passed"), &json!("ring-2")));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_campaign_stops_at_the_gate_and_goes_on_from_there() {
     let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
     let campaign = campaign();
-    assert_eq!(run(&account, &campaign, "ring-1", &since(0)).await["State"], "Passed");
-    let stopped = run(&account, &campaign, "ring-2", &since(0)).await;
+    let stopped = run(&account, &campaign).await;
     assert_eq!((&stopped["State"], &stopped["FailedPercent"]), (&json!("Stopped"), &json!(50.0)), "{stopped:#}");
-    assert_eq!(stopped["Failures"][0]["Cause"], "execution-role");
+    assert_eq!((&stopped["Wave"], &stopped["Failures"][0]["Cause"]), (&json!("ring-2"), &json!("execution-role")));
     assert_eq!(account.started().len(), 2);
 
     // Without a word nothing is started again, however often it is run.
-    assert_eq!(run(&account, &campaign, "ring-2", &since(10_000)).await["State"], "Stopped");
+    assert_eq!(run(&account, &campaign).await["State"], "Stopped");
     assert_eq!(account.started().len(), 2);
 
-    // It still fails: resumed once in this run, and not again and again.
-    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    // It still fails: resumed once in a run, and not again and again.
     let go_on = with(campaign, json!({"Resume": true, "From": "ring-2"}));
-    assert_eq!(run(&account, &go_on, "ring-2", &since(1_000)).await["State"], "Stopped");
+    assert_eq!(run(&account, &go_on).await["State"], "Stopped");
     assert_eq!(account.started().len(), 3);
 
     // What was wrong is put right.
     let account = account.with_end(B, "us-east-1", ("Success", ""));
-    tokio::time::sleep(Duration::from_secs(10_000)).await;
-    let passed = run(&account, &go_on, "ring-2", &since(10_000)).await;
+    let passed = run(&account, &go_on).await;
     assert_eq!(
         (&passed["State"], &passed["Locations"], &passed["Succeeded"]),
         (&json!("Passed"), &json!(2), &json!(2))
     );
-    let reached: Vec<String> = account
-        .started()
-        .iter()
-        .skip(2)
-        .flat_map(|request| request.target_locations.iter().flat_map(|location| location.accounts.clone()))
-        .collect();
-    assert_eq!(reached, [B.to_owned(), B.to_owned()], "what succeeded is left alone");
+    let started = account.started();
+    let resumed = started.iter().skip(2).flat_map(|request| &request.target_locations);
+    let reached: Vec<&String> = resumed.flat_map(|location| &location.accounts).collect();
+    assert_eq!(reached, [B, B], "what succeeded is left alone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_run_started_is_not_resumed_in_it() {
+    let account = Account::new().with_end(A, "us-east-1", ("Failed", NO_ROLE));
+    let campaign = with(campaign(), json!({"Resume": true}));
+    assert_eq!(run(&account, &campaign).await["State"], "Stopped");
+    assert_eq!(account.started().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_runs_that_resume_at_once_share_one_resumption() {
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    run(&account, &campaign()).await;
+    let account = account.with_end(B, "us-east-1", ("Success", ""));
+    let go_on = with(campaign(), json!({"Resume": true, "From": "ring-2"}));
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        run(&account, &go_on).await
+    };
+    let (one, other, late) = tokio::join!(run(&account, &go_on), run(&account, &go_on), late);
+    for answer in [one, other, late] {
+        assert_eq!((&answer["State"], &answer["Succeeded"]), (&json!("Passed"), &json!(2)), "{answer:#}");
+    }
+    assert_eq!(account.started().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resumption_that_is_throttled_is_tried_again_later() {
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    run(&account, &campaign()).await;
+    let account = account
+        .with_end(B, "us-east-1", ("Success", ""))
+        .with_start_faults(&[Some("AutomationExecutionLimitExceededException")]);
+    let go_on = with(campaign(), json!({"Resume": true, "From": "ring-2"}));
+    let answer = run(&account, &go_on).await;
+    assert_eq!((&answer["State"], &answer["Succeeded"]), (&json!("Passed"), &json!(2)), "{answer:#}");
+    assert_eq!(account.started().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_that_the_campaign_does_not_have_is_refused() {
+    let error = send(&Account::new(), &first(&campaign(), "ring-9")).await.unwrap_err();
+    let words = "Wave: expected the name of a wave, got \"ring-9\"; the waves are ring-1, ring-2";
+    assert!(error.to_string().contains(words), "{error}");
 }

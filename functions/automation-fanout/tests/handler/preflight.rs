@@ -38,8 +38,11 @@ async fn a_preflight_that_finds_nothing_is_ready_and_can_be_looked_at_again() {
     let mut event = small();
     event["Action"] = json!("Preflight");
     event["WaitSeconds"] = json!(5);
+    event["Parameters"] = json!({"AutomationAssumeRole": ["arn:aws:iam::111111111111:role/Other"]});
     let answer = send(&account, &event).await.unwrap();
     assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(false)), "{answer:#}");
+    let notes = answer["Notes"].to_string();
+    assert!(notes.contains("AWS would refuse the start with arn:aws:iam::111111111111:role/Other"), "{notes}");
     let look =
         json!({"Action": "Preflight", "AutomationExecutionIds": answer["AutomationExecutionIds"], "WaitSeconds": 60});
     let answer = send(&account, &look).await.unwrap();

@@ -1,5 +1,7 @@
 //! `Resume`.
 
+use std::time::Duration;
+
 use automation_fanout::plan::execution::Execution;
 use serde_json::json;
 
@@ -95,6 +97,23 @@ async fn a_repeated_resumption_starts_nothing_twice() {
     assert_eq!(ids(&send(&account, &by_key).await.unwrap()), ids(&first));
     by_key["IdempotencyKey"] = json!("once more");
     assert_ne!(ids(&send(&account, &by_key).await.unwrap()), ids(&first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_is_resumed_once_however_late_somebody_asks_again() {
+    let account =
+        Account::new().with_execution(half_failed()).with_memory(Duration::from_secs(60), Duration::from_secs(0));
+    let event = json!({"Action": "Resume", "AutomationExecutionId": ID});
+    let first = send(&account, &event).await.unwrap();
+    // The service has forgotten the token.
+    tokio::time::sleep(Duration::from_hours(24)).await;
+    let second = send_with(&account, 900, "request-2", &event).await.unwrap();
+    assert_eq!((&first, account.started().len()), (&second, 1));
+    let mut other = event.clone();
+    other["TargetLocationMaxErrors"] = json!("100%");
+    let error = send_with(&account, 900, "request-3", &other).await.unwrap_err();
+    assert!(error.to_string().contains("another request was started under this key before, as 00000000"), "{error}");
+    assert_eq!(account.started().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -29,6 +29,9 @@ struct Arguments {
     /// Only throughput, contention and recovery.
     #[arg(long)]
     rates_only: bool,
+    /// Only the fan-out.
+    #[arg(long, conflicts_with = "rates_only")]
+    fanout_only: bool,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -46,6 +49,9 @@ async fn main() -> anyhow::Result<()> {
     if arguments.rates_only {
         throughput::measure(&paths, &packages, arguments.rate).await?;
         return contention::measure(&paths, &packages, arguments.rate).await;
+    }
+    if arguments.fanout_only {
+        return fanout::measure(&paths, &packages).await;
     }
     package::print(&packages);
     cold_start::measure(&emulator, &packages)?;

@@ -21,22 +21,21 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
     world.aws.automation().set_duration(Duration::from_millis(200));
     show::note("the state machine tag-hub-campaign runs on the local AWS, where its waits are fifty times shorter");
     let campaigns = Campaigns::of(world).await?;
-    let before = runs(world);
+    let before = runs(world).len();
 
     let refused = run(&campaigns, &campaign(&[AGENCY_A, AGENCY_B, UNPREPARED], json!({"Preflight": true}))).await?;
     ensure!(refused["error"] == "NotReady", "the preflight finds the account without a role: {refused}");
-    ensure!(runs(world) == before, "nothing is run");
+    ensure!(runs(world).len() == before, "nothing is run");
     let told = campaigns.told().await?;
     show::note(&format!("preflight: {} ({})", text(&told, "Summary")?, told["Causes"][0].as_str().unwrap_or_default()));
 
     show::step(&format!("Without {UNPREPARED}: ring-1 is run, and somebody is asked about ring-2"));
     let both = [AGENCY_A, AGENCY_B];
-    let execution = campaigns
-        .start(&campaign(&both, json!({"Preflight": true, "Gate": {"Approval": true, "SoakMinutes": 1}})))
-        .await?;
+    let gate = json!({"Approval": true, "SoakMinutes": 1});
+    let execution = campaigns.start(&campaign(&both, json!({"Preflight": true, "Gate": gate}))).await?;
     let asked = campaigns.told().await?;
     ensure!(asked["State"] == "WaitsForApproval" && asked["Next"] == "ring-2", "somebody is asked: {asked}");
-    ensure!(runs(world) == before + 1, "ring-1 alone was run");
+    ensure!(runs(world).len() == before + 1, "ring-1 alone was run");
     show::note(&format!("{}: {}; approved", text(&asked, "Wave")?, text(&asked, "Summary")?));
     // The preflight went well; what the runbook does there will not.
     world.aws.automation().script(AGENCY_B, "*", Outcome::TargetFailure { resources: 2, failed: 1 });
@@ -45,9 +44,20 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
     ensure!(stopped["error"] == "WaveStopped", "ring-2 fails, and the campaign stops: {stopped}");
     show::note(&format!("stopped: {}", text(&stopped, "cause")?));
     let told = campaigns.told().await?;
-    ensure!(runs(world) == before + 2, "two waves, nothing twice: {told}");
-    show::note("a run of the same campaign with From and Resume goes on from there");
+    ensure!(told["State"] == "Stopped" && told["Wave"] == "ring-2", "somebody is told: {told}");
+    ensure!(runs(world).len() == before + 2, "two waves, nothing twice");
+
+    show::step("What failed in ring-2 is put right, and the campaign goes on from there");
     world.aws.automation().clear_scripts();
+    let go_on = json!({"Preflight": true, "Gate": gate, "From": "ring-2", "Resume": true});
+    let done = run(&campaigns, &campaign(&both, go_on)).await?;
+    ensure!(done["status"] == "SUCCEEDED", "ring-2 is resumed, and the campaign is done: {done}");
+    let runs = runs(world);
+    ensure!(runs.len() == before + 3, "one resumption: {runs:?}");
+    let reached = &runs[before + 2]["TargetLocations"];
+    ensure!(reached[0]["Accounts"] == json!([AGENCY_B]) && reached[1].is_null(), "what failed alone: {reached}");
+    let output: Value = serde_json::from_str(text(&done, "output")?)?;
+    show::note(&format!("done: {output}"));
     Ok(())
 }
 
@@ -71,10 +81,10 @@ fn campaign(accounts: &[&str], more: Value) -> Value {
     campaign
 }
 
-/// How many restarts were started.
-fn runs(world: &World) -> usize {
+/// The restarts that were started, in their order.
+fn runs(world: &World) -> Vec<Value> {
     let all = world.aws.automation().executions(CENTRAL, HOME_REGION);
-    all.iter().filter(|execution| execution["DocumentName"] == "AWS-RestartEC2Instance").count()
+    all.into_iter().filter(|execution| execution["DocumentName"] == "AWS-RestartEC2Instance").collect()
 }
 
 async fn run(campaigns: &Campaigns<'_>, campaign: &Value) -> anyhow::Result<Value> {

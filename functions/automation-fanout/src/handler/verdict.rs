@@ -1,0 +1,102 @@
+//! What the executions of a wave say about it.
+
+use std::collections::BTreeSet;
+
+use super::campaign::SUCH_AS_MAX;
+use super::read::Reading;
+use super::wave::LOOK_SECONDS;
+use crate::answer::{FailureGroup, WaveAnswer, WaveState, failure_groups};
+use crate::plan::campaign::{Campaign, Tally};
+use crate::plan::execution::Execution;
+use crate::plan::matrix;
+
+/// A wave of which nothing is known yet.
+pub(super) fn waiting(campaign: &Campaign, wave: &str) -> WaveAnswer {
+    WaveAnswer {
+        action: "Wave",
+        campaign: campaign.name.clone(),
+        wave: wave.to_owned(),
+        state: WaveState::Waiting,
+        reason: String::new(),
+        retry_after_seconds: LOOK_SECONDS,
+        automation_execution_ids: Vec::new(),
+        locations: 0,
+        succeeded: 0,
+        failed_percent: 0.0,
+        failures: Vec::new(),
+    }
+}
+
+/// Where a wave stands by its executions.
+pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading]) -> WaveAnswer {
+    let mut answer = waiting(campaign, wave);
+    answer.automation_execution_ids = readings.iter().map(|reading| reading.id.clone()).collect();
+    let executions: Vec<(&Execution, bool)> =
+        readings.iter().filter_map(|reading| Some((reading.execution.as_ref()?, reading.all_steps_read))).collect();
+    let is_known = executions.len() == readings.len() && executions.iter().all(|(_, all_steps_read)| *all_steps_read);
+    let tally = tally(&executions);
+    answer.locations = tally.locations;
+    answer.succeeded = tally.succeeded;
+    answer.failed_percent = tally.failed_percent();
+    if !is_known || !executions.iter().all(|(execution, _)| execution.status.is_terminal()) {
+        answer.state = WaveState::Running;
+        answer.reason = format!("{} of {} locations succeeded so far", tally.succeeded, tally.locations);
+        return answer;
+    }
+    answer.failures = failures(&executions);
+    let is_whole = tally.succeeded == tally.locations;
+    if let Some((stopped, _)) = executions.iter().find(|(execution, _)| !is_whole && execution.status.is_cancelled()) {
+        answer.state = WaveState::Stopped;
+        answer.reason = format!("its execution {} was stopped", stopped.id);
+        return answer;
+    }
+    let came_nowhere = tally.locations == 0 && executions.iter().any(|(execution, _)| execution.status.is_failure());
+    let (state, verdict) = if tally.passes(&campaign.gate) && !came_nowhere {
+        (WaveState::Passed, "within")
+    } else {
+        (WaveState::Stopped, "more than")
+    };
+    answer.state = state;
+    answer.reason = format!(
+        "{} of {} locations did not succeed, which is {verdict} MaxFailedPercent {}",
+        tally.locations - tally.succeeded,
+        tally.locations,
+        campaign.gate.max_failed_percent
+    );
+    answer
+}
+
+fn failures(executions: &[(&Execution, bool)]) -> Vec<FailureGroup> {
+    const GROUPS_MAX: usize = 20;
+    let mut groups = failure_groups(executions);
+    // The state machine carries the answer on, which may have 256 KB.
+    groups.truncate(GROUPS_MAX);
+    for group in &mut groups {
+        let kept: Vec<String> = group.accounts.keys().take(SUCH_AS_MAX).cloned().collect();
+        group.accounts_omitted += group.accounts.len() - kept.len();
+        group.accounts.retain(|account, _| kept.contains(account));
+    }
+    groups
+}
+
+/// Each location once: it succeeded where any of the executions did it well.
+fn tally(executions: &[(&Execution, bool)]) -> Tally {
+    let mut all = BTreeSet::new();
+    let mut well = BTreeSet::new();
+    let mut unnamed = Tally::default();
+    for (execution, all_steps_read) in executions {
+        for cell in matrix(execution, *all_steps_read) {
+            let is_well = cell.status.is_success();
+            if let Some(pair) = cell.pair {
+                if is_well {
+                    well.insert(pair.clone());
+                }
+                all.insert(pair);
+            } else {
+                unnamed.locations += 1;
+                unnamed.succeeded += usize::from(is_well);
+            }
+        }
+    }
+    Tally { locations: all.len() + unnamed.locations, succeeded: well.len() + unnamed.succeeded }
+}

@@ -1,0 +1,170 @@
+//! `Wave`: one step of a campaign's wave, as the state machine asks for it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hub::AwsError;
+
+use super::Run;
+use super::campaign::{order, within};
+use super::read::{Origin, Reading};
+use super::start::{Due, Prepared};
+use super::verdict::{judged, waiting};
+use crate::answer::{StartAnswer, WaveAnswer, WaveState};
+use crate::error::FanoutError;
+use crate::event::WaveOrder;
+use crate::log;
+use crate::plan::campaign::{Campaign, PlannedWave, waves};
+use crate::plan::problem::{Path, Problem};
+use crate::plan::{STILL_RUNNING, Terms, TokenSource, plan};
+use crate::ports::World;
+
+/// How often a wave is looked at.
+pub(super) const LOOK_SECONDS: u64 = 60;
+/// How often a closed calendar, or a start that did not get through, is tried again.
+const TRY_SECONDS: u64 = 300;
+
+impl<W: World> Run<'_, W> {
+    /// Starts a wave, unless it was started before, or looks at it.
+    pub(super) async fn wave(&mut self, order: WaveOrder) -> Result<WaveAnswer, FanoutError> {
+        let answer = self.wave_step(order).await?;
+        log::wave(&answer);
+        Ok(answer)
+    }
+
+    async fn wave_step(&mut self, order: WaveOrder) -> Result<WaveAnswer, FanoutError> {
+        let WaveOrder { campaign, wave: name, earlier, executions: mut ids } = order;
+        let (planned, _) = waves(&campaign).map_err(FanoutError::InvalidRequest)?;
+        let Some(index) = planned.iter().position(|wave| wave.name == name) else {
+            let known: Vec<&str> = planned.iter().map(|wave| wave.name.as_str()).collect();
+            let text = format!("expected the name of a wave, got {name:?}; the waves are {}", known.join(", "));
+            return Err(FanoutError::InvalidRequest(vec![Problem::new(Path::Root.field("Wave"), text)]));
+        };
+        if ids.is_empty() {
+            match self.begin(&campaign, &planned, index).await.map_err(|error| within(error, "Campaign"))? {
+                Begun::Started(started) => ids = started,
+                Begun::Waits(reason) => return Ok(later(waiting(&campaign, &name), reason)),
+            }
+        }
+        let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let readings = self.read(&names, Origin::Started, Duration::ZERO).await;
+        let answer = judged(&campaign, &name, &readings);
+        if answer.state == WaveState::Stopped && campaign.resume {
+            return self.go_on(&earlier, &readings, answer).await;
+        }
+        Ok(answer)
+    }
+
+    /// Starts the wave under its key. What was started under it before, however long ago, is not started again.
+    async fn begin(
+        &mut self,
+        campaign: &Campaign,
+        planned: &[PlannedWave],
+        index: usize,
+    ) -> Result<Begun, FanoutError> {
+        let unknown = |error: AwsError| Begun::Waits(format!("it is not known what was started before: {error}"));
+        let begun = match self.begun(campaign, planned).await {
+            Ok(begun) => begun,
+            Err(FanoutError::NotListed(error)) => return Ok(unknown(error)),
+            Err(error) => return Err(error),
+        };
+        let order = order(campaign, planned, index)?;
+        let of_the_wave = begun.into_iter().filter(|(_, tag)| tag.is_of_key(&planned[index].key));
+        let known: BTreeMap<usize, String> = of_the_wave.filter_map(|(listed, tag)| Some((tag.part?, listed.id))).collect();
+        let mut ids: Vec<String> = known.values().cloned().collect();
+        let tokens = TokenSource { wave: order.wave.clone(), ..TokenSource::of(&planned[index].key) };
+        let all = plan(&order.request, &order.split, None, &tokens).map_err(FanoutError::InvalidRequest)?.parts.len();
+        if (0..all).any(|part| !known.contains_key(&part)) {
+            let calendars = self.calendars(campaign).await?;
+            if !calendars.is_open {
+                let until = calendars.changes_at.map(|time| format!(" until {time}")).unwrap_or_default();
+                return Ok(Begun::Waits(format!("a Change Calendar is closed{until}")));
+            }
+            let Prepared { plan, key, .. } = self.prepare(order, false).await.map_err(|error| within(error, "Request"))?;
+            let parts = plan.parts.into_iter().enumerate().filter(|(part, _)| !known.contains_key(part));
+            let due =
+                Due { parts: parts.map(|(_, part)| part).collect(), resumes: None, begun: known.get(&0).cloned() };
+            let answer = StartAnswer { action: "Start", idempotency_key: key, ..StartAnswer::default() };
+            let answer = match self.start_all(vec![due], answer, Duration::ZERO).await {
+                Ok(answer) => answer,
+                Err(error) => return passing(error).map(|words| Begun::Waits(format!("nothing is started: {words}"))),
+            };
+            ids.extend(answer.executions.iter().map(|started| started.automation_execution_id.clone()));
+            if !answer.failed.is_empty() {
+                return passing(FanoutError::NothingStarted(Box::new(answer)))
+                    .map(|words| Begun::Waits(format!("not all of it is started: {words}")));
+            }
+        }
+        if known.is_empty() {
+            return Ok(Begun::Started(ids));
+        }
+        Ok(self.resumptions().await.map_or_else(unknown, |resumptions| Begun::Started(resumptions.family(&ids))))
+    }
+
+    /// Resumes what ended badly in an earlier run of the campaign and was not resumed since. What this run started itself
+    /// is not resumed again in it.
+    async fn go_on(
+        &mut self,
+        earlier: &[String],
+        readings: &[Reading],
+        mut answer: WaveAnswer,
+    ) -> Result<WaveAnswer, FanoutError> {
+        let resumptions = match self.resumptions().await {
+            Ok(resumptions) => resumptions,
+            Err(error) => return Ok(later(answer, format!("it is not known what was resumed before: {error}"))),
+        };
+        let mut ids = resumptions.family(&answer.automation_execution_ids);
+        if ids.len() == answer.automation_execution_ids.len() {
+            let is_due = |reading: &&Reading| earlier.contains(&reading.id) && !resumptions.has_resumed(&reading.id);
+            let due: Vec<Reading> = readings.iter().filter(is_due).cloned().collect();
+            let key = super::resume::DEFAULT_KEY.to_owned();
+            match self.resume_readings(&due, &resumptions, &Terms::default(), key, Duration::ZERO).await {
+                Ok(resumed) if resumed.executions.is_empty() => return Ok(answer),
+                Ok(resumed) => ids.extend(resumed.executions.into_iter().map(|one| one.automation_execution_id)),
+                Err(error) => {
+                    return passing(error).map(|words| later(answer, format!("it is not resumed yet: {words}")));
+                }
+            }
+        }
+        answer.state = WaveState::Running;
+        answer.reason = format!("{} goes on where it failed", answer.wave);
+        answer.retry_after_seconds = LOOK_SECONDS;
+        answer.automation_execution_ids = ids;
+        answer.failures = Vec::new();
+        Ok(answer)
+    }
+}
+
+enum Begun {
+    /// These executions, resumptions included.
+    Started(Vec<String>),
+    /// Not yet, for this reason.
+    Waits(String),
+}
+
+/// The same step is to be tried again later.
+fn later(answer: WaveAnswer, reason: String) -> WaveAnswer {
+    WaveAnswer { state: WaveState::Waiting, reason, retry_after_seconds: TRY_SECONDS, ..answer }
+}
+
+/// Why starts failed that may go through later; all else is the campaign's end.
+fn passing(error: FanoutError) -> Result<String, FanoutError> {
+    match error {
+        FanoutError::NothingStarted(answer) if answer.failed.iter().all(|failure| may_pass(&failure.code)) => {
+            let words = answer.failed.first().map(|failure| format!("{}: {}", failure.code, failure.message));
+            Ok(words.unwrap_or_default())
+        }
+        error => Err(error),
+    }
+}
+
+fn may_pass(code: &str) -> bool {
+    matches!(
+        code,
+        super::NOT_TRIED
+            | super::DEADLINE_EXCEEDED
+            | STILL_RUNNING
+            | "AutomationExecutionLimitExceededException"
+            | "InternalServerError"
+    ) || AwsError::is_throttling_code(code)
+}
