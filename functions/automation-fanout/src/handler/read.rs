@@ -60,6 +60,11 @@ impl Reading {
         self.execution.is_none() && self.error.as_ref().is_some_and(|error| error.code == NOT_FOUND)
     }
 
+    /// True where somebody stopped it, and it has ended.
+    pub(super) fn was_stopped(&self) -> bool {
+        self.execution.as_ref().is_some_and(|execution| execution.status.is_cancelled())
+    }
+
     /// About how many calls its steps take.
     fn page_count(&self) -> usize {
         let Some(execution) = self.execution.as_ref().filter(|execution| execution.steps_truncated) else {

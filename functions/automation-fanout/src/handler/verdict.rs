@@ -11,7 +11,7 @@ use crate::plan::execution::Execution;
 use crate::plan::matrix;
 
 /// A wave of which nothing is known yet.
-pub(super) fn waiting(campaign: &Campaign, wave: &str) -> WaveAnswer {
+pub(super) fn waiting(campaign: &Campaign, wave: &str, ids: Vec<String>) -> WaveAnswer {
     WaveAnswer {
         action: "Wave",
         campaign: campaign.name.clone(),
@@ -19,7 +19,7 @@ pub(super) fn waiting(campaign: &Campaign, wave: &str) -> WaveAnswer {
         state: WaveState::Waiting,
         reason: String::new(),
         retry_after_seconds: LOOK_SECONDS,
-        automation_execution_ids: Vec::new(),
+        automation_execution_ids: ids,
         locations: 0,
         succeeded: 0,
         failed_percent: 0.0,
@@ -27,10 +27,9 @@ pub(super) fn waiting(campaign: &Campaign, wave: &str) -> WaveAnswer {
     }
 }
 
-/// Where a wave stands by its executions.
-pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading]) -> WaveAnswer {
-    let mut answer = waiting(campaign, wave);
-    answer.automation_execution_ids = readings.iter().map(|reading| reading.id.clone()).collect();
+/// Where a wave stands by its executions. One that was `stopped` for good ends the campaign.
+pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stopped: Option<&str>) -> WaveAnswer {
+    let mut answer = waiting(campaign, wave, readings.iter().map(|reading| reading.id.clone()).collect());
     let executions: Vec<(&Execution, bool)> =
         readings.iter().filter_map(|reading| Some((reading.execution.as_ref()?, reading.all_steps_read))).collect();
     let is_known = executions.len() == readings.len() && executions.iter().all(|(_, all_steps_read)| *all_steps_read);
@@ -44,10 +43,9 @@ pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading]) -> W
         return answer;
     }
     answer.failures = failures(&executions);
-    let is_whole = tally.succeeded == tally.locations;
-    if let Some((stopped, _)) = executions.iter().find(|(execution, _)| !is_whole && execution.status.is_cancelled()) {
+    if let Some(id) = stopped.filter(|_| tally.succeeded < tally.locations) {
         answer.state = WaveState::Stopped;
-        answer.reason = format!("its execution {} was stopped", stopped.id);
+        answer.reason = format!("its execution {id} was stopped");
         return answer;
     }
     let came_nowhere = tally.locations == 0 && executions.iter().any(|(execution, _)| execution.status.is_failure());

@@ -43,12 +43,20 @@ impl<W: World> Run<'_, W> {
         if ids.is_empty() {
             match self.begin(&campaign, &planned, index).await.map_err(|error| within(error, "Campaign"))? {
                 Begun::Started(started) => ids = started,
-                Begun::Waits(reason) => return Ok(later(waiting(&campaign, &name), reason)),
+                Begun::Waits(reason) => return Ok(later(waiting(&campaign, &name, Vec::new()), reason)),
             }
         }
         let names: Vec<&str> = ids.iter().map(String::as_str).collect();
         let readings = self.read(&names, Origin::Started, Duration::ZERO).await;
-        let answer = judged(&campaign, &name, &readings);
+        let mut stopped: Vec<&str> = readings.iter().filter(|one| one.was_stopped()).map(|one| one.id.as_str()).collect();
+        if !stopped.is_empty() {
+            match self.resumptions().await {
+                // What was resumed counts by its resumption.
+                Ok(resumptions) => stopped.retain(|id| !resumptions.has_resumed(id)),
+                Err(error) => return Ok(later(waiting(&campaign, &name, ids), unknown_resumptions(&error))),
+            }
+        }
+        let answer = judged(&campaign, &name, &readings, stopped.first().copied());
         if answer.state == WaveState::Stopped && campaign.resume {
             return self.go_on(&earlier, &readings, answer).await;
         }
@@ -111,7 +119,7 @@ impl<W: World> Run<'_, W> {
     ) -> Result<WaveAnswer, FanoutError> {
         let resumptions = match self.resumptions().await {
             Ok(resumptions) => resumptions,
-            Err(error) => return Ok(later(answer, format!("it is not known what was resumed before: {error}"))),
+            Err(error) => return Ok(later(answer, unknown_resumptions(&error))),
         };
         let mut ids = resumptions.family(&answer.automation_execution_ids);
         if ids.len() == answer.automation_execution_ids.len() {
@@ -140,6 +148,10 @@ enum Begun {
     Started(Vec<String>),
     /// Not yet, for this reason.
     Waits(String),
+}
+
+fn unknown_resumptions(error: &AwsError) -> String {
+    format!("it is not known what was resumed before: {error}")
 }
 
 /// The same step is to be tried again later.

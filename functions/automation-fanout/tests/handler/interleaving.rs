@@ -250,7 +250,7 @@ async fn play_campaign(seed: u64) -> Account {
 #[tokio::test(start_paused = true)]
 async fn no_location_is_started_twice_in_one_campaign() {
     let (mut resumed_count, mut finished) = (0, 0);
-    for seed in 0..100 {
+    for seed in 0..40 {
         let account = play_campaign(seed).await;
         let mut first: BTreeMap<(String, String), usize> = BTreeMap::new();
         let mut resumed: BTreeSet<(String, String)> = BTreeSet::new();
@@ -288,6 +288,6 @@ async fn no_location_is_started_twice_in_one_campaign() {
             assert_eq!(all.len(), 103, "seed {seed}: not every location was reached");
         }
     }
-    assert!(resumed_count > 50, "hardly anything was resumed: {resumed_count}");
-    assert!(finished > 30, "hardly any campaign came to its end: {finished}");
+    assert!(resumed_count > 20, "hardly anything was resumed: {resumed_count}");
+    assert!(finished > 12, "hardly any campaign came to its end: {finished}");
 }
