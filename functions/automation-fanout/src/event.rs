@@ -3,6 +3,7 @@
 //! The input of `Start` and `Preview` is `StartAutomationExecution`'s own JSON beside a few fields of ours. It
 //! is read without serde's derive, because a caller is told every problem at once.
 
+mod action;
 mod campaign;
 mod checks;
 mod list;
@@ -18,8 +19,8 @@ use std::time::Duration;
 use hub::json_kind;
 use serde_json::{Map, Value};
 
-use self::reader::{Expected, Reader, shown};
-use self::suggest::did_you_mean;
+use self::action::{Action, action, known_fields, likely_action};
+use self::reader::{Expected, Reader};
 use crate::plan::campaign::Campaign;
 use crate::plan::problem::{Path, Problem};
 use crate::plan::request::{StartRequest, Target};
@@ -100,13 +101,20 @@ pub struct Order {
 #[expect(clippy::large_enum_variant, reason = "there is one of it in an invocation")]
 pub enum Preflight {
     /// Over the locations of this request.
-    Begin(Order),
+    Begin {
+        /// The request.
+        order: Order,
+        /// Whether a campaign asks, whose state machine carries the answer on.
+        is_brief: bool,
+    },
     /// These executions are a preflight that was begun before.
     Look {
         /// The executions, none twice.
         executions: Vec<Asked>,
         /// How long to wait for them to end.
         wait: Duration,
+        /// Whether a campaign asks.
+        is_brief: bool,
     },
 }
 
@@ -155,87 +163,6 @@ impl StopType {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Start,
-    Preview,
-    Preflight,
-    Status,
-    List,
-    Stop,
-    Resume,
-    Signal,
-    Campaign,
-    Wave,
-}
-
-const ACTIONS: [(&str, Action); 10] = [
-    ("Start", Action::Start),
-    ("Preview", Action::Preview),
-    ("Preflight", Action::Preflight),
-    ("Status", Action::Status),
-    ("List", Action::List),
-    ("Stop", Action::Stop),
-    ("Resume", Action::Resume),
-    ("Signal", Action::Signal),
-    ("Campaign", Action::Campaign),
-    ("Wave", Action::Wave),
-];
-
-/// Our own fields.
-const OWN_FIELDS: [&str; 27] = [
-    "Action",
-    "IdempotencyKey",
-    "WaitSeconds",
-    "AutomationExecutionIds",
-    "AutomationExecutionId",
-    "Type",
-    "TargetLocationMaxConcurrency",
-    "TargetLocationMaxErrors",
-    "AllTargets",
-    "Match",
-    "SignalType",
-    "Payload",
-    "Outcome",
-    "StartedAfter",
-    "StartedBefore",
-    "InstanceId",
-    "MaxResults",
-    "Name",
-    "Request",
-    "Waves",
-    "Gate",
-    "Preflight",
-    "From",
-    "Resume",
-    "Campaign",
-    "Wave",
-    "EarlierExecutions",
-];
-
-/// The actions that a field belongs to.
-fn actions_of(field: &str) -> &'static [Action] {
-    use Action::{Campaign, List, Preflight, Preview, Resume, Signal, Start, Status, Stop, Wave};
-    match field {
-        "Action" => &[Start, Preview, Preflight, Status, List, Stop, Resume, Signal, Campaign, Wave],
-        "IdempotencyKey" => &[Start, Preview, Preflight, List, Resume],
-        "Tags" => &[Start, Preview, Preflight, Resume],
-        "DocumentName" => &[Start, Preview, Preflight, List],
-        // A preview takes it too, so that one file serves both.
-        "WaitSeconds" => &[Start, Preview, Preflight, Status, Resume],
-        "AutomationExecutionIds" => &[Preflight, Status, Stop, Resume, Wave],
-        "AutomationExecutionId" => &[Preflight, Status, Stop, Resume, Signal],
-        "Type" => &[Stop],
-        "TargetLocationMaxConcurrency" | "TargetLocationMaxErrors" => &[Resume],
-        "SignalType" | "Payload" => &[Signal],
-        "Outcome" | "StartedAfter" | "StartedBefore" | "InstanceId" | "MaxResults" => &[List],
-        "Name" | "Request" | "Waves" | "Gate" | "Preflight" | "From" | "Resume" => &[Campaign],
-        "Campaign" => &[Preflight, Wave],
-        "Wave" | "EarlierExecutions" => &[Wave],
-        _ => &[Start, Preview, Preflight],
-    }
-}
-
 impl Event {
     /// Reads the event of an invocation.
     ///
@@ -272,46 +199,6 @@ impl Event {
     }
 }
 
-fn action(reader: &mut Reader, fields: &Map<String, Value>) -> Option<Action> {
-    let Some(value) = fields.get("Action") else {
-        return Some(Action::Start);
-    };
-    let path = Path::Root.field("Action");
-    let words = Expected::Open("Start, Preview, Preflight, Status, List, Stop, Resume, Signal or Campaign");
-    let text = reader.string(value, &path, &words, |_| true)?;
-    let action = ACTIONS.iter().find(|(name, _)| *name == text);
-    if action.is_none() {
-        let names: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).filter(|name| *name != "Wave").collect();
-        reader.refuse(&path, format!("unknown action {}; {}", shown(&text), did_you_mean(&text, &names)));
-    }
-    action.map(|(_, action)| *action)
-}
-
-/// What an event with an unknown action most likely wants, so that its other problems are told too.
-fn likely_action(fields: &Map<String, Value>) -> Action {
-    let names_executions =
-        ["AutomationExecutionIds", "AutomationExecutionId"].iter().any(|name| fields.contains_key(*name));
-    match () {
-        () if fields.contains_key("Waves") => Action::Campaign,
-        () if names_executions => Action::Status,
-        () => Action::Start,
-    }
-}
-
-fn known_fields(reader: &mut Reader, fields: &Map<String, Value>, action: Option<Action>) {
-    let known: Vec<&str> = OWN_FIELDS.iter().chain(&start::MEMBERS).copied().collect();
-    for name in fields.keys() {
-        let path = Path::Root.field(name);
-        if !known.contains(&name.as_str()) {
-            reader.refuse(&path, format!("unknown field; {}", did_you_mean(name, &known)));
-        } else if let Some(action) = action.filter(|action| !actions_of(name).contains(action)) {
-            let names: Vec<&str> =
-                ACTIONS.iter().filter(|(_, a)| actions_of(name).contains(a)).map(|(name, _)| *name).collect();
-            reader.refuse(&path, format!("expected only with {}, got it with {action:?}", names.join(", ")));
-        }
-    }
-}
-
 fn order(reader: &mut Reader, fields: &Map<String, Value>) -> Order {
     let request = start::start_request(reader, fields, &Path::Root);
     let idempotency_key = idempotency_key(reader, fields);
@@ -345,9 +232,12 @@ fn all_targets(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>
 
 fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
     if ["AutomationExecutionIds", "AutomationExecutionId"].iter().any(|name| fields.contains_key(*name)) {
-        return Preflight::Look { executions: executions(reader, fields), wait: wait(reader, fields) };
+        let is_brief = fields.contains_key("Campaign");
+        return Preflight::Look { executions: executions(reader, fields), wait: wait(reader, fields), is_brief };
     }
-    let Some(campaign) = fields.get("Campaign") else { return Preflight::Begin(order(reader, fields)) };
+    let Some(campaign) = fields.get("Campaign") else {
+        return Preflight::Begin { order: order(reader, fields), is_brief: false };
+    };
     let path = Path::Root.field("Campaign");
     let campaign = reader.map(campaign, &path).map(|fields| campaign::campaign(reader, fields, &path));
     let request = campaign.map(|campaign| campaign.request).unwrap_or_default();
@@ -355,7 +245,8 @@ fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
     let wait = wait(reader, fields);
     let all_targets = true;
     let matching = Vec::new();
-    Preflight::Begin(Order { request, split, matching, all_targets, idempotency_key: None, wave: None, wait })
+    let order = Order { request, split, matching, all_targets, idempotency_key: None, wave: None, wait };
+    Preflight::Begin { order, is_brief: true }
 }
 
 fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {

@@ -11,8 +11,8 @@ use crate::plan::{Cell, child_execution_id, matrix, missing_permission};
 const NOT_FOUND: &str = "AutomationExecutionNotFoundException";
 /// How much of a message is repeated.
 const MESSAGE_MAX: usize = 500;
-/// How many accounts of one cause are listed, so that an answer about all accounts fits.
-const ACCOUNTS_MAX: usize = 200;
+/// How many accounts of one cause are listed, and how many steps that wait, so that an answer about all accounts fits.
+pub(super) const LISTED_MAX: usize = 200;
 /// The key of an output that tells how far the targets of a location are.
 const TARGETS_SUMMARY: &str = "TargetsSummary";
 
@@ -44,6 +44,7 @@ pub fn view(execution: &Execution, all_steps_read: bool) -> ExecutionStatus {
             *status.causes.entry(cause.as_str()).or_default() += 1;
         }
     }
+    status.keep(LISTED_MAX);
     status.warnings = warnings(execution, &cells, all_steps_read);
     let all = cells.iter().map(location).collect();
     if has_locations {
@@ -88,12 +89,7 @@ pub(super) fn failures(cells: &[Cell<'_>]) -> Vec<FailureGroup> {
         }
     }
     let mut groups: Vec<FailureGroup> = groups.into_values().collect();
-    for group in &mut groups {
-        group.accounts_omitted = group.accounts.len().saturating_sub(ACCOUNTS_MAX);
-        if let Some(first_omitted) = group.accounts.keys().nth(ACCOUNTS_MAX).cloned() {
-            group.accounts.split_off(&first_omitted);
-        }
-    }
+    groups.iter_mut().for_each(|group| group.keep_accounts(LISTED_MAX));
     groups.sort_by_key(|group| (group.cause.is_none(), std::cmp::Reverse(group.count)));
     groups
 }
@@ -212,7 +208,8 @@ fn summary(executions: &[ExecutionStatus]) -> String {
             words.push(format!("the alarm {alarm} went off"));
         }
         if let Some(waiting) = execution.waiting.first() {
-            words.push(format!("{} for somebody, first {}", waits(execution.waiting.len()), waiting.step));
+            let count = execution.waiting.len() + execution.waiting_omitted;
+            words.push(format!("{} for somebody, first {}", waits(count), waiting.step));
         }
     }
     let location_count: usize = locations.values().sum();
@@ -253,7 +250,8 @@ fn counted(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
-fn cut(text: &str) -> String {
+/// A message as far as it is repeated.
+pub fn cut(text: &str) -> String {
     match text.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

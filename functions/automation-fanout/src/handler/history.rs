@@ -6,7 +6,7 @@ use hub::{AwsError, Tag};
 
 use super::read::GET;
 use super::{Run, too_late};
-use crate::answer::{ListAnswer, ListedExecution};
+use crate::answer::{ListAnswer, ListedExecution, cut};
 use crate::error::FanoutError;
 use crate::event::Query;
 use crate::plan::execution::{Execution, Listed};
@@ -103,7 +103,7 @@ impl<W: World> Run<'_, W> {
             started_at: listed.started_at,
             ended_at: listed.ended_at,
             executed_by: listed.executed_by,
-            message: listed.failure_message,
+            message: listed.failure_message.as_deref().map(cut),
             touched,
         }))
     }

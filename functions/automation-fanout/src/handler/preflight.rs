@@ -23,16 +23,21 @@ const NO_SUCH_RUNBOOK: &str = "AutomationDefinitionNotFoundException";
 
 impl<W: World> Run<'_, W> {
     pub(super) async fn preflight(&mut self, preflight: Preflight) -> Result<PreflightAnswer, FanoutError> {
-        let (order, wait) = match preflight {
-            Preflight::Begin(order) => {
-                let wait = if order.wait.is_zero() { USUAL_WAIT } else { order.wait };
-                (order, wait)
+        match preflight {
+            Preflight::Begin { order, is_brief } => {
+                self.try_out(order).await.map(|answer| if is_brief { brief(answer) } else { answer })
             }
-            Preflight::Look { executions, wait } => {
+            Preflight::Look { executions, wait, is_brief } => {
                 let readings = self.read_asked(&executions, wait).await?;
-                return Ok(answer(&readings, Vec::new(), Vec::new()));
+                let answer = answer(&readings, Vec::new(), Vec::new());
+                Ok(if is_brief { brief(answer) } else { answer })
             }
-        };
+        }
+    }
+
+    /// Runs the harmless runbook, and waits for it.
+    async fn try_out(&mut self, order: Order) -> Result<PreflightAnswer, FanoutError> {
+        let wait = if order.wait.is_zero() { USUAL_WAIT } else { order.wait };
         let request = order.request.clone();
         let notes = self.advice(order).await?;
         let trial = trial(&request, &self.config.preflight_runbook()).map_err(FanoutError::InvalidRequest)?;
@@ -106,6 +111,11 @@ fn trial(request: &StartRequest, runbook: &str) -> Result<StartRequest, Vec<Prob
     })
 }
 
+/// What the state machine of a campaign needs of an answer.
+fn brief(answer: PreflightAnswer) -> PreflightAnswer {
+    PreflightAnswer { problems: super::verdict::brief(answer.problems), notes: Vec::new(), ..answer }
+}
+
 fn answer(readings: &[Reading], failed: Vec<Failure>, notes: Vec<String>) -> PreflightAnswer {
     let executions: Vec<_> =
         readings.iter().filter_map(|reading| Some((reading.execution.as_ref()?, reading.all_steps_read))).collect();
@@ -118,6 +128,7 @@ fn answer(readings: &[Reading], failed: Vec<Failure>, notes: Vec<String>) -> Pre
     let summary = match (ready, complete) {
         (true, _) => "ready: every account and Region answered".to_owned(),
         (false, false) => "not known yet: look again with the same AutomationExecutionIds".to_owned(),
+        (false, true) if count == 1 => "not ready: 1 account and Region did not answer well".to_owned(),
         (false, true) => format!("not ready: {count} accounts and Regions did not answer well"),
     };
     tracing::info!(ready, complete, problems = count, "preflight done");

@@ -25,8 +25,8 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 const NOT_VISIBLE_YET: &str = "NotVisibleYet";
 /// `MaxResults` of a page of steps.
 const STEPS_PER_PAGE: usize = 50;
-/// Lambda returns at most 6 MB; this leaves room for all that is not a location.
-const LOCATIONS_BYTES_MAX: usize = 5_000_000;
+/// Lambda returns at most 6 MB; this leaves room for what a start tells beside it.
+const STATUS_BYTES_MAX: usize = 5_000_000;
 
 /// What is known about an execution before it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +101,7 @@ impl<W: World> Run<'_, W> {
     ///
     /// While it waits it only looks at the executions themselves: one call each, whatever their size.
     pub(super) async fn read(&mut self, ids: &[&str], origin: Origin, wait: Duration) -> Vec<Reading> {
-        let mut readings: Vec<Reading> =
-            ids.iter().map(|id| Reading { id: (*id).to_owned(), ..Reading::default() }).collect();
+        let mut readings = unread(ids);
         let start = Instant::now();
         let mut delay = FIRST_DELAY;
         loop {
@@ -123,6 +122,20 @@ impl<W: World> Run<'_, W> {
         }
         for reading in &mut readings {
             self.read_steps(reading).await;
+        }
+        readings
+    }
+
+    /// One look at executions, and at their steps only once all have ended: while they run, the service's own counts do.
+    pub(super) async fn read_ended(&mut self, ids: &[&str]) -> Vec<Reading> {
+        let mut readings = unread(ids);
+        for reading in &mut readings {
+            self.look(reading, Origin::Started).await;
+        }
+        if !readings.iter().any(Reading::may_change) {
+            for reading in &mut readings {
+                self.read_steps(reading).await;
+            }
         }
         readings
     }
@@ -186,6 +199,10 @@ impl<W: World> Run<'_, W> {
     }
 }
 
+fn unread(ids: &[&str]) -> Vec<Reading> {
+    ids.iter().map(|id| Reading { id: (*id).to_owned(), ..Reading::default() }).collect()
+}
+
 /// A refusal that names an execution.
 pub(super) fn unknown_execution(asked: &Asked) -> Problem {
     let text =
@@ -195,10 +212,10 @@ pub(super) fn unknown_execution(asked: &Asked) -> Problem {
 
 /// All readings in one answer of a size that Lambda returns, and one line of log for each location in trouble.
 pub(super) fn answer(readings: &[Reading]) -> StatusAnswer {
-    let mut executions: Vec<ExecutionStatus> = readings.iter().map(status).collect();
+    let executions: Vec<ExecutionStatus> = readings.iter().map(status).collect();
     executions.iter().for_each(log::failed_locations);
-    fit(&mut executions, LOCATIONS_BYTES_MAX);
-    let answer = status_answer(executions);
+    let mut answer = status_answer(executions);
+    fit(&mut answer.executions, STATUS_BYTES_MAX);
     log::status(&answer);
     answer
 }

@@ -18,6 +18,8 @@ use crate::ports::{Node, World};
 
 /// What the service says where another request has this token.
 pub(super) const MISMATCH: &str = "IdempotentParameterMismatch";
+/// Lambda returns at most 6 MB; this leaves room for what a preview tells beside the requests.
+const REQUESTS_BYTES_MAX: usize = 4_000_000;
 /// There may be room later.
 const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
 
@@ -65,12 +67,21 @@ impl<W: World> Run<'_, W> {
             target_locations: part.target_locations,
             account_region_pairs: part.pairs,
         };
+        let planned = parts.iter().map(planned).collect();
+        let (requests, omitted) = shown(parts, REQUESTS_BYTES_MAX);
+        if omitted > 0 {
+            notes.push(format!(
+                "Requests: the first {} of {}, since an answer has no room for more",
+                requests.len(),
+                requests.len() + omitted
+            ));
+        }
         Ok(StartAnswer {
             action: "Preview",
             complete: true,
             idempotency_key: key,
-            planned: parts.iter().map(planned).collect(),
-            requests: parts.into_iter().map(|part| part.request).collect(),
+            planned,
+            requests,
             machines,
             notes,
             ..StartAnswer::default()
@@ -264,6 +275,18 @@ impl<W: World> Run<'_, W> {
         let readings = self.read(&ids, Origin::Started, wait).await;
         Some(super::read::answer(&readings))
     }
+}
+
+/// The requests that fit into so many bytes of JSON, and how many do not.
+fn shown(parts: Vec<Part>, bytes_max: usize) -> (Vec<StartRequest>, usize) {
+    let (count, mut room) = (parts.len(), bytes_max);
+    let fits = |request: &StartRequest| {
+        let size = serde_json::to_vec(request).map_or(usize::MAX, |json| json.len());
+        room.checked_sub(size).inspect(|left| room = *left).is_some()
+    };
+    let requests: Vec<StartRequest> = parts.into_iter().map(|part| part.request).take_while(fits).collect();
+    let omitted = count - requests.len();
+    (requests, omitted)
 }
 
 /// The execution of a part.

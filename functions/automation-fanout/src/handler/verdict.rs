@@ -32,17 +32,24 @@ pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stop
     let mut answer = waiting(campaign, wave, readings.iter().map(|reading| reading.id.clone()).collect());
     let executions: Vec<(&Execution, bool)> =
         readings.iter().filter_map(|reading| Some((reading.execution.as_ref()?, reading.all_steps_read))).collect();
-    let is_known = executions.len() == readings.len() && executions.iter().all(|(_, all_steps_read)| *all_steps_read);
-    let tally = tally(&executions);
-    answer.locations = tally.locations;
-    answer.succeeded = tally.succeeded;
-    answer.failed_percent = tally.failed_percent();
+    let is_known = executions.len() == readings.len();
     if !is_known || !executions.iter().all(|(execution, _)| execution.status.is_terminal()) {
+        let tally = so_far(&executions);
+        (answer.locations, answer.succeeded) = (tally.locations, tally.succeeded);
         answer.state = WaveState::Running;
         answer.reason = format!("{} of {} locations succeeded so far", tally.succeeded, tally.locations);
         return answer;
     }
-    answer.failures = failures(&executions);
+    let tally = tally(&executions);
+    answer.locations = tally.locations;
+    answer.succeeded = tally.succeeded;
+    answer.failed_percent = tally.failed_percent();
+    if executions.iter().any(|(_, all_steps_read)| !all_steps_read) {
+        answer.state = WaveState::Running;
+        "it has ended, and its steps could not all be read yet".clone_into(&mut answer.reason);
+        return answer;
+    }
+    answer.failures = brief(failure_groups(&executions));
     if let Some(id) = stopped.filter(|_| tally.succeeded < tally.locations) {
         answer.state = WaveState::Stopped;
         answer.reason = format!("its execution {id} was stopped");
@@ -64,17 +71,28 @@ pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stop
     answer
 }
 
-fn failures(executions: &[(&Execution, bool)]) -> Vec<FailureGroup> {
+/// What of these groups the state machine carries on, whose states may have 256 KB:
+/// <https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html>.
+pub(super) fn brief(mut groups: Vec<FailureGroup>) -> Vec<FailureGroup> {
     const GROUPS_MAX: usize = 20;
-    let mut groups = failure_groups(executions);
-    // The state machine carries the answer on, which may have 256 KB.
     groups.truncate(GROUPS_MAX);
-    for group in &mut groups {
-        let kept: Vec<String> = group.accounts.keys().take(SUCH_AS_MAX).cloned().collect();
-        group.accounts_omitted += group.accounts.len() - kept.len();
-        group.accounts.retain(|account, _| kept.contains(account));
-    }
+    groups.iter_mut().for_each(|group| group.keep_accounts(SUCH_AS_MAX));
     groups
+}
+
+/// How far executions are that still run, by the service's own counts.
+fn so_far(executions: &[(&Execution, bool)]) -> Tally {
+    let number = |count: i32| usize::try_from(count).unwrap_or_default();
+    let mut all = Tally::default();
+    for one in executions {
+        let tally = match one.0.progress {
+            Some(progress) => Tally { locations: number(progress.total), succeeded: number(progress.success) },
+            None => tally(std::slice::from_ref(one)),
+        };
+        all.locations += tally.locations;
+        all.succeeded += tally.succeeded;
+    }
+    all
 }
 
 /// Each location once: it succeeded where any of the executions did it well.

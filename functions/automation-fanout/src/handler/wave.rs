@@ -7,7 +7,7 @@ use hub::AwsError;
 
 use super::Run;
 use super::campaign::{order, within};
-use super::read::{Origin, Reading};
+use super::read::Reading;
 use super::start::{Due, Prepared};
 use super::verdict::{judged, waiting};
 use crate::answer::{StartAnswer, WaveAnswer, WaveState};
@@ -47,7 +47,7 @@ impl<W: World> Run<'_, W> {
             }
         }
         let names: Vec<&str> = ids.iter().map(String::as_str).collect();
-        let readings = self.read(&names, Origin::Started, Duration::ZERO).await;
+        let readings = self.read_ended(&names).await;
         let mut stopped: Vec<&str> = readings.iter().filter(|one| one.was_stopped()).map(|one| one.id.as_str()).collect();
         if !stopped.is_empty() {
             match self.resumptions().await {

@@ -17,6 +17,10 @@ use super::request::{StartRequest, TargetLocation, is_unit};
 const HASH_STEPS: u64 = 10_000;
 const STEPS_PER_PERCENT: u64 = HASH_STEPS / 100;
 
+/// How many accounts and Regions a wave may have: what it came to is read within one invocation, at 50 steps a call and
+/// three calls a second, and once more if it is resumed.
+const WAVE_PAIRS_MAX: usize = 100_000;
+
 /// A campaign as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Campaign {
@@ -130,7 +134,15 @@ pub fn waves(campaign: &Campaign) -> Result<(Vec<PlannedWave>, Vec<String>), Vec
         if request.target_locations.is_empty() && problems.is_empty() {
             problems.push(Problem::new(path, "expected at least one account and Region, got an empty wave"));
         }
-        planned.push(PlannedWave { name: wave.name.clone(), request, key: format!("{}/{}", campaign.name, wave.name) });
+        let wave = PlannedWave { name: wave.name.clone(), request, key: format!("{}/{}", campaign.name, wave.name) };
+        if let Some(pairs) = wave.pairs().filter(|pairs| *pairs > WAVE_PAIRS_MAX) {
+            let text = format!(
+                "expected at most {WAVE_PAIRS_MAX} accounts and Regions in a wave, since more cannot be read in one \
+                 invocation, got {pairs}; make several waves of it"
+            );
+            problems.push(Problem::new(path, text));
+        }
+        planned.push(wave);
     }
     if let Some(from) = campaign.from.as_ref().filter(|from| !names.contains(from.as_str())) {
         let known: Vec<&str> = campaign.waves.iter().map(|wave| wave.name.as_str()).collect();

@@ -55,7 +55,7 @@ pub(crate) struct Account {
     dice: RefCell<Option<Dice>>,
     read_fault: Option<&'static str>,
     runbook: Result<Option<Runbook>, &'static str>,
-    regions: Result<Vec<&'static str>, &'static str>,
+    regions: Result<Vec<String>, &'static str>,
     nodes: Vec<Node>,
     calendars: RefCell<BTreeMap<String, bool>>,
     signals: RefCell<Vec<Signal>>,
@@ -79,7 +79,7 @@ impl Account {
             dice: RefCell::default(),
             read_fault: None,
             runbook: Ok(Some(runbook(&[("AutomationAssumeRole", true)]))),
-            regions: Ok(vec!["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"]),
+            regions: Ok(["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"].map(str::to_owned).to_vec()),
             nodes: Vec::new(),
             calendars: RefCell::default(),
             signals: RefCell::default(),
@@ -93,6 +93,10 @@ impl Account {
     /// What the service says of every runbook.
     pub(crate) fn with_runbook(self, runbook: Result<Option<Runbook>, &'static str>) -> Self {
         Self { runbook, ..self }
+    }
+
+    pub(crate) fn with_regions(self, regions: &[String]) -> Self {
+        Self { regions: Ok(regions.to_vec()), ..self }
     }
 
     pub(crate) fn with_nodes(self, nodes: Vec<Node>) -> Self {
@@ -319,7 +323,7 @@ impl Facts for Account {
     async fn regions(&self) -> Result<Vec<KnownRegion>, AwsError> {
         *self.looks.borrow_mut() += 1;
         let regions = self.regions.clone().map_err(|code| error("ec2:DescribeRegions", code))?;
-        Ok(regions.into_iter().map(|name| KnownRegion { name: name.to_owned(), is_enabled: true }).collect())
+        Ok(regions.into_iter().map(|name| KnownRegion { name, is_enabled: true }).collect())
     }
 
     async fn nodes(&self, _: &[Target]) -> Result<Vec<Node>, AwsError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::account::Account;
+use crate::account::{Account, Call};
 use crate::{A, B, NO_ROLE, send, send_with};
 
 const C: &str = "333333333333";
@@ -316,6 +316,47 @@ async fn a_resumption_that_is_throttled_is_tried_again_later() {
     let answer = run(&account, &go_on).await;
     assert_eq!((&answer["State"], &answer["Succeeded"]), (&json!("Passed"), &json!(2)), "{answer:#}");
     assert_eq!(account.started().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_steps_of_a_wave_are_read_once_it_has_ended() {
+    let account = Account::new().with_run_of(Duration::from_secs(500));
+    let begun = send(&account, &first(&wide(), "all")).await.unwrap();
+    let again = wave(&wide(), "all", &json!([]), &begun["AutomationExecutionIds"]);
+    send(&account, &again).await.unwrap();
+    assert!(account.times(&Call::Describe).is_empty());
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let ended = send(&account, &again).await.unwrap();
+    assert_eq!((&ended["State"], &ended["Succeeded"]), (&json!("Passed"), &json!(101)));
+    assert_eq!(account.times(&Call::Describe).len(), 2, "100 steps");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_campaign_hears_fits_into_its_state_machine() {
+    let accounts: Vec<String> = (0..40).map(|number| format!("{number:012}")).collect();
+    let mut account = Account::new();
+    for (index, id) in accounts.iter().enumerate() {
+        let action = if index < 15 { 0 } else { index };
+        let denied = format!("User: x is not authorized to perform: ssm:Action{action} on resource: y");
+        account = account.with_end(id, "us-east-1", ("Failed", denied.leak()));
+    }
+    let request = json!({"DocumentName": "Patch", "TargetLocations": [{
+        "Accounts": accounts, "Regions": ["us-east-1"], "TargetLocationMaxErrors": "100%",
+        "TargetLocationMaxConcurrency": "9"}]});
+    let campaign = json!({"Name": "c", "Preflight": true, "Request": request, "Waves": [{"Name": "all", "Percent": 100}]});
+    let asked = json!({"Action": "Preflight", "Campaign": campaign});
+    let told = send(&account, &asked).await.unwrap();
+    let look = json!({"AutomationExecutionIds": told["AutomationExecutionIds"]});
+    let again = send(&account, &with(asked, look.clone())).await.unwrap();
+    let ended = run(&account, &campaign).await;
+    // Twenty causes with five accounts each, of any number of Regions, are far below the 256 KB of a state.
+    for groups in [&told["Problems"], &again["Problems"], &ended["Failures"]] {
+        assert_eq!(groups.as_array().unwrap().len(), 20);
+        assert_eq!((&groups[0]["Count"], &groups[0]["AccountsOmitted"]), (&json!(15), &json!(10)));
+        assert_eq!(groups[0]["Accounts"].as_object().unwrap().len(), 5);
+    }
+    let by_hand = send(&account, &with(json!({"Action": "Preflight"}), look)).await.unwrap();
+    assert_eq!(by_hand["Problems"].as_array().unwrap().len(), 26, "whoever asks by hand hears all");
 }
 
 #[tokio::test(start_paused = true)]

@@ -84,6 +84,21 @@ async fn a_preview_tells_what_a_start_would_be_refused_for_and_what_it_costs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_preview_of_any_size_fits_into_an_answer() {
+    let accounts: Vec<String> = (0..8_000).map(|number| format!("{number:012}")).collect();
+    let regions: Vec<String> = (0..1_000).map(|n| format!("us-region{}-{}", ["a", "b"][n / 100 % 2].repeat(1 + n / 200), n % 100)).collect();
+    let event = json!({"Action": "Preview", "DocumentName": "Patch", "TargetLocations": [
+        {"Accounts": accounts, "Regions": regions, "TargetLocationMaxConcurrency": "100%", "TargetLocationMaxErrors": "100%"}]});
+    let answer = send(&Account::new().with_regions(&regions), &event).await.unwrap();
+    assert_eq!(answer["Planned"].as_array().unwrap().len(), 32);
+    let shown = answer["Requests"].as_array().unwrap().len();
+    assert!((1..32).contains(&shown), "{shown}");
+    let note = format!("Requests: the first {shown} of 32, since an answer has no room for more");
+    assert!(notes(&answer).contains(&note.as_str()), "{:?}", notes(&answer));
+    assert!(answer.to_string().len() < 6_000_000);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_runbook_that_is_missing_is_tried_once_and_not_in_every_part() {
     let missing = Some("AutomationDefinitionNotFoundException");
     let account = Account::new().with_runbook(Ok(None)).with_start_faults(&[missing; 3]);

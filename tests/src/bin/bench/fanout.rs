@@ -11,10 +11,10 @@ use tests::{CENTRAL, HOME_REGION, Paths};
 use crate::host::Host;
 use crate::package::Packages;
 
-const ACCOUNTS: u64 = 6_000;
-const REGIONS: u64 = 30;
+const ACCOUNTS: usize = 6_000;
+const REGIONS: usize = 30;
 /// Accounts and Regions of each of the two locations of a request that is too large.
-const MANY: u64 = 1_500;
+const MANY: usize = 1_500;
 /// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
 const LAMBDA_ANSWER_MAX: usize = 6 * 1_024 * 1_024;
 /// Through which the function is invoked; account and Region are those of `tests`.
@@ -44,7 +44,7 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Resul
         let planned = if action == "Preview" { &answer["Planned"] } else { &answer["Executions"] };
         let planned: Vec<&Value> = planned.as_array().into_iter().flatten().collect();
         let pairs: u64 = planned.iter().filter_map(|start| start["AccountRegionPairs"].as_u64()).sum();
-        anyhow::ensure!(pairs == ACCOUNTS * REGIONS, "every pair is in the plan, once: {pairs}");
+        anyhow::ensure!(usize::try_from(pairs)? == ACCOUNTS * REGIONS, "every pair is in the plan, once: {pairs}");
         let calls: u64 = aws.calls().snapshot().since(&before).iter().map(|(_, _, count)| count.total()).sum();
         let memory = host.peak_memory_mb()?;
         println!("| {action} | {} | {pairs} | {calls} | {wall:.2} s | {memory:.1} MB |", planned.len());
@@ -87,7 +87,7 @@ async fn status(aws: &LocalAws, host: &Host) -> anyhow::Result<()> {
 /// A request that no plan is made for.
 fn too_much() -> Value {
     let mut request = request("Preview");
-    let regions: Vec<String> = (0..MANY).map(|index| format!("us-bench-{index}")).collect();
+    let regions: Vec<String> = (0..MANY).map(region).collect();
     let locations = ["100", "200"].map(|concurrency| {
         let accounts: Vec<String> = (0..MANY).map(|index| format!("{:012}", 100_000_000_000 + index)).collect();
         json!({"Accounts": accounts, "Regions": regions, "TargetLocationMaxConcurrency": concurrency})
@@ -96,9 +96,14 @@ fn too_much() -> Value {
     request
 }
 
+/// The code of a Region that does not exist: its number has two digits at most.
+fn region(index: usize) -> String {
+    format!("us-bench{}-{}", "a".repeat(index / 100), index % 100)
+}
+
 fn request(action: &str) -> Value {
     let accounts: Vec<String> = (0..ACCOUNTS).map(|index| format!("{:012}", 100_000_000_000 + index)).collect();
-    let regions: Vec<String> = (0..REGIONS).map(|index| format!("us-bench-{index}")).collect();
+    let regions: Vec<String> = (0..REGIONS).map(region).collect();
     json!({
         "Action": action,
         "IdempotencyKey": "bench",

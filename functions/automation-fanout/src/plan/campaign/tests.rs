@@ -103,6 +103,16 @@ fn what_cannot_be_a_campaign_is_refused_in_words() {
         "Waves: expected Regions in every wave or in none",
     );
     check(&[("a", Choice::Regions(strings(&["us-west-9"])))], "Waves[0].Regions[0]: expected one of the request's");
+    let regions: Vec<String> = (0..30).map(|number| format!("us-region-{number}")).collect();
+    let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
+    let fleet = campaign(&many(6_000), &regions, &[("all", Choice::Percent(100))]);
+    assert_eq!(
+        refused(&fleet),
+        ["Waves[0]: expected at most 100000 accounts and Regions in a wave, since more cannot be read in one invocation, \
+          got 180000; make several waves of it"]
+    );
+    let halves = [("half", Choice::Percent(50)), ("all", Choice::Percent(100))];
+    assert!(waves(&campaign(&many(6_000), &regions, &halves)).is_ok());
     let unknown = Campaign {
         from: Some("ring-9".to_owned()),
         ..campaign(&three, &["us-east-1"], &[("ring-1", Choice::Percent(100))])
