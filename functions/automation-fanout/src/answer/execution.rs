@@ -185,7 +185,9 @@ pub struct LocationStatus {
 impl ExecutionStatus {
     /// Leaves out all accounts of a cause, and all that waits, but so many.
     pub fn keep(&mut self, count: usize) {
-        self.failures.iter_mut().for_each(|group| group.keep_accounts(count));
+        for group in &mut self.failures {
+            group.keep_accounts(count);
+        }
         self.waiting_omitted += self.waiting.len().saturating_sub(count);
         self.waiting.truncate(count);
     }

@@ -15,7 +15,9 @@ pub fn fit(executions: &mut [ExecutionStatus], bytes_max: usize) {
     let mut listed = LISTED_MAX;
     while listed > 0 && rest(executions) > bytes_max / 2 {
         listed /= 2;
-        executions.iter_mut().for_each(|execution| execution.keep(listed));
+        for execution in executions.iter_mut() {
+            execution.keep(listed);
+        }
     }
     let room = bytes_max.saturating_sub(rest(executions));
     let mut sizes: Vec<(u8, usize, usize, usize)> = Vec::new();

@@ -89,7 +89,9 @@ pub(super) fn failures(cells: &[Cell<'_>]) -> Vec<FailureGroup> {
         }
     }
     let mut groups: Vec<FailureGroup> = groups.into_values().collect();
-    groups.iter_mut().for_each(|group| group.keep_accounts(LISTED_MAX));
+    for group in &mut groups {
+        group.keep_accounts(LISTED_MAX);
+    }
     groups.sort_by_key(|group| (group.cause.is_none(), std::cmp::Reverse(group.count)));
     groups
 }

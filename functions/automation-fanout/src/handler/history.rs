@@ -83,10 +83,10 @@ impl<W: World> Run<'_, W> {
 
     /// An execution as it is answered, where it is one of those that were asked for.
     async fn listed(&mut self, listed: Listed, query: &Query) -> Result<Option<ListedExecution>, AwsError> {
-        if let Some(key) = &query.idempotency_key {
-            if !start_tag(&self.tags(&listed.id).await?).is_some_and(|tag| tag.is_of_key(key)) {
-                return Ok(None);
-            }
+        if let Some(key) = &query.idempotency_key
+            && !start_tag(&self.tags(&listed.id).await?).is_some_and(|tag| tag.is_of_key(key))
+        {
+            return Ok(None);
         }
         let mut touched = Vec::new();
         if let Some(instance) = &query.instance_id {

@@ -76,7 +76,9 @@ pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stop
 pub(super) fn brief(mut groups: Vec<FailureGroup>) -> Vec<FailureGroup> {
     const GROUPS_MAX: usize = 20;
     groups.truncate(GROUPS_MAX);
-    groups.iter_mut().for_each(|group| group.keep_accounts(SUCH_AS_MAX));
+    for group in &mut groups {
+        group.keep_accounts(SUCH_AS_MAX);
+    }
     groups
 }
 

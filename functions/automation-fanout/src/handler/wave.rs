@@ -48,7 +48,8 @@ impl<W: World> Run<'_, W> {
         }
         let names: Vec<&str> = ids.iter().map(String::as_str).collect();
         let readings = self.read_ended(&names).await;
-        let mut stopped: Vec<&str> = readings.iter().filter(|one| one.was_stopped()).map(|one| one.id.as_str()).collect();
+        let mut stopped: Vec<&str> =
+            readings.iter().filter(|one| one.was_stopped()).map(|one| one.id.as_str()).collect();
         if !stopped.is_empty() {
             match self.resumptions().await {
                 // What was resumed counts by its resumption.
@@ -78,7 +79,8 @@ impl<W: World> Run<'_, W> {
         };
         let order = order(campaign, planned, index)?;
         let of_the_wave = begun.into_iter().filter(|(_, tag)| tag.is_of_key(&planned[index].key));
-        let known: BTreeMap<usize, String> = of_the_wave.filter_map(|(listed, tag)| Some((tag.part?, listed.id))).collect();
+        let known: BTreeMap<usize, String> =
+            of_the_wave.filter_map(|(listed, tag)| Some((tag.part?, listed.id))).collect();
         let mut ids: Vec<String> = known.values().cloned().collect();
         let tokens = TokenSource { wave: order.wave.clone(), ..TokenSource::of(&planned[index].key) };
         let all = plan(&order.request, &order.split, None, &tokens).map_err(FanoutError::InvalidRequest)?.parts.len();
@@ -88,7 +90,8 @@ impl<W: World> Run<'_, W> {
                 let until = calendars.changes_at.map(|time| format!(" until {time}")).unwrap_or_default();
                 return Ok(Begun::Waits(format!("a Change Calendar is closed{until}")));
             }
-            let Prepared { plan, key, .. } = self.prepare(order, false).await.map_err(|error| within(error, "Request"))?;
+            let Prepared { plan, key, .. } =
+                self.prepare(order, false).await.map_err(|error| within(error, "Request"))?;
             let parts = plan.parts.into_iter().enumerate().filter(|(part, _)| !known.contains_key(part));
             let due =
                 Due { parts: parts.map(|(_, part)| part).collect(), resumes: None, begun: known.get(&0).cloned() };

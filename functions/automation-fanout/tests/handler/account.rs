@@ -79,7 +79,9 @@ impl Account {
             dice: RefCell::default(),
             read_fault: None,
             runbook: Ok(Some(runbook(&[("AutomationAssumeRole", true)]))),
-            regions: Ok(["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"].map(str::to_owned).to_vec()),
+            regions: Ok(["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"]
+                .map(str::to_owned)
+                .to_vec()),
             nodes: Vec::new(),
             calendars: RefCell::default(),
             signals: RefCell::default(),

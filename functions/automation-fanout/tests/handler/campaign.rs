@@ -343,7 +343,8 @@ async fn what_a_campaign_hears_fits_into_its_state_machine() {
     let request = json!({"DocumentName": "Patch", "TargetLocations": [{
         "Accounts": accounts, "Regions": ["us-east-1"], "TargetLocationMaxErrors": "100%",
         "TargetLocationMaxConcurrency": "9"}]});
-    let campaign = json!({"Name": "c", "Preflight": true, "Request": request, "Waves": [{"Name": "all", "Percent": 100}]});
+    let campaign =
+        json!({"Name": "c", "Preflight": true, "Request": request, "Waves": [{"Name": "all", "Percent": 100}]});
     let asked = json!({"Action": "Preflight", "Campaign": campaign});
     let told = send(&account, &asked).await.unwrap();
     let look = json!({"AutomationExecutionIds": told["AutomationExecutionIds"]});

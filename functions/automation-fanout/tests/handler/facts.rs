@@ -86,7 +86,8 @@ async fn a_preview_tells_what_a_start_would_be_refused_for_and_what_it_costs() {
 #[tokio::test(start_paused = true)]
 async fn a_preview_of_any_size_fits_into_an_answer() {
     let accounts: Vec<String> = (0..8_000).map(|number| format!("{number:012}")).collect();
-    let regions: Vec<String> = (0..1_000).map(|n| format!("us-region{}-{}", ["a", "b"][n / 100 % 2].repeat(1 + n / 200), n % 100)).collect();
+    let regions: Vec<String> =
+        (0..1_000).map(|n| format!("us-region{}-{}", ["a", "b"][n / 100 % 2].repeat(1 + n / 200), n % 100)).collect();
     let event = json!({"Action": "Preview", "DocumentName": "Patch", "TargetLocations": [
         {"Accounts": accounts, "Regions": regions, "TargetLocationMaxConcurrency": "100%", "TargetLocationMaxErrors": "100%"}]});
     let answer = send(&Account::new().with_regions(&regions), &event).await.unwrap();

@@ -69,9 +69,10 @@ async fn play(seed: u64) -> Account {
 
 fn pairs(request: &StartRequest) -> impl Iterator<Item = (String, String)> {
     request.target_locations.iter().flat_map(|location| {
-        location.accounts.iter().flat_map(|account| {
-            location.regions.iter().map(move |region| (account.clone(), region.clone()))
-        })
+        location
+            .accounts
+            .iter()
+            .flat_map(|account| location.regions.iter().map(move |region| (account.clone(), region.clone())))
     })
 }
 
@@ -116,7 +117,8 @@ async fn nothing_is_resumed_twice() {
     let mut resumed_count = 0;
     for seed in 0..150 {
         let failed: Vec<String> = (0..=200).step_by(7).map(|n| format!("{n:012}")).collect();
-        let account = failed.iter().fold(Account::new(), |account, id| account.with_end(id, "us-east-1", ("Failed", NO_ROLE)));
+        let account =
+            failed.iter().fold(Account::new(), |account, id| account.with_end(id, "us-east-1", ("Failed", NO_ROLE)));
         let first = send(&account, &fleet(3)).await.unwrap();
         let ids: Vec<Value> =
             first["Executions"].as_array().unwrap().iter().map(|one| one["AutomationExecutionId"].clone()).collect();
@@ -171,7 +173,9 @@ fn campaigns() -> Vec<Value> {
         changed(&whole, |campaign| campaign["Request"]["DocumentName"] = json!("TagHub-Other")),
         changed(&whole, |campaign| campaign["Waves"][0]["Name"] = json!("first")),
         changed(&whole, |campaign| campaign["Waves"].as_array_mut().unwrap().reverse()),
-        changed(&whole, |campaign| campaign["Waves"] = json!([{"Name": "one", "Percent": 30}, {"Name": "two", "Percent": 100}])),
+        changed(&whole, |campaign| {
+            campaign["Waves"] = json!([{"Name": "one", "Percent": 30}, {"Name": "two", "Percent": 100}])
+        }),
     ]
 }
 
@@ -284,7 +288,8 @@ async fn no_location_is_started_twice_in_one_campaign() {
         if let Ok(end) = run(&account, &campaigns()[0], 900, "last", 50).await {
             finished += 1;
             assert_eq!(end["State"], "Passed", "seed {seed}: {end:#}");
-            let all: BTreeSet<(String, String)> = account.started().iter().flat_map(|request| pairs(request).collect::<Vec<_>>()).collect();
+            let all: BTreeSet<(String, String)> =
+                account.started().iter().flat_map(|request| pairs(request).collect::<Vec<_>>()).collect();
             assert_eq!(all.len(), 103, "seed {seed}: not every location was reached");
         }
     }

@@ -8,15 +8,15 @@ use local_aws::{LocalAws, Options, Outcome};
 use serde_json::{Value, json};
 use tests::{CENTRAL, HOME_REGION, Paths};
 
-use crate::host::Host;
+use crate::host::{ANSWER_BYTES_MAX, Host};
 use crate::package::Packages;
 
 const ACCOUNTS: usize = 6_000;
 const REGIONS: usize = 30;
 /// Accounts and Regions of each of the two locations of a request that is too large.
 const MANY: usize = 1_500;
-/// <https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>
-const LAMBDA_ANSWER_MAX: usize = 6 * 1_024 * 1_024;
+/// What the function has, in MB.
+const MEMORY_MAX: f64 = 256.0;
 /// Through which the function is invoked; account and Region are those of `tests`.
 const ARN: &str = "arn:aws:lambda:us-east-1:111111111111:function:automation-fanout";
 
@@ -31,16 +31,17 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Resul
         ("AWS_SECRET_ACCESS_KEY", "any"),
         ("AUTOMATION_ADMINISTRATION_ROLE_ARN", &role),
     ];
-    let host = Host::start(&packages.fanout.bootstrap, 1, Duration::from_mins(15), &environment).await?;
+    let start = || Host::start(&packages.fanout.bootstrap, 1, Duration::from_mins(15), &environment);
+    let host = start().await?;
     println!("### Fan-out over {ACCOUNTS} accounts and {REGIONS} Regions\n");
     println!(
         "| action | starts | account-Region pairs | calls of AWS | wall time | peak memory |\n|---|---|---|---|---|---|"
     );
     for action in ["Preview", "Start"] {
         let before = aws.calls().snapshot();
-        let start = Instant::now();
+        let begin = Instant::now();
         let answer = invoke(&host, &request(action)).await?;
-        let wall = start.elapsed().as_secs_f64();
+        let wall = begin.elapsed().as_secs_f64();
         let planned = if action == "Preview" { &answer["Planned"] } else { &answer["Executions"] };
         let planned: Vec<&Value> = planned.as_array().into_iter().flatten().collect();
         let pairs: u64 = planned.iter().filter_map(|start| start["AccountRegionPairs"].as_u64()).sum();
@@ -50,20 +51,30 @@ pub(crate) async fn measure(paths: &Paths, packages: &Packages) -> anyhow::Resul
         println!("| {action} | {} | {pairs} | {calls} | {wall:.2} s | {memory:.1} MB |", planned.len());
     }
     println!();
-    status(&aws, &host).await?;
-    let request = too_much();
+    plan(&start().await?).await?;
+    status(&aws, &start().await?).await
+}
+
+/// Plans a request that is larger than any fleet.
+async fn plan(host: &Host) -> anyhow::Result<()> {
     let start = Instant::now();
-    let refused = host.invoker().invoke(ARN, Bytes::from(request.to_string())).await;
+    let answer = invoke(host, &too_much()).await?;
     let wall = start.elapsed().as_secs_f64();
     let memory = host.peak_memory_mb()?;
-    let said = refused.err().and_then(|error| serde_json::from_str::<Value>(&error).ok());
-    let kind = said.as_ref().and_then(|said| said["errorType"].as_str()).unwrap_or("planned");
-    println!("Two locations of {MANY} accounts in {MANY} Regions: {kind}, {wall:.2} s, {memory:.1} MB at the peak.\n");
-    anyhow::ensure!(memory < 256.0, "the plan fits the function's memory: {memory:.1} MB");
+    let starts = answer["Planned"].as_array().context("a plan")?;
+    let pairs: u64 = starts.iter().filter_map(|start| start["AccountRegionPairs"].as_u64()).sum();
+    println!(
+        "Preview of two locations with {MANY} accounts and {MANY} Regions each: {} starts, {pairs} pairs, {wall:.2} s, \
+         {memory:.1} MB at the peak, {} KB of answer.\n",
+        starts.len(),
+        answer.to_string().len() / 1_000
+    );
+    anyhow::ensure!(usize::try_from(pairs)? == 2 * MANY * MANY, "every pair is in the plan, once: {pairs}");
+    anyhow::ensure!(memory < MEMORY_MAX, "the plan fits the function's memory: {memory:.1} MB");
     Ok(())
 }
 
-/// Reads the run that was started, after every location of it failed.
+/// Reads the run that was started, after every location of it failed: for as long as an invocation may take.
 async fn status(aws: &LocalAws, host: &Host) -> anyhow::Result<()> {
     let request = json!({"Action": "List", "IdempotencyKey": "bench"});
     let runs = invoke(host, &request).await?;
@@ -77,23 +88,34 @@ async fn status(aws: &LocalAws, host: &Host) -> anyhow::Result<()> {
     let wall = start.elapsed().as_secs_f64();
     let calls: u64 = aws.calls().snapshot().since(&before).iter().map(|(_, _, count)| count.total()).sum();
     let memory = host.peak_memory_mb()?;
-    println!("| action | executions | calls of AWS | wall time | peak memory | answer |\n|---|---|---|---|---|---|");
+    let status: Value = serde_json::from_slice(&answer)?;
+    let executions = status["Executions"].as_array().context("a status")?;
+    let failed: u64 = executions.iter().filter_map(|execution| execution["Counts"]["Failed"].as_u64()).sum();
+    let shown: usize = executions.iter().filter_map(|execution| execution["Locations"].as_array()).map(Vec::len).sum();
+    println!("| action | executions | pairs read | pairs shown | calls of AWS | wall time | peak memory | answer |");
+    println!("|---|---|---|---|---|---|---|---|");
     let (count, kilobytes) = (ids.len(), answer.len() / 1_000);
-    println!("| Status | {count} | {calls} | {wall:.2} s | {memory:.1} MB | {kilobytes} KB |\n");
-    anyhow::ensure!(answer.len() <= LAMBDA_ANSWER_MAX, "Lambda returns the answer: {} bytes", answer.len());
+    println!("| Status | {count} | {failed} | {shown} | {calls} | {wall:.0} s | {memory:.1} MB | {kilobytes} KB |\n");
+    anyhow::ensure!(memory < MEMORY_MAX, "the status fits the function's memory: {memory:.1} MB");
+    anyhow::ensure!(answer.len() <= ANSWER_BYTES_MAX, "Lambda returns the answer: {} bytes", answer.len());
     Ok(())
 }
 
-/// A request that no plan is made for.
+/// As many groups of accounts and Regions as no fleet has.
 fn too_much() -> Value {
     let mut request = request("Preview");
     let regions: Vec<String> = (0..MANY).map(region).collect();
-    let locations = ["100", "200"].map(|concurrency| {
-        let accounts: Vec<String> = (0..MANY).map(|index| format!("{:012}", 100_000_000_000 + index)).collect();
-        json!({"Accounts": accounts, "Regions": regions, "TargetLocationMaxConcurrency": concurrency})
+    let locations = [0, 1].map(|half| {
+        let accounts = (half * MANY..(half + 1) * MANY).map(account).collect::<Vec<_>>();
+        json!({"Accounts": accounts, "Regions": regions, "TargetLocationMaxConcurrency": "100%",
+               "TargetLocationMaxErrors": "100%"})
     });
     request["TargetLocations"] = json!(locations);
     request
+}
+
+fn account(index: usize) -> String {
+    format!("{:012}", 100_000_000_000 + index)
 }
 
 /// The code of a Region that does not exist: its number has two digits at most.
@@ -102,7 +124,7 @@ fn region(index: usize) -> String {
 }
 
 fn request(action: &str) -> Value {
-    let accounts: Vec<String> = (0..ACCOUNTS).map(|index| format!("{:012}", 100_000_000_000 + index)).collect();
+    let accounts: Vec<String> = (0..ACCOUNTS).map(account).collect();
     let regions: Vec<String> = (0..REGIONS).map(region).collect();
     json!({
         "Action": action,

@@ -108,8 +108,10 @@ fn what_cannot_be_a_campaign_is_refused_in_words() {
     let fleet = campaign(&many(6_000), &regions, &[("all", Choice::Percent(100))]);
     assert_eq!(
         refused(&fleet),
-        ["Waves[0]: expected at most 100000 accounts and Regions in a wave, since more cannot be read in one invocation, \
-          got 180000; make several waves of it"]
+        [
+            "Waves[0]: expected at most 100000 accounts and Regions in a wave, since more cannot be read in one invocation, \
+          got 180000; make several waves of it"
+        ]
     );
     let halves = [("half", Choice::Percent(50)), ("all", Choice::Percent(100))];
     assert!(waves(&campaign(&many(6_000), &regions, &halves)).is_ok());

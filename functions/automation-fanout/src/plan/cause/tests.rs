@@ -37,10 +37,7 @@ fn messages_tell_the_cause() {
              Error Code: AuthFailure)",
             Cause::RegionDisabled,
         ),
-        (
-            "UnrecognizedClientException: The security token included in the request is invalid",
-            Cause::RegionDisabled,
-        ),
+        ("UnrecognizedClientException: The security token included in the request is invalid", Cause::RegionDisabled),
         ("AuthFailure.ServiceLinkedRoleCreationNotPermitted: no permission", Cause::AccessDenied),
         ("Parameter \"Action\" has value \"install\" not found in [Install, Uninstall].", Cause::Runbook),
         ("No matching package found", Cause::TargetFailed),
