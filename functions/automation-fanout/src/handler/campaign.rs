@@ -66,7 +66,9 @@ impl<W: World> Run<'_, W> {
         campaign: &Campaign,
         planned: &[PlannedWave],
     ) -> Result<Vec<(Listed, StartTag)>, FanoutError> {
-        let begun = self.started_in(&campaign.name).await.map_err(FanoutError::NotListed)?;
+        let is_meant =
+            |tag: &StartTag| tag.is_of_campaign(&campaign.name) || planned.iter().any(|wave| tag.is_of_key(&wave.key));
+        let begun = self.started(is_meant).await.map_err(FanoutError::NotListed)?;
         let digest = campaign_digest(planned);
         if begun.iter().any(|(_, tag)| tag.digest != digest) {
             let text = format!(

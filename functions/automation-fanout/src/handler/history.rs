@@ -125,9 +125,12 @@ impl<W: World> Run<'_, W> {
         Ok(reading.execution.map(|execution| places(&execution, instance)).unwrap_or_default())
     }
 
-    /// What was started for a campaign of this name, oldest first, whatever its runbook.
-    pub(super) async fn started_in(&mut self, campaign: &str) -> Result<Vec<(Listed, StartTag)>, AwsError> {
-        self.tagged(REQUEST_TAG_KEY, |tags| start_tag(tags).filter(|tag| tag.is_of_campaign(campaign))).await
+    /// What was started with tags that are meant, oldest first, whatever its runbook.
+    pub(super) async fn started(
+        &mut self,
+        is_meant: impl Fn(&StartTag) -> bool,
+    ) -> Result<Vec<(Listed, StartTag)>, AwsError> {
+        self.tagged(REQUEST_TAG_KEY, |tags| start_tag(tags).filter(&is_meant)).await
     }
 
     /// All resumptions.

@@ -45,9 +45,21 @@ pub(super) struct Prepared {
 impl<W: World> Run<'_, W> {
     pub(super) async fn start(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {
         let wait = order.wait;
+        self.belongs_to_no_campaign(order.idempotency_key.as_deref()).await?;
         let Prepared { plan: Plan { parts, notes }, key, machines, .. } = self.prepare(order, false).await?;
         let answer = StartAnswer { action: "Start", idempotency_key: key, notes, machines, ..StartAnswer::default() };
         self.start_all(vec![Due { parts, resumes: None, begun: None }], answer, wait).await
+    }
+
+    /// A wave is started under the key `<campaign>/<wave>`, and under that key nothing else is.
+    async fn belongs_to_no_campaign(&mut self, key: Option<&str>) -> Result<(), FanoutError> {
+        let Some(key) = key.filter(|key| key.contains('/')) else { return Ok(()) };
+        let waves = self.started(|tag| tag.is_of_a_campaign() && tag.is_of_key(key)).await;
+        let waves = waves.map_err(FanoutError::NotListed)?;
+        let Some((wave, _)) = waves.first() else { return Ok(()) };
+        let text =
+            format!("expected a key that no wave of a campaign has, got {key:?}, under which {} was started", wave.id);
+        Err(FanoutError::InvalidRequest(vec![Problem::new(Path::Root.field("IdempotencyKey"), text)]))
     }
 
     pub(super) async fn preview(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {

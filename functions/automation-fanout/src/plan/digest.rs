@@ -64,6 +64,11 @@ impl StartTag {
         self.key_mark == key_mark(key)
     }
 
+    /// Whether the start was made for a campaign.
+    pub fn is_of_a_campaign(&self) -> bool {
+        self.campaign_mark.is_some()
+    }
+
     /// Whether the start was made for a campaign of this name.
     pub fn is_of_campaign(&self, name: &str) -> bool {
         self.campaign_mark.as_ref().is_some_and(|mark| *mark == key_mark(name))
@@ -110,7 +115,7 @@ mod tests {
         let read = StartTag::parse(&tag).unwrap();
         assert_eq!((read.part, read.digest.len()), (Some(12), REQUEST_DIGITS));
         assert!(read.is_of_key("c/one") && !read.is_of_key("c/two"));
-        assert!(read.is_of_campaign("c") && !read.is_of_campaign("d"));
+        assert!(read.is_of_a_campaign() && read.is_of_campaign("c") && !read.is_of_campaign("d"));
         let plain = TokenSource { wave: None, ..tokens };
         for (resumes, part) in [(None, None), (Some("4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE".to_owned()), Some(12))] {
             let tokens = TokenSource { resumes, ..plain.clone() };

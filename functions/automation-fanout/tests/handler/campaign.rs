@@ -140,7 +140,7 @@ async fn what_could_not_be_carried_out_is_refused_with_its_path() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wave_is_started_once_whatever_is_retried() {
-    let account = Account::new().with_memory(Duration::from_secs(60), Duration::ZERO);
+    let account = Account::new().with_memory(Duration::from_mins(1), Duration::ZERO);
     let campaign = campaign();
     let begun = send(&account, &first(&campaign, "ring-1")).await.unwrap();
     assert_eq!(begun["State"], "Running", "{begun:#}");
@@ -170,7 +170,7 @@ async fn one_name_is_one_campaign() {
     let words = "Name: expected a name that no other campaign has, got \"patch-11\"";
     for other in others(&campaign()) {
         // At once, where the service has not listed the first yet; and long after, where it has forgotten the token.
-        for (token_life, list_lag, waits) in [(Duration::MAX, 1_000, 1), (Duration::from_secs(60), 0, 1_000)] {
+        for (token_life, list_lag, waits) in [(Duration::MAX, 1_000, 1), (Duration::from_mins(1), 0, 1_000)] {
             let account = Account::new().with_memory(token_life, Duration::from_secs(list_lag));
             send(&account, &first(&campaign(), "ring-1")).await.unwrap();
             tokio::time::sleep(Duration::from_secs(waits)).await;
@@ -192,6 +192,26 @@ async fn one_name_is_one_campaign() {
     send(&account, &plan(with(campaign(), gate))).await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_key_of_a_wave_is_no_key_of_a_start() {
+    let alone = json!({"DocumentName": "Patch", "IdempotencyKey": "patch-11/ring-1",
+                       "TargetLocations": [{"Accounts": [A], "Regions": ["us-east-1"]}]});
+    let account = Account::new();
+    send(&account, &first(&campaign(), "ring-1")).await.unwrap();
+    let error = send(&account, &alone).await.unwrap_err().to_string();
+    assert!(error.contains("IdempotencyKey: expected a key that no wave of a campaign has"), "{error}");
+    assert_eq!(account.started().len(), 1);
+
+    let account = Account::new();
+    send(&account, &alone).await.unwrap();
+    let error = send(&account, &first(&campaign(), "ring-1")).await.unwrap_err().to_string();
+    assert!(error.contains("Name: expected a name that no other campaign has"), "{error}");
+    assert_eq!(account.started().len(), 1);
+    // The same start again is the same start.
+    send_with(&account, 900, "request-2", &alone).await.unwrap();
+    assert_eq!(account.started().len(), 1);
+}
+
 /// A campaign whose only wave takes two starts.
 fn wide() -> Value {
     let locations: Vec<Value> = (0..101)
@@ -205,14 +225,14 @@ fn wide() -> Value {
 #[tokio::test(start_paused = true)]
 async fn a_wave_that_was_started_in_part_starts_the_rest_and_nothing_twice() {
     let account = Account::new()
-        .with_memory(Duration::from_secs(60), Duration::ZERO)
+        .with_memory(Duration::from_mins(1), Duration::ZERO)
         .with_start_faults(&[None, Some("AutomationExecutionLimitExceededException")]);
     let waits = send(&account, &first(&wide(), "all")).await.unwrap();
     assert_eq!((&waits["State"], account.started().len()), (&json!("Waiting"), 1), "{waits:#}");
     let words = "not all of it is started: AutomationExecutionLimitExceededException";
     assert!(waits["Reason"].as_str().unwrap().starts_with(words), "{waits:#}");
     // The service has forgotten the token of the first part by now.
-    tokio::time::sleep(Duration::from_secs(300)).await;
+    tokio::time::sleep(Duration::from_mins(5)).await;
     let answer = run(&account, &wide()).await;
     assert_eq!((&answer["State"], &answer["Locations"]), (&json!("Passed"), &json!(101)));
     let counts: Vec<usize> = account.started().iter().map(|request| request.target_locations.len()).collect();
@@ -325,7 +345,7 @@ async fn the_steps_of_a_wave_are_read_once_it_has_ended() {
     let again = wave(&wide(), "all", &json!([]), &begun["AutomationExecutionIds"]);
     send(&account, &again).await.unwrap();
     assert!(account.times(&Call::Describe).is_empty());
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
     let ended = send(&account, &again).await.unwrap();
     assert_eq!((&ended["State"], &ended["Succeeded"]), (&json!("Passed"), &json!(101)));
     assert_eq!(account.times(&Call::Describe).len(), 2, "100 steps");

@@ -174,7 +174,7 @@ fn campaigns() -> Vec<Value> {
         changed(&whole, |campaign| campaign["Waves"][0]["Name"] = json!("first")),
         changed(&whole, |campaign| campaign["Waves"].as_array_mut().unwrap().reverse()),
         changed(&whole, |campaign| {
-            campaign["Waves"] = json!([{"Name": "one", "Percent": 30}, {"Name": "two", "Percent": 100}])
+            campaign["Waves"] = json!([{"Name": "one", "Percent": 30}, {"Name": "two", "Percent": 100}]);
         }),
     ]
 }

@@ -101,8 +101,7 @@ async fn a_repeated_resumption_starts_nothing_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn an_execution_is_resumed_once_however_late_somebody_asks_again() {
-    let account =
-        Account::new().with_execution(half_failed()).with_memory(Duration::from_secs(60), Duration::from_secs(0));
+    let account = Account::new().with_execution(half_failed()).with_memory(Duration::from_mins(1), Duration::ZERO);
     let event = json!({"Action": "Resume", "AutomationExecutionId": ID});
     let first = send(&account, &event).await.unwrap();
     // The service has forgotten the token.
