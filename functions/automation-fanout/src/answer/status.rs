@@ -387,7 +387,7 @@ mod tests {
     fn what_waits_for_somebody_is_told() {
         let mut approve = step("approve", "Waiting", None);
         approve.action = "aws:approve".to_owned();
-        approve.inputs.insert("Approvers".to_owned(), "[\"arn:aws:iam::111111111111:user/ops\"]".to_owned());
+        approve.inputs.push(("Approvers".to_owned(), "[\"arn:aws:iam::111111111111:user/ops\"]".to_owned()));
         let answer = status_answer(vec![view(&execution("Waiting", vec![approve]), true)]);
         assert_eq!(answer.executions[0].waiting[0].step, "approve");
         assert!(answer.summary.ends_with("1 step waits for somebody, first approve"), "{}", answer.summary);

@@ -150,7 +150,7 @@ pub(super) fn step(step: types::StepExecution) -> Step {
         action: step.action.unwrap_or_default(),
         status: status(step.step_status.as_ref()),
         inputs: sorted(step.inputs).into_iter().filter(|(name, _)| is_of_use(name)).collect(),
-        outputs: sorted(step.outputs),
+        outputs: sorted(step.outputs).into_iter().collect(),
         failure_message: step.failure_message,
         warning_message: step.warning_message,
         failure_type: details.as_ref().and_then(|details| details.failure_type.clone()),

@@ -222,8 +222,8 @@ fn places(execution: &Execution, instance: &str) -> Vec<String> {
         places.push("Targets".to_owned());
     }
     for step in &execution.steps {
-        let outputs = step.outputs.values().flatten().any(|value| names(value));
-        if outputs || step.inputs.values().any(|value| names(value)) || names(&step.name) {
+        let outputs = step.outputs.iter().flat_map(|(_, values)| values).any(|value| names(value));
+        if outputs || step.inputs.iter().any(|(_, value)| names(value)) || names(&step.name) {
             places.push(format!("step {}", step.name));
         }
     }

@@ -11,7 +11,7 @@ use crate::answer::{ExecutionStatus, ReadError, StatusAnswer, fit, status_answer
 use crate::error::FanoutError;
 use crate::event::Asked;
 use crate::log;
-use crate::plan::execution::Execution;
+use crate::plan::execution::{Execution, Step};
 use crate::plan::problem::Problem;
 use crate::ports::World;
 
@@ -25,6 +25,8 @@ const DELAY_MAX: Duration = Duration::from_secs(30);
 const NOT_VISIBLE_YET: &str = "NotVisibleYet";
 /// `MaxResults` of a page of steps.
 const STEPS_PER_PAGE: usize = 50;
+/// Beyond so many steps of an execution, no more of each is kept than an answer needs.
+const STEPS_IN_FULL: usize = 5_000;
 /// Lambda returns at most 6 MB; this leaves room for what a start tells beside it.
 const STATUS_BYTES_MAX: usize = 5_000_000;
 
@@ -79,8 +81,9 @@ impl Reading {
 impl<W: World> Run<'_, W> {
     pub(super) async fn status(&mut self, asked: &[Asked], wait: Duration) -> Result<StatusAnswer, FanoutError> {
         let readings = self.read_asked(asked, wait).await?;
-        let answer = answer(&readings);
-        if readings.iter().all(|reading| reading.execution.is_none()) {
+        let is_nothing_read = readings.iter().all(|reading| reading.execution.is_none());
+        let answer = answer(readings);
+        if is_nothing_read {
             return Err(FanoutError::NothingRead(Box::new(answer)));
         }
         Ok(answer)
@@ -178,7 +181,10 @@ impl<W: World> Run<'_, W> {
                 Err(too_late(DESCRIBE, "not all steps were read, because the function's time is up"))
             };
             match result {
-                Ok(page) => {
+                Ok(mut page) => {
+                    if steps.len() >= STEPS_IN_FULL {
+                        page.steps.iter_mut().for_each(Step::slim);
+                    }
                     steps.extend(page.steps);
                     page_token = page.next_token.filter(|token| seen_tokens.insert(token.clone()));
                     reading.all_steps_read = page_token.is_none();
@@ -211,8 +217,9 @@ pub(super) fn unknown_execution(asked: &Asked) -> Problem {
 }
 
 /// All readings in one answer of a size that Lambda returns, and one line of log for each location in trouble.
-pub(super) fn answer(readings: &[Reading]) -> StatusAnswer {
-    let executions: Vec<ExecutionStatus> = readings.iter().map(status).collect();
+pub(super) fn answer(readings: Vec<Reading>) -> StatusAnswer {
+    // One reading after the other is given up: each may be as large as the answer.
+    let executions: Vec<ExecutionStatus> = readings.into_iter().map(|reading| status(&reading)).collect();
     executions.iter().for_each(log::failed_locations);
     let mut answer = status_answer(executions);
     fit(&mut answer.executions, STATUS_BYTES_MAX);

@@ -285,7 +285,7 @@ impl<W: World> Run<'_, W> {
         }
         let ids: Vec<&str> = started.iter().map(|started| started.automation_execution_id.as_str()).collect();
         let readings = self.read(&ids, Origin::Started, wait).await;
-        Some(super::read::answer(&readings))
+        Some(super::read::answer(readings))
     }
 }
 

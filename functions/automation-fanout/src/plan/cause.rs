@@ -258,7 +258,11 @@ fn by_kind(step: &Step) -> Option<Cause> {
 }
 
 fn says_no_targets(step: &Step) -> bool {
-    let texts = step.warning_message.iter().chain(&step.failure_message).chain(step.outputs.values().flatten());
+    let texts = step
+        .warning_message
+        .iter()
+        .chain(&step.failure_message)
+        .chain(step.outputs.iter().flat_map(|(_, values)| values));
     texts.map(|text| text.to_lowercase()).any(|text| NOTHING_FOUND.iter().any(|phrase| text.contains(phrase)))
 }
 

@@ -1,12 +1,14 @@
 //! An execution as the service tells it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use hub::Timestamp;
 use serde::Serialize;
 
 use super::request::{StartRequest, TargetLocation};
+
+/// What is kept of long texts where there are many.
+const SHORT_BYTES: usize = 600;
 
 /// A run in the central account, which starts one child in each account and Region.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,10 +87,10 @@ pub struct Step {
     pub action: String,
     /// Where it stands.
     pub status: Status,
-    /// What it was given.
-    pub inputs: BTreeMap<String, String>,
+    /// What it was given, by name. A list, since a map takes half a kilobyte, and there may be a hundred thousand steps.
+    pub inputs: Vec<(String, String)>,
     /// What came of it, among it the child's execution id.
-    pub outputs: BTreeMap<String, Vec<String>>,
+    pub outputs: Vec<(String, Vec<String>)>,
     /// Why it failed.
     pub failure_message: Option<String>,
     /// What is odd about it.
@@ -99,6 +101,26 @@ pub struct Step {
     pub failure_stage: Option<String>,
     /// The account and the Region.
     pub target_location: Option<TargetLocation>,
+}
+
+impl Step {
+    /// Leaves out what its place, its cause and its child do not need: for executions of many steps.
+    pub fn slim(&mut self) {
+        if !self.status.is_waiting() {
+            self.action = String::new();
+        }
+        self.outputs.retain(|(name, values)| {
+            name.ends_with("ExecutionId")
+                || name.ends_with("TargetsSummary")
+                || values.iter().map(String::len).sum::<usize>() <= SHORT_BYTES
+        });
+        for message in [&mut self.failure_message, &mut self.warning_message].into_iter().flatten() {
+            if let Some((end, _)) = message.char_indices().nth(SHORT_BYTES) {
+                message.truncate(end);
+            }
+            message.shrink_to_fit();
+        }
+    }
 }
 
 /// Where an execution or a step stands, in the service's own word. New words are shown as they are.
@@ -171,6 +193,25 @@ impl fmt::Display for Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slim_step_keeps_what_tells_its_place_its_cause_and_its_child() {
+        let output = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+        let mut step = Step {
+            action: "aws:executeAutomation".to_owned(),
+            status: "Failed".into(),
+            failure_message: Some("ä".repeat(1_000)),
+            outputs: vec![
+                output("ExecutionId", "child"),
+                output("Output", "No targets found"),
+                output("Log", &"x".repeat(601)),
+            ],
+            ..Step::default()
+        };
+        step.slim();
+        assert_eq!((step.action.as_str(), step.failure_message.map(|text| text.chars().count())), ("", Some(600)));
+        assert_eq!(step.outputs, [output("ExecutionId", "child"), output("Output", "No targets found")]);
+    }
 
     #[test]
     fn every_documented_status_has_a_meaning() {
