@@ -10,6 +10,9 @@ use crate::plan::campaign::{Campaign, Tally};
 use crate::plan::execution::Execution;
 use crate::plan::matrix;
 
+/// Who has read so many steps, and not all, will not read all the next time either.
+const STEPS_MAX: usize = 100_000;
+
 /// A wave of which nothing is known yet.
 pub(super) fn waiting(campaign: &Campaign, wave: &str, ids: Vec<String>) -> WaveAnswer {
     WaveAnswer {
@@ -45,6 +48,12 @@ pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stop
     answer.succeeded = tally.succeeded;
     answer.failed_percent = tally.failed_percent();
     if executions.iter().any(|(_, all_steps_read)| !all_steps_read) {
+        let step_count: usize = executions.iter().map(|(execution, _)| execution.steps.len()).sum();
+        if step_count > STEPS_MAX {
+            answer.state = WaveState::Stopped;
+            answer.reason = format!("it has more steps than one invocation can read; {step_count} were read");
+            return answer;
+        }
         answer.state = WaveState::Running;
         "it has ended, and its steps could not all be read yet".clone_into(&mut answer.reason);
         return answer;

@@ -106,6 +106,10 @@ pub struct Step {
 impl Step {
     /// Leaves out what its place, its cause and its child do not need: for executions of many steps.
     pub fn slim(&mut self) {
+        if self.target_location.as_ref().is_some_and(|location| location.accounts.len() == 1) {
+            self.inputs.retain(|(name, _)| !name.starts_with("TargetLocation"));
+        }
+        self.inputs.shrink_to_fit();
         if !self.status.is_waiting() {
             self.action = String::new();
         }
@@ -201,6 +205,11 @@ mod tests {
             action: "aws:executeAutomation".to_owned(),
             status: "Failed".into(),
             failure_message: Some("ä".repeat(1_000)),
+            inputs: vec![("TargetLocations".to_owned(), "[]".to_owned())],
+            target_location: Some(TargetLocation {
+                accounts: vec!["222222222222".to_owned()],
+                ..TargetLocation::default()
+            }),
             outputs: vec![
                 output("ExecutionId", "child"),
                 output("Output", "No targets found"),
@@ -209,6 +218,7 @@ mod tests {
             ..Step::default()
         };
         step.slim();
+        assert!(step.inputs.is_empty());
         assert_eq!((step.action.as_str(), step.failure_message.map(|text| text.chars().count())), ("", Some(600)));
         assert_eq!(step.outputs, [output("ExecutionId", "child"), output("Output", "No targets found")]);
     }
