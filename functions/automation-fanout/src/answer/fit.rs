@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::status::LISTED_MAX;
 use super::{ExecutionStatus, LocationStatus};
+use crate::plan::cause::Cause;
+use crate::plan::execution::Status;
 
 /// Leaves out locations until the answer takes at most `bytes_max` as JSON: first those that went well, then
 /// those that have not begun, then those under way. The counts stay whole. Where what is told beside them takes more than
@@ -23,7 +25,7 @@ pub fn fit(executions: &mut [ExecutionStatus], bytes_max: usize) {
     let mut sizes: Vec<(u8, usize, usize, usize)> = Vec::new();
     for (execution_index, execution) in executions.iter_mut().enumerate() {
         for (index, location) in locations(execution).iter().enumerate() {
-            sizes.push((rank(location), execution_index, index, size(location) + 1));
+            sizes.push((rank(&location.status, location.cause), execution_index, index, size(location) + 1));
         }
     }
     let mut total: usize = sizes.iter().fold(0, |sum, (_, _, _, size)| sum.saturating_add(*size));
@@ -70,12 +72,12 @@ fn size(value: &impl Serialize) -> usize {
     serde_json::to_vec(value).map_or(0, |json| json.len())
 }
 
-/// The higher, the sooner it is left out.
-fn rank(location: &LocationStatus) -> u8 {
-    match location {
-        location if location.cause.is_some() || location.status.is_failure() => 0,
-        location if location.status.is_success() => 3,
-        location if location.status.is_pending() => 2,
+/// The higher, the sooner a location is left out.
+pub(super) fn rank(status: &Status, cause: Option<Cause>) -> u8 {
+    match status {
+        status if cause.is_some() || status.is_failure() => 0,
+        status if status.is_success() => 3,
+        status if status.is_pending() => 2,
         _ => 1,
     }
 }

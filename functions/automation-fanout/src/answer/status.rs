@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fit::rank;
 use super::{ExecutionStatus, FailureGroup, LocationStatus, StatusAnswer, WaitingStep};
 use crate::plan::cause::{Cause, cause_of_execution};
 use crate::plan::execution::{Execution, Status, Step};
@@ -13,6 +14,8 @@ const NOT_FOUND: &str = "AutomationExecutionNotFoundException";
 const MESSAGE_MAX: usize = 500;
 /// How many accounts of one cause are listed, and how many steps that wait, so that an answer about all accounts fits.
 pub(super) const LISTED_MAX: usize = 200;
+/// How many locations of an execution are worked up: with some 150 bytes each, no more fit into an answer.
+const LOCATIONS_MAX: usize = 30_000;
 /// The key of an output that tells how far the targets of a location are.
 const TARGETS_SUMMARY: &str = "TargetsSummary";
 
@@ -46,13 +49,26 @@ pub fn view(execution: &Execution, all_steps_read: bool) -> ExecutionStatus {
     }
     status.keep(LISTED_MAX);
     status.warnings = warnings(execution, &cells, all_steps_read);
-    let all = cells.iter().map(location).collect();
+    let shown = shown(&cells);
+    status.locations_omitted = cells.len() - shown.len();
+    let all = shown.into_iter().map(location).collect();
     if has_locations {
         status.locations = all;
     } else {
         status.steps = all;
     }
     status
+}
+
+/// As many as an answer could hold at all, in their order: those in trouble rather than the others.
+fn shown<'c, 's>(cells: &'c [Cell<'s>]) -> Vec<&'c Cell<'s>> {
+    let mut indices: Vec<usize> = (0..cells.len()).collect();
+    if cells.len() > LOCATIONS_MAX {
+        indices.sort_by_key(|index| rank(&cells[*index].status, cells[*index].cause));
+        indices.truncate(LOCATIONS_MAX);
+        indices.sort_unstable();
+    }
+    indices.into_iter().map(|index| &cells[index]).collect()
 }
 
 fn has_locations(execution: &Execution, cells: &[Cell<'_>]) -> bool {
@@ -381,6 +397,17 @@ mod tests {
             "1 execution: 1 Failed; 0 locations; came to no location (organizational-unit): The accounts of \
              ou-ab12-cdefghij can't be listed.; the alarm patching-breaks-things went off"
         );
+    }
+
+    #[test]
+    fn of_more_locations_than_fit_those_in_trouble_are_shown() {
+        let mut steps: Vec<Step> =
+            (0..LOCATIONS_MAX + 10).map(|number| step(&format!("{number:012}_us-east-1"), "Success", None)).collect();
+        steps[LOCATIONS_MAX + 9] = step("999999999999_us-east-1", "Failed", Some("no"));
+        let view = view(&execution("Failed", steps), true);
+        assert_eq!((view.locations.len(), view.locations_omitted), (LOCATIONS_MAX, 10));
+        assert_eq!(view.counts["Success"], LOCATIONS_MAX + 9);
+        assert_eq!(view.locations[LOCATIONS_MAX - 1].account.as_deref(), Some("999999999999"));
     }
 
     #[test]

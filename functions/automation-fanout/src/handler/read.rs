@@ -175,7 +175,8 @@ impl<W: World> Run<'_, W> {
         let mut seen_tokens = HashSet::new();
         let mut page_token = None;
         loop {
-            let result = if self.pages.turn(self.answer_until).await {
+            // What was read has to be worked up too.
+            let result = if self.pages.turn(self.begin_until).await {
                 self.in_time(DESCRIBE, self.world.steps(&reading.id, page_token.clone())).await
             } else {
                 Err(too_late(DESCRIBE, "not all steps were read, because the function's time is up"))

@@ -49,11 +49,12 @@ pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
         let without_step = without_step(execution, &cells);
         cells.extend(without_step);
     }
-    cells.sort_by(|a, b| {
-        let name = |cell: &Cell<'_>| cell.step.map(|step| step.name.clone());
-        (&a.pair, name(a)).cmp(&(&b.pair, name(b)))
-    });
+    cells.sort_by(|a, b| (&a.pair, name(a)).cmp(&(&b.pair, name(b))));
     cells
+}
+
+fn name<'a>(cell: &Cell<'a>) -> Option<&'a str> {
+    cell.step.map(|step| step.name.as_str())
 }
 
 /// The pairs that the request names and no step stands for. What organizational units hold is not known here.
