@@ -8,6 +8,9 @@ use serde::Serialize;
 use crate::plan::cause::Cause;
 use crate::plan::execution::{Progress, Status};
 
+/// How many accounts of one cause are listed, and how many steps that wait, so that an answer about all accounts fits.
+pub(super) const LISTED_MAX: usize = 200;
+
 /// Where executions stand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::status::LISTED_MAX;
+use super::execution::LISTED_MAX;
 use super::{ExecutionStatus, LocationStatus};
 use crate::plan::cause::Cause;
 use crate::plan::execution::Status;

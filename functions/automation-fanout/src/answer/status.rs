@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::execution::LISTED_MAX;
 use super::fit::rank;
 use super::{ExecutionStatus, FailureGroup, LocationStatus, StatusAnswer, WaitingStep};
 use crate::plan::cause::{Cause, cause_of_execution};
@@ -12,8 +13,6 @@ use crate::plan::{Cell, child_execution_id, matrix, missing_permission};
 const NOT_FOUND: &str = "AutomationExecutionNotFoundException";
 /// How much of a message is repeated.
 const MESSAGE_MAX: usize = 500;
-/// How many accounts of one cause are listed, and how many steps that wait, so that an answer about all accounts fits.
-pub(super) const LISTED_MAX: usize = 200;
 /// How many locations of an execution are worked up: with some 150 bytes each, no more fit into an answer.
 const LOCATIONS_MAX: usize = 30_000;
 /// The key of an output that tells how far the targets of a location are.

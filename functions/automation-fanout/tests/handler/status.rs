@@ -133,9 +133,9 @@ async fn truncated_steps_are_read_page_by_page() {
 async fn steps_that_could_not_all_be_read_are_told() {
     let pairs = (0..1_000).map(|n| step(&format!("{n:012}"), "us-east-1", "Success", ""));
     let account = Account::new().with_execution(execution(ID, "InProgress", pairs.collect()));
-    // Nine seconds until the answer has to get out: 27 pages would do, and each takes a second.
+    // Nine seconds until nothing further is begun: 27 pages would do, and each takes a second.
     let account = account.with_latency(Duration::from_secs(1));
-    let answer = send_with(&account, 12, "request-1", &status(&[ID])).await.unwrap();
+    let answer = send_with(&account, 20, "request-1", &status(&[ID])).await.unwrap();
     let one = &answer["Executions"][0];
     assert_eq!(one["Error"]["Code"], "DeadlineExceeded");
     assert_eq!(one["Counts"], json!({"Success": 450}), "what was not read is not called pending");
