@@ -65,6 +65,14 @@ impl World {
         &self.paths
     }
 
+    /// Deploys `cfn/policies.yaml` for an agency, or for all with `default`.
+    pub async fn deploy_policy(&self, agency: &str, policy: &str) -> anyhow::Result<Outputs> {
+        let text = self.paths.text("cfn/policies.yaml")?;
+        let parameters = [("PolicyFor", agency), ("TagPolicy", policy)];
+        let deployed = stacks::deploy(&self.central(), &format!("tag-hub-policy-{agency}"), &text, &parameters).await;
+        deployed.context("deploy cfn/policies.yaml")
+    }
+
     /// Deploys `cfn/managed-node-role.yaml`, which comes before everything else in the central account.
     pub async fn deploy_managed_node_role(&self, parameters: &[(&str, &str)]) -> anyhow::Result<Outputs> {
         let text = self.paths.text("cfn/managed-node-role.yaml")?;

@@ -57,6 +57,14 @@ pub struct CallCounts {
     pub throttles: usize,
 }
 
+impl std::ops::Add for CallCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { calls: self.calls + other.calls, throttles: self.throttles + other.throttles }
+    }
+}
+
 impl CallCounts {
     /// `ServiceCalls` and `ServiceThrottles`.
     pub fn metrics(self) -> [Metric; 2] {

@@ -2,9 +2,11 @@
 
 mod leases;
 mod operation;
+mod policies;
 mod retire;
 
 pub use leases::LeaseTable;
+pub use policies::PolicyParameters;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -8,6 +8,7 @@ pub use self::retirement::{Mode, Settings};
 use crate::plan::Policy;
 
 const TAG_POLICY: &str = "TAG_POLICY";
+const POLICY_PARAMETERS: &str = "POLICY_PARAMETERS";
 const OWNERSHIP_CHECK: &str = "OWNERSHIP_CHECK";
 const LEASE_TABLE: &str = "LEASE_TABLE";
 const DEFAULT_LEASE_TABLE: &str = "tag-hub-leases";
@@ -15,12 +16,14 @@ const BULK_WRITERS: std::ops::RangeInclusive<u8> = 1..=8;
 const DEFAULT_BULK_WRITERS: u8 = 2;
 
 /// Everything that the environment decides.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// What the names of this hub begin with.
     pub name_prefix: String,
     /// Which tags are carried over, and how.
     pub policy: Policy,
+    /// Where in Parameter Store there may be other policies, such as `/tag-hub/policy`.
+    pub policy_parameters: Option<String>,
     /// Whether a node must belong to the agency that reports it.
     pub ownership: OwnershipCheck,
     /// What becomes of nodes whose EC2 instance is gone.
@@ -50,6 +53,10 @@ impl Config {
         let name_prefix = read.name_prefix();
         let policy = Policy::parse(read.value(TAG_POLICY).as_deref().unwrap_or("{}"));
         let policy = policy.map_err(|problems| problems.iter().for_each(|problem| read.problem(TAG_POLICY, problem)));
+        let policy_parameters = read.value(POLICY_PARAMETERS);
+        if let Some(path) = policy_parameters.as_ref().filter(|path| !is_path(path)) {
+            read.problem(POLICY_PARAMETERS, format_args!("expected a path such as /tag-hub/policy, got {path:?}"));
+        }
         let ownership =
             read.word(OWNERSHIP_CHECK, &[("enforce", OwnershipCheck::Enforce), ("off", OwnershipCheck::Off)]);
         let lease_table = read.value(LEASE_TABLE).unwrap_or_else(|| DEFAULT_LEASE_TABLE.to_owned());
@@ -62,6 +69,7 @@ impl Config {
             Some(Self {
                 name_prefix: name_prefix?,
                 policy: policy.ok()?,
+                policy_parameters,
                 ownership: ownership?,
                 retire: retire?,
                 lease_table,
@@ -69,6 +77,14 @@ impl Config {
             })
         })
     }
+}
+
+/// Names of parameters: <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>.
+fn is_path(path: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    };
+    path.strip_prefix('/').is_some_and(|path| path.split('/').all(is_part))
 }
 
 /// Names of DynamoDB tables:
@@ -98,6 +114,7 @@ mod tests {
     fn every_problem_is_listed() {
         let variables = [
             ("TAG_POLICY", r#"{"maxTags": 48, "includes": []}"#),
+            ("POLICY_PARAMETERS", "tag-hub/"),
             ("OWNERSHIP_CHECK", "no"),
             ("LEASE_TABLE", "a b"),
             ("BULK_WRITERS", "9"),
@@ -110,6 +127,7 @@ mod tests {
              TAG_POLICY: includes: unknown field, expected one of include, exclude, rename, set, derive, \
              invalidCharacters, maxTags, removeStale, overwrite; \
              TAG_POLICY: maxTags: expected 1 to 47, got 48; \
+             POLICY_PARAMETERS: expected a path such as /tag-hub/policy, got \"tag-hub/\"; \
              OWNERSHIP_CHECK: expected enforce or off, got \"no\"; \
              LEASE_TABLE: expected the name of a table, got \"a b\"; \
              BULK_WRITERS: expected a number from 1 to 8, got \"9\"; \

@@ -29,6 +29,14 @@ pub enum ManagerError {
     /// Which nodes are marked could not be read, so that none was looked at.
     #[error("failed to list nodes tagged tag-hub:terminated: {0}")]
     MarksUnread(AwsError),
+    /// The policy of the agency is not understood, or could not be read. The reports of other agencies go on.
+    #[error("the policy in {parameter} cannot be used: {problem}")]
+    PolicyInvalid {
+        /// Where it is.
+        parameter: String,
+        /// All that is wrong with it, or why it was not read.
+        problem: String,
+    },
     /// The report claims an account that is not the sender's.
     #[error("the report claims account {claimed}, but the invoked alias belongs to {agency}")]
     AccountMismatch {
@@ -55,6 +63,7 @@ impl From<ManagerError> for Diagnostic {
             ManagerError::Unauthenticated { .. } | ManagerError::RetireThroughAlias { .. } => "Unauthenticated",
             ManagerError::MarksUnread(_) => "MarksUnread",
             ManagerError::AccountMismatch { .. } => "AccountMismatch",
+            ManagerError::PolicyInvalid { .. } => "PolicyInvalid",
             ManagerError::Incomplete { .. } => "Incomplete",
         };
         Self { error_type: error_type.to_owned(), error_message: error.to_string() }

@@ -15,6 +15,7 @@
 //! |---|---|---|
 //! | `NAME_PREFIX` | what the names of this hub begin with | none |
 //! | `TAG_POLICY` | which tags are carried over, and how: see [`plan::Policy`] | `{}` |
+//! | `POLICY_PARAMETERS` | where in Parameter Store other policies are, such as `/tag-hub/policy`: `<path>/<account id>` for one agency, `<path>/default` for all others; read at most once a minute | none: `TAG_POLICY` is for all |
 //! | `OWNERSHIP_CHECK` | `enforce`: a node belongs to the agency in its tag `tag-hub:agency`; `off`: no check | `enforce` |
 //! | `LEASE_TABLE` | the DynamoDB table of leases: see [`ports::Leases`] | `tag-hub-leases` |
 //! | `BULK_WRITERS` | how many invocations may write many nodes at the same time, 1 to 8 | `2` |
@@ -24,7 +25,8 @@
 //!
 //! # IAM actions
 //! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`,
-//! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. If
+//! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. With `POLICY_PARAMETERS`
+//! `ssm:GetParameter` on the parameters below it. If
 //! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation` and `dynamodb:GetItem`, and if it is `on`
 //! `ssm:DeregisterManagedInstance`.
 //!
@@ -33,7 +35,7 @@
 //!
 //! # Failure policy
 //! A report that cannot be read or whose sender is not who it claims to be fails the invocation before the
-//! first call. From then on every failure is the outcome of one node. Only a report without a reader
+//! first call. So does one of an agency whose policy is not understood (`PolicyInvalid`); that of others goes on. From then on every failure is the outcome of one node. Only a report without a reader
 //! (`"reply": false`) ends in the error `Incomplete` where trying again can help, so that Lambda tries again.
 //!
 //! A run of retirement fails where the marked nodes cannot be found. What goes wrong with one of them is its outcome.

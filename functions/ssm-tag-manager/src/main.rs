@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
-use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes, sdk_config};
-use ssm_tag_manager::{Config, Invocation, ManagerError, metrics, respond};
+use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes, PolicyParameters, sdk_config};
+use ssm_tag_manager::{Config, Invocation, ManagerError, Responded, metrics, respond};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -18,6 +18,7 @@ async fn main() -> Result<(), Error> {
     let loader = sdk_loader(lookup).inspect_err(|error| tracing::error!("{error}"))?;
     let sdk = sdk_config(loader).await;
     let leases = LeaseTable::new(&sdk, &config.lease_table);
+    let policies = config.policy_parameters.as_deref().map(|path| PolicyParameters::new(&sdk, path));
     let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk), leases);
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let arn =
@@ -28,10 +29,21 @@ async fn main() -> Result<(), Error> {
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
         let nodes = ManagedNodes::new(&calls, &arn);
         let invocation = Invocation { arn, now, budget, entropy: uuid::Uuid::new_v4().into_bytes() };
-        let responded = respond(&config, &nodes, &invocation, event.payload.get()).await;
+        let agency = invocation.arn.agency();
+        let settled = match (&policies, &agency) {
+            // Boxed, because a future that holds this one too is too deep for the compiler.
+            (Some(policies), Some(agency)) => Box::pin(policies.config_of(&config, agency)).await,
+            // An operator's own call, or retirement.
+            _ => Ok(config.clone()),
+        };
+        let responded = match settled {
+            Ok(config) => respond(&config, &nodes, &invocation, event.payload.get()).await,
+            Err(error) => Responded::refused(error),
+        };
+        let read = policies.as_ref().map(PolicyParameters::take_counts).unwrap_or_default();
         let ended = SystemTime::now();
         // Where there is no standard output there is no log to complain in either.
-        let measured = metrics(&responded, calls.take_counts(), ended);
+        let measured = metrics(&responded, calls.take_counts() + read, ended);
         let _ = measured.write_as(&config.name_prefix, ended, level.as_deref(), std::io::stdout());
         responded.into_result().map_err(Diagnostic::from)
     }))

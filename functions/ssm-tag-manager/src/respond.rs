@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::ManagerError;
-use crate::handler::{Handled, Invocation, handle};
+use crate::handler::{Handled, Invocation, LeaseUse, handle};
 use crate::ports::{Leases, Retirable};
 use crate::retire::{RetireAnswer, retire};
 
@@ -36,6 +36,11 @@ struct Kind {
 }
 
 impl Responded {
+    /// A report that is refused before it is looked at.
+    pub fn refused(error: ManagerError) -> Self {
+        Self::Report(Handled { result: Err(error), observed_at: None, lease_use: LeaseUse::default() })
+    }
+
     /// What the caller is told.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ mod mutation;
 mod node_role;
 mod old_collector;
 mod ownership;
+mod policies;
 mod propagation;
 mod reconcile;
 mod registration;

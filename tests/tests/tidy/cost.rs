@@ -64,12 +64,12 @@ fn estimate(inputs: &Inputs, nodes: u32, agencies: u32) -> Vec<(&'static str, f6
     let invocations = agencies * price("sweeps") * 2.0 + changed * 2.0;
     let swept = agencies * price("sweeps") * (price("sweep-seconds") + price("report-seconds"));
     let seconds = swept + changed * price("change-seconds");
-    let charged = if nodes > NODES_INCLUDED { nodes_f } else { 0.0 };
+    let paid_for = if nodes > NODES_INCLUDED { nodes_f } else { 0.0 };
     let requests = (price("polls") + changed / agencies * 3.0 - REQUESTS_INCLUDED).max(0.0) * agencies;
     let lambda =
         invocations * price("lambda-request") + seconds * price("memory-gigabytes") * price("lambda-gigabyte-second");
     vec![
-        ("Hybrid nodes", charged * price("hours") * price("node-hour")),
+        ("Hybrid nodes", paid_for * price("hours") * price("node-hour")),
         ("Metrics", (central_metrics + agencies * (agency_metrics + per_agency)) * price("metric")),
         (
             "Alarms",

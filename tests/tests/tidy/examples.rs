@@ -122,6 +122,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &["a b", "a&b", "?"],
     },
     Examples {
+        parameter: "PolicyFor",
+        good: &["default", "222222222222"],
+        bad: &["", "Default", "22222222222", "*", "222222222222\n"],
+    },
+    Examples {
         parameter: "ManagedNodeRoleName",
         good: &["tag-hub-managed-node", "r", "Role_1+=,.@-"],
         bad: &["", "path/role", "a role", "arn:aws:iam::111111111111:role/r"],

@@ -9,7 +9,7 @@ use crate::template::{Template, templates};
 
 /// The property with the name, and how long a name may be: from the documentation of each resource type, such as
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html>.
-const NAMED: [(&str, &str, usize); 17] = [
+const NAMED: [(&str, &str, usize); 18] = [
     ("AWS::CloudFormation::StackSet", "StackSetName", 128),
     ("AWS::CloudWatch::Alarm", "AlarmName", 255),
     ("AWS::CloudWatch::Dashboard", "DashboardName", 255),
@@ -24,13 +24,14 @@ const NAMED: [(&str, &str, usize); 17] = [
     ("AWS::SNS::Topic", "TopicName", 256),
     ("AWS::SQS::Queue", "QueueName", 80),
     ("AWS::SSM::Document", "Name", 128),
+    ("AWS::SSM::Parameter", "Name", 1011),
     ("AWS::Scheduler::Schedule", "Name", 64),
     ("AWS::Serverless::Function", "FunctionName", 64),
     ("AWS::StepFunctions::StateMachine", "StateMachineName", 80),
 ];
 
 /// Kinds without a name of their own, or named by CloudFormation.
-const NAMELESS: [&str; 13] = [
+const NAMELESS: [&str; 12] = [
     "AWS::CloudFormation::WaitConditionHandle",
     "AWS::Events::EventBusPolicy",
     "AWS::Lambda::Alias",
@@ -41,7 +42,6 @@ const NAMELESS: [&str; 13] = [
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
-    "AWS::SSM::Parameter",
     "AWS::Serverless::Application",
     "AWS::Serverless::LayerVersion",
 ];
@@ -61,6 +61,7 @@ fn spelled(name: &Value) -> Vec<String> {
             ("${AWS::Region}", LONGEST_REGION),
             ("${HubRegion}", LONGEST_REGION),
             ("${AgencyAccountId}", "222222222222"),
+            ("${PolicyFor}", "222222222222"),
             // The parameter takes 255 characters, and says so; the default is what has to fit.
             ("${LeaseTableName}", "tag-hub-leases"),
         ];
@@ -117,9 +118,14 @@ fn names_in_other_places_carry_the_prefix_too() {
             let is_prose = line.trim_start().starts_with('#') || line.contains("Description") || !line.contains("arn:");
             let named =
                 fixed.iter().filter(|name| line.ends_with(&format!("/{name}")) || line.ends_with(&format!(":{name}")));
-            for name in named.filter(|_| !is_prose) {
-                panic!("{}:{}: {name} without the prefix: {}", template.file, number + 1, line.trim());
-            }
+            let found: Vec<&String> = named.filter(|_| !is_prose).collect();
+            assert!(
+                found.is_empty(),
+                "{}:{}: {found:?} without the prefix: {}",
+                template.file,
+                number + 1,
+                line.trim()
+            );
             assert!(!line.contains("ImportValue tag-hub:"), "{}:{}: {line}", template.file, number + 1);
         }
     }

@@ -74,7 +74,8 @@ pub(crate) struct NeededWithACall {
 }
 
 /// What a function calls only where a parameter asks for it.
-const UNDER_A_CONDITION: [(&str, &str, &str); 3] = [
+const UNDER_A_CONDITION: [(&str, &str, &str); 4] = [
+    ("ssm-tag-manager", "ssm:GetParameter", "HasPolicyParameters"),
     ("ssm-tag-manager", "ssm:DescribeInstanceInformation", "IsMarking"),
     ("ssm-tag-manager", "dynamodb:GetItem", "IsMarking"),
     ("ssm-tag-manager", "ssm:DeregisterManagedInstance", "IsRetiring"),

@@ -170,7 +170,7 @@ fn without_a_count_nothing_new_is_made_and_what_is_good_stays() {
     let (world, config) = (World::new(&[A]), config_with(&[]));
     run(&world, &config);
     let deny = |state: &mut crate::world::State| {
-        state.denials.push(crate::world::Denial {
+        state.denials.push(Denial {
             operation: "ssm:DescribeInstanceInformation",
             about: String::new(),
             code: "AccessDeniedException",

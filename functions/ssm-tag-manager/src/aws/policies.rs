@@ -1,0 +1,125 @@
+//! The policies in Parameter Store: one for each agency, and one for all that have none of their own.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_ssm::Client as SsmClient;
+use hub::{AccountId, AwsError};
+use lambda_kit::CallCounts;
+use tokio::time::Instant;
+
+use super::operation::Operation;
+use crate::config::Config;
+use crate::error::ManagerError;
+use crate::plan::Policy;
+
+const OPERATION: &str = "ssm:GetParameter";
+/// How long a policy that was read holds, in each sandbox.
+const LIFETIME: Duration = Duration::from_mins(1);
+/// How long a read may take, with all attempts.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The name of the policy of all agencies without one of their own.
+const DEFAULT: &str = "default";
+
+/// Where the policies are. Lives as long as the sandbox, and remembers what it read for a minute.
+#[derive(Debug)]
+pub struct PolicyParameters {
+    ssm: SsmClient,
+    /// Such as `/tag-hub/policy`.
+    path: String,
+    read: Operation,
+    known: RefCell<BTreeMap<AccountId, Known>>,
+}
+
+/// What an agency's policy was, and when it was read. Nothing is said where Parameter Store has neither.
+#[derive(Debug, Clone)]
+struct Known {
+    at: Instant,
+    policy: Option<Policy>,
+}
+
+impl PolicyParameters {
+    /// The parameters below a path.
+    pub fn new(sdk: &SdkConfig, path: &str) -> Self {
+        Self::over(SsmClient::new(sdk), path)
+    }
+
+    /// The same with a client of one's own.
+    pub fn over(ssm: SsmClient, path: &str) -> Self {
+        Self { ssm, path: path.to_owned(), read: Operation::new(OPERATION), known: RefCell::default() }
+    }
+
+    /// The configuration with the policy of an agency: its own, or the one of all, or that of the configuration.
+    ///
+    /// A read that fails leaves the last policy in force that this sandbox knows.
+    ///
+    /// # Errors
+    /// `PolicyInvalid` where the policy is not understood, or was never read.
+    pub async fn config_of(&self, config: &Config, agency: &AccountId) -> Result<Config, ManagerError> {
+        let policy = self.policy_of(agency).await?;
+        Ok(Config { policy: policy.unwrap_or_else(|| config.policy.clone()), ..config.clone() })
+    }
+
+    /// What was called since this was last asked for.
+    pub fn take_counts(&self) -> CallCounts {
+        self.read.take_counts()
+    }
+
+    async fn policy_of(&self, agency: &AccountId) -> Result<Option<Policy>, ManagerError> {
+        let known = self.known.borrow().get(agency).cloned();
+        if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < LIFETIME) {
+            return Ok(known.policy.clone());
+        }
+        let names = [agency.as_str(), DEFAULT].map(|name| format!("{}/{name}", self.path));
+        let found = match self.read(&names).await {
+            Ok(found) => found,
+            Err(error) => {
+                let Some(known) = known else {
+                    return Err(ManagerError::PolicyInvalid {
+                        parameter: names.join(" or "),
+                        problem: error.to_string(),
+                    });
+                };
+                tracing::warn!(agency = agency.as_str(), code = %error.code, "policy not read, the last one holds");
+                return Ok(known.policy);
+            }
+        };
+        let policy = found.map(|(parameter, text)| {
+            Policy::parse(&text)
+                .map_err(|problems| ManagerError::PolicyInvalid { parameter, problem: problems.join("; ") })
+        });
+        let policy = policy.transpose()?;
+        self.known.borrow_mut().insert(agency.clone(), Known { at: Instant::now(), policy: policy.clone() });
+        Ok(policy)
+    }
+
+    /// The first of these parameters that there is, with its name.
+    async fn read(&self, names: &[String]) -> Result<Option<(String, String)>, AwsError> {
+        for name in names {
+            if let Some(text) = self.read_one(name).await? {
+                return Ok(Some((name.clone(), text)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a parameter holds; nothing where it is not there.
+    async fn read_one(&self, name: &str) -> Result<Option<String>, AwsError> {
+        let send = async || self.ssm.get_parameter().name(name).send().await;
+        let read = tokio::time::timeout(READ_TIMEOUT, self.read.call(send)).await;
+        let late = || AwsError {
+            operation: OPERATION,
+            code: "Timeout".to_owned(),
+            message: format!("no answer within {} s", READ_TIMEOUT.as_secs()),
+            request_id: None,
+            retryable: true,
+        };
+        match read.unwrap_or_else(|_| Err(late())) {
+            Ok(found) => Ok(Some(found.parameter.and_then(|parameter| parameter.value).unwrap_or_default())),
+            Err(error) if error.code == "ParameterNotFound" => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
