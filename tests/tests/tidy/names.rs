@@ -9,13 +9,14 @@ use crate::template::{Template, templates};
 
 /// The property with the name, and how long a name may be: from the documentation of each resource type, such as
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html>.
-const NAMED: [(&str, &str, usize); 17] = [
+const NAMED: [(&str, &str, usize); 18] = [
     ("AWS::CloudFormation::StackSet", "StackSetName", 128),
     ("AWS::CloudWatch::Alarm", "AlarmName", 255),
     ("AWS::CloudWatch::Dashboard", "DashboardName", 255),
     ("AWS::DynamoDB::Table", "TableName", 255),
     ("AWS::Events::Rule", "Name", 64),
     ("AWS::IAM::InstanceProfile", "InstanceProfileName", 128),
+    ("AWS::IAM::ManagedPolicy", "ManagedPolicyName", 128),
     ("AWS::IAM::Role", "RoleName", 64),
     ("AWS::Lambda::Function", "FunctionName", 64),
     ("AWS::Logs::LogGroup", "LogGroupName", 512),
