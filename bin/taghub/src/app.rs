@@ -110,15 +110,19 @@ impl App {
     ///
     /// # Errors
     /// Without a terminal, and if something else was typed.
-    pub fn confirm(&self, question: &str, expected: &str, without_terminal: &str) -> Result<(), Failure> {
+    pub async fn confirm(&self, question: &str, expected: &str, without_terminal: &str) -> Result<(), Failure> {
         if !self.can_ask {
             return Err(Failure::usage("no terminal to ask on").help(without_terminal));
         }
         let mut err = io::stderr();
         write!(err, "{question} Type {expected} to go on: ")?;
         err.flush()?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
+        // Beside everything else, so that Ctrl-C ends the program here too.
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer).map(|_| answer)
+        });
+        let answer = answer.await.map_err(io::Error::other)??;
         if answer.trim() == expected {
             return Ok(());
         }

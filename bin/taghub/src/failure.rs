@@ -5,6 +5,8 @@ use std::io;
 use hub::AwsError;
 use serde::Serialize;
 
+use crate::terminal::harmless;
+
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -131,9 +133,10 @@ impl Failure {
 
     /// In words, without a line feed at the end.
     pub fn to_text(&self) -> String {
-        let details = self.details.iter().flat_map(|detail| detail.lines()).map(|line| format!("\n  {line}"));
-        let help = self.help.iter().map(|help| format!("\n  help: {help}"));
-        details.chain(help).fold(format!("error: {}", self.message), |text, line| text + &line)
+        let details = self.details.iter().flat_map(|detail| detail.lines());
+        let details = details.map(|line| format!("\n  {}", harmless(line)));
+        let help = self.help.iter().map(|help| format!("\n  help: {}", harmless(help)));
+        details.chain(help).fold(format!("error: {}", harmless(&self.message)), |text, line| text + &line)
     }
 
     /// For programs.

@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Parser;
@@ -12,7 +11,7 @@ use taghub::failure::{Exit, Failure};
 use taghub::terminal::Stream;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn main() {
     let Cli { global, command } = Cli::parse();
     let stream = |size| Stream::new(size, global.color, environment);
     let app = App {
@@ -31,7 +30,12 @@ async fn main() -> ExitCode {
             let message = "the time of --timeout is over; the work in AWS goes on";
             Err(Failure::new(Exit::Timeout, "timeout", message))
         }
-        _ = tokio::signal::ctrl_c() => return ExitCode::from(Exit::Interrupted.code()),
+        _ = tokio::signal::ctrl_c() => {
+            if app.err.is_terminal {
+                app.say("");
+            }
+            end(Exit::Interrupted)
+        }
     };
     let exit = result.unwrap_or_else(|failure| {
         if failure.exit != Exit::Done {
@@ -39,7 +43,12 @@ async fn main() -> ExitCode {
         }
         failure.exit
     });
-    ExitCode::from(exit.code())
+    end(exit)
+}
+
+/// Ends at once: the runtime would wait for a question that nobody answers any more.
+fn end(exit: Exit) -> ! {
+    std::process::exit(i32::from(exit.code()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]

@@ -20,6 +20,9 @@ pub struct LastRun {
     pub key: String,
     /// The request, without the key.
     pub request: Value,
+    /// What it started, once that is known: after a resumption, what that started.
+    #[serde(default)]
+    pub executions: Vec<String>,
 }
 
 /// Where the last run at a hub is kept.

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::aws::function::{self, Answered};
 use crate::aws::hub::Hub;
 use crate::failure::{Exit, Failure};
-use crate::state;
+use crate::state::{self, LastRun};
 use crate::view::run::answers::List;
 
 /// Executions of one key that are looked for.
@@ -81,7 +81,15 @@ pub async fn ask<T: DeserializeOwned>(hub: &Hub, event: &Value) -> Result<Answer
 /// # Errors
 /// If there is no such run.
 pub async fn executions(app: &App, hub: &Hub, run: &str) -> Result<(String, Vec<String>), Failure> {
-    let name = if run == "last" { state::load(app, &hub.about)?.key } else { run.to_owned() };
+    let remembered = state::load(app, &hub.about);
+    let name = if run == "last" { remembered.clone()?.key } else { run.to_owned() };
+    // What this machine knows need not be looked for among all runs of 30 days.
+    if let Ok(last) = remembered.as_ref()
+        && last.key == name
+        && !last.executions.is_empty()
+    {
+        return Ok((name, last.executions.clone()));
+    }
     if is_id(&name) {
         return Ok((name.clone(), vec![name]));
     }
@@ -94,6 +102,16 @@ pub async fn executions(app: &App, hub: &Hub, run: &str) -> Result<(String, Vec<
             .help("taghub run list shows them"));
     }
     Ok((name, ids))
+}
+
+/// Remembers what a run started, if it is the last one from this machine.
+fn remember(app: &App, hub: &Hub, key: &str, executions: &[String]) -> Result<(), Failure> {
+    match state::load(app, &hub.about) {
+        Ok(last) if last.key == key && !executions.is_empty() => {
+            state::save(app, &hub.about, &LastRun { executions: executions.to_vec(), ..last })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn is_id(text: &str) -> bool {

@@ -79,7 +79,7 @@ async fn read(app: &App, hub: &Hub) -> Result<(Shown, Vec<String>), Failure> {
     let agencies = granted(hub).await?;
     let (agencies, warnings) = standings::read(hub, &agencies, now).await?;
     let (mut online, mut nodes) = (0, 0);
-    let mut pages = nodes::Pages::new(hub, None);
+    let mut pages = nodes::Pages::new(hub, None).without_tags();
     while let Some(page) = pages.next().await? {
         nodes += page.len();
         online += page.iter().filter(|node| node.ping == Ping::Online).count();

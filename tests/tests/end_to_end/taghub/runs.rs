@@ -80,6 +80,8 @@ async fn a_run_from_its_preview_to_its_resumption() {
         "{resumed:?}"
     );
     assert_eq!(started(), 2);
+    // From now on the run is what was resumed.
+    assert!(operator.run_well("run status nightly-1").await.out.starts_with("✓ nightly-1: 2 locations ok"));
     let listed = operator.run_well("run list --runbook AWS-Restart --since 1h").await.out;
     assert_eq!(listed.lines().count(), 2, "{listed}");
     assert_eq!(operator.run_well("run list --key nightly-1 -o csv").await.out.lines().count(), 2);

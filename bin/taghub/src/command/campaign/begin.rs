@@ -123,12 +123,12 @@ impl Start {
             .help(format!("taghub campaign resume {} goes on with it; for a new one choose another Name", plan.name)));
         }
         drop(progress);
-        self.confirm(app, &plan)?;
+        self.confirm(app, &plan).await?;
         let arn = campaigns::start(&hub, &execution_name(&plan.name), &input).await.map_err(already)?;
         begun(app, &hub, &plan.name, &arn, self.watch).await
     }
 
-    fn confirm(&self, app: &App, plan: &Plan) -> Result<(), Failure> {
+    async fn confirm(&self, app: &App, plan: &Plan) -> Result<(), Failure> {
         if self.yes {
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl Start {
             app.say(&app.err.mark(Sign::Look, note));
         }
         let question = format!("Start {} in {}?", plan.name, counted(plan.waves.len(), "wave"));
-        app.confirm(&question, &plan.name, "add --yes")
+        app.confirm(&question, &plan.name, "add --yes").await
     }
 }
 
@@ -182,7 +182,7 @@ impl Resume {
                 Some((wave, false)) => format!("Go on with {wave}, which was not approved?"),
                 None => "No wave began. Start it from the beginning?".to_owned(),
             };
-            app.confirm(&what, &self.name, "add --yes")?;
+            app.confirm(&what, &self.name, "add --yes").await?;
         }
         let name = format!("{}-{}", execution_name(&self.name), app.now().unix_seconds());
         let arn = campaigns::start(&hub, &name, &input).await.map_err(already)?;
@@ -207,7 +207,7 @@ impl Stop {
         }
         let campaign = campaigns::read(&hub, &execution).await?;
         if !self.yes {
-            app.confirm("No further wave will begin. Stop the campaign?", &self.name, "add --yes")?;
+            app.confirm("No further wave will begin. Stop the campaign?", &self.name, "add --yes").await?;
         }
         campaigns::stop(&hub, &execution.arn, "stopped with taghub campaign stop").await?;
         let running = campaign.running();

@@ -5,7 +5,7 @@ use hub::AccountId;
 use serde_json::{Value, json};
 
 use super::request::Request;
-use super::{ask, watch};
+use super::{ask, remember, watch};
 use crate::app::App;
 use crate::aws::agencies::granted;
 use crate::aws::hub::Hub;
@@ -147,7 +147,7 @@ impl Start {
         let progress = Progress::new(app, "Looking at the request");
         let hub = Hub::find(app).await?;
         let (request, key) = if self.again {
-            let LastRun { key, request } = state::load(app, &hub.about)?;
+            let LastRun { key, request, .. } = state::load(app, &hub.about)?;
             (request, key)
         } else {
             let request = complete(&self.request, &hub).await?;
@@ -157,8 +157,8 @@ impl Start {
         let named = with(&request, json!({"IdempotencyKey": key}));
         let preview = ask::<StartAnswer>(&hub, &with(&named, json!({"Action": "Preview"}))).await?.value;
         drop(progress);
-        self.confirm(app, &preview, &key)?;
-        state::save(app, &hub.about, &LastRun { key: key.clone(), request })?;
+        self.confirm(app, &preview, &key).await?;
+        state::save(app, &hub.about, &LastRun { key: key.clone(), request, executions: Vec::new() })?;
         let progress = Progress::new(app, &format!("Starting {key}"));
         let answer = ask::<StartAnswer>(&hub, &with(&named, json!({"Action": "Start"}))).await;
         drop(progress);
@@ -174,15 +174,17 @@ impl Start {
         if !answer.value.complete {
             return Ok(Exit::Wrong);
         }
+        let ids: Vec<String> =
+            answer.value.executions.into_iter().map(|started| started.automation_execution_id).collect();
+        remember(app, &hub, &key, &ids)?;
         if self.watch {
-            let ids = answer.value.executions.into_iter().map(|started| started.automation_execution_id).collect();
             return watch::follow(app, &hub, &key, ids, None, false).await;
         }
         Ok(Exit::Done)
     }
 
     /// Shows what would be done and asks, unless `--yes` answers already.
-    fn confirm(&self, app: &App, preview: &StartAnswer, key: &str) -> Result<(), Failure> {
+    async fn confirm(&self, app: &App, preview: &StartAnswer, key: &str) -> Result<(), Failure> {
         let locations = start::locations(preview);
         if let Some(expected) = self.expect
             && locations != Some(expected)
@@ -197,7 +199,7 @@ impl Start {
             app.say(start::preview(preview, &app.err).trim_end());
             let expected = locations.map_or_else(|| key.to_owned(), |count| count.to_string());
             let place = locations.map_or("these locations".to_owned(), |count| format!("{count} locations"));
-            app.confirm(&format!("Start in {place}?"), &expected, "add --yes and --key")?;
+            app.confirm(&format!("Start in {place}?"), &expected, "add --yes and --key").await?;
         }
         app.hint(&format!("Key {key}. If you are cut off: taghub run start --again"));
         Ok(())

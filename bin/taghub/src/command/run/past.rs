@@ -6,7 +6,7 @@ use clap::Args;
 use hub::{ManagedInstanceId, Timestamp};
 use serde_json::{Value, json};
 
-use super::{ask, executions, watch};
+use super::{ask, executions, remember, watch};
 use crate::app::App;
 use crate::aws::hub::Hub;
 use crate::failure::{Exit, Failure};
@@ -110,7 +110,7 @@ impl Resume {
             app.say(run.text(app.now(), false, &app.err).trim_end());
             let question =
                 format!("Start {} failed and {} never-started locations again?", tally.failed, tally.not_started);
-            app.confirm(&question, &name, "add --yes")?;
+            app.confirm(&question, &name, "add --yes").await?;
         }
         let mut request = json!({"Action": "Resume", "AutomationExecutionIds": ids});
         if let Some(limit) = &self.max_concurrency {
@@ -131,6 +131,7 @@ impl Resume {
         if !answer.value.complete {
             return Ok(Exit::Wrong);
         }
+        remember(app, &hub, &name, &started)?;
         if self.watch && !started.is_empty() {
             return watch::follow(app, &hub, &name, started, None, false).await;
         }
@@ -173,7 +174,7 @@ impl Stop {
             } else {
                 format!("Cancel {} running and {} waiting locations?", tally.running, tally.waiting)
             };
-            app.confirm(&question, &name, "add --yes")?;
+            app.confirm(&question, &name, "add --yes").await?;
         }
         let kind = if self.complete { "Complete" } else { "Cancel" };
         let answer =
