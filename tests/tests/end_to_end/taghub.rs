@@ -8,7 +8,8 @@ mod runs;
 mod terminal;
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tests::{CENTRAL, HOME_REGION, World, program};
@@ -74,7 +75,7 @@ impl Operator {
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().envs(&self.variables).current_dir(self.home.path()).stdin(std::process::Stdio::null());
+        command.env_clear().envs(&self.variables).current_dir(self.home.path()).stdin(Stdio::null());
         command
     }
 
@@ -98,12 +99,37 @@ impl Operator {
         serde_json::from_str(&printed.out).unwrap_or_else(|error| panic!("{arguments}: {error}: {printed:?}"))
     }
 
-    /// Runs `taghub` on a terminal of so many columns, where somebody types; what it shows, on both streams together.
-    async fn on_terminal(&self, columns: usize, arguments: &str, typed: &str) -> Printed {
+    /// `taghub` on a terminal of so many columns.
+    fn terminal(&self, columns: usize, arguments: &str) -> Command {
         let program = program("taghub").unwrap();
         let line = format!("stty cols {columns} rows 24; exec {} {arguments}", program.display());
         let mut command = self.command("script");
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        command
+    }
+
+    /// Runs `taghub` on a terminal, where somebody presses Ctrl-C once a text is shown; the exit code.
+    async fn interrupted_at(&self, text: &'static str, arguments: &str) -> Option<i32> {
+        let mut command = self.terminal(100, arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let ended = tokio::task::spawn_blocking(move || {
+            let mut terminal = command.spawn().unwrap();
+            let mut shown = Vec::new();
+            let mut screen = terminal.stdout.take().unwrap().bytes();
+            while !String::from_utf8_lossy(&shown).contains(text) {
+                shown.push(screen.next().expect("it ended before").unwrap());
+            }
+            terminal.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
+            // Until nothing more is shown.
+            screen.for_each(drop);
+            terminal.wait().unwrap().code()
+        });
+        ended.await.unwrap()
+    }
+
+    /// Runs `taghub` on a terminal, where somebody types; what it shows, on both streams together.
+    async fn on_terminal(&self, columns: usize, arguments: &str, typed: &str) -> Printed {
+        let mut command = self.terminal(columns, arguments);
         let input = self.home.path().join("typed");
         std::fs::write(&input, typed).unwrap();
         command.stdin(std::fs::File::open(input).unwrap());

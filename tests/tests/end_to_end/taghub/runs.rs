@@ -96,6 +96,7 @@ async fn on_a_terminal_a_start_asks_and_a_watch_moves() {
     assert_eq!(no.code, 2, "{no:?}");
     assert!(no.out.contains("Start in 2 locations? Type 2 to go on: "), "{no:?}");
     assert!(no.out.contains("not confirmed; nothing was started"), "{no:?}");
+    assert_eq!(operator.interrupted_at("to go on: ", &format!("run start {request}")).await, Some(130));
     assert!(executions(&world).is_empty());
 
     let yes = operator.on_terminal(100, &format!("run start {request} --watch"), "2\n").await;
