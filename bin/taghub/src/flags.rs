@@ -27,9 +27,9 @@ pub struct Global {
     #[arg(long, value_name = "NAME", global = true)]
     pub agency_profile: Option<String>,
 
-    /// Which hub of the account: the parameter /NAME/about describes it
-    #[arg(long, value_name = "NAME", default_value = "tag-hub", value_parser = hub_name, global = true)]
-    pub hub: String,
+    /// The NamePrefix of the hub, such as test-, if the account has several
+    #[arg(long = "hub", value_name = "PREFIX", default_value = "", hide_default_value = true, value_parser = name_prefix, global = true)]
+    pub name_prefix: String,
 
     /// How to print the result
     #[arg(short, long, value_enum, default_value_t = Format::Table, hide_possible_values = true, value_name = "table|json|csv", global = true)]
@@ -81,14 +81,16 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs).ok_or_else(|| "expected a time such as 90s, 10m, 2h, or 7d".to_owned())
 }
 
-/// Names of parameters: <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>.
-fn hub_name(text: &str) -> Result<String, String> {
-    let is_name = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if is_name {
-        Ok(text.to_owned())
-    } else {
-        Err("expected letters, digits, hyphens, underscores, or dots".to_owned())
+/// A prefix as the templates take it; the hyphen at its end may be left out.
+fn name_prefix(text: &str) -> Result<String, String> {
+    let prefix = if text.is_empty() || text.ends_with('-') { text.to_owned() } else { format!("{text}-") };
+    let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_prefix =
+        prefix.len() <= 16 && prefix.starts_with(|c: char| c.is_ascii_lowercase()) && prefix.bytes().all(is_word);
+    if prefix.is_empty() || is_prefix {
+        return Ok(prefix);
     }
+    Err("expected at most 16 lower-case letters, digits, and hyphens, beginning with a letter".to_owned())
 }
 
 /// Reads `K=V`.
@@ -115,6 +117,20 @@ mod tests {
         }
         for text in ["", "0s", "m", "5w", "-1s", "1.5h", "99999999999999999999s", "9999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn prefixes() {
+        for (text, prefix) in [
+            ("", Some("")),
+            ("test-", Some("test-")),
+            ("test", Some("test-")),
+            ("Test", None),
+            ("1-", None),
+            ("a_b", None),
+        ] {
+            assert_eq!(name_prefix(text).ok().as_deref(), prefix, "{text}");
         }
     }
 

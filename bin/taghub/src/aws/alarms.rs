@@ -3,6 +3,7 @@
 use hub::{AwsError, Timestamp};
 use serde_json::{Value, json};
 
+use crate::aws::hub::Hub;
 use crate::aws::json::{CLOUDWATCH, call};
 use crate::aws::session::Session;
 
@@ -23,16 +24,20 @@ pub struct Alarm {
 ///
 /// # Errors
 /// What CloudWatch answers.
-pub async fn ringing(session: &Session) -> Result<Vec<Alarm>, AwsError> {
+pub async fn ringing(hub: &Hub) -> Result<Vec<Alarm>, AwsError> {
+    let is_ours = |alarm: &Alarm| {
+        let name = alarm.name.strip_prefix(hub.about.name_prefix.as_str());
+        name.is_some_and(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    };
     let mut alarms = Vec::new();
     let mut ask = json!({"StateValue": "ALARM", "AlarmTypes": ["MetricAlarm"], "MaxRecords": 100});
     loop {
-        let page = call(session, CLOUDWATCH, "cloudwatch:DescribeAlarms", &ask).await?;
+        let page = call(&hub.session, CLOUDWATCH, "cloudwatch:DescribeAlarms", &ask).await?;
         let text = |alarm: &Value, name: &str| alarm[name].as_str().unwrap_or_default().to_owned();
         let found = page["MetricAlarms"].as_array().into_iter().flatten();
         let found =
             found.map(|alarm| Alarm { name: text(alarm, "AlarmName"), description: text(alarm, "AlarmDescription") });
-        alarms.extend(found.filter(|alarm| PREFIXES.iter().any(|prefix| alarm.name.starts_with(prefix))));
+        alarms.extend(found.filter(is_ours));
         match page["NextToken"].as_str() {
             Some(token) => ask["NextToken"] = json!(token),
             None => return Ok(alarms),

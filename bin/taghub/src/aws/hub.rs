@@ -8,8 +8,10 @@ use crate::aws::function;
 use crate::aws::session::Session;
 use crate::failure::{Exit, Failure};
 
-/// The function that every agency's account has.
-pub const COLLECTOR: &str = "tags-collector";
+/// The function that every agency's account has, under the prefix of its hub.
+pub fn collector(app: &App) -> String {
+    format!("{}tags-collector", app.global.name_prefix)
+}
 
 /// What a hub says of itself. Fields are only ever added.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -23,6 +25,9 @@ pub struct About {
     pub region: Region,
     /// Such as `aws`.
     pub partition: String,
+    /// What all of its names begin with; mostly empty.
+    #[serde(default)]
+    pub name_prefix: String,
     /// What its parts are called.
     pub names: Names,
     /// How many managed nodes the account may have.
@@ -59,14 +64,14 @@ impl Hub {
     /// Without credentials; if there is no hub, with a hint at where it is; if it has another version.
     pub async fn find(app: &App) -> Result<Self, Failure> {
         let session = Session::open(app, app.global.profile.as_deref(), app.global.region.as_ref()).await?;
-        let name = format!("/{}/about", app.global.hub);
+        let name = format!("/tag-hub/{}about", app.global.name_prefix);
         let answer = session.ssm().get_parameter().name(&name).send().await;
         let text = match answer {
             Ok(answer) => answer.parameter.and_then(|parameter| parameter.value).unwrap_or_default(),
             Err(error) => {
                 let error = AwsError::from_sdk("ssm:GetParameter", &error);
                 if error.code == "ParameterNotFound" {
-                    return Err(no_hub(&session, &app.global.hub, &name).await);
+                    return Err(no_hub(app, &session, &name).await);
                 }
                 return Err(Failure::aws(&error, &name));
             }
@@ -110,27 +115,27 @@ fn check_version(about: &About) -> Result<(), Failure> {
 }
 
 /// Why there is no hub here. In an agency's account its collector says where the hub is.
-async fn no_hub(session: &Session, hub: &str, parameter: &str) -> Failure {
+async fn no_hub(app: &App, session: &Session, parameter: &str) -> Failure {
     let caller = match session.caller().await {
         Ok(caller) => caller,
         Err(failure) => return failure,
     };
-    if let Some(manager) = manager_of(session).await {
+    if let Some(manager) = manager_of(app, session).await {
         let FunctionArn { account, region, .. } = &manager;
         let message = format!("{} is not the central account", caller.account);
         return Failure::new(Exit::Missing, "not-central", message)
             .detail(format!("It is an agency of the hub in {account}, {region}."))
             .help(format!("add --profile with a profile of {account}, and --region {region}"));
     }
-    let message = format!("no hub \"{hub}\" in {}, {}", caller.account, session.region);
+    let message = format!("no hub \"{}tag-hub\" in {}, {}", app.global.name_prefix, caller.account, session.region);
     Failure::missing("no-hub", message)
         .detail(format!("The parameter {parameter} is not there; a hub of a release before 0.2 has none."))
-        .help("add --region with the hub's Region, --profile with the central account's, or --hub with its name")
+        .help("add --region with the hub's Region, --profile with the central account's, or --hub with its NamePrefix")
 }
 
 /// The manager that the collector of this account reports to, if there is a collector.
-pub async fn manager_of(session: &Session) -> Option<FunctionArn> {
-    let variables = function::variables(session, COLLECTOR).await.ok()?;
+async fn manager_of(app: &App, session: &Session) -> Option<FunctionArn> {
+    let variables = function::variables(session, &collector(app)).await.ok()?;
     variables.get("MANAGER_FUNCTION_ARN")?.parse().ok()
 }
 

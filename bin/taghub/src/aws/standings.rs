@@ -53,7 +53,7 @@ async fn reports(hub: &Hub, agencies: &[Agency], now: Timestamp) -> Result<HashM
         let queries: Vec<Value> = some
             .iter()
             .map(|account| {
-                let metric = json!({"Namespace": "TagHub", "MetricName": "Reports",
+                let metric = json!({"Namespace": format!("{}TagHub", hub.about.name_prefix), "MetricName": "Reports",
                                     "Dimensions": [{"Name": "Agency", "Value": account}]});
                 json!({"Id": format!("a{account}"), "MetricStat": {"Metric": metric, "Period": PERIOD_SECONDS, "Stat": "Sum"}})
             })

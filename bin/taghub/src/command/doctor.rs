@@ -8,7 +8,7 @@ use clap::Args;
 use crate::app::App;
 use crate::aws::agencies::{find, granted, session};
 use crate::aws::function::{self, try_invoke};
-use crate::aws::hub::{COLLECTOR, Hub};
+use crate::aws::hub::{Hub, collector as collector_of};
 use crate::aws::standings;
 use crate::command::explain::Id;
 use crate::failure::{Exit, Failure};
@@ -107,6 +107,7 @@ async fn agency(app: &App, hub: &Hub, wanted: &str) -> Result<Chain, Failure> {
 
 /// The collector in the agency's account, and its way to the manager: a dry run of everything that it reads.
 async fn collector(app: &App, hub: &Hub, agency: &Agency, chain: &mut Chain) {
+    let name = collector_of(app);
     let session = match session(app, &agency.account, &hub.about.region).await {
         Ok(session) => session,
         Err(failure) => {
@@ -115,10 +116,10 @@ async fn collector(app: &App, hub: &Hub, agency: &Agency, chain: &mut Chain) {
             return;
         }
     };
-    let variables = match function::variables(&session, COLLECTOR).await {
+    let variables = match function::variables(&session, &name).await {
         Ok(variables) => variables,
         Err(error) if error.code == "ResourceNotFoundException" => {
-            let words = format!("no {COLLECTOR} in {}, {}", agency.account, session.region);
+            let words = format!("no {name} in {}, {}", agency.account, session.region);
             chain.add(Link::broken("collector", words, "Deploy cfn/agency.yaml there."));
             return;
         }
@@ -138,7 +139,7 @@ async fn collector(app: &App, hub: &Hub, agency: &Agency, chain: &mut Chain) {
         return;
     }
     chain.add(Link::fine("collector", format!("reports to {}", hub.about.names.manager)));
-    let link = match try_invoke(&session, COLLECTOR, &serde_json::json!({"dryRun": true})).await {
+    let link = match try_invoke(&session, &name, &serde_json::json!({"dryRun": true})).await {
         Ok(Ok(_)) => Link::fine("way", "a dry run came through to the manager and back"),
         Ok(Err(error)) => {
             let first = error.message.split("; answer: ").next().unwrap_or_default().to_owned();

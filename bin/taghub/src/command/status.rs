@@ -92,10 +92,7 @@ async fn read(app: &App, hub: &Hub) -> Result<(Shown, Vec<String>), Failure> {
         agencies,
         nodes: (online, nodes),
         limit: hub.about.node_limit,
-        alarms: alarms::ringing(session)
-            .await
-            .map(|all| all.into_iter().map(|alarm| alarm.name).collect())
-            .map_err(why),
+        alarms: alarms::ringing(hub).await.map(|all| all.into_iter().map(|alarm| alarm.name).collect()).map_err(why),
         runs: running.map(|list| list.value.executions.len()).map_err(|failure| failure.code),
         now,
     };

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::aws::agencies::{find, granted, session};
 use crate::aws::function::{decoded, failed, try_invoke};
-use crate::aws::hub::{COLLECTOR, Hub};
+use crate::aws::hub::{Hub, collector};
 use crate::aws::session::Session;
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
@@ -60,7 +60,7 @@ impl Sweep {
         let label = label.unwrap_or_else(|| "this account".to_owned());
         progress.set(&format!("Reading the instances of {label}"));
         let began = app.now();
-        let (raw, answer) = invoke(&session, &self.event(dry_run)).await?;
+        let (raw, answer) = invoke(&session, &collector(app), &self.event(dry_run)).await?;
         drop(progress);
         let seconds = app.now().unix_seconds() - began.unix_seconds();
         if app.is_json() {
@@ -102,11 +102,11 @@ impl Sweep {
 }
 
 /// Invokes the collector. A sweep that did not come to its end everywhere is an answer, too.
-async fn invoke(session: &Session, event: &Value) -> Result<(Value, Answer), Failure> {
-    let answer = try_invoke(session, COLLECTOR, event).await.map_err(|error| {
-        let failure = Failure::aws(&error, COLLECTOR);
+async fn invoke(session: &Session, collector: &str, event: &Value) -> Result<(Value, Answer), Failure> {
+    let answer = try_invoke(session, collector, event).await.map_err(|error| {
+        let failure = Failure::aws(&error, collector);
         if error.code == "ResourceNotFoundException" {
-            let place = format!("no {COLLECTOR} in this account, {}", session.region);
+            let place = format!("no {collector} in this account, {}", session.region);
             return Failure::missing("no-collector", place)
                 .help("deploy cfn/agency.yaml there, or name its Region with --region");
         }
@@ -116,10 +116,10 @@ async fn invoke(session: &Session, event: &Value) -> Result<(Value, Answer), Fai
         Ok(raw) => raw,
         Err(error) if error.kind == PARTIAL => {
             let answer = error.message.split_once(ANSWER).and_then(|(_, answer)| serde_json::from_str(answer).ok());
-            answer.ok_or_else(|| failed(COLLECTOR, &error))?
+            answer.ok_or_else(|| failed(collector, &error))?
         }
-        Err(error) => return Err(failed(COLLECTOR, &error)),
+        Err(error) => return Err(failed(collector, &error)),
     };
-    let answered = decoded::<Answer>(COLLECTOR, raw)?;
+    let answered = decoded::<Answer>(collector, raw)?;
     Ok((answered.raw, answered.value))
 }

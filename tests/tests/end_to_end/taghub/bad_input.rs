@@ -30,7 +30,7 @@ async fn every_mistake_says_what_to_do() {
          release before 0.2 has none.\n  help: "
     );
     begins(&central().run(&format!("nodes --region {SECOND_REGION}")).await, 5, &expected);
-    let other = central().run("nodes --hub other -o json").await;
+    let other = central().run("nodes --hub other- -o json").await;
     let error: Value = serde_json::from_str(&other.err).unwrap();
     assert_eq!((&error["error"]["code"], other.code), (&json!("no-hub"), 5), "{error}");
 

@@ -56,7 +56,7 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
             Err(error) => Link::not_checked("queue", format!("{queue} was not read: {}", error.code)),
         });
     }
-    match alarms::ringing(&hub.session).await {
+    match alarms::ringing(hub).await {
         Ok(ringing) if ringing.is_empty() => {
             chain.add(Link::fine("alarms", "none rings"));
         }
