@@ -6,8 +6,8 @@ queue whose policy lets it. Event source mappings of queues keep their batching 
 size. Policies have variables, sessions are the roles that they are of, accounts may be in one
 organization, and every request counts as one over TLS. A nested stack may be a SAM template,
 and a change set shows what a condition adds or removes. A task of a state machine may have its time-out
-in an expression, and a map begins nothing more once one of its items has failed. A stack cannot make what another one
-has made under the same name.
+in an expression, a history has the parameters of tasks, and a map begins nothing more once one of its items
+has failed. A stack cannot make what another one has made under the same name.
 """
 
 import contextvars
@@ -20,6 +20,7 @@ import time
 import uuid
 from functools import partial
 
+from ministack.core import iam_actions
 from ministack.core import iam_evaluator as evaluator
 from ministack.core import responses
 from ministack.core.responses import get_account_id, get_region
@@ -301,6 +302,63 @@ def with_timeout(execute):
     return executing
 
 
+# Which state machine waits for each task token.
+waiting_machines = {}
+
+# The state machine whose task is on its way.
+task_machine = contextvars.ContextVar("task_machine", default="*")
+
+
+def of_machine(execute):
+    """A task that knows its state machine."""
+    def executing(state, given, execution, context):
+        task_machine.set((execution or {}).get("stateMachineArn", "*"))
+        return execute(state, given, execution, context)
+    return executing
+
+
+def noting_machine(invoke):
+    """A task that waits for its token, noted with its state machine."""
+    def invoking(resource, given, token, state):
+        waiting_machines[token] = task_machine.get()
+        return invoke(resource, given, token, state)
+    return invoking
+
+
+def on_machine(extract):
+    """Whoever answers a task acts on the state machine that waits for it."""
+    def extracting(service, method, path, headers, body, *rest):
+        arn = extract(service, method, path, headers, body, *rest)
+        if service == "states" and arn == "*":
+            token = iam_actions._safe_json_field(body, "taskToken")
+            return waiting_machines.get(token, arn)
+        return arn
+    return extracting
+
+
+# What the task that is on its way calls its resource with.
+task_arguments = contextvars.ContextVar("task_arguments", default=None)
+
+
+def remembering(evaluate):
+    """The arguments of a task, kept for the event that says it was scheduled."""
+    def evaluating(state, given, context):
+        arguments = evaluate(state, given, context)
+        task_arguments.set(arguments)
+        return arguments
+    return evaluating
+
+
+def with_parameters(add):
+    """A history whose scheduled tasks have their parameters, a token that is waited for among them."""
+    def adding(execution, kind, details=None):
+        if kind == "TaskScheduled" and task_arguments.get() is not None:
+            scheduled = {**details["taskScheduledEventDetails"], "parameters": json.dumps(task_arguments.get())}
+            details = {**details, "taskScheduledEventDetails": scheduled}
+        return add(execution, kind, details)
+    return adding
+
+
 # Whether an item of the map that is on its way has failed.
 map_failures = contextvars.ContextVar("map_failures", default=None)
 
@@ -416,6 +474,11 @@ MENDS = {
     "task-timeout": [(stepfunctions, "_execute_task", with_timeout)],
     "map-fails-fast": [(stepfunctions, "_run_map_items", failing_fast),
                        (stepfunctions, "_run_sub_machine", unless_failed)],
+    "task-parameters": [(stepfunctions, "_apply_jsonata_arguments", remembering),
+                        (stepfunctions, "_add_event", with_parameters)],
+    "task-machine": [(stepfunctions, "_execute_task", of_machine),
+                     (stepfunctions, "_invoke_with_callback", noting_machine),
+                     (iam_actions, "extract_resource_arn", on_machine)],
     "conditional-change": [(changesets, "_resolve_props_for_diff", conditional)],
     "nested-transform": [(engine, "_parse_template", transformed),
                          (provisioners, "_cfn_nested_stack_deploy", nested)],

@@ -28,6 +28,7 @@ mod reconcile;
 mod registration;
 mod retirement;
 mod tag_changes;
+mod taghub;
 
 use std::collections::BTreeMap;
 

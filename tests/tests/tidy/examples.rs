@@ -51,6 +51,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         good: &["", "*", "TagHub-*", "TagHub-PatchByTag,Own.run_book", "a,b,c"],
         bad: &[",", "a,", "a, b", "*x", "a*b", "a**", "document/a", "a,b,c,d"],
     },
+    Examples {
+        parameter: "AgencyName",
+        good: &["", "Parks", "Parks & Recreation", "Bureau of St. John's-by-the-Sea"],
+        bad: &[" ", "222222222222", "a\nb", "<b>"],
+    },
     Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
     Examples { parameter: "ActivationScheduleExpression", good: &[], bad: &[""] },
     Examples {

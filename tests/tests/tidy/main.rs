@@ -23,6 +23,7 @@ mod links;
 mod metrics;
 mod modules;
 mod names;
+mod operators;
 mod parameters;
 mod repository;
 mod roles;

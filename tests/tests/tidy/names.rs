@@ -16,6 +16,7 @@ const NAMED: [(&str, &str, usize); 18] = [
     ("AWS::DynamoDB::Table", "TableName", 255),
     ("AWS::Events::Rule", "Name", 64),
     ("AWS::IAM::InstanceProfile", "InstanceProfileName", 128),
+    ("AWS::IAM::ManagedPolicy", "ManagedPolicyName", 128),
     ("AWS::IAM::Role", "RoleName", 64),
     ("AWS::Lambda::Function", "FunctionName", 64),
     ("AWS::Logs::LogGroup", "LogGroupName", 512),

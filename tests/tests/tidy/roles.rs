@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::function::operations_called;
+use crate::operators;
 use crate::policy::{Statement, statements, statements_of};
 use crate::template::{Resource, Template, templates};
 
@@ -167,6 +168,7 @@ pub(crate) fn problems(template: &Template) -> Vec<String> {
             problems.extend(compare(&role, &done.collect()));
         }
     }
+    problems.extend(operators::problems(template));
     for topic in template.of_kind("AWS::SNS::Topic") {
         problems.extend(problems_of_topic(&topic));
     }

@@ -82,6 +82,10 @@ fn shape(template: &Template, account: &Value) -> BTreeMap<String, String> {
         // These name the alias, which has another id there.
         fields.retain(|field, _| resource.kind != "AWS::Lambda::Permission" || field != "FunctionName");
         fields.retain(|field, _| field != "Qualifier");
+        // Many grants at once give no names.
+        for value in fields.values_mut().filter(|value| value["Fn::If"][0] == "HasAgencyName") {
+            *value = value["Fn::If"][2].clone();
+        }
         (resource.kind.to_owned(), same(properties.to_string()))
     });
     each.collect()

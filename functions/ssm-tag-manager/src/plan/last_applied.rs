@@ -130,7 +130,7 @@ impl LastApplied {
     ///
     /// A hash of the old form proves nothing if two keys on the node have it: one of them may have been made for
     /// that. Then neither is the hub's.
-    pub(super) fn owns(&self, key: &str, live: &Tags) -> bool {
+    pub fn owns(&self, key: &str, live: &Tags) -> bool {
         let hash = self.form.hash(key);
         self.owned.contains(&hash)
             && (self.form != Form::Unsalted

@@ -127,19 +127,28 @@ async fn a_saved_query_is_deployed_if_it_has_what_it_needs() {
     assert!(refused.contains("QueryString is required"), "{refused}");
 }
 
-/// Runs a state machine to its end.
-async fn run(aws: &LocalAws, definition: &Value) -> Value {
-    let client = aws.client(CENTRAL, REGION);
+/// Starts a state machine; how to ask for its execution.
+async fn begin(client: &Client, definition: &Value) -> Value {
     let policy = json!({"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}});
-    role(&client, "machine", &trust("states.amazonaws.com"), &policy).await;
+    role(client, "machine", &trust("states.amazonaws.com"), &policy).await;
     let machine = json!({"name": "machine", "definition": definition.to_string(),
         "roleArn": format!("arn:aws:iam::{CENTRAL}:role/machine")});
     let machine = client.json("states", "CreateStateMachine", &machine).await.unwrap();
     let start = json!({"stateMachineArn": machine["stateMachineArn"], "input": "{\"seconds\": 1}"});
     let execution = client.json("states", "StartExecution", &start).await.unwrap();
-    let which = json!({"executionArn": execution["executionArn"]});
+    json!({"executionArn": execution["executionArn"]})
+}
+
+/// Runs a state machine to its end.
+async fn run(aws: &LocalAws, definition: &Value) -> Value {
+    let client = aws.client(CENTRAL, REGION);
+    let which = begin(&client, definition).await;
+    ended(&client, &which).await
+}
+
+async fn ended(client: &Client, which: &Value) -> Value {
     eventually("the execution did not end", async || {
-        let found = client.json("states", "DescribeExecution", &which).await.unwrap();
+        let found = client.json("states", "DescribeExecution", which).await.unwrap();
         (found["status"] != "RUNNING").then_some(found)
     })
     .await
@@ -169,6 +178,37 @@ async fn a_task_may_have_its_time_out_in_an_expression() {
     )
     .await;
     assert_eq!((&ended["status"], &ended["error"]), (&json!("FAILED"), &json!("States.Timeout")), "{ended}");
+}
+
+#[tokio::test]
+async fn a_token_is_in_the_history_and_answered_on_the_machine_that_waits_for_it() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    let url = queue(&client, "asked").await;
+    let definition = json!({"QueryLanguage": "JSONata", "StartAt": "Ask", "States": {"Ask": {
+        "Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "TimeoutSeconds": 30,
+        "Arguments": {"QueueUrl": url, "MessageBody": "{% $states.context.Task.Token %}"}, "End": true}}});
+    let which = begin(&client, &definition).await;
+    let token = eventually("no task was scheduled", async || {
+        let history = client.json("states", "GetExecutionHistory", &which).await.unwrap();
+        let events = history["events"].as_array().unwrap().iter();
+        let parameters = events.filter_map(|event| event["taskScheduledEventDetails"]["parameters"].as_str());
+        let parameters: Value = serde_json::from_str(parameters.last()?).unwrap();
+        Some(parameters["MessageBody"].clone())
+    })
+    .await;
+    let trust = json!({"Statement": {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{CENTRAL}:root")},
+                                     "Action": "sts:AssumeRole"}});
+    let answer = json!({"taskToken": token, "output": "{}"});
+    for (name, machine) in [("other", "another"), ("approver", "machine")] {
+        let policy = json!({"Statement": {"Effect": "Allow", "Action": "states:SendTaskSuccess",
+            "Resource": format!("arn:aws:states:{REGION}:{CENTRAL}:stateMachine:{machine}")}});
+        role(&client, name, &trust, &policy).await;
+        let approver = client.assume_role(&format!("arn:aws:iam::{CENTRAL}:role/{name}"), "test").await.unwrap();
+        let answered = approver.json("states", "SendTaskSuccess", &answer).await;
+        assert_eq!(answered.is_ok(), machine == "machine", "{name}: {answered:?}");
+    }
+    assert_eq!(ended(&client, &which).await["status"], "SUCCEEDED");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::WITHOUT_MEND;
 
 /// A mend, and a test that fails without it.
-const NEEDED_BY: [(&str, &str); 17] = [
+const NEEDED_BY: [(&str, &str); 19] = [
     ("batching-window", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("concurrency", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("condition-keys", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
@@ -24,6 +24,8 @@ const NEEDED_BY: [(&str, &str); 17] = [
     ("source-instance", "hybrid::an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone"),
     ("state-events", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
     ("tag-events", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
+    ("task-machine", "engines::a_token_is_in_the_history_and_answered_on_the_machine_that_waits_for_it"),
+    ("task-parameters", "engines::a_token_is_in_the_history_and_answered_on_the_machine_that_waits_for_it"),
     ("task-timeout", "engines::a_task_may_have_its_time_out_in_an_expression"),
 ];
 

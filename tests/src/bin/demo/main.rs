@@ -18,7 +18,7 @@ mod together;
 
 use clap::Parser;
 use fleet::Fleet;
-use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths, World};
+use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths, World, program};
 
 /// Tag Hub at work on a local AWS.
 #[derive(Parser)]
@@ -54,9 +54,16 @@ async fn main() -> anyhow::Result<()> {
 fn look_around(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
     let endpoint = world.aws.endpoint();
     let web = &fleet.member("web")?.enrolled;
-    show::step("It stays running until Ctrl-C. To look around, with the AWS CLI of .venv/bin:");
+    show::step("It stays running until Ctrl-C. To look around, with taghub and the AWS CLI of .venv/bin:");
     let act_as = |account: &str| format!("AWS_ACCESS_KEY_ID={account} AWS_SECRET_ACCESS_KEY=any");
     println!("export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={HOME_REGION}");
+    let taghub = program("taghub")?;
+    let taghub = |arguments: &str| println!("{} {} {arguments}", act_as(CENTRAL), taghub.display());
+    taghub("status");
+    taghub("nodes --tag Env=PROD");
+    taghub(&format!("explain {}", web.node));
+    taghub("agencies");
+    taghub("run preview AWS-RestartEC2Instance --all-agencies --regions us-east-1 --target tag:Env=PROD");
     println!("{} aws ssm describe-instance-information", act_as(CENTRAL));
     let of_node = format!("--resource-type ManagedInstance --resource-id {}", web.node);
     println!("{} aws ssm list-tags-for-resource {of_node}", act_as(CENTRAL));

@@ -1,0 +1,14 @@
+//! What AWS is asked, and nothing that is decided about the answers.
+
+pub mod agencies;
+pub mod alarms;
+pub mod campaigns;
+pub mod function;
+pub mod hub;
+pub mod instances;
+pub mod json;
+pub mod news;
+pub mod nodes;
+pub mod queues;
+pub mod session;
+pub mod standings;

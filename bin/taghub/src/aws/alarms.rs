@@ -1,0 +1,72 @@
+//! Alarms of the hub, and what its functions counted.
+
+use hub::{AwsError, Timestamp};
+use serde_json::{Value, json};
+
+use crate::aws::hub::Hub;
+use crate::aws::json::{CLOUDWATCH, call};
+use crate::aws::session::Session;
+
+/// What the names of the hub's alarms begin with.
+const PREFIXES: [&str; 4] = ["ssm-tag-manager", "activation-issuer", "automation-", "tag-hub"];
+const DAY_SECONDS: i64 = 24 * 60 * 60;
+
+/// An alarm that rings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// Its name.
+    pub name: String,
+    /// What to do about it.
+    pub description: String,
+}
+
+/// The hub's alarms that ring.
+///
+/// # Errors
+/// What CloudWatch answers.
+pub async fn ringing(hub: &Hub) -> Result<Vec<Alarm>, AwsError> {
+    let is_ours = |alarm: &Alarm| {
+        let name = alarm.name.strip_prefix(hub.about.name_prefix.as_str());
+        name.is_some_and(|name| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    };
+    let mut alarms = Vec::new();
+    let mut ask = json!({"StateValue": "ALARM", "AlarmTypes": ["MetricAlarm"], "MaxRecords": 100});
+    loop {
+        let page = call(&hub.session, CLOUDWATCH, "cloudwatch:DescribeAlarms", &ask).await?;
+        let text = |alarm: &Value, name: &str| alarm[name].as_str().unwrap_or_default().to_owned();
+        let found = page["MetricAlarms"].as_array().into_iter().flatten();
+        let found =
+            found.map(|alarm| Alarm { name: text(alarm, "AlarmName"), description: text(alarm, "AlarmDescription") });
+        alarms.extend(found.filter(is_ours));
+        match page["NextToken"].as_str() {
+            Some(token) => ask["NextToken"] = json!(token),
+            None => return Ok(alarms),
+        }
+    }
+}
+
+/// How many invocations of functions ended in an error within a day, in the order of the functions.
+///
+/// # Errors
+/// What CloudWatch answers.
+pub async fn errors(session: &Session, functions: &[&str], now: Timestamp) -> Result<Vec<u64>, AwsError> {
+    let query = |(at, function): (usize, &&str)| {
+        let metric = json!({"Namespace": "AWS/Lambda", "MetricName": "Errors",
+                            "Dimensions": [{"Name": "FunctionName", "Value": function}]});
+        json!({"Id": format!("f{at}"), "MetricStat": {"Metric": metric, "Period": DAY_SECONDS, "Stat": "Sum"}})
+    };
+    let queries: Vec<Value> = functions.iter().enumerate().map(query).collect();
+    let ask = json!({"MetricDataQueries": queries, "StartTime": now.unix_seconds() - DAY_SECONDS, "EndTime": now.unix_seconds()});
+    let answer = call(session, CLOUDWATCH, "cloudwatch:GetMetricData", &ask).await?;
+    let mut sums = vec![0; functions.len()];
+    for result in answer["MetricDataResults"].as_array().into_iter().flatten() {
+        let at = result["Id"].as_str().and_then(|id| id.strip_prefix('f')).and_then(|at| at.parse::<usize>().ok());
+        let sum: f64 = result["Values"].as_array().into_iter().flatten().filter_map(Value::as_f64).sum();
+        if let Some(known) = at.and_then(|at| sums.get_mut(at)) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of errors")]
+            let count = sum.max(0.0) as u64;
+            *known = count;
+        }
+    }
+    Ok(sums)
+}

@@ -1,0 +1,68 @@
+//! What the manager logged about nodes lately.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use hub::{AwsError, Timestamp};
+use serde_json::{Value, json};
+
+use crate::aws::hub::Hub;
+use crate::aws::json::{LOGS, call};
+use crate::view::nodes::Latest;
+
+/// How far back the log is read: several sweeps of the usual schedule.
+pub const WINDOW: Duration = Duration::from_hours(1);
+
+/// The last word on each node that the log has a line about. A node that was found in order has none.
+///
+/// # Errors
+/// If the log cannot be read.
+pub async fn lately(hub: &Hub, now: Timestamp) -> Result<Latest, AwsError> {
+    let mut latest = Latest::default();
+    for_each(hub, now, r#"{ $.fields.instance_id = "mi-*" }"#, |at, fields| latest.add(at, fields)).await?;
+    Ok(latest)
+}
+
+/// When each agency last sent a report, by account.
+///
+/// # Errors
+/// If the log cannot be read.
+pub async fn reports(hub: &Hub, now: Timestamp) -> Result<HashMap<String, Timestamp>, AwsError> {
+    let mut reports = HashMap::new();
+    for_each(hub, now, r#"{ $.fields.message = "report applied" }"#, |at, fields| {
+        if let (Some("report applied"), Some(agency)) = (fields["message"].as_str(), fields["agency"].as_str()) {
+            let last = reports.entry(agency.to_owned()).or_insert(at);
+            *last = at.max(*last);
+        }
+    })
+    .await?;
+    Ok(reports)
+}
+
+async fn for_each(
+    hub: &Hub,
+    now: Timestamp,
+    pattern: &str,
+    mut see: impl FnMut(Timestamp, &Value),
+) -> Result<(), AwsError> {
+    let window = i64::try_from(WINDOW.as_secs()).unwrap_or_default();
+    let mut ask = json!({
+        "logGroupName": format!("/aws/lambda/{}", hub.about.names.manager),
+        "startTime": (now.unix_seconds() - window) * 1_000,
+        "filterPattern": pattern,
+    });
+    loop {
+        let page = call(&hub.session, LOGS, "logs:FilterLogEvents", &ask).await?;
+        for event in page["events"].as_array().into_iter().flatten() {
+            let line = event["message"].as_str().and_then(|line| serde_json::from_str::<Value>(line).ok());
+            let at = event["timestamp"].as_i64().map(|at| Timestamp::from_unix_seconds(at / 1_000));
+            if let (Some(line), Some(at)) = (line, at) {
+                see(at, &line["fields"]);
+            }
+        }
+        match page["nextToken"].as_str() {
+            Some(token) => ask["nextToken"] = json!(token),
+            None => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The commands: each reads, lets something pure decide, and prints.
+
+pub mod agencies;
+pub mod campaign;
+pub mod doctor;
+pub mod explain;
+pub mod nodes;
+pub mod policy;
+pub mod run;
+pub mod shell;
+pub mod status;
+pub mod sweep;

@@ -1,0 +1,95 @@
+//! The parts of the hub itself.
+
+use hub::AGENCY_TAG_KEY;
+
+use crate::app::App;
+use crate::aws::agencies::granted;
+use crate::aws::hub::Hub;
+use crate::aws::{alarms, function, nodes, queues};
+use crate::failure::Failure;
+use crate::view::doctor::{Chain, Link};
+use crate::view::policy::problems;
+use crate::view::time::{counted, grouped};
+
+/// Percent of the node limit from which it is worth a look.
+const NEAR_LIMIT_PERCENT: usize = 90;
+
+/// Walks over the parts.
+pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
+    let mut chain = Chain::default();
+    chain.add(Link::fine("hub", format!("version {} in {}", hub.about.version, hub.place())));
+    let names = &hub.about.names;
+    for name in [&names.manager, &names.issuer, &names.fanout] {
+        chain.add(match function::variables(&hub.session, name).await {
+            Ok(variables) => {
+                let policy =
+                    variables.get("TAG_POLICY").map(|policy| problems("TAG_POLICY", policy)).unwrap_or_default();
+                match policy.first() {
+                    None => Link::fine("function", name.clone()),
+                    Some(problem) => Link::broken(
+                        "policy",
+                        problem.clone(),
+                        "Deploy template.yaml with a TagPolicy that taghub policy check takes.",
+                    ),
+                }
+            }
+            Err(error) if error.code == "ResourceNotFoundException" && *name == names.fanout => Link::look(
+                "function",
+                format!("{name} is not there"),
+                "Deploy template.yaml with Fanout=Yes to run runbooks.",
+            ),
+            Err(error) if error.code == "ResourceNotFoundException" => {
+                Link::broken("function", format!("{name} is not there"), "Deploy template.yaml again.")
+            }
+            Err(error) => Link::not_checked("function", format!("{name} was not read: {}", error.code)),
+        });
+    }
+    for queue in queues::names(&hub.about) {
+        chain.add(match queues::depth(&hub.session, &queue).await {
+            Ok(Some(0)) => Link::fine("queue", format!("{queue} is empty")),
+            Ok(Some(count)) => Link::broken(
+                "queue",
+                format!("{queue} holds {}", counted(count, "message")),
+                "docs/operations.md says what to do with them.",
+            ),
+            Ok(None) => continue,
+            Err(error) => Link::not_checked("queue", format!("{queue} was not read: {}", error.code)),
+        });
+    }
+    match alarms::ringing(hub).await {
+        Ok(ringing) if ringing.is_empty() => {
+            chain.add(Link::fine("alarms", "none rings"));
+        }
+        Ok(ringing) => {
+            for alarm in ringing {
+                chain.add(Link::broken("alarm", alarm.name, alarm.description));
+            }
+        }
+        Err(error) => {
+            chain.add(Link::not_checked("alarms", format!("not read: {}", error.code)));
+        }
+    }
+    let count: usize = nodes::count_by(hub, AGENCY_TAG_KEY).await?.values().sum();
+    let words = format!("{} of {} nodes", grouped(count), grouped(hub.about.node_limit));
+    chain.add(if count * 100 >= hub.about.node_limit * NEAR_LIMIT_PERCENT {
+        Link::look("limit", words, "Raise NodeLimit of template.yaml, and see docs/activations.md for what that costs.")
+    } else {
+        Link::fine("limit", words)
+    });
+    let agencies = granted(hub).await?;
+    chain.add(if agencies.is_empty() {
+        Link::look("agencies", "none is granted", "Deploy cfn/agency-grant.yaml for one.")
+    } else {
+        let (standings, _) = crate::aws::standings::read(hub, &agencies, app.now()).await?;
+        let silent: Vec<&str> =
+            standings.iter().filter(|one| one.state(app.now()).is_silent()).map(|one| one.agency.label()).collect();
+        match silent.first() {
+            None => Link::fine("agencies", format!("{} granted, all report", agencies.len())),
+            Some(first) => {
+                let words = format!("{} granted; no reports from {}", agencies.len(), silent.join(", "));
+                Link::broken("agencies", words, format!("taghub doctor --agency {first}"))
+            }
+        }
+    });
+    Ok(chain)
+}

@@ -1,0 +1,155 @@
+//! `taghub explain`.
+
+use clap::Args;
+use hub::{Ec2InstanceId, ManagedInstanceId, Tag};
+use ssm_tag_manager::plan::Source;
+
+use crate::app::App;
+use crate::aws::agencies::session;
+use crate::aws::hub::Hub;
+use crate::aws::{function, instances, nodes};
+use crate::failure::{Exit, Failure};
+use crate::flags::Format;
+use crate::progress::Progress;
+use crate::view::explain::{Explained, explain};
+use crate::view::nodes::Node;
+
+const EXAMPLES: &str = "\
+Examples:
+  taghub explain mi-0123456789abcdef0            each tag, from the instance to the node
+  taghub explain i-0123456789abcdef0             the same, by the EC2 instance
+  taghub explain mi-0123456789abcdef0 Owner      one tag, and what to do about it
+  taghub explain mi-0123456789abcdef0 --agency-profile parks
+                                                 with a profile of the agency's account";
+
+/// Show why a node carries the tags that it carries
+///
+/// The tags of the instance are read in the agency's account: with --agency-profile, or with the only profile of the AWS
+/// configuration that names the account. Without one, only the node is shown.
+#[derive(Debug, Args)]
+#[command(before_long_help = EXAMPLES)]
+pub struct Explain {
+    /// A managed node, mi-…, or an EC2 instance, i-…
+    #[arg(value_parser = str::parse::<Id>)]
+    id: Id,
+    /// One tag alone, by its key on the instance or on the node
+    key: Option<String>,
+    /// End with 1 if a tag is left behind or not in step
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// A node, or an instance.
+#[derive(Debug, Clone)]
+pub enum Id {
+    /// A node.
+    Node(ManagedInstanceId),
+    /// An instance.
+    Instance(Ec2InstanceId),
+}
+
+impl std::fmt::Display for Id {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Node(id) => id.fmt(f),
+            Self::Instance(id) => id.fmt(f),
+        }
+    }
+}
+
+impl std::str::FromStr for Id {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let node = text.parse().map(Self::Node);
+        let id = if text.starts_with("mi-") { node } else { text.parse().map(Self::Instance) };
+        id.map_err(|_| "expected mi- and 17, or i- and 8 or 17 lower-case hexadecimal digits".to_owned())
+    }
+}
+
+impl Explain {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// If there is no such node, or what the central account knows cannot be read.
+    pub async fn run(self, app: &App) -> Result<Exit, Failure> {
+        let progress = Progress::new(app, "Looking for the node");
+        let hub = Hub::find(app).await?;
+        let node = find(&hub, &self.id).await?;
+        let manager = &hub.about.names.manager;
+        let variables = function::variables(&hub.session, manager).await;
+        let variables = variables.map_err(|error| Failure::aws(&error, manager))?;
+        let policy = variables.get("TAG_POLICY").map_or("{}", String::as_str);
+        progress.set("Reading the instance");
+        let tags = match Source::of(&node.tags) {
+            Some(source) => instance_tags(app, &source).await,
+            None => Err("no report named the node, so its instance is not known".to_owned()),
+        };
+        let explained = explain(node, policy, tags.as_deref().map_err(Clone::clone));
+        let explained = explained.map_err(|problems| {
+            let failure = Failure::new(Exit::Aws, "policy", format!("the policy of {manager} is not in order"));
+            problems.into_iter().fold(failure, Failure::detail)
+        })?;
+        drop(progress);
+        let explained = match &self.key {
+            Some(key) => explained.only(key).map_err(|keys| {
+                Failure::missing("no-tag", format!("no tag {key} on the instance or its node"))
+                    .detail(format!("There are: {}", keys.join(", ")))
+            })?,
+            None => explained,
+        };
+        show(app, &explained)?;
+        if app.global.output == Format::Table && (app.out.is_terminal || self.key.is_some()) {
+            for remedy in explained.remedies() {
+                app.say(&remedy);
+            }
+        }
+        Ok(Exit::wrong_if(self.exit_code && (explained.left_behind() > 0 || explained.is_out_of_step())))
+    }
+}
+
+fn show(app: &App, explained: &Explained) -> Result<(), Failure> {
+    if app.global.output == Format::Table && app.out.is_terminal {
+        return app.print(&explained.text(&app.out));
+    }
+    app.print_table(Explained::columns(), &explained.rows(), &explained.json())
+}
+
+/// The node of an id.
+///
+/// # Errors
+/// If there is none in this account and Region.
+pub async fn find(hub: &Hub, id: &Id) -> Result<Node, Failure> {
+    match id {
+        Id::Node(id) => nodes::one(hub, id).await?.ok_or_else(|| {
+            Failure::missing("no-node", format!("no node {id} in {}", hub.place()))
+                .help("taghub nodes lists the nodes; a node of another account or Region is not among them")
+        }),
+        Id::Instance(instance) => {
+            for id in nodes::of_instance(hub, instance).await? {
+                if let Some(node) = nodes::one(hub, &id).await? {
+                    return Ok(node);
+                }
+            }
+            Err(Failure::missing("no-node", format!("no node of {instance} in {}", hub.place()))
+                .detail("No report said that a node belongs to this instance.")
+                .help("on the instance: register-instance doctor"))
+        }
+    }
+}
+
+/// The tags of an instance, read in its account; or why not.
+///
+/// # Errors
+/// In words.
+pub async fn instance_tags(app: &App, source: &Source) -> Result<Vec<Tag>, String> {
+    let session = session(app, &source.account, &source.region).await.map_err(|failure| {
+        let help = failure.help.map(|help| format!("; {help}")).unwrap_or_default();
+        format!("{}{help}", failure.message)
+    })?;
+    let id = source.ec2_instance_id.to_string();
+    let mut tags = instances::tags(&session, &source.region, std::slice::from_ref(&id))
+        .await
+        .map_err(|failure| failure.message)?;
+    tags.remove(&id).ok_or_else(|| format!("EC2 does not show {id}"))
+}

@@ -1,0 +1,13 @@
+//! What is shown: values in, text out.
+
+pub mod agencies;
+pub mod campaign;
+pub mod doctor;
+pub mod explain;
+pub mod nodes;
+pub mod policy;
+pub mod run;
+pub mod status;
+pub mod sweep;
+pub mod table;
+pub mod time;

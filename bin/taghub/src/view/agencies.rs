@@ -1,0 +1,249 @@
+//! The agencies: who is granted, who reports, who is silent.
+
+use hub::{AccountId, Timestamp};
+use serde::Serialize;
+
+use super::table::{Cell, Columns, Row};
+use super::time::{counted, rough, span};
+use crate::terminal::Sign;
+
+/// The columns of the table.
+pub const COLUMNS: Columns = Columns {
+    headers: &["AGENCY", "ACCOUNT", "NODES", "LAST REPORT", "ACTIVATION", "STATE"],
+    kept: 2,
+    keys: &["account", "name", "nodes", "lastReport", "activationEnds", "state"],
+};
+
+/// An agency is silent after so long: two of the collector's usual sweeps, and half an hour.
+const SILENT_AFTER_SECONDS: i64 = 60 * 60;
+/// An activation that ends within so many days needs a look.
+const ENDS_SOON_SECONDS: i64 = 3 * 24 * 60 * 60;
+
+/// An agency that may report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agency {
+    /// Its account.
+    pub account: AccountId,
+    /// What its grant calls it.
+    pub name: Option<String>,
+}
+
+impl Agency {
+    /// Its name, or its account.
+    pub fn label(&self) -> &str {
+        self.name.as_deref().unwrap_or(self.account.as_str())
+    }
+}
+
+/// What is known of an agency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The agency.
+    pub agency: Agency,
+    /// Its managed nodes.
+    pub nodes: usize,
+    /// When it last sent a report; the outer value is absent if that could not be read.
+    pub last_report: Option<Option<Timestamp>>,
+    /// When its last activation ends; the outer value is absent if that could not be read.
+    pub activation_ends: Option<Option<Timestamp>>,
+}
+
+/// How an agency stands, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It reported, and does not any more.
+    Silent,
+    /// It never reported, as far as can be known.
+    NoReport,
+    /// No valid activation: nothing can register.
+    NoActivation,
+    /// Its activation ends soon.
+    ActivationEnds,
+    /// Nothing is registered.
+    NoNodes,
+    /// In order.
+    Fine,
+}
+
+impl State {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::NoReport => "no report in 24 h",
+            Self::NoActivation => "no valid activation",
+            Self::ActivationEnds => "activation ends soon",
+            Self::NoNodes => "no nodes",
+            Self::Fine => "",
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::NoReport => "no-report",
+            Self::NoActivation => "no-activation",
+            Self::ActivationEnds => "activation-ends",
+            Self::NoNodes => "no-nodes",
+            Self::Fine => "fine",
+        }
+    }
+
+    fn sign(self) -> Sign {
+        match self {
+            Self::Silent | Self::NoReport => Sign::Bad,
+            Self::NoActivation | Self::ActivationEnds => Sign::Look,
+            Self::NoNodes => Sign::Waiting,
+            Self::Fine => Sign::Good,
+        }
+    }
+
+    /// True for an agency whose reports are missing.
+    pub fn is_silent(self) -> bool {
+        matches!(self, Self::Silent | Self::NoReport)
+    }
+
+    /// True if somebody has to do something.
+    pub fn is_wrong(self) -> bool {
+        !matches!(self, Self::Fine | Self::NoNodes)
+    }
+}
+
+impl Standing {
+    /// How it stands at a time.
+    pub fn state(&self, now: Timestamp) -> State {
+        let age = |at: Timestamp| now.unix_seconds() - at.unix_seconds();
+        match self.last_report {
+            Some(None) => return State::NoReport,
+            Some(Some(at)) if age(at) > SILENT_AFTER_SECONDS => return State::Silent,
+            _ => {}
+        }
+        match self.activation_ends {
+            Some(None) => State::NoActivation,
+            Some(Some(at)) if -age(at) < 0 => State::NoActivation,
+            Some(Some(at)) if -age(at) < ENDS_SOON_SECONDS => State::ActivationEnds,
+            _ if self.nodes == 0 => State::NoNodes,
+            _ => State::Fine,
+        }
+    }
+
+    /// Its row.
+    pub fn row(&self, now: Timestamp) -> Row {
+        let state = self.state(now);
+        let age = |at: Timestamp| now.unix_seconds() - at.unix_seconds();
+        let report = match self.last_report {
+            None => "not read".to_owned(),
+            Some(None) => "none in 24 h".to_owned(),
+            Some(Some(at)) => format!("{} ago", rough(age(at))),
+        };
+        let activation = match self.activation_ends {
+            None => "not read".to_owned(),
+            Some(Some(at)) if age(at) <= 0 => format!("{} left", span(-age(at))),
+            Some(_) => "none".to_owned(),
+        };
+        let instant = |at: Option<Option<Timestamp>>| at.flatten().map_or_else(|| "-".to_owned(), |at| at.to_string());
+        Row {
+            cells: vec![
+                Cell::mark(state.sign(), self.agency.label()),
+                Cell::text(self.agency.account.as_str()),
+                Cell::text(self.nodes.to_string()),
+                Cell::text(report),
+                Cell::text(activation),
+                Cell::text(state.words()),
+            ],
+            piped: vec![
+                self.agency.account.to_string(),
+                self.agency.label().to_owned(),
+                self.nodes.to_string(),
+                instant(self.last_report),
+                instant(self.activation_ends),
+                state.as_str().to_owned(),
+            ],
+        }
+    }
+
+    /// Its object of JSON.
+    pub fn json(&self, now: Timestamp) -> Line<'_> {
+        Line {
+            account: self.agency.account.as_str(),
+            name: self.agency.name.as_deref(),
+            nodes: self.nodes,
+            last_report: self.last_report.flatten(),
+            activation_ends: self.activation_ends.flatten(),
+            state: self.state(now),
+        }
+    }
+}
+
+/// An agency for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Line<'a> {
+    account: &'a str,
+    name: Option<&'a str>,
+    nodes: usize,
+    last_report: Option<Timestamp>,
+    activation_ends: Option<Timestamp>,
+    state: State,
+}
+
+/// All of them in a line.
+pub fn summary(all: &[Standing], now: Timestamp) -> String {
+    let silent: Vec<&str> = all.iter().filter(|one| one.state(now).is_silent()).map(|one| one.agency.label()).collect();
+    let granted = match all.len() {
+        1 => "1 agency granted".to_owned(),
+        count => format!("{count} agencies granted"),
+    };
+    let nodes = counted(all.iter().map(|one| one.nodes).sum(), "node");
+    match silent.as_slice() {
+        [] => format!("{granted}, {nodes}, all report"),
+        silent => format!("{granted}, {nodes}; no reports from {}", silent.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::terminal::{Color, Stream};
+    use crate::view::table::{render, tabs};
+
+    fn now() -> Timestamp {
+        "2026-11-23T06:00:00Z".parse().unwrap()
+    }
+
+    fn standing(name: Option<&str>, nodes: usize, report: Option<&str>, ends: Option<&str>) -> Standing {
+        let instant = |text: &str| text.parse().unwrap();
+        let agency = Agency { account: "222222222222".parse().unwrap(), name: name.map(str::to_owned) };
+        Standing { agency, nodes, last_report: Some(report.map(instant)), activation_ends: Some(ends.map(instant)) }
+    }
+
+    #[test]
+    fn agencies_as_they_stand() {
+        let all = [
+            standing(Some("Libraries"), 4, Some("2026-11-22T22:14:00Z"), Some("2026-12-12T06:00:00Z")),
+            standing(Some("Parks"), 4, Some("2026-11-23T05:49:00Z"), Some("2026-11-25T06:00:00Z")),
+            standing(None, 0, Some("2026-11-23T05:59:20Z"), Some("2026-12-22T06:00:00Z")),
+            standing(Some("Water"), 5, Some("2026-11-23T05:55:00Z"), None),
+            standing(Some("Revenue"), 9, None, Some("2026-12-22T06:00:00Z")),
+        ];
+        let stream = Stream::new(Some((120, 24)), Color::Never, |name| (name == "LANG").then(|| "C.UTF-8".to_owned()));
+        let rows: Vec<Row> = all.iter().map(|one| one.row(now())).collect();
+        insta::assert_snapshot!(render(&COLUMNS, &rows, &stream), @r"
+        AGENCY          ACCOUNT       NODES  LAST REPORT   ACTIVATION    STATE
+        ✗ Libraries     222222222222  4      7 h ago       19 days left  silent
+        ! Parks         222222222222  4      11 min ago    2 days left   activation ends soon
+        · 222222222222  222222222222  0      40 s ago      29 days left  no nodes
+        ! Water         222222222222  5      5 min ago     none          no valid activation
+        ✗ Revenue       222222222222  9      none in 24 h  29 days left  no report in 24 h
+        ");
+        assert_eq!(tabs(&rows[0]), "222222222222\tLibraries\t4\t2026-11-22T22:14:00Z\t2026-12-12T06:00:00Z\tsilent\n");
+        assert_eq!(summary(&all, now()), "5 agencies granted, 22 nodes; no reports from Libraries, Revenue");
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_wrong() {
+        let unread = Standing { last_report: None, activation_ends: None, ..standing(None, 1, None, None) };
+        assert_eq!(unread.state(now()), State::Fine);
+        assert!(unread.row(now()).cells.contains(&Cell::text("not read")));
+    }
+}

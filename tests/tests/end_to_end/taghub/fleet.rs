@@ -1,0 +1,168 @@
+//! Nodes, agencies, and what a sweep changes.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, World};
+
+use super::Operator;
+
+const PROFILES: &str = "[parks]\naws_access_key_id = 222222222222\naws_secret_access_key = any\n";
+
+#[tokio::test]
+async fn nodes_are_listed_filtered_and_explained() {
+    let policy = r#"{"include": ["Env", "Role", "Name"]}"#;
+    let world = World::deployed_with(&[("TagPolicy", policy)], &[]).await.unwrap();
+    let web = [("Name", "web-01"), ("Env", "PROD"), ("Role", "R,D"), ("Owner", "nobody")];
+    let web = world.enroll(AGENCY_A, HOME_REGION, &web).await.unwrap();
+    let db = world.enroll(AGENCY_B, HOME_REGION, &[("Name", "db-01"), ("Env", "TEST")]).await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B] {
+        world.sweep_well(agency).await.unwrap();
+    }
+    world.aws.nodes().set_ping(CENTRAL, HOME_REGION, &db.node, "ConnectionLost", Duration::from_hours(1));
+    let operator = Operator::central(&world);
+
+    // In a pipe: full ids, words, no header, nothing on the other stream.
+    let printed = operator.run_well("nodes --sort name").await;
+    let expected = format!(
+        "{}\tdb-01\t{AGENCY_B}\t{}\toffline\tin-step\n{}\tweb-01\t{AGENCY_A}\t{}\tonline\tleft-behind\n",
+        db.node, db.instance, web.node, web.instance
+    );
+    assert_eq!((printed.out, printed.err), (expected, String::new()));
+    for (arguments, expected) in [
+        ("nodes --ids --agency 222222222222", format!("{}\n", web.node)),
+        ("nodes --ids --offline", format!("{}\n", db.node)),
+        ("nodes --ids --tag Env=TEST --tag Name=db-01", format!("{}\n", db.node)),
+        ("nodes --ids --tag Env=TEST --agency 222222222222", String::new()),
+        ("nodes --ids --conflict", String::new()),
+    ] {
+        assert_eq!(operator.run_well(arguments).await.out, expected, "{arguments}");
+    }
+    let lines = operator.run_well("nodes -o json --sort name").await.out;
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["id"], &lines[0]["schema"]), (&json!(db.node), &json!("taghub.nodes/1")));
+    let csv = operator.run_well("nodes -o csv").await.out;
+    assert!(csv.starts_with("id,name,agency,ec2InstanceId,online,tagging\r\n") && csv.lines().count() == 3, "{csv}");
+    assert_eq!(operator.run("nodes --exit-code").await.code, 1);
+
+    // Nothing found is no error, and says what there is.
+    let printed = operator.run_well("nodes --tag Env=STAGE").await;
+    assert_eq!(printed.out, "");
+    assert_eq!(printed.err, "no node has the tag Env=STAGE; values in use: PROD 1, TEST 1\n");
+
+    // Without the agency's account only the node is known; with it, each tag from the instance to the node.
+    let explained = operator.run_well(&format!("explain {}", web.instance)).await;
+    assert_eq!(explained.out, "-\t-\tnone\tEnv\tPROD\thub\n-\t-\tnone\tName\tweb-01\thub\n");
+    let operator = operator.with_profiles("", PROFILES);
+    let explained = operator.run_well(&format!("explain {} --agency-profile parks", web.node)).await;
+    let expected = "Env\tPROD\tinclude\tEnv\tPROD\thub\nName\tweb-01\tinclude\tName\tweb-01\thub\n\
+                    Owner\tnobody\tnot-included\t-\t-\t-\nRole\tR,D\tcharacter\t-\t-\t-\n";
+    assert_eq!(explained.out, expected);
+    let one = operator.run(&format!("explain {} Role --agency-profile parks --exit-code", web.node)).await;
+    assert_eq!(one.code, 1);
+    assert!(one.err.contains("Role: the value holds ',' (U+002C)"), "{one:?}");
+    let document = operator.json(&format!("explain {} --agency-profile parks", web.node)).await;
+    assert_eq!((&document["leftBehind"], &document["inStep"]), (&json!(1), &json!(true)), "{document}");
+    let missing = operator.run(&format!("explain {} Nope --agency-profile parks", web.node)).await;
+    assert_eq!(missing.code, 5, "{missing:?}");
+    assert!(missing.err.contains("There are: Env, Name, Owner, Role"), "{missing:?}");
+
+    // Two instances that name one node, and one that lost its node.
+    let clone = [("managedinstanceid", web.node.as_str()), ("Env", "PROD")];
+    world.launch(AGENCY_A, HOME_REGION, &clone).await.unwrap();
+    world.untag(&db, "managedinstanceid").await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B] {
+        world.sweep(agency, &json!({})).await.unwrap();
+    }
+    assert_eq!(operator.run_well("nodes --ids --conflict").await.out, format!("{}\n", web.node));
+    assert_eq!(operator.run_well("nodes --ids --unlinked").await.out, format!("{}\n", db.node));
+}
+
+#[tokio::test]
+async fn a_plan_writes_nothing_and_a_sweep_does() {
+    let world = World::deployed().await.unwrap();
+    let web = world.enroll(AGENCY_A, HOME_REGION, &[("a#b", "1")]).await.unwrap();
+    let stranger = world.register_node(AGENCY_B, None);
+    world.launch(AGENCY_A, HOME_REGION, &[("managedinstanceid", &stranger)]).await.unwrap();
+    world.aws.set_tag_events(false).unwrap();
+    world.tag(&web, "Env", "PROD").await.unwrap();
+    let operator = Operator::central(&world).with_profiles("", PROFILES);
+
+    let arguments = format!("plan --agency {AGENCY_A} --agency-profile parks --instance {}", web.instance);
+    let plan = operator.run_well(&arguments).await;
+    assert_eq!(plan.out, format!("{}\t{}\twould-update\tcharacter\n", web.node, web.instance));
+    assert!(world.plain_tags(&web.node).is_empty());
+    assert_eq!(operator.run(&format!("{arguments} --exit-code")).await.code, 1);
+
+    let sweep = operator.run(&format!("sweep --agency {AGENCY_A} --agency-profile parks")).await;
+    assert_eq!(sweep.code, 1, "one node is refused: {sweep:?}");
+    assert!(sweep.out.contains(&format!("{stranger}\t")) && sweep.out.contains("\trejected\tnot-owned\n"), "{sweep:?}");
+    assert_eq!(world.plain_tags(&web.node), crate::tags(&[("Env", "PROD")]));
+
+    // In the agency itself, without the hub; and through the only profile that names its account.
+    let document = Operator::of(&world, AGENCY_A).json("plan").await;
+    assert_eq!((&document["account"], &document["dryRun"]), (&json!(AGENCY_A), &json!(true)), "{document}");
+    operator_role(&world).await;
+    let by_role =
+        format!("[profile parks-role]\nrole_arn = arn:aws:iam::{AGENCY_A}:role/operator\nsource_profile = central\n");
+    let central = "[central]\naws_access_key_id = 111111111111\naws_secret_access_key = any\n";
+    let operator = Operator::central(&world).with_profiles(&by_role, central);
+    let plan = operator.run_well(&format!("plan --agency {AGENCY_A} --instance {}", web.instance)).await;
+    assert_eq!(plan.out, format!("{}\t{}\tunchanged\tcharacter\n", web.node, web.instance));
+}
+
+/// A role of the first agency that central IT may assume to look and to sweep.
+async fn operator_role(world: &World) {
+    let client = world.aws.client(AGENCY_A, HOME_REGION);
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{CENTRAL}:root")}, "Action": "sts:AssumeRole"}]});
+    let allowed = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["lambda:InvokeFunction", "ec2:DescribeInstances"], "Resource": "*"}]});
+    let role = [("RoleName", "operator"), ("AssumeRolePolicyDocument", &trust.to_string())];
+    client.query("iam", "CreateRole", &role).await.unwrap();
+    let policy = [("RoleName", "operator"), ("PolicyName", "operate"), ("PolicyDocument", &allowed.to_string())];
+    client.query("iam", "PutRolePolicy", &policy).await.unwrap();
+}
+
+#[tokio::test]
+async fn agencies_stand_as_their_reports_and_activations_do() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world);
+    world.issue_activations().await.unwrap();
+    world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+
+    let document = operator.json("agencies").await;
+    let all = document["agencies"].as_array().unwrap();
+    let of = |account: &str| all.iter().find(|agency| agency["account"] == account).unwrap();
+    assert_eq!((&of(AGENCY_A)["nodes"], &of(AGENCY_A)["state"]), (&json!(1), &json!("fine")), "{document}");
+    assert!(of(AGENCY_A)["lastReport"].is_string() && of(AGENCY_A)["activationEnds"].is_string(), "{document}");
+    assert_eq!(of(AGENCY_B)["state"], "no-report", "{document}");
+    let silent = operator.run("agencies --silent --exit-code").await;
+    assert_eq!(silent.code, 1);
+    assert!(silent.out.starts_with(&format!("{AGENCY_B}\t{AGENCY_B}\t0\t-\t")), "{silent:?}");
+
+    // By its name, and by what CloudWatch counted more than an hour ago.
+    let text = world.paths().text("cfn/agency-grant.yaml").unwrap();
+    let parameters = [("AgencyAccountId", AGENCY_B), ("AgencyName", "Parks & Recreation")];
+    let stack = format!("tag-hub-agency-{AGENCY_B}");
+    local_aws::stacks::deploy(&world.central(), &stack, &text, &parameters).await.unwrap();
+    let two_hours_ago = hub::Timestamp::from(SystemTime::now() - Duration::from_hours(2)).to_string();
+    let datum = [
+        ("Namespace", "TagHub"),
+        ("MetricData.member.1.MetricName", "Reports"),
+        ("MetricData.member.1.Value", "1"),
+        ("MetricData.member.1.Timestamp", &two_hours_ago),
+        ("MetricData.member.1.Dimensions.member.1.Name", "Agency"),
+        ("MetricData.member.1.Dimensions.member.1.Value", AGENCY_B),
+    ];
+    world.central().query("monitoring", "PutMetricData", &datum).await.unwrap();
+    let silent = operator.run_well("agencies --silent").await.out;
+    let fields: Vec<&str> = silent.trim_end().split('\t').collect();
+    assert_eq!((fields[1], fields[5]), ("Parks & Recreation", "silent"), "{silent}");
+    let by_name = operator.run_well("nodes --ids --agency \"parks & recreation\"").await;
+    assert!(by_name.err.contains("no such node of Parks & Recreation"), "{by_name:?}");
+    let typed = operator.run("nodes --agency \"Parks and Recreation\"").await;
+    assert_eq!(typed.code, 5);
+    assert!(typed.err.contains("help: did you mean Parks & Recreation?"), "{typed:?}");
+}
