@@ -23,9 +23,9 @@ use crate::error::IssueError;
 use crate::event::Request;
 use crate::log::log;
 use crate::plan::ceiling::{self, Usage};
-use crate::plan::census::{Tier, census, new_since};
+use crate::plan::census::{NodeCounts, Tier, census, new_since};
 use crate::plan::{Reason, revoked};
-use crate::ports::{Agencies, Hub, NodeCounts};
+use crate::ports::{Agencies, Hub};
 
 /// Agencies that are worked on at the same time. Systems Manager publishes no rate for activations, so they are few.
 const AGENCY_CONCURRENCY: usize = 4;

@@ -36,8 +36,8 @@ pub fn metrics(result: &Result<Answer, IssueError>) -> Metrics {
 mod tests {
     use super::*;
     use crate::answer::Counts;
+    use crate::plan::census::NodeCounts;
     use crate::plan::census::census;
-    use crate::ports::NodeCounts;
 
     fn values(result: &Result<Answer, IssueError>) -> Vec<(&'static str, u64)> {
         metrics(result).metrics.into_iter().map(|metric| (metric.name, metric.value)).collect()

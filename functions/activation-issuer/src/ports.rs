@@ -1,22 +1,11 @@
 //! What the handler needs of the world.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use hub::{AccountId, AwsError, Region, Timestamp};
 
 use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, Parameter, StoredActivation};
-use crate::plan::census::Tier;
-
-/// The hybrid nodes of the central account and Region.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeCounts {
-    /// All of them, also those that no agency's activation registered.
-    pub total: u32,
-    /// Those that registered since the time that was asked about.
-    pub new: u32,
-    /// Those that an activation of a hub registered, by agency.
-    pub by_agency: BTreeMap<AccountId, u32>,
-}
+use crate::plan::census::{NodeCounts, Tier};
 
 /// The calls on the central account.
 #[expect(async_fn_in_trait, reason = "the runtime polls one invocation at a time, so no future has to be Send")]

@@ -57,9 +57,9 @@ mod respond;
 
 pub mod aws;
 
+pub use answer::LeaseUse;
 pub use config::Config;
 pub use error::ManagerError;
-pub use answer::LeaseUse;
 pub use handler::{Handled, Invocation, handle};
 pub use metrics::metrics;
 pub use respond::{Responded, Response, respond};

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hub::{NodeAnswer, Outcome, Rejection, Timestamp};
 use lambda_kit::{Breakdown, CallCounts, Metric, Metrics};
 
+use crate::config::Mode;
 use crate::handler::Handled;
 use crate::respond::Responded;
-use crate::config::Mode;
 
 const REPORTS: &str = "Reports";
 

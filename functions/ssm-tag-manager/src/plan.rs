@@ -14,6 +14,7 @@ mod policy;
 mod policy_json;
 mod reconcile;
 mod source;
+mod tags;
 mod termination_marker;
 mod validate;
 
@@ -21,10 +22,9 @@ pub use desired::{Desired, DesiredTag};
 pub use intent::{Intent, NodeIntent};
 pub use last_applied::{LastApplied, Salt};
 pub use policy::{Derived, InvalidCharacters, Policy};
-pub use reconcile::{
-    Decision, MAX_TAGS_PER_NODE, Plan, ReportContext, Tags, contested, reconcile, release, settled_memory,
-};
+pub use reconcile::{Decision, Plan, ReportContext, contested, reconcile, release, settled_memory};
 pub use source::Source;
+pub use tags::{MAX_TAGS_PER_NODE, Tags};
 pub use termination_marker::TerminationMarker;
 
 pub(crate) use validate::{Candidate, validate};

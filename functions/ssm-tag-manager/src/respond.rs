@@ -3,9 +3,10 @@
 use hub::Answer;
 use serde::{Deserialize, Serialize};
 
+use crate::answer::LeaseUse;
 use crate::config::Config;
 use crate::error::ManagerError;
-use crate::handler::{Handled, Invocation, LeaseUse, handle};
+use crate::handler::{Handled, Invocation, handle};
 use crate::ports::{Leases, Retirable};
 use crate::retire::{RetireAnswer, retire};
 

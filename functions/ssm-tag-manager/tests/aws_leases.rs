@@ -397,7 +397,7 @@ async fn arrivals_of_a_source_are_kept_for_an_hour() {
         let calls = table.calls();
         let nodes = ManagedNodes::new(&calls, &FUNCTION.parse().unwrap());
         let found = nodes.arrive(SOURCE, &new.parse().unwrap(), NOW).await.unwrap();
-        assert_eq!(found.iter().map(hub::ManagedInstanceId::as_str).collect::<Vec<_>>(), others);
+        assert_eq!(found.iter().map(ManagedInstanceId::as_str).collect::<Vec<_>>(), others);
         assert_eq!(table.requests(), requests);
     }
 }

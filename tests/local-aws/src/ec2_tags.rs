@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 use crate::access::{self, Question};
 use crate::aws_error::AwsError;
 use crate::call::{Call, form_pairs};
-use crate::upstream::Upstream;
 use crate::reply::Reply;
 use crate::sign::{Credentials, signed};
+use crate::upstream::Upstream;
 
 /// The instances of a request; `None` where it is about something else, or not only about instances.
 pub(crate) fn instances(operation: &str, form: &str) -> Option<Vec<String>> {

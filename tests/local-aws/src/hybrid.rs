@@ -13,10 +13,10 @@ use crate::activations::{self, Activations};
 use crate::aws_error::AwsError;
 use crate::call::Call;
 use crate::commands::{Commands, document_name};
-use crate::upstream::Upstream;
 use crate::model::Model;
 use crate::nodes::{Nodes, node_arn};
 use crate::ssm_tags::{self, requested};
+use crate::upstream::Upstream;
 use crate::validate;
 
 /// An operation that a principal signs.

@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 use crate::access::{self, Question};
 use crate::aws_error::AwsError;
 use crate::call::{Call, percent_decode, percent_encode, query_value};
-use crate::upstream::Upstream;
 use crate::reply::Reply;
 use crate::sign::{Credentials, signed};
+use crate::upstream::Upstream;
 
 const ACTION: &str = "lambda:InvokeFunction";
 

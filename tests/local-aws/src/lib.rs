@@ -110,7 +110,15 @@ pub struct Options {
 impl Options {
     /// `MiniStack` behind an edge on any free port.
     pub fn new(python: impl Into<PathBuf>) -> Self {
-        Self { python: python.into(), port: 0, ministack: true, keep_logs: None, without_mend: None, fleet: None, functions: None }
+        Self {
+            python: python.into(),
+            port: 0,
+            ministack: true,
+            keep_logs: None,
+            without_mend: None,
+            fleet: None,
+            functions: None,
+        }
     }
 }
 
@@ -139,11 +147,7 @@ impl LocalAws {
             .with_context(|| format!("bind 127.0.0.1:{}", options.port))?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         let data = process::botocore_data(&options.python)?;
-        let ministack = if options.ministack {
-            Some(process::MiniStack::start(&options, &endpoint)?)
-        } else {
-            None
-        };
+        let ministack = if options.ministack { Some(process::MiniStack::start(&options, &endpoint)?) } else { None };
         let edge = Arc::new(edge::Edge::new(
             endpoint,
             ministack.as_ref().map(process::MiniStack::authority),

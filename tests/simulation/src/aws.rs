@@ -369,7 +369,8 @@ impl Leases for Aws {
     }
 
     async fn arrived(&self, source: &str) -> Result<Vec<ManagedInstanceId>, AwsError> {
-        self.read("arrivals", |world| world.arrivals.borrow().get(source).into_iter().flatten().cloned().collect()).await
+        self.read("arrivals", |world| world.arrivals.borrow().get(source).into_iter().flatten().cloned().collect())
+            .await
     }
 
     async fn take_slot(&self, slot: &Lease<'_>) -> Result<Option<Rates>, AwsError> {

@@ -127,9 +127,11 @@ impl Reader<'_> {
             "self" | "super" => self.module.clone(),
             first => {
                 let inner: Names = self.module.iter().cloned().chain([first.to_owned()]).collect();
-                return self.house.modules.contains_key(&inner).then(|| {
-                    self.module.iter().cloned().chain(path.iter().cloned()).collect()
-                });
+                return self
+                    .house
+                    .modules
+                    .contains_key(&inner)
+                    .then(|| self.module.iter().cloned().chain(path.iter().cloned()).collect());
             }
         };
         for name in path {
@@ -190,7 +192,8 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 fn no_modules_name_each_other_in_a_circle() {
     let root = crate::template::repository();
     let folders = ["functions", "crates", "bin", "tests"].map(|folder| root.join(folder));
-    let crates = folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let crates =
+        folders.iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
     let libraries = crates.chain([root.join("tests")]).map(|one| one.join("src/lib.rs")).filter(|path| path.is_file());
     let mut circles = Vec::new();
     let mut module_count = 0;
@@ -210,7 +213,8 @@ fn a_circle_is_found_wherever_it_is_hidden() {
     assert_eq!(circle(straight).as_deref(), Some("a -> b -> a"));
     let of_three = "mod a { use super::b; } mod b { use crate::c::{C, D}; } mod c { fn c() { crate::a::f() } }";
     assert_eq!(circle(of_three).as_deref(), Some("a -> b -> c -> a"));
-    let handed_on = "mod room { pub use one::One; mod one { use super::Two; } pub use two::Two; mod two { use super::One; } }";
+    let handed_on =
+        "mod room { pub use one::One; mod one { use super::Two; } pub use two::Two; mod two { use super::One; } }";
     assert_eq!(circle(handed_on).as_deref(), Some("room::one -> room::two -> room::one"));
     let renamed = "use b::B as C; mod a { fn f(_: crate::C) {} } mod b { use crate::a::*; }";
     assert_eq!(circle(renamed).as_deref(), Some("a -> b -> a"));

@@ -9,7 +9,7 @@ use crate::template::{Template, templates};
 
 /// The property with the name, and how long a name may be: from the documentation of each resource type, such as
 /// <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-iam-role.html>.
-const NAMED: [(&str, &str, usize); 18] = [
+const NAMED: [(&str, &str, usize); 19] = [
     ("AWS::CloudFormation::StackSet", "StackSetName", 128),
     ("AWS::CloudWatch::Alarm", "AlarmName", 255),
     ("AWS::CloudWatch::Dashboard", "DashboardName", 255),

@@ -14,8 +14,8 @@ use hub::{AGENCY_ALIAS_PREFIX, AGENCY_TAG_KEY, AccountId, AwsError, Timestamp};
 use super::unexpected;
 use crate::activation::{Activation, ActivationCode, ActivationId, NewActivation, description};
 use crate::config::Config;
-use crate::plan::census::Tier;
-use crate::ports::{Hub, NodeCounts};
+use crate::plan::census::{NodeCounts, Tier};
+use crate::ports::Hub;
 
 /// The largest page: <https://docs.aws.amazon.com/lambda/latest/api/API_ListAliases.html>.
 const ALIASES_PER_PAGE: i32 = 50;

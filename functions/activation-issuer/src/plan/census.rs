@@ -6,7 +6,17 @@ use hub::{AccountId, Timestamp};
 use serde::Serialize;
 
 use super::SECONDS_PER_DAY;
-use crate::ports::NodeCounts;
+
+/// The hybrid nodes of the central account and Region.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeCounts {
+    /// All of them, also those that no agency's activation registered.
+    pub total: u32,
+    /// Those that registered since the time that was asked about.
+    pub new: u32,
+    /// Those that an activation of a hub registered, by agency.
+    pub by_agency: BTreeMap<AccountId, u32>,
+}
 
 /// The hybrid nodes that the standard-instances tier includes, in each account and Region:
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/fleet-manager-configure-instance-tiers.html>.

@@ -1,7 +1,7 @@
 //! What an agency and the account may have.
 
+use activation_issuer::plan::census::NodeCounts;
 use activation_issuer::plan::census::Tier;
-use activation_issuer::ports::NodeCounts;
 use activation_issuer::{Config, handle};
 use serde_json::{Value, json};
 

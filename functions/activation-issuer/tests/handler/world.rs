@@ -8,8 +8,9 @@ use std::task::Poll;
 use activation_issuer::activation::{
     Activation, ActivationCode, ActivationId, NewActivation, Parameter, StoredActivation,
 };
+use activation_issuer::plan::census::NodeCounts;
 use activation_issuer::plan::census::Tier;
-use activation_issuer::ports::{Agencies, Hub, NodeCounts, Store};
+use activation_issuer::ports::{Agencies, Hub, Store};
 use hub::{AccountId, AwsError, Region, Timestamp};
 
 /// What every code in this world starts with, so that one that gets out is found.

@@ -147,8 +147,7 @@ impl LeaseTable {
 
     /// An item as it is now; without attributes if it is not there.
     async fn get(&self, name: &str) -> Result<Item, AwsError> {
-        let request =
-            self.client.get_item().table_name(&self.name).key("name", string(name)).consistent_read(true);
+        let request = self.client.get_item().table_name(&self.name).key("name", string(name)).consistent_read(true);
         self.retrying(async || match request.clone().send().await {
             Ok(output) => Ok(output.item.unwrap_or_default()),
             Err(error) => Err(AwsError::from_sdk(GET, &error)),

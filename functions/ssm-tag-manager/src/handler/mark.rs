@@ -10,9 +10,9 @@ use hub::{ManagedInstanceId, SOURCE_TAG_KEY, TerminatedCounts};
 
 use super::{Job, Run, Slice};
 use crate::answer::{LeaseUse, shown_id};
+use crate::config::Mode;
 use crate::plan::{MAX_TAGS_PER_NODE, NodeIntent, Source, Tags, TerminationMarker};
 use crate::ports::{Leases, Nodes, SOURCES_PER_FIND};
-use crate::config::Mode;
 use lambda_kit::Stopped;
 
 /// Nodes that are worked on at the same time, as with reports.

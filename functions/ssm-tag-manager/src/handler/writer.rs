@@ -183,11 +183,8 @@ impl<P: Nodes + Leases> Writer<'_, P> {
                     begun: RefCell::default(),
                     settled: RefCell::default(),
                 };
-                let (finished, left) = if time + SLOW_TABLE < LEASE {
-                    (Vec::new(), batch)
-                } else {
-                    self.work(&slice, batch, work).await
-                };
+                let (finished, left) =
+                    if time + SLOW_TABLE < LEASE { (Vec::new(), batch) } else { self.work(&slice, batch, work).await };
                 for job in left.into_iter().rev() {
                     waiting.push_front(job);
                 }

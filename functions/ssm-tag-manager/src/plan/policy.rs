@@ -239,8 +239,18 @@ mod tests {
     fn what_looks_like_a_reserved_key_is_one() {
         check(
             "{}",
-            &[("\u{3164}tag-hub:agency", "1"), (" tag-hub:terminated", "2"), ("tag-hub\u{3164}:source", "3"), ("a", "4")],
-            &["a=4", " tag-hub:terminated!reserved", "tag-hub\u{3164}:source!reserved", "\u{3164}tag-hub:agency!reserved"],
+            &[
+                ("\u{3164}tag-hub:agency", "1"),
+                (" tag-hub:terminated", "2"),
+                ("tag-hub\u{3164}:source", "3"),
+                ("a", "4"),
+            ],
+            &[
+                "a=4",
+                " tag-hub:terminated!reserved",
+                "tag-hub\u{3164}:source!reserved",
+                "\u{3164}tag-hub:agency!reserved",
+            ],
         );
         check(r#"{"rename": {"a": " AWS:b"}}"#, &[("a", "1")], &["a!reserved"]);
     }

@@ -12,14 +12,8 @@ use super::fold::looks;
 use super::intent::{Change, NodeIntent};
 use super::last_applied::{LastApplied, Record, Salt};
 use super::policy::Policy;
+use super::tags::{MAX_TAGS_PER_NODE, Tags};
 use super::termination_marker::TerminationMarker;
-
-/// The tags of a node, by key.
-pub type Tags = BTreeMap<String, String>;
-
-/// How many tags a managed node may carry:
-/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_AddTagsToResource.html>.
-pub const MAX_TAGS_PER_NODE: usize = 50;
 
 /// Who reports on a node, when, and what is known beside its tags.
 #[derive(Debug, Clone, Copy)]
@@ -257,7 +251,10 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
         if owned.applied.is_some_and(|applied| applied.is_refused(&tag.key, &tag.value)) {
             dropped.push(tag.dropped(DropReason::Refused));
             record.refused.insert((tag.key, tag.value));
-        } else if !operators.is_empty() && !owned.has(&tag.key) && looks(&tag.key).iter().any(|look| operators.contains(look)) {
+        } else if !operators.is_empty()
+            && !owned.has(&tag.key)
+            && looks(&tag.key).iter().any(|look| operators.contains(look))
+        {
             dropped.push(tag.dropped(DropReason::OperatorOwned));
         } else {
             kept.push(tag);

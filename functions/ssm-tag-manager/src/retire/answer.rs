@@ -3,8 +3,8 @@
 use hub::ManagedInstanceId;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Mode;
 use super::evidence::Reason;
+use crate::config::Mode;
 use crate::plan::{Source, Tags};
 
 /// How many nodes the answer lists.

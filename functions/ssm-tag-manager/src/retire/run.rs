@@ -14,9 +14,9 @@ use hub::{AccountId, AwsError, ManagedInstanceId, TERMINATED_TAG_KEY, Timestamp,
 use super::evidence::{Reason, Rules, Verdict, obstacle_in_tags, verdict};
 use super::share::take_turns;
 use super::{RetireAnswer, RetireEvent, RetireOutcome};
+use crate::answer::LeaseUse;
 use crate::config::{Config, Mode, OwnershipCheck};
 use crate::error::ManagerError;
-use crate::answer::LeaseUse;
 use crate::handler::{Clock, Invocation, Job, Slice, Writer};
 use crate::plan::{NodeIntent, Source, Tags, TerminationMarker};
 use crate::ports::{Information, LeaseName, Leases, Retirable};

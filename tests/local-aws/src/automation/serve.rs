@@ -13,9 +13,9 @@ use super::{Automation, documents, list, request, start, targets, view};
 use crate::access::{self, Question};
 use crate::aws_error::AwsError;
 use crate::call::Call;
-use crate::upstream::Upstream;
 use crate::model::Model;
 use crate::reply::{self, Reply};
+use crate::upstream::Upstream;
 use crate::validate;
 
 /// An operation on automations.

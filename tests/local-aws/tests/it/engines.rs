@@ -87,7 +87,13 @@ async fn a_change_set_shows_what_a_condition_adds() {
 async fn a_name_that_is_taken_fails_the_stack() {
     let aws = start();
     let client = aws.client(CENTRAL, REGION);
-    role(&client, "by-hand", &trust("ec2.amazonaws.com"), &json!({"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}})).await;
+    role(
+        &client,
+        "by-hand",
+        &trust("ec2.amazonaws.com"),
+        &json!({"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}),
+    )
+    .await;
     let queue = json!({"Resources": {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "only"}}}});
     deploy(&client, "first", &queue, &[]).await;
     deploy(&client, "first", &queue, &[]).await;

@@ -72,7 +72,10 @@ fn reports() -> Vec<(&'static str, String)> {
         ),
         ("an unknown field with a long list", filled(r#"{"what":["#, "0", "]}")),
         ("no object: a list of objects", filled("[", r#"{"":0}"#, "]")),
-        ("a long account of characters that are escaped", format!(r#"{{"account":"{}"}}"#, "\u{7f}".repeat(PAYLOAD_BYTES))),
+        (
+            "a long account of characters that are escaped",
+            format!(r#"{{"account":"{}"}}"#, "\u{7f}".repeat(PAYLOAD_BYTES)),
+        ),
         ("one long key", format!(r#"{{"{}":0}}"#, "a".repeat(PAYLOAD_BYTES))),
         ("one long word", format!(r#"{{"instances":[],"region":"{}"}}"#, "a".repeat(PAYLOAD_BYTES))),
     ]
