@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::campaign::SUCH_AS_MAX;
 use super::read::Reading;
-use super::wave::LOOK_SECONDS;
 use crate::answer::{FailureGroup, WaveAnswer, WaveState, failure_groups};
 use crate::plan::campaign::{Campaign, Tally};
 use crate::plan::execution::Execution;
 use crate::plan::matrix;
 
+/// How often a wave is looked at.
+pub(super) const LOOK_SECONDS: u64 = 60;
 /// Who has read so many steps, and not all, will not read all the next time either.
 const STEPS_MAX: usize = 100_000;
 

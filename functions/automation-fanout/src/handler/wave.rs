@@ -9,7 +9,7 @@ use super::Run;
 use super::campaign::{order, within};
 use super::read::Reading;
 use super::start::{Due, Prepared};
-use super::verdict::{judged, waiting};
+use super::verdict::{LOOK_SECONDS, judged, waiting};
 use crate::answer::{StartAnswer, WaveAnswer, WaveState};
 use crate::error::FanoutError;
 use crate::event::WaveOrder;
@@ -19,8 +19,6 @@ use crate::plan::problem::{Path, Problem};
 use crate::plan::{STILL_RUNNING, Terms, TokenSource, plan};
 use crate::ports::World;
 
-/// How often a wave is looked at.
-pub(super) const LOOK_SECONDS: u64 = 60;
 /// How often a closed calendar, or a start that did not get through, is tried again.
 const TRY_SECONDS: u64 = 300;
 
