@@ -166,3 +166,16 @@ async fn agencies_stand_as_their_reports_and_activations_do() {
     assert_eq!(typed.code, 5);
     assert!(typed.err.contains("help: did you mean Parks & Recreation?"), "{typed:?}");
 }
+
+#[tokio::test]
+async fn a_hub_with_a_prefix_is_found_by_it() {
+    let world = World::start(tests::Paths::from_env().unwrap(), 0, None).unwrap();
+    world.deploy_central(&[("NamePrefix", "test-")]).await.unwrap();
+    let operator = Operator::central(&world);
+    assert_eq!(operator.run("status").await.code, 5, "the hub without a prefix is not there");
+    let status = operator.run_well("status --hub test-").await;
+    assert_eq!(status.err, "");
+    assert!(status.out.contains("test-ssm-tag-manager.failures\t0\n"), "{status:?}");
+    assert_eq!(operator.json("campaign list --hub test").await["campaigns"], json!([]));
+    assert!(operator.run_well("run list --hub test-").await.err.starts_with("no such run"));
+}
