@@ -251,10 +251,7 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
         if owned.applied.is_some_and(|applied| applied.is_refused(&tag.key, &tag.value)) {
             dropped.push(tag.dropped(DropReason::Refused));
             record.refused.insert((tag.key, tag.value));
-        } else if !operators.is_empty()
-            && !owned.has(&tag.key)
-            && looks(&tag.key).iter().any(|look| operators.contains(look))
-        {
+        } else if !operators.is_empty() && looks(&tag.key).iter().any(|look| operators.contains(look)) {
             dropped.push(tag.dropped(DropReason::OperatorOwned));
         } else {
             kept.push(tag);
