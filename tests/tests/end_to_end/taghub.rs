@@ -8,7 +8,7 @@ mod runs;
 mod terminal;
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -115,9 +115,9 @@ impl Operator {
         let ended = tokio::task::spawn_blocking(move || {
             let mut terminal = command.spawn().unwrap();
             let mut shown = Vec::new();
-            let mut screen = terminal.stdout.take().unwrap().bytes();
+            let mut screen = BufReader::new(terminal.stdout.take().unwrap()).bytes();
             while !String::from_utf8_lossy(&shown).contains(text) {
-                shown.push(screen.next().expect("it ended before").unwrap());
+                shown.push(screen.next().unwrap().unwrap());
             }
             terminal.stdin.as_mut().unwrap().write_all(b"\x03").unwrap();
             // Until nothing more is shown.

@@ -197,9 +197,9 @@ async fn a_token_is_in_the_history_and_answered_on_the_machine_that_waits_for_it
     let which = begin(&client, &definition).await;
     let token = eventually("no task was scheduled", async || {
         let history = client.json("states", "GetExecutionHistory", &which).await.unwrap();
-        let events = history["events"].as_array().unwrap().iter();
-        let parameters = events.filter_map(|event| event["taskScheduledEventDetails"]["parameters"].as_str());
-        let parameters: Value = serde_json::from_str(parameters.last()?).unwrap();
+        let mut events = history["events"].as_array().unwrap().iter();
+        let parameters = events.find_map(|event| event["taskScheduledEventDetails"]["parameters"].as_str());
+        let parameters: Value = serde_json::from_str(parameters?).unwrap();
         Some(parameters["MessageBody"].clone())
     })
     .await;

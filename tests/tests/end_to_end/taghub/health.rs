@@ -89,9 +89,9 @@ async fn a_doctor_walks_from_the_grant_to_the_tags() {
         instance.out.starts_with(&format!("registration\tfine\t{} is {}\t-\n", web.instance, web.node)),
         "{instance:?}"
     );
-    let none = operator.run("doctor --instance i-0123456789abcdef0").await;
-    assert_eq!(none.code, 1);
-    assert!(none.out.contains("registration\tbroken\tno report named a node of i-0123456789abcdef0"), "{none:?}");
+    let unknown = operator.run("doctor --instance i-0123456789abcdef0").await;
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.out.contains("registration\tbroken\tno report named a node of i-0123456789abcdef0"), "{unknown:?}");
 
     world.untag(&web, "managedinstanceid").await.unwrap();
     world.sweep(AGENCY_A, &json!({})).await.unwrap();
