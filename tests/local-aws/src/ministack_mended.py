@@ -282,6 +282,17 @@ def transformed(parse):
     return parsing
 
 
+def with_attributes(update):
+    """An update in a nested stack keeps the attributes of what does not change, as in a top-level stack."""
+    def updating(kind, physical_id, before, after, stack, name, *rest):
+        new_id, attributes = update(kind, physical_id, before, after, stack, name, *rest)
+        if parent_stack.get() is not None and new_id == physical_id:
+            known = _stacks[stack]["_resources"].get(name, {}).get("Attributes", {})
+            attributes = {**known, **(attributes or {})}
+        return new_id, attributes
+    return updating
+
+
 def conditional(resolve):
     """A change set compares the resources that the conditions leave, so that one that comes or goes is a change."""
     def resolving(template, params, *rest):
@@ -480,6 +491,7 @@ MENDS = {
                      (stepfunctions, "_invoke_with_callback", noting_machine),
                      (iam_actions, "extract_resource_arn", on_machine)],
     "conditional-change": [(changesets, "_resolve_props_for_diff", conditional)],
+    "nested-attributes": [(provisioners, "_update_resource", with_attributes)],
     "nested-transform": [(engine, "_parse_template", transformed),
                          (provisioners, "_cfn_nested_stack_deploy", nested)],
     "names-by-region": [(provisioners, "_physical_name", with_region)],

@@ -28,7 +28,7 @@ enum Step {
 }
 
 /// The templates in the order in which they are deployed. They are deleted in the other.
-const STEPS: [(&str, Step); 13] = [
+const STEPS: [(&str, Step); 14] = [
     ("cfn/managed-node-role.yaml", Step::Not { because: "it is deployed before the hub" }),
     ("cfn/agency-grant.yaml", Step::Grants),
     ("cfn/agency.yaml", Step::Collectors),
@@ -55,6 +55,7 @@ const STEPS: [(&str, Step); 13] = [
         },
     ),
     ("cfn/policies.yaml", Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] }),
+    ("cfn/operator-roles.yaml", Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] }),
     ("cfn/operations.yaml", Step::Stack { accounts: &[CENTRAL], region: HOME_REGION, parameters: &[] }),
     (
         "cfn/instance-profile.yaml",

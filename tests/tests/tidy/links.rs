@@ -27,6 +27,10 @@ fn prose(page: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
+fn is_markdown(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|extension| extension == "md")
+}
+
 /// The links of a page that stay within the repository.
 fn links(page: &str) -> Vec<Link> {
     let link = Regex::new(r"\]\(([^()\s]+)\)").unwrap();
@@ -71,10 +75,7 @@ fn resolved(page: &str, path: &str) -> PathBuf {
 
 #[test]
 fn every_link_points_at_something() {
-    let pages: Vec<String> = files()
-        .into_iter()
-        .filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "md"))
-        .collect();
+    let pages: Vec<String> = files().into_iter().filter(|path| is_markdown(path)).collect();
     let mut broken = Vec::new();
     let mut count = 0;
     for page in &pages {
@@ -104,7 +105,7 @@ fn sources(page: &str) -> Vec<(usize, String)> {
 #[test]
 fn every_source_file_that_a_page_names_is_there() {
     let files = files();
-    let is_page = |path: &&String| path.ends_with(".md") && *path != "CHANGELOG.md";
+    let is_page = |path: &&String| is_markdown(path) && *path != "CHANGELOG.md";
     let mut missing = Vec::new();
     let mut count = 0;
     for page in files.iter().filter(is_page) {

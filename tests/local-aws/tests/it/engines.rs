@@ -29,7 +29,7 @@ async fn eventually<T>(what: &str, mut poll: impl AsyncFnMut() -> Option<T>) -> 
 }
 
 #[tokio::test]
-async fn a_nested_stack_may_be_a_sam_template() {
+async fn a_nested_stack_may_be_a_sam_template_and_keeps_its_attributes() {
     let aws = start();
     let client = aws.client(CENTRAL, REGION);
     let policy = json!({"Statement": {"Effect": "Allow", "Action": "states:ListStateMachines", "Resource": "*"}});
@@ -39,10 +39,11 @@ async fn a_nested_stack_may_be_a_sam_template() {
         "Parameters": {"Result": {"Type": "String"}},
         "Resources": {
             "Table": {"Type": "AWS::Serverless::SimpleTable"},
+            "Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "inner"}},
             "Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": {
                 "RoleArn": format!("arn:aws:iam::{CENTRAL}:role/machine"),
                 "DefinitionString": {"Fn::Sub": r#"{"StartAt": "End", "States": {"End": {"Type": "Pass", "Result": "${Result}", "End": true}}}"#}}}},
-        "Outputs": {"Machine": {"Value": {"Fn::GetAtt": ["Machine", "Name"]}}}});
+        "Outputs": {"Machine": {"Value": {"Fn::Sub": "${Machine.Name} beside ${Queue.QueueName}"}}}});
     stacks::upload(&client, BUCKET, "inner.json", inner.to_string().into_bytes()).await.unwrap();
     let outer = json!({
         "Parameters": {"Result": {"Type": "String"}},

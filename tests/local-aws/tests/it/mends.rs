@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::WITHOUT_MEND;
 
 /// A mend, and a test that fails without it.
-const NEEDED_BY: [(&str, &str); 19] = [
+const NEEDED_BY: [(&str, &str); 20] = [
     ("batching-window", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("concurrency", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("condition-keys", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
@@ -15,7 +15,8 @@ const NEEDED_BY: [(&str, &str); 19] = [
     ("map-fails-fast", "engines::a_map_begins_nothing_more_once_an_item_has_failed"),
     ("names-by-region", "engines::a_name_that_cloudformation_chooses_is_another_one_in_each_region"),
     ("names-once", "engines::a_name_that_is_taken_fails_the_stack"),
-    ("nested-transform", "engines::a_nested_stack_may_be_a_sam_template"),
+    ("nested-attributes", "engines::a_nested_stack_may_be_a_sam_template_and_keeps_its_attributes"),
+    ("nested-transform", "engines::a_nested_stack_may_be_a_sam_template_and_keeps_its_attributes"),
     ("organization", "events::a_role_of_another_account_is_assumed_where_both_sides_allow_it"),
     ("other-region", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
     ("policy-variables", "hybrid::an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone"),
