@@ -37,7 +37,7 @@ impl TokenSource {
     ///
     /// The contents of the part are left out on purpose: if another request comes under the same key, the
     /// service sees the same token with other contents and refuses it, and nothing is started twice. The tag of
-    /// [`request_tag`](super::request_tag) makes the contents of every part differ then.
+    /// `request_tags` makes the contents of every part differ then.
     ///
     /// The first part of a campaign has a token made of the campaign's name alone. So the service refuses another campaign
     /// of the same name, whatever it calls its waves.
