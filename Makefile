@@ -60,7 +60,8 @@ $(TOOLS): | requirements.txt
 		|| { echo "The tools need Python 3.11 or later; name one with PYTHON=…" >&2; exit 1; }
 	@echo "Installing the Python tools: about two minutes the first time."
 	@"$(PYTHON)" -m venv "$(VENV)"
-	@"$(LOCAL_AWS_PYTHON)" -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@# Nothing is resolved: the pins name all there is. pip would look for newer versions of what has extras, and refuse them.
+	@"$(LOCAL_AWS_PYTHON)" -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.txt
 	@"$(VENV)/bin/cargo-lambda" lambda --version
 	@rm -f "$(VENV)"/.installed-*
 	@touch "$@"

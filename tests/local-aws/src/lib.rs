@@ -141,7 +141,7 @@ impl LocalAws {
     ///
     /// # Errors
     /// Where the port is taken, the interpreter lacks a package, or `MiniStack` does not become
-    /// ready within 30 s (the error then carries the end of its log).
+    /// ready within 90 s (the error then carries the end of its log).
     pub fn start(options: Options) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", options.port))
             .with_context(|| format!("bind 127.0.0.1:{}", options.port))?;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::Options;
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
+const READY_WITHIN: Duration = Duration::from_secs(90);
 const LOG_LINES_SHOWN: usize = 20;
 
 /// A running `MiniStack`, in a process group with the function processes that it starts.
