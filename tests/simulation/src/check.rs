@@ -67,9 +67,12 @@ pub(crate) fn every_node_is_right(world: &World, manager: &Manager, accounts: &[
         let behind = source.and_then(|source| Some((source, instances.get(source)?)));
         let desired = match named.get(id).map(Vec::as_slice) {
             Some([(_, instance)]) if Some(instance.account.as_str()) == owner => {
-                // A clone whose original lives, and is linked elsewhere or nowhere, is a conflict.
-                let is_clone = behind
-                    .is_some_and(|(_, original)| !original.state.is_terminated && !std::ptr::eq(original, *instance));
+                // A clone whose original lives, and is linked elsewhere or nowhere, is a conflict. So is one whose original
+                // ended without anybody being told.
+                let is_clone = behind.is_some_and(|(id, original)| {
+                    let lives = !original.state.is_terminated || world.lost_ends.borrow().contains(id);
+                    lives && !std::ptr::eq(original, *instance)
+                });
                 if is_clone {
                     continue;
                 }

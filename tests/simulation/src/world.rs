@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     pub(crate) faults: Cell<Faults>,
     pub(crate) nodes: RefCell<BTreeMap<ManagedInstanceId, Node>>,
+    /// Instances of which nobody was told that they ended.
+    pub(crate) lost_ends: RefCell<BTreeSet<String>>,
     pub(crate) instances: RefCell<BTreeMap<String, Instance>>,
     pub(crate) leases: RefCell<BTreeMap<String, Held>>,
     /// Which nodes were linked to which source.
@@ -119,6 +121,7 @@ impl World {
             instances: RefCell::default(),
             leases: RefCell::default(),
             arrivals: RefCell::default(),
+            lost_ends: RefCell::default(),
             counts: RefCell::default(),
         })
     }
