@@ -170,11 +170,14 @@ impl Proxy {
                 let (mut client, mut server) = (stream.unwrap(), TcpStream::connect(&to).unwrap());
                 let seen = Arc::clone(&seen);
                 std::thread::spawn(move || {
-                    let mut buffer = [0; 16 * 1024];
-                    let count = client.read(&mut buffer).unwrap_or_default();
-                    let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
-                    seen.lock().unwrap().push(text.lines().next().unwrap_or_default().to_owned());
-                    server.write_all(&buffer[..count]).unwrap();
+                    // What is written in pieces arrives in pieces.
+                    let mut begun = Vec::new();
+                    let mut byte = [0];
+                    while !begun.ends_with(b"\r\n") && client.read(&mut byte).is_ok_and(|count| count == 1) {
+                        begun.push(byte[0]);
+                    }
+                    seen.lock().unwrap().push(String::from_utf8_lossy(&begun).trim_end().to_owned());
+                    server.write_all(&begun).unwrap();
                     super::machine::forward(&client, &server);
                 });
             }
