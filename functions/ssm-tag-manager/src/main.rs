@@ -30,14 +30,16 @@ async fn main() -> Result<(), Error> {
         let nodes = ManagedNodes::new(&calls, &arn);
         let invocation = Invocation { arn, now, budget, entropy: uuid::Uuid::new_v4().into_bytes() };
         let agency = invocation.arn.agency();
-        let settled = match (&policies, &agency) {
+        let own = match (&policies, &agency) {
             // Boxed, because a future that holds this one too is too deep for the compiler.
-            (Some(policies), Some(agency)) => Box::pin(policies.config_of(&config, agency)).await,
+            (Some(policies), Some(agency)) => Box::pin(policies.config_of(&config, agency)).await.map(Some),
             // An operator's own call, or retirement.
-            _ => Ok(config.clone()),
+            _ => Ok(None),
         };
-        let responded = match settled {
-            Ok(config) => respond(&config, &nodes, &invocation, event.payload.get()).await,
+        let responded = match own {
+            Ok(own) => {
+                respond(own.as_deref().unwrap_or(&config), &nodes, &invocation, event.payload.get()).await
+            }
             Err(error) => Responded::refused(error),
         };
         let read = policies.as_ref().map(PolicyParameters::take_counts).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
@@ -33,11 +34,11 @@ pub struct PolicyParameters {
     known: RefCell<BTreeMap<AccountId, Known>>,
 }
 
-/// What an agency's policy was, and when it was read. Nothing is said where Parameter Store has neither.
+/// The configuration with an agency's policy, and when that was read.
 #[derive(Debug, Clone)]
 struct Known {
     at: Instant,
-    policy: Option<Policy>,
+    config: Rc<Config>,
 }
 
 impl PolicyParameters {
@@ -57,20 +58,10 @@ impl PolicyParameters {
     ///
     /// # Errors
     /// `PolicyInvalid` where the policy is not understood, or was never read.
-    pub async fn config_of(&self, config: &Config, agency: &AccountId) -> Result<Config, ManagerError> {
-        let policy = self.policy_of(agency).await?;
-        Ok(Config { policy: policy.unwrap_or_else(|| config.policy.clone()), ..config.clone() })
-    }
-
-    /// What was called since this was last asked for.
-    pub fn take_counts(&self) -> CallCounts {
-        self.read.take_counts()
-    }
-
-    async fn policy_of(&self, agency: &AccountId) -> Result<Option<Policy>, ManagerError> {
+    pub async fn config_of(&self, config: &Config, agency: &AccountId) -> Result<Rc<Config>, ManagerError> {
         let known = self.known.borrow().get(agency).cloned();
         if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < LIFETIME) {
-            return Ok(known.policy.clone());
+            return Ok(Rc::clone(&known.config));
         }
         let names = [agency.as_str(), DEFAULT].map(|name| format!("{}/{name}", self.path));
         let found = match self.read(&names).await {
@@ -83,16 +74,22 @@ impl PolicyParameters {
                     });
                 };
                 tracing::warn!(agency = agency.as_str(), code = %error.code, "policy not read, the last one holds");
-                return Ok(known.policy);
+                return Ok(known.config);
             }
         };
-        let policy = found.map(|(parameter, text)| {
-            Policy::parse(&text)
-                .map_err(|problems| ManagerError::PolicyInvalid { parameter, problem: problems.join("; ") })
-        });
-        let policy = policy.transpose()?;
-        self.known.borrow_mut().insert(agency.clone(), Known { at: Instant::now(), policy: policy.clone() });
-        Ok(policy)
+        let mut config = config.clone();
+        if let Some((parameter, text)) = found {
+            config.policy = Policy::parse(&text)
+                .map_err(|problems| ManagerError::PolicyInvalid { parameter, problem: problems.join("; ") })?;
+        }
+        let config = Rc::new(config);
+        self.known.borrow_mut().insert(agency.clone(), Known { at: Instant::now(), config: Rc::clone(&config) });
+        Ok(config)
+    }
+
+    /// What was called since this was last asked for.
+    pub fn take_counts(&self) -> CallCounts {
+        self.read.take_counts()
     }
 
     /// The first of these parameters that there is, with its name.
