@@ -35,6 +35,27 @@ fn every_alarm_has_a_row_in_the_handbook_and_the_other_way_round() {
     assert_eq!(rows.len(), names.len(), "a row twice: {rows:?}");
 }
 
+/// What AWS's own metrics call the resource that they are of.
+const RESOURCE_DIMENSIONS: [&str; 5] = ["FunctionName", "QueueName", "RuleName", "StateMachineArn", "TableName"];
+
+/// A name that is spelled out would be that of another hub's resource where this one's has a prefix.
+#[test]
+fn alarms_name_what_they_watch_by_reference() {
+    let mut seen = BTreeSet::new();
+    for template in templates() {
+        for alarm in alarms(&template) {
+            for dimension in alarm.properties["Dimensions"].as_array().into_iter().flatten() {
+                let name = dimension["Name"].as_str().unwrap();
+                if let Some(resource) = RESOURCE_DIMENSIONS.iter().find(|resource| **resource == name) {
+                    seen.insert(*resource);
+                    assert!(!dimension["Value"].is_string(), "{}: {dimension}", alarm.place());
+                }
+            }
+        }
+    }
+    assert_eq!(seen, BTreeSet::from(RESOURCE_DIMENSIONS));
+}
+
 #[test]
 fn no_two_alarms_of_an_account_share_a_name() {
     let mut names = BTreeSet::new();
