@@ -8,15 +8,12 @@ use std::fmt::Write as _;
 use regex::Regex;
 
 use crate::function::FUNCTIONS;
-use crate::iam_table::is_update;
+use crate::generated;
 use crate::metrics::metrics_documented;
 use crate::repository::text;
-use crate::template::{repository, templates};
+use crate::template::templates;
 
 const FILE: &str = "docs/cost.md";
-const BEGIN: &str =
-    "<!-- Made from the prices and the templates by the tidy tests: UPDATE_DOCS=1 writes it anew. -->\n";
-const END: &str = "<!-- End of what is made. -->";
 
 /// Nodes and the agencies that they are in.
 const FLEETS: [(u32, u32); 3] = [(100, 2), (1_000, 10), (10_000, 50)];
@@ -105,15 +102,7 @@ fn table(inputs: &Inputs) -> String {
 
 #[test]
 fn the_estimate_of_the_cost_is_that_of_the_prices_and_the_templates() {
-    let page = text(FILE).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap_or_else(|| panic!("{FILE} has no line {BEGIN}"));
-    let (written, after) = rest.split_once(END).unwrap_or_else(|| panic!("{FILE} has no line {END}"));
-    let expected = table(&Inputs::read(&page));
-    if is_update() {
-        std::fs::write(repository().join(FILE), format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
-        return;
-    }
-    assert!(written == expected, "The estimate in {FILE} is out of date; UPDATE_DOCS=1 writes it:\n{expected}");
+    generated::check(FILE, "the prices and the templates", |page| table(&Inputs::read(page)));
 }
 
 #[test]

@@ -7,13 +7,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::generated;
 use crate::policy::{Statement, said, statements};
-use crate::repository::text;
-use crate::template::{Resource, repository, templates};
+use crate::template::{Resource, templates};
 
 const FILE: &str = "docs/security.md";
-const BEGIN: &str = "<!-- Made from the templates by the tidy tests: UPDATE_DOCS=1 writes it anew. -->\n";
-const END: &str = "<!-- End of what is made. -->";
 
 /// A heading and a table for each template with policies.
 fn table() -> String {
@@ -102,19 +100,5 @@ fn row(cells: &[String]) -> String {
 
 #[test]
 fn the_table_of_permissions_is_that_of_the_templates() {
-    let document = text(FILE).unwrap();
-    let (before, rest) = document.split_once(BEGIN).unwrap_or_else(|| panic!("{FILE} has no line {BEGIN}"));
-    let (written, after) = rest.split_once(END).unwrap_or_else(|| panic!("{FILE} has no line {END}"));
-    let expected = table();
-    if is_update() {
-        std::fs::write(repository().join(FILE), format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
-        return;
-    }
-    let differs = "is not what the templates say; UPDATE_DOCS=1 cargo test writes it. It should be:";
-    assert!(written == expected, "The table of permissions in {FILE} {differs}\n{expected}");
-}
-
-#[expect(clippy::disallowed_methods, reason = "the one way to tell a test to write instead of compare")]
-pub(crate) fn is_update() -> bool {
-    std::env::var("UPDATE_DOCS").is_ok_and(|value| value == "1")
+    generated::check(FILE, "the templates", |_| table());
 }

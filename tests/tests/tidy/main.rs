@@ -7,6 +7,7 @@
 
 mod examples;
 mod function;
+mod generated;
 mod policy;
 mod template;
 

@@ -8,13 +8,11 @@ use std::path::Path;
 
 use regex::Regex;
 
-use crate::iam_table::is_update;
+use crate::generated;
 use crate::repository::{files, text};
 use crate::template::repository;
 
 const FILE: &str = "docs/tested.md";
-const BEGIN: &str = "<!-- Made from the tests by the tidy tests: UPDATE_DOCS=1 writes it anew. -->\n";
-const END: &str = "<!-- End of what is made. -->";
 
 /// A feature, the page that promises it, and the tests that show it.
 const FEATURES: [(&str, &str, &[&str]); 24] = [
@@ -233,13 +231,5 @@ fn table() -> String {
 
 #[test]
 fn the_page_of_what_was_tested_where_is_that_of_the_tests() {
-    let page = text(FILE).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap_or_else(|| panic!("{FILE} has no line {BEGIN}"));
-    let (written, after) = rest.split_once(END).unwrap_or_else(|| panic!("{FILE} has no line {END}"));
-    let expected = table();
-    if is_update() {
-        std::fs::write(repository().join(FILE), format!("{before}{BEGIN}{expected}{END}{after}")).unwrap();
-        return;
-    }
-    assert!(written == expected, "{FILE} is not what the tests say; UPDATE_DOCS=1 writes it:\n{expected}");
+    generated::check(FILE, "the tests", |_| table());
 }
