@@ -10,7 +10,6 @@ use regex::Regex;
 
 use crate::generated;
 use crate::repository::{files, text};
-use crate::template::repository;
 
 const FILE: &str = "docs/tested.md";
 

@@ -1,37 +1,33 @@
 //! A pattern for tag keys in which `*` stands for any characters, and nothing else is special.
 
-use globset::{GlobBuilder, GlobMatcher};
-
-/// A compiled pattern.
+/// A pattern: the texts between its stars.
 #[derive(Debug, Clone)]
-pub(super) struct KeyGlob(GlobMatcher);
+pub(super) struct KeyGlob(Vec<String>);
 
 impl KeyGlob {
-    /// Compiles a pattern such as `app:*`.
+    /// Reads a pattern such as `app:*`.
     pub(super) fn new(pattern: &str) -> Result<Self, String> {
         if pattern.is_empty() {
             return Err("expected a key or a pattern such as app:*, got an empty text".to_owned());
         }
-        // A run of stars means the same as one, and the library gives `**` a meaning for paths.
-        let mut parts: Vec<String> = Vec::new();
-        for (index, part) in pattern.split('*').enumerate() {
-            if index == 0 || !part.is_empty() || parts.last().is_some_and(|last| !last.is_empty()) {
-                parts.push(globset::escape(part));
-            }
-        }
-        if parts.len() == 1 && pattern.contains('*') {
-            parts.push(String::new());
-        }
-        GlobBuilder::new(&parts.join("*"))
-            .literal_separator(false)
-            .backslash_escape(false)
-            .build()
-            .map(|glob| Self(glob.compile_matcher()))
-            .map_err(|error| error.to_string())
+        Ok(Self(pattern.split('*').map(str::to_owned).collect()))
     }
 
     pub(super) fn is_match(&self, key: &str) -> bool {
-        self.0.is_match(key)
+        let [first, between @ .., last] = self.0.as_slice() else {
+            return self.0.iter().any(|only| only == key);
+        };
+        let Some(mut rest) = key.strip_prefix(first.as_str()).and_then(|rest| rest.strip_suffix(last.as_str())) else {
+            return false;
+        };
+        // The first place for each text leaves the most room for the others.
+        between.iter().all(|text| match rest.split_once(text.as_str()) {
+            Some((_, after)) => {
+                rest = after;
+                true
+            }
+            None => false,
+        })
     }
 }
 
@@ -58,6 +54,8 @@ mod tests {
         check("*:x", &[":x", "a/b:x"], &["a:xy"]);
         check("a*b*c", &["abc", "a/b/c", "axxbxxc"], &["ab", "acb"]);
         check("a***b", &["ab", "a/b"], &["a"]);
+        check("*ab*ab", &["abab", "xabyab"], &["ab", "xab", "aba"]);
+        check("aa*aa", &["aaaa"], &["aa", "aaa"]);
         check("a[b]?{c,d}!\\", &["a[b]?{c,d}!\\"], &["ab", "a[b]xc"]);
         assert!(KeyGlob::new("").is_err());
     }
