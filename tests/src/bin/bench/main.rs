@@ -13,25 +13,37 @@ mod package;
 mod scale;
 mod throughput;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use tests::{Emulator, Paths};
 
 /// Measures calls, time, memory, cold starts, throughput and package sizes.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
+    /// What to measure; everything by default.
+    #[arg(long, value_delimiter = ',', value_enum)]
+    only: Vec<Part>,
     /// Fleet sizes.
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000, 100_000])]
     sizes: Vec<usize>,
     /// Calls a second that the service takes in the runs about throughput and contention.
     #[arg(long, default_value_t = 40.0, value_parser = rate)]
     rate: f64,
-    /// Only throughput, contention and recovery.
-    #[arg(long)]
-    rates_only: bool,
-    /// Only the fan-out.
-    #[arg(long, conflicts_with = "rates_only")]
-    fanout_only: bool,
+}
+
+/// What can be measured, in the order in which it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Packages,
+    ColdStart,
+    /// Calls, time and memory of sweeps.
+    Sweeps,
+    /// Memory for reports that are made up to hurt.
+    Hostile,
+    Fanout,
+    Throughput,
+    /// Many agencies at once, and recovery after trouble.
+    Contention,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -46,18 +58,19 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let emulator = Emulator::new(&paths, folder.path())?;
     let packages = package::unpack(&paths, &emulator)?;
-    if arguments.rates_only {
-        throughput::measure(&paths, &packages, arguments.rate).await?;
-        return contention::measure(&paths, &packages, arguments.rate).await;
+    for part in Part::value_variants() {
+        if !arguments.only.is_empty() && !arguments.only.contains(part) {
+            continue;
+        }
+        match part {
+            Part::Packages => package::print(&packages),
+            Part::ColdStart => cold_start::measure(&emulator, &packages)?,
+            Part::Sweeps => scale::measure(&paths, &packages, &arguments.sizes).await?,
+            Part::Hostile => hostile::measure(&paths, &packages).await?,
+            Part::Fanout => fanout::measure(&paths, &packages).await?,
+            Part::Throughput => throughput::measure(&paths, &packages, arguments.rate).await?,
+            Part::Contention => contention::measure(&paths, &packages, arguments.rate).await?,
+        }
     }
-    if arguments.fanout_only {
-        return fanout::measure(&paths, &packages).await;
-    }
-    package::print(&packages);
-    cold_start::measure(&emulator, &packages)?;
-    scale::measure(&paths, &packages, &arguments.sizes).await?;
-    hostile::measure(&paths, &packages).await?;
-    fanout::measure(&paths, &packages).await?;
-    throughput::measure(&paths, &packages, arguments.rate).await?;
-    contention::measure(&paths, &packages, arguments.rate).await
+    Ok(())
 }
