@@ -37,9 +37,7 @@ async fn main() -> Result<(), Error> {
             _ => Ok(None),
         };
         let responded = match own {
-            Ok(own) => {
-                respond(own.as_deref().unwrap_or(&config), &nodes, &invocation, event.payload.get()).await
-            }
+            Ok(own) => respond(own.as_deref().unwrap_or(&config), &nodes, &invocation, event.payload.get()).await,
             Err(error) => Responded::refused(error),
         };
         let read = policies.as_ref().map(PolicyParameters::take_counts).unwrap_or_default();

@@ -116,8 +116,40 @@ impl Node {
     }
 }
 
-/// The nodes of one account in one Region, by id.
-type Home = BTreeMap<String, Node>;
+/// The nodes of one account in one Region.
+#[derive(Debug, Default)]
+struct Home {
+    by_id: BTreeMap<String, Node>,
+    /// The ids of nodes that have or had a tag, by its key and value.
+    ever_tagged: HashMap<String, HashMap<String, BTreeSet<String>>>,
+}
+
+impl Home {
+    fn remember(&mut self, id: &str, tags: &Tags) {
+        for (key, value) in tags {
+            let by_value = self.ever_tagged.entry(key.clone()).or_default();
+            by_value.entry(value.clone()).or_default().insert(id.to_owned());
+        }
+    }
+
+    /// The nodes after an id that have or had one of these values, in order.
+    fn ever_tagged<'a>(
+        &'a self,
+        key: &str,
+        values: &[&str],
+        after: Bound<&'a str>,
+    ) -> Box<dyn Iterator<Item = &'a Node> + 'a> {
+        let by_value = self.ever_tagged.get(key);
+        let following =
+            values.iter().filter_map(|value| Some(by_value?.get(*value)?.range::<str, _>((after, Bound::Unbounded))));
+        let mut following: Vec<_> = following.collect();
+        let ids: Box<dyn Iterator<Item = &'a String>> = match following.pop() {
+            Some(only) if following.is_empty() => Box::new(only),
+            last => Box::new(following.into_iter().chain(last).flatten().collect::<BTreeSet<_>>().into_iter()),
+        };
+        Box::new(ids.filter_map(|id| self.by_id.get(id)))
+    }
+}
 
 /// The managed nodes of every account and Region. The tag operations here are an operator's: no
 /// limit and no validation stands in their way.
@@ -152,18 +184,21 @@ impl Nodes {
         };
         let lag = self.lag();
         registered.replace_tags(node.tags, lag);
-        self.write().entry(home_key(account, region)).or_default().insert(id.clone(), registered);
+        let mut homes = self.write();
+        let home = homes.entry(home_key(account, region)).or_default();
+        home.remember(&id, registered.tags());
+        home.by_id.insert(id.clone(), registered);
         id
     }
 
     /// Removes a node; whether there was one.
     pub fn deregister(&self, account: &str, region: &str, id: &str) -> bool {
-        self.write().get_mut(&home_key(account, region)).is_some_and(|home| home.remove(id).is_some())
+        self.write().get_mut(&home_key(account, region)).is_some_and(|home| home.by_id.remove(id).is_some())
     }
 
     /// The tags of a node now; `None` where there is no such node.
     pub fn tags(&self, account: &str, region: &str, id: &str) -> Option<BTreeMap<String, String>> {
-        self.with_home(account, region, |home| home.get(id).map(|node| node.tags().clone()))
+        self.with_home(account, region, |home| home.by_id.get(id).map(|node| node.tags().clone()))
     }
 
     /// Replaces all tags of a node; whether there is such a node.
@@ -195,13 +230,13 @@ impl Nodes {
     /// Changes what the node tells of itself, its platform or its name for example; whether there is such a node.
     pub fn update(&self, account: &str, region: &str, id: &str, change: impl FnOnce(&mut Node)) -> bool {
         let mut homes = self.write();
-        let node = homes.get_mut(&home_key(account, region)).and_then(|home| home.get_mut(id));
+        let node = homes.get_mut(&home_key(account, region)).and_then(|home| home.by_id.get_mut(id));
         node.map(change).is_some()
     }
 
     /// The roles of the nodes of an account in a Region, each once, but for that of nodes that a test made up.
     pub(crate) fn roles(&self, account: &str, region: &str) -> BTreeSet<String> {
-        let roles = |home: &Home| home.values().map(|node| node.iam_role.clone()).collect();
+        let roles = |home: &Home| home.by_id.values().map(|node| node.iam_role.clone()).collect();
         let mut roles: BTreeSet<String> = self.with_home(account, region, roles);
         roles.remove(MADE_UP_ROLE);
         roles
@@ -209,19 +244,19 @@ impl Nodes {
 
     /// Says of which roles the agents can act.
     pub(crate) fn set_roles(&self, account: &str, region: &str, assumable: &BTreeMap<String, bool>) {
-        for node in self.write().entry(home_key(account, region)).or_default().values_mut() {
+        for node in self.write().entry(home_key(account, region)).or_default().by_id.values_mut() {
             node.is_without_role = assumable.get(&node.iam_role) == Some(&false);
         }
     }
 
     /// All nodes of an account in a Region, by id.
     pub fn list(&self, account: &str, region: &str) -> Vec<Node> {
-        self.with_home(account, region, |home| home.values().cloned().collect())
+        self.with_home(account, region, |home| home.by_id.values().cloned().collect())
     }
 
     /// Whether a node exists.
     pub(crate) fn exists(&self, account: &str, region: &str, id: &str) -> bool {
-        self.with_home(account, region, |home| home.contains_key(id))
+        self.with_home(account, region, |home| home.by_id.contains_key(id))
     }
 
     /// Computes new tags from the old ones under one lock: all or nothing. `None` where there is no such node.
@@ -234,8 +269,12 @@ impl Nodes {
     ) -> Option<Result<(), E>> {
         let lag = self.lag();
         let mut homes = self.write();
-        let node = homes.get_mut(&home_key(account, region))?.get_mut(id)?;
-        Some(change(&node.tags).map(|tags| node.replace_tags(tags, lag)))
+        let home = homes.get_mut(&home_key(account, region))?;
+        let node = home.by_id.get_mut(id)?;
+        let changed = change(&node.tags).map(|tags| node.replace_tags(tags, lag));
+        let tags = Arc::clone(&node.tags);
+        home.remember(id, &tags);
+        Some(changed)
     }
 
     /// Up to `limit` nodes after the id `after` for which `pick` has an answer, and whether more nodes follow.
@@ -245,44 +284,47 @@ impl Nodes {
         region: &str,
         after: Option<&str>,
         limit: usize,
-        mut pick: impl FnMut(&Node) -> Option<T>,
+        pick: impl FnMut(&Node) -> Option<T>,
     ) -> Page<T> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.with_home(account, region, |home| {
-            let mut items = Vec::new();
-            let mut last = String::new();
-            for (id, node) in home.range::<str, _>((start, Bound::Unbounded)) {
-                let Some(item) = pick(node) else { continue };
-                if items.len() == limit {
-                    return Page { items, next: Some(last) };
-                }
-                last.clone_from(id);
-                items.push(item);
-            }
-            Page { items, next: None }
+            page(home.by_id.range::<str, _>((start, Bound::Unbounded)).map(|(_, node)| node), limit, pick)
         })
     }
 
-    /// What the Tagging API shows of nodes, page by page.
+    /// What the Tagging API shows of nodes that have a tag for each filter, page by page. A filter is a key and its
+    /// values; without values, any will do.
     pub(crate) fn tagged_page(
         &self,
         account: &str,
         region: &str,
         after: Option<&str>,
         limit: usize,
-        wanted: impl Fn(&Tags) -> bool,
+        filters: &[(&str, Vec<&str>)],
     ) -> Page<(String, Arc<Tags>)> {
         let seen_at = self.seen_at();
-        self.page(account, region, after, limit, |node| {
+        let is_wanted = |tags: &Tags| {
+            filters.iter().all(|(key, values)| {
+                tags.get(*key).is_some_and(|value| values.is_empty() || values.contains(&value.as_str()))
+            })
+        };
+        let pick = |node: &Node| {
             let tags = node.tags_at(seen_at)?;
-            wanted(tags).then(|| (node.instance_id.clone(), Arc::clone(tags)))
+            is_wanted(tags).then(|| (node.instance_id.clone(), Arc::clone(tags)))
+        };
+        let Some((key, values)) = filters.iter().find(|(_, values)| !values.is_empty()) else {
+            return self.page(account, region, after, limit, pick);
+        };
+        self.with_home(account, region, |home| {
+            let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+            page(home.ever_tagged(key, values, after), limit, pick)
         })
     }
 
     /// What the Tagging API shows of one node.
     pub(crate) fn tagged(&self, account: &str, region: &str, id: &str) -> Option<Arc<Tags>> {
         let seen_at = self.seen_at();
-        self.with_home(account, region, |home| home.get(id)?.tags_at(seen_at).cloned())
+        self.with_home(account, region, |home| home.by_id.get(id)?.tags_at(seen_at).cloned())
     }
 
     pub(crate) fn set_lag(&self, lag: Duration) {
@@ -300,7 +342,7 @@ impl Nodes {
 
     fn with_home<T>(&self, account: &str, region: &str, read: impl FnOnce(&Home) -> T) -> T {
         let homes = self.read();
-        read(homes.get(&home_key(account, region)).unwrap_or(&Home::new()))
+        read(homes.get(&home_key(account, region)).unwrap_or(&Home::default()))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<(String, String), Home>> {
@@ -317,6 +359,25 @@ impl Nodes {
 pub(crate) struct Page<T> {
     pub(crate) items: Vec<T>,
     pub(crate) next: Option<String>,
+}
+
+/// The first `limit` of these nodes for which `pick` has an answer, and whether there are more.
+fn page<'a, T>(
+    nodes: impl Iterator<Item = &'a Node>,
+    limit: usize,
+    mut pick: impl FnMut(&Node) -> Option<T>,
+) -> Page<T> {
+    let mut items = Vec::new();
+    let mut last = None;
+    for node in nodes {
+        let Some(item) = pick(node) else { continue };
+        if items.len() == limit {
+            return Page { items, next: last };
+        }
+        last = Some(node.instance_id.clone());
+        items.push(item);
+    }
+    Page { items, next: None }
 }
 
 /// Whether an id has the form of a managed node's. Shape: `ManagedInstanceId`, without the EKS form.
@@ -387,6 +448,25 @@ mod tests {
         nodes.set_tags(ACCOUNT, REGION, "a", [("Env", "PROD")]);
         nodes.set_tags(ACCOUNT, REGION, "a", [("", ""); 0]);
         assert_eq!(nodes.tagged(ACCOUNT, REGION, "a").as_deref(), Some(&Tags::new()));
+    }
+
+    #[test]
+    fn a_filter_by_value_sees_changes_and_goes_on_where_the_page_ended() {
+        let nodes = nodes(&["a", "b", "c", "d", "e"]);
+        for (id, value) in [("a", "x"), ("b", "y"), ("c", "z"), ("d", "x"), ("e", "x")] {
+            nodes.set_tags(ACCOUNT, REGION, id, [("Env", value)]);
+        }
+        nodes.set_tags(ACCOUNT, REGION, "d", [("Env", "z")]);
+        nodes.deregister(ACCOUNT, REGION, "e");
+        let page = |values: &[&str], after| {
+            let page = nodes.tagged_page(ACCOUNT, REGION, after, 2, &[("Env", values.to_vec())]);
+            (page.items.into_iter().map(|(id, _)| id).collect::<String>(), page.next)
+        };
+        assert_eq!(page(&["x"], None), ("a".to_owned(), None));
+        assert_eq!(page(&["x", "y", "z", "w"], None), ("ab".to_owned(), Some("b".to_owned())));
+        assert_eq!(page(&["x", "y", "z"], Some("b")), ("cd".to_owned(), None));
+        assert_eq!(page(&["z"], Some("c")), ("d".to_owned(), None));
+        assert_eq!(page(&["w"], None), (String::new(), None));
     }
 
     #[test]

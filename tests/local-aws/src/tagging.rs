@@ -39,11 +39,7 @@ pub(crate) fn perform(nodes: &Nodes, account: &str, region: &str, body: &Value) 
     }
     let filters = tag_filters(body)?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let page = nodes.tagged_page(account, region, after, limit, |tags| {
-        filters.iter().all(|(key, values)| {
-            tags.get(*key).is_some_and(|value| values.is_empty() || values.contains(&value.as_str()))
-        })
-    });
+    let page = nodes.tagged_page(account, region, after, limit, &filters);
     let mappings: Vec<Value> =
         page.items.iter().map(|(id, tags)| mapping(&node_arn(account, region, id), tags)).collect();
     Ok(json!({"PaginationToken": page.next.unwrap_or_default(), "ResourceTagMappingList": mappings}))
