@@ -112,7 +112,8 @@ const CATCH_UP: Duration = Duration::from_millis(500);
 const CATCH_UP_RESUMING: Duration = Duration::from_millis(100);
 /// A writer that paused for longer was not the last one to hold a slot.
 const AT_WORK: Duration = Duration::from_secs(2);
-/// The highest rate of late is forgotten in this many seconds. So much of it is taken up again after a chance is found.
+/// The highest rate of late is forgotten in this many seconds. So much of it is taken up again after a chance is found,
+/// and after it is gone.
 const PEAK_SECONDS: f64 = 250.0;
 const KEPT_OF_PEAK: f64 = 0.95;
 
@@ -321,7 +322,7 @@ impl RateLimiter {
         if sent < self.counts_from {
             return;
         }
-        self.watch_chance(is_refused);
+        self.watch_chance(now, is_refused);
         if let Some(cut) = &mut self.cut {
             cut.calls_left -= 1.0;
             if cut.calls_left < 0.0 && now.saturating_duration_since(cut.at) > REMEMBERED {
@@ -489,7 +490,7 @@ impl RateLimiter {
         self.chance = Chance { share, since: now, retrial_in, fallen: Evidence::default() };
     }
 
-    fn watch_chance(&mut self, is_refused: bool) {
+    fn watch_chance(&mut self, now: Instant, is_refused: bool) {
         let Chance { share, fallen, .. } = &mut self.chance;
         if *share == 0.0 {
             return;
@@ -498,6 +499,11 @@ impl RateLimiter {
         if fallen.weight() > FALLEN_CONFIDENCE {
             *share = Some(fallen.share()).filter(|share| *share >= LEAST_CHANCE).unwrap_or(0.0);
             *fallen = Evidence::default();
+            // The refusals ended although the rate was not cut, so they did not come from the rate.
+            let rate = self.peak * KEPT_OF_PEAK;
+            if self.chance.share == 0.0 && self.rate < rate {
+                self.set(now, rate, sharing(now, rate, true));
+            }
         }
     }
 

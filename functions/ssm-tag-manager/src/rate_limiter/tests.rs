@@ -149,6 +149,25 @@ fn after_a_trouble_the_rate_is_used_again_within_15_seconds() {
     }
 }
 
+/// As one writer of reports sees it, and one without pauses, early and late.
+#[test]
+fn soon_after_refusals_by_chance_the_full_rate_is_used() {
+    for (start, reports) in [(30.0, Some((1_000, 1.0))), (30.0, None), (100.0, None)] {
+        let end = start + 60.0;
+        let scenario = Scenario {
+            weather: vec![(start, Weather::Chance(0.4)), (end, Weather::Rate(40.0))],
+            seconds: end + 45.0,
+            reports,
+            ..Scenario::default()
+        };
+        let is_full = |run: &Run, from: f64| run.answered(from, from + 5.0) >= 0.95 * 5.0 * 40.0;
+        let again = |run: &Run| (0..40).map(f64::from).find(|after| is_full(run, end + after)).unwrap_or(f64::INFINITY);
+        let seconds = Figures::of("seconds until the full rate", &runs(&scenario, 40), again);
+        let within = seconds.sorted.iter().filter(|seconds| **seconds <= 15.0).count();
+        assert!(within >= 36, "{start} {reports:?}: {:?}", seconds.sorted);
+    }
+}
+
 #[test]
 fn a_trouble_at_the_very_start_is_outlived_too() {
     let scenario = Scenario {
