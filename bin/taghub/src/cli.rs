@@ -27,6 +27,8 @@ pub enum Command {
     Nodes(command::nodes::Nodes),
     /// Show why a node carries the tags that it carries
     Explain(command::explain::Explain),
+    /// Show what the hub did with a node's tags, and which runs touched it
+    History(command::history::History),
     /// List the agencies: who is granted, who reports, who is silent
     Agencies(command::agencies::Agencies),
     /// Find what is broken, link by link, with the remedy
@@ -59,6 +61,7 @@ pub async fn run(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Status(command) => Box::pin(command.run(app)).await,
         Command::Nodes(command) => command.run(app).await,
         Command::Explain(command) => command.run(app).await,
+        Command::History(command) => command.run(app).await,
         Command::Agencies(command) => command.run(app).await,
         Command::Doctor(command) => Box::pin(command.run(app)).await,
         Command::Plan(command) => command.run(app, true).await,

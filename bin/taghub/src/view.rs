@@ -4,6 +4,7 @@ pub mod agencies;
 pub mod campaign;
 pub mod doctor;
 pub mod explain;
+pub mod history;
 pub mod nodes;
 pub mod policy;
 pub mod run;

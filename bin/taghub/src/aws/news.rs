@@ -19,7 +19,8 @@ pub const WINDOW: Duration = Duration::from_hours(1);
 /// If the log cannot be read.
 pub async fn lately(hub: &Hub, now: Timestamp) -> Result<Latest, AwsError> {
     let mut latest = Latest::default();
-    for_each(hub, now, r#"{ $.fields.instance_id = "mi-*" }"#, |at, fields| latest.add(at, fields)).await?;
+    for_each(hub, an_hour_before(now), r#"{ $.fields.instance_id = "mi-*" }"#, |at, fields| latest.add(at, fields))
+        .await?;
     Ok(latest)
 }
 
@@ -29,7 +30,7 @@ pub async fn lately(hub: &Hub, now: Timestamp) -> Result<Latest, AwsError> {
 /// If the log cannot be read.
 pub async fn reports(hub: &Hub, now: Timestamp) -> Result<HashMap<String, Timestamp>, AwsError> {
     let mut reports = HashMap::new();
-    for_each(hub, now, r#"{ $.fields.message = "report applied" }"#, |at, fields| {
+    for_each(hub, an_hour_before(now), r#"{ $.fields.message = "report applied" }"#, |at, fields| {
         if let (Some("report applied"), Some(agency)) = (fields["message"].as_str(), fields["agency"].as_str()) {
             let last = reports.entry(agency.to_owned()).or_insert(at);
             *last = at.max(*last);
@@ -39,16 +40,33 @@ pub async fn reports(hub: &Hub, now: Timestamp) -> Result<HashMap<String, Timest
     Ok(reports)
 }
 
+/// What the log says since a time in lines with this value of a field, line by line.
+///
+/// # Errors
+/// If the log cannot be read.
+pub async fn with(
+    hub: &Hub,
+    from: Timestamp,
+    (field, value): (&str, &str),
+    see: impl FnMut(Timestamp, &Value),
+) -> Result<(), AwsError> {
+    for_each(hub, from, &format!("{{ $.fields.{field} = \"{value}\" }}"), see).await
+}
+
+fn an_hour_before(now: Timestamp) -> Timestamp {
+    let window = i64::try_from(WINDOW.as_secs()).unwrap_or_default();
+    Timestamp::from_unix_seconds(now.unix_seconds() - window)
+}
+
 async fn for_each(
     hub: &Hub,
-    now: Timestamp,
+    from: Timestamp,
     pattern: &str,
     mut see: impl FnMut(Timestamp, &Value),
 ) -> Result<(), AwsError> {
-    let window = i64::try_from(WINDOW.as_secs()).unwrap_or_default();
     let mut ask = json!({
         "logGroupName": format!("/aws/lambda/{}", hub.about.names.manager),
-        "startTime": (now.unix_seconds() - window) * 1_000,
+        "startTime": from.unix_seconds() * 1_000,
         "filterPattern": pattern,
     });
     loop {

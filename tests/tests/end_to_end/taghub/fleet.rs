@@ -67,6 +67,20 @@ async fn nodes_are_listed_filtered_and_explained() {
     assert_eq!(missing.code, 5, "{missing:?}");
     assert!(missing.err.contains("There are: Env, Name, Owner, Role"), "{missing:?}");
 
+    // What happened to it, and what ran on it.
+    let history = operator.run_well(&format!("history {}", web.node)).await.out;
+    let lines: Vec<Vec<&str>> = history.lines().map(|line| line.split('\t').skip(1).take(3).collect()).collect();
+    assert_eq!(lines[0], ["node updated", "2 set", AGENCY_A], "{history}");
+    let by_instance = operator.json(&format!("history {} --no-runs", web.instance)).await;
+    assert_eq!(by_instance["history"].as_array().unwrap().len(), lines.len(), "{by_instance}");
+    assert_eq!(by_instance["history"][0]["instanceId"], json!(web.node));
+    let nothing = operator.run_well("history mi-0fedcba9876543210 --since 12h").await;
+    assert_eq!(nothing.out, "");
+    assert!(
+        nothing.err.contains("nothing about mi-0fedcba9876543210 in 111111111111, us-east-1, looking back 12 h"),
+        "{nothing:?}"
+    );
+
     // Two instances that name one node, and one that lost its node.
     let clone = [("managedinstanceid", web.node.as_str()), ("Env", "PROD")];
     world.launch(AGENCY_A, HOME_REGION, &clone).await.unwrap();
