@@ -48,9 +48,15 @@ pub async fn with(
     hub: &Hub,
     from: Timestamp,
     (field, value): (&str, &str),
-    see: impl FnMut(Timestamp, &Value),
+    mut see: impl FnMut(Timestamp, &Value),
 ) -> Result<(), AwsError> {
-    for_each(hub, from, &format!("{{ $.fields.{field} = \"{value}\" }}"), see).await
+    // The pattern spares reading; the line itself decides.
+    for_each(hub, from, &format!("{{ $.fields.{field} = \"{value}\" }}"), |at, fields| {
+        if fields[field] == value {
+            see(at, fields);
+        }
+    })
+    .await
 }
 
 fn an_hour_before(now: Timestamp) -> Timestamp {

@@ -20,9 +20,9 @@ use crate::view::time::span;
 
 const EXAMPLES: &str = "\
 Examples:
-  taghub history mi-0123456789abcdef0            what happened to a node in the last seven days
-  taghub history i-0123456789abcdef0 --since 30d the same by the EC2 instance, as far back as the log goes
-  taghub history mi-0123456789abcdef0 --no-runs  tags alone: the steps of runs take time to read";
+  taghub history mi-0123456789abcdef0              what happened to a node in the last seven days
+  taghub history i-0123456789abcdef0 --since 30d   the same by the EC2 instance
+  taghub history mi-0123456789abcdef0 --no-runs    tags alone: the steps of runs take time to read";
 
 /// Show what the hub did with a node's tags, and which runs touched it
 ///
