@@ -2,8 +2,8 @@
 
     prose.py [page...]
 
-Without pages, all Markdown files but those in UNREVISED. Headings, code, links' addresses, and generated parts are left out. Each rule
-has a sentence that it must find, which is checked first.
+Without pages, all Markdown files but those in UNREVISED. Headings, code, links' addresses, and generated parts are left
+out. Each rule has a sentence that it must find, which is checked first.
 """
 
 import pathlib
@@ -48,15 +48,15 @@ SENTENCE = r"(?:^|(?<=[.:;|]\s)|(?<=\n)|(?<=\*\s)|(?<=-\s))"
 RULES = [
     (r"\btold\b", "'notified', or say who does what", "The end could not be told to the topic."),
     (r"(?<!there )\b(is|are|was|were) none\b", "'is not a …'", "The event is none of SQS."),
-    (SENTENCE + r"Who(ever)?\s[^.?|#]*[.|]", "'If you …', or name the actor", "Who prefers SAM's own build says sam build."),
+    (SENTENCE + r"Who(ever)?\s[^.?|#]*[.|]", "'If you …', or name the actor", "Who prefers SAM's build says so."),
     (r"\bwhoever\b", "'anyone who', or name the actor", "A tag decides for whoever targets by it."),
     (SENTENCE + r"Where\s[^.?|#]*,", "'If'", "Where all instances are in one Region, skip this."),
-    (r"\b(also|even|only|except) where\b|, where (there|it|that|nothing)\b", "'if'", "It is absent, where nothing changed."),
+    (r"\b(also|even|only|except) where\b|, where (there|it|that|nothing)\b", "'if'", "It waits, also where it may."),
     (r"\banew\b", "'again'", "The next sweep reports the same anew."),
     (r"\b(gave|given) up\b", "'retries exhausted', or say who stopped trying", "A report was given up."),
     (r"\bleft behind\b", "'dropped'", "A tag was left behind."),
     (r"\bwork(s|ed)? off\b", "'process'", "It could not work off a report."),
-    (r"\b(yardstick|handbook|tick|ticks|triage)\b", "'baseline', 'operations guide', 'interval'", "One tick later it is right."),
+    (r"\b(yardstick|handbook|ticks?|triage)\b", "'baseline', 'operations guide', 'interval'", "One tick later it is right."),
     (r"\balarms? rings?\b", "'fires'", "The alarm rings."),
     (r"\bfail(s|ed)? with(out)? a chance\b", "'retryable', 'for good'", "The node failed with a chance."),
     (r"\bmake(s)? good\b|\bmade good\b", "'catch up'", "The next sweep makes good."),
@@ -106,14 +106,17 @@ def problems(page):
 def check_rules():
     for pattern, _, sentence in RULES:
         assert re.search(pattern, sentence, re.MULTILINE), f"{pattern} does not find: {sentence}"
-    assert [line for line, _ in problems("# A page\n\nIt is fine.\nIt was reported the the same, anew.\n")] == [4, 4]
-    good = "# Who is told anew\n\nThe hub `told` it.\n\n```\nanew\n```\n<!-- Made from x. -->\nanew\n<!-- End of what is made. -->\n"
+    bad = "# A page\n\nIt is fine.\nIt was reported the the same, anew.\n"
+    assert [line for line, _ in problems(bad)] == [4, 4], problems(bad)
+    made = "<!-- Made from x. -->\nanew\n<!-- End of what is made. -->\n"
+    good = f"# Who is told anew\n\nThe hub `told` it.\n\n```\nanew\n```\n{made}"
     assert problems(good) == [], problems(good)
 
 
 def pages():
-    files = subprocess.run(["git", "ls-files", "-z", "*.md"], cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    return [page for page in files.stdout.split("\0") if page and page not in UNREVISED]
+    command = ["git", "ls-files", "-z", "*.md"]
+    files = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    return [page for page in files.split("\0") if page and page not in UNREVISED]
 
 
 def main():
@@ -125,7 +128,7 @@ def main():
             print(f"{page}:{line}: {problem}")
             found += 1
     if found:
-        sys.exit(f"{found} sentences to mend")
+        sys.exit(f"{found} problems in the prose")
 
 
 if __name__ == "__main__":
