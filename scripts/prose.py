@@ -56,7 +56,7 @@ RULES = [
     (r"\b(gave|given) up\b", "'retries exhausted', or say who stopped trying", "A report was given up."),
     (r"\bleft behind\b", "'dropped'", "A tag was left behind."),
     (r"\bwork(s|ed)? off\b", "'process'", "It could not work off a report."),
-    (r"\b(yardstick|handbook|ticks?|triage)\b", "'baseline', 'operations guide', 'interval'", "One tick later it is right."),
+    (r"\b(yardstick|handbook|ticks?|triage)\b", "'baseline', 'operations guide', 'interval'", "A tick later it is right."),
     (r"\balarms? rings?\b", "'fires'", "The alarm rings."),
     (r"\bfail(s|ed)? with(out)? a chance\b", "'retryable', 'for good'", "The node failed with a chance."),
     (r"\bmake(s)? good\b|\bmade good\b", "'catch up'", "The next sweep makes good."),
