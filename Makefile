@@ -88,7 +88,7 @@ sam: package ## Build the functions with SAM, and check that they are those of m
 	$(TOOK)
 
 .PHONY: check
-check: setup ## Check format, lints, documentation and templates
+check: setup ## Check format, lints, prose, documentation and templates
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace --test packages -- -D warnings
@@ -96,6 +96,7 @@ check: setup ## Check format, lints, documentation and templates
 	cargo nextest run --locked --workspace -E 'binary(tidy)'
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 	"$(LOCAL_AWS_PYTHON)" scripts/notice.py --check
+	"$(LOCAL_AWS_PYTHON)" scripts/prose.py
 	cfn-lint $(TEMPLATES)
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file fanout.yaml

@@ -1,4 +1,4 @@
-//! The table of all permissions in docs/security.md, which is made from the templates.
+//! The table of all permissions in docs/permissions.md, which is made from the templates.
 //!
 //! `UPDATE_DOCS=1` writes it anew, instead of comparing.
 
@@ -11,7 +11,7 @@ use crate::generated;
 use crate::policy::{Statement, said, statements};
 use crate::template::{Resource, templates};
 
-const FILE: &str = "docs/security.md";
+const FILE: &str = "docs/permissions.md";
 
 /// A heading and a table for each template with policies.
 fn table() -> String {

@@ -135,7 +135,7 @@ const OF_OTHERS: [(&str, &[Permission]); 3] = [
 ];
 
 /// Roles whose permissions no resource of their template needs. Theirs are for runbooks, and the table in
-/// docs/security.md holds them.
+/// docs/permissions.md holds them.
 const OF_RUNBOOKS: [&str; 2] = ["AdministrationRole", "ExecutionRole"];
 
 /// What a function calls, and what AWS asks for along with these calls.
