@@ -167,6 +167,11 @@ impl Failure {
         Self { reason, message: message.into(), node: None }
     }
 
+    /// A failure that this tool has no other word for.
+    pub fn unexpected(message: impl Into<String>) -> Self {
+        Self::new(Reason::Unexpected, message)
+    }
+
     pub(crate) fn of(self, node: &ManagedInstanceId) -> Self {
         Self { node: Some(node.clone()), ..self }
     }

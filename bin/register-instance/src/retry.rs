@@ -19,6 +19,12 @@ pub(crate) const NO_CREDENTIALS: &str = "NoCredentials";
 /// The code of an error for a metadata service that does not answer.
 pub(crate) const IMDS_UNAVAILABLE: &str = "ImdsUnavailable";
 
+/// The code of an error for a metadata service that the environment forbids to ask.
+pub(crate) const METADATA_DISABLED: &str = "MetadataDisabled";
+
+/// The code of an error for a role that EC2 cannot assume for the instance.
+pub(crate) const ROLE_NOT_ASSUMED: &str = "RoleNotAssumed";
+
 /// What an error means for trying again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -55,7 +61,7 @@ pub(crate) fn kind(error: &AwsError) -> Kind {
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "AuthFailure" if is_about_time(&error.message) => {
             Kind::Clock
         }
-        NO_CREDENTIALS | "UnrecognizedClientException" | "InvalidClientTokenId" | "AuthFailure" => Kind::Denied,
+        NO_CREDENTIALS | ROLE_NOT_ASSUMED | "UnrecognizedClientException" | "InvalidClientTokenId" | "AuthFailure" => Kind::Denied,
         _ if error.is_access_denied() => Kind::Denied,
         // An instance that was just launched is not known to every part of EC2 at once.
         "InvalidInstanceID.NotFound" => Kind::Busy,

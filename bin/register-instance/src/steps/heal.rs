@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use hub::Region;
 
-use super::{Repair, Run, words};
+use super::calls::stopped;
+use super::confirm::Unused;
+use super::{Repair, Run, read, words};
 use crate::aws::Aws;
-use crate::evidence::Node;
+use crate::decide::Facts;
+use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, mended_manifest};
 use crate::failure::{Failure, Reason};
 use crate::machine::Machine;
 use crate::outcome::{Done, Success};
 use crate::register::{self, NotRegistered};
-use crate::verify::{self, Verdict};
+use crate::verify::{self, Start, Verdict};
 
 /// How long an agent that was restarted is waited for before its registration is replaced.
 const RESTART_LIMIT: Duration = Duration::from_mins(1);
@@ -20,22 +23,47 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     /// Looks at the agent, and restarts it if it does not use its registration, or has to be restarted anyway.
     pub(super) async fn healed(
         &self,
+        facts: &Facts,
         node: &Node,
         region: Option<&Region>,
+        start: Start,
         needs_restart: bool,
-    ) -> Result<Node, Failure> {
-        let seen = verify::look(self.machine, &self.installation, 0);
+    ) -> Result<Node, Unused> {
+        if facts.evidence.lacks_manifest() {
+            self.mend_manifest()?;
+        }
+        let is_as_registered = facts.evidence.other_machine().is_none();
+        let seen = verify::look(self.machine, &self.installation, start);
         match verify::judge(&seen, node, region) {
-            Verdict::InUse(found) if !needs_restart => return Ok(found),
-            Verdict::InUse(_) => self.machine.say("restarting the agent"),
+            Verdict::InUse(found) if is_as_registered && !needs_restart => return Ok(found),
+            Verdict::Settling(_) if is_as_registered && !needs_restart => {
+                match self.in_use(node, region, start, None).await {
+                    Err(Unused { failure, .. }) if failure.reason == Reason::NotInUse => {}
+                    settled => return settled,
+                }
+            }
+            Verdict::InUse(_) if is_as_registered => self.machine.say("restarting the agent"),
             _ => self.machine.say("the agent does not use its registration; restarting it"),
         }
-        let log_from = verify::log_length(self.machine);
+        self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
+        let start = Start::now(self.machine);
         register::restart(self.machine, &self.installation).map_err(control)?;
         self.note("the agent was restarted".to_owned());
         // If the registration may be replaced, there has to be time left for that.
         let limit = (self.settings.repair == Repair::Replace).then_some(RESTART_LIMIT);
-        self.in_use(node, region, log_from, limit).await
+        self.in_use(node, region, start, limit).await
+    }
+
+    /// Writes the list of what is in the vault, without which an agent that starts sees nothing of it.
+    fn mend_manifest(&self) -> Result<(), Failure> {
+        // What cannot be read as text is no list.
+        let contents = read(self.machine, MANIFEST_FILE)?;
+        let contents = mended_manifest(contents.as_deref(), self.machine.exists(FINGERPRINT_FILE));
+        self.machine
+            .write(MANIFEST_FILE, &contents)
+            .map_err(|error| Failure::new(Reason::Unexpected, format!("cannot write {MANIFEST_FILE}: {error}")))?;
+        self.note(format!("{MANIFEST_FILE} did not list the registration; it does now"));
+        Ok(())
     }
 
     /// Fails, unless the registration may be replaced. `is_unused`: nothing else uses the old node.
@@ -56,6 +84,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             self.machine.say("would clear the registration and register again");
             return Ok(self.success(Done::WouldRegister, Some(region)));
         }
+        // From here to the first try to register nothing cuts in: a machine that was only cleared is nobody's node.
+        self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
         self.machine.say("clearing the registration");
         register::clear(self.machine, &self.installation).map_err(control)?;
         let advice = old.map(|old| {
