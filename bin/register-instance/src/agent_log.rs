@@ -226,7 +226,9 @@ mod tests {
             format!("ERROR [ssm-agent-worker] [LongRunningPluginsManager] [aws:cloudWatch] {denied}"),
             "ERROR [ssm-document-worker] a script said: machine fingerprint does not match".to_owned(),
             // The lines of a script have no time.
-            format!("INFO [ssm-document-worker] output:\nRetrieve credentials produced error: {denied}\nCredentials ready"),
+            format!(
+                "INFO [ssm-document-worker] output:\nRetrieve credentials produced error: {denied}\nCredentials ready"
+            ),
         ] {
             check(&line, "silent");
             check(&format!("{READY_LINE}\n{line}"), "ready");
@@ -234,7 +236,10 @@ mod tests {
         }
         check(&format!("fingerprint does not match\n{READY_LINE}"), "ready");
         // The error of AWS stands on the next line.
-        check("ERROR [CredentialRefresher] Retrieve credentials produced error: \n\tAccessDeniedException: no", "denied");
+        check(
+            "ERROR [CredentialRefresher] Retrieve credentials produced error: \n\tAccessDeniedException: no",
+            "denied",
+        );
     }
 
     #[test]

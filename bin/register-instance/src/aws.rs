@@ -96,7 +96,8 @@ impl Clients {
             http: RefCell::new(http_client(&ProxyConfig::disabled())),
             is_endpoint_plain,
             endpoint_port: port.unwrap_or(if is_endpoint_plain { 80 } else { 443 }),
-            is_metadata_disabled: value("AWS_EC2_METADATA_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")),
+            is_metadata_disabled: value("AWS_EC2_METADATA_DISABLED")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
         })
     }
 

@@ -240,7 +240,12 @@ mod tests {
         assert_eq!(detect(&package()), Err(Missing::Control));
         // systemctl is there, and systemd is not what runs the machine.
         let container = Found { has_systemd: false, ..systemd.clone() };
-        check(&container, "/usr/bin/amazon-ssm-agent", "service amazon-ssm-agent stop", "service amazon-ssm-agent start");
+        check(
+            &container,
+            "/usr/bin/amazon-ssm-agent",
+            "service amazon-ssm-agent stop",
+            "service amazon-ssm-agent start",
+        );
         let alone = Found { service: None, ..container };
         assert_eq!(detect(&alone).unwrap().manager.service(), PACKAGED_UNIT);
     }

@@ -55,7 +55,8 @@ pub async fn examine<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: 
     steps::check_root(machine)?;
     let findings = look(settings, machine, aws).await;
     let is_stopped = async { matches!(machine.stop_requested().await, Stop::Signal) };
-    let is_interrupted = tokio::select! { biased; is_stopped = is_stopped => is_stopped, () = tokio::task::yield_now() => false };
+    let is_interrupted =
+        tokio::select! { biased; is_stopped = is_stopped => is_stopped, () = tokio::task::yield_now() => false };
     if is_interrupted {
         return Err(steps::stopped(Stop::Signal, None));
     }
@@ -73,8 +74,7 @@ async fn look<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) -> 
     }
     let marker = machine.read(MARKER_FILE).ok().flatten();
     let evidence = steps::evidence(machine);
-    let seen =
-        installed.map(|installed| verify::look(machine, installed, verify::Start::found(machine, installed)));
+    let seen = installed.map(|installed| verify::look(machine, installed, verify::Start::found(machine, installed)));
     let enabled = installed.and_then(|installed| steps::boot_word(machine, &installed.manager));
     let identity = in_time(machine, aws.identity()).await;
     let activation = match &identity {
@@ -108,10 +108,7 @@ async fn look<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) -> 
 }
 
 /// What comes of a call, or that its time was up.
-async fn in_time<M: Machine, T>(
-    machine: &M,
-    call: impl Future<Output = Result<T, AwsError>>,
-) -> Result<T, AwsError> {
+async fn in_time<M: Machine, T>(machine: &M, call: impl Future<Output = Result<T, AwsError>>) -> Result<T, AwsError> {
     tokio::select! {
         biased;
         _ = machine.stop_requested() => Err(AwsError {
@@ -153,9 +150,11 @@ impl Findings {
     pub(crate) fn hub(&self, settings: &Settings) -> Option<Hub> {
         let identity = self.identity.as_ref().ok();
         let activation = self.activation.as_ref().and_then(|activation| activation.as_ref().ok());
-        let account = activation.zip(identity).map(|(activation, identity)| activation.check_hub(&identity.account, None));
+        let account =
+            activation.zip(identity).map(|(activation, identity)| activation.check_hub(&identity.account, None));
         let activation = activation.filter(|_| account.as_ref().is_some_and(Result::is_ok));
-        let marker = self.marker.as_ref().filter(|marker| self.node().is_some_and(|node| node.id == marker.managed_instance_id));
+        let marker =
+            self.marker.as_ref().filter(|marker| self.node().is_some_and(|node| node.id == marker.managed_instance_id));
         let region = settings.region.clone();
         let region = region.or_else(|| activation.map(|activation| activation.region.clone()));
         let region = region.or_else(|| marker?.hub_region.clone());

@@ -110,7 +110,9 @@ impl Evidence {
     pub(crate) fn registration(&self) -> Registration {
         match (&self.cli, &self.vault) {
             // The agent knows the Region that its vault lacks.
-            (Cli::Node(said), Vault::Node(Node { id, region: None })) if said.id == *id => Registration::As(said.clone()),
+            (Cli::Node(said), Vault::Node(Node { id, region: None })) if said.id == *id => {
+                Registration::As(said.clone())
+            }
             (_, Vault::Node(node)) | (Cli::Node(node), _) => Registration::As(node.clone()),
             (_, Vault::Cleared) | (Cli::Ec2, Vault::Absent) => Registration::None,
             (Cli::Silent(_) | Cli::Missing, Vault::Absent) => {
@@ -134,7 +136,9 @@ impl Evidence {
                 "the agent's vault is empty, so the registration is gone once the agent ends",
                 "restart the agent, and run `register-instance`, which registers it",
             ),
-            (Vault::Node(Node { region: None, .. }), _) => flaw("the agent's vault names a node, but no Region", REPLACE),
+            (Vault::Node(Node { region: None, .. }), _) => {
+                flaw("the agent's vault names a node, but no Region", REPLACE)
+            }
             (Vault::Unreadable, _) => flaw("the agent's vault holds no registration that can be read", REPLACE),
             (Vault::Node(_), Manifest::Unreadable) => flaw("the manifest of the agent's vault cannot be read", HEAL),
             (Vault::Node(_), Manifest::WithoutRegistration) => {

@@ -47,7 +47,9 @@ impl Proxies {
     /// True if the proxy is of a kind that Go, and so the agent, knows and this program does not.
     pub(crate) fn is_for_agent_alone(&self) -> bool {
         let proxy = self.https.as_deref().or(self.http.as_deref()).unwrap_or_default();
-        proxy.split_once("://").is_some_and(|(scheme, _)| !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()))
+        proxy
+            .split_once("://")
+            .is_some_and(|(scheme, _)| !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()))
     }
 
     /// What is asked directly at a port, in the form that the HTTP client knows: hosts, without `*` and ports.
@@ -105,19 +107,30 @@ mod tests {
         for (none, at_443, at_8080) in [
             ("*.amazonaws.com", ".amazonaws.com", ".amazonaws.com"),
             ("ssm.us-east-1.amazonaws.com:443, Other", "ssm.us-east-1.amazonaws.com,other", "other"),
-            ("[::1]:8080,fd00:ec2::254,[fd00::1],10.0.0.0/8", "fd00:ec2::254,fd00::1,10.0.0.0/8", "::1,fd00:ec2::254,fd00::1,10.0.0.0/8"),
+            (
+                "[::1]:8080,fd00:ec2::254,[fd00::1],10.0.0.0/8",
+                "fd00:ec2::254,fd00::1,10.0.0.0/8",
+                "::1,fd00:ec2::254,fd00::1,10.0.0.0/8",
+            ),
         ] {
             let found = proxies(&[("HTTPS_PROXY", "http://a"), ("NO_PROXY", none)]);
-            assert_eq!((found.exceptions(443).as_deref(), found.exceptions(8080).as_deref()), (Some(at_443), Some(at_8080)));
+            assert_eq!(
+                (found.exceptions(443).as_deref(), found.exceptions(8080).as_deref()),
+                (Some(at_443), Some(at_8080))
+            );
         }
         assert_eq!(proxies(&[("HTTPS_PROXY", "http://a")]).exceptions(443), None);
     }
 
     #[test]
     fn a_proxy_that_only_the_agent_knows() {
-        for (proxy, expected) in
-            [("socks5://p:1", true), ("socks5h://u:p@p:1", true), ("http://p", false), ("HTTPS://p", false), ("p:3128", false)]
-        {
+        for (proxy, expected) in [
+            ("socks5://p:1", true),
+            ("socks5h://u:p@p:1", true),
+            ("http://p", false),
+            ("HTTPS://p", false),
+            ("p:3128", false),
+        ] {
             assert_eq!(proxies(&[("HTTPS_PROXY", proxy)]).is_for_agent_alone(), expected, "{proxy}");
         }
     }

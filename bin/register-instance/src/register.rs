@@ -88,6 +88,25 @@ pub(crate) fn clear<M: Machine>(machine: &M, installation: &Installation) -> Res
     }
 }
 
+/// Puts files back as they were before [`clear`].
+pub(crate) fn put_back<M: Machine>(
+    machine: &M,
+    installation: &Installation,
+    files: &[(&'static str, Option<String>)],
+) -> Result<(), NotRegistered> {
+    let write = || {
+        files.iter().try_for_each(|(path, contents)| {
+            let written = match contents {
+                Some(contents) => machine.write(path, contents),
+                None => machine.remove(path),
+            };
+            written.map_err(|error| NotRegistered::Unprepared(format!("cannot restore {path}: {error}")))
+        })
+    };
+    let (result, not_started) = while_stopped(machine, installation, write)?;
+    result.and(not_started.map_or(Ok(()), |problem| Err(NotRegistered::Control(problem))))
+}
+
 /// Stops the agent and starts it, so that it reads its registration and its configuration.
 pub(crate) fn restart<M: Machine>(machine: &M, installation: &Installation) -> Result<(), NotRegistered> {
     let ((), not_started) = while_stopped(machine, installation, || ())?;
@@ -171,7 +190,8 @@ fn register<M: Machine>(
     let Activation { id, code, region, .. } = activation;
     // Never -y and never -clear: an agent that does hold a registration asks, gets no answer and leaves it alone.
     let args = ["-register", "-code", code.expose(), "-id", id.as_str(), "-region", region.as_str()];
-    let command = Command { environment: Some(environment), keeps_lock: true, ..Command::new(&installation.agent, &args) };
+    let command =
+        Command { environment: Some(environment), keeps_lock: true, ..Command::new(&installation.agent, &args) };
     let output = machine
         .run(&command, REGISTER_LIMIT)
         .map_err(|error| (Refusal::Permanent, format!("cannot run {}: {error}", installation.agent.display())))?;

@@ -61,7 +61,9 @@ pub(crate) fn kind(error: &AwsError) -> Kind {
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "AuthFailure" if is_about_time(&error.message) => {
             Kind::Clock
         }
-        NO_CREDENTIALS | ROLE_NOT_ASSUMED | "UnrecognizedClientException" | "InvalidClientTokenId" | "AuthFailure" => Kind::Denied,
+        NO_CREDENTIALS | ROLE_NOT_ASSUMED | "UnrecognizedClientException" | "InvalidClientTokenId" | "AuthFailure" => {
+            Kind::Denied
+        }
         _ if error.is_access_denied() => Kind::Denied,
         // An instance that was just launched is not known to every part of EC2 at once.
         "InvalidInstanceID.NotFound" => Kind::Busy,

@@ -16,8 +16,8 @@ use crate::aws::{Aws, Identity};
 use crate::decide::{Decision, Facts, Hub, decide, is_foreign};
 use crate::detect::{Installation, Missing, detect};
 use crate::evidence::{
-    CONFIGURATION_FILE, Evidence, FINGERPRINT_FILE, MANIFEST_FILE, Manifest, Node, REGISTRATION_FILE, VAULT_FILE, Vault,
-    fingerprinted_machine, node_in_file, prefers_ec2,
+    CONFIGURATION_FILE, Evidence, FINGERPRINT_FILE, MANIFEST_FILE, Manifest, Node, REGISTRATION_FILE, VAULT_FILE,
+    Vault, fingerprinted_machine, node_in_file, prefers_ec2,
 };
 use crate::failure::{Failure, Reason};
 use crate::find::found;

@@ -22,7 +22,8 @@ pub(super) fn check(environment: &BTreeMap<String, String>) -> Result<(), String
     let set = |name| environment.get(name).filter(|value| !value.is_empty());
     let (file, folders) = (set(FILE), set(FOLDERS));
     let in_folders = folders.into_iter().flat_map(std::env::split_paths).flat_map(|folder| files(&folder));
-    if file.is_none() && folders.is_none() || file.map(PathBuf::from).into_iter().chain(in_folders).any(has_certificate) {
+    if file.is_none() && folders.is_none() || file.map(PathBuf::from).into_iter().chain(in_folders).any(has_certificate)
+    {
         return Ok(());
     }
     let named: Vec<String> = [(FILE, file), (FOLDERS, folders)]

@@ -98,9 +98,12 @@ fn activation(settings: &Settings, findings: &Findings, now: Timestamp) -> Check
                 Err(problem @ Unusable::Expired(_)) => {
                     needed(Check::failed(NAME, Reason::ActivationExpired, problem.to_string(), renew))
                 }
-                Err(problem @ (Unusable::OtherHub(..) | Unusable::UnknownHub(_))) => {
-                    Check::failed(NAME, Reason::ActivationWrong, problem.to_string(), "check --hub-account and the parameter")
-                }
+                Err(problem @ (Unusable::OtherHub(..) | Unusable::UnknownHub(_))) => Check::failed(
+                    NAME,
+                    Reason::ActivationWrong,
+                    problem.to_string(),
+                    "check --hub-account and the parameter",
+                ),
                 Err(problem) => needed(Check::failed(NAME, Reason::ActivationWrong, problem.to_string(), renew)),
             }
         }
@@ -171,7 +174,8 @@ fn proxy(findings: &Findings) -> Check {
     let shell = &findings.shell_proxies;
     match &findings.unit_proxies {
         Some(unit) if unit.is_for_agent_alone() => {
-            let cause = format!("the agent goes through {}, which this tool cannot: it calls AWS directly", unit.shown());
+            let cause =
+                format!("the agent goes through {}, which this tool cannot: it calls AWS directly", unit.shown());
             Check::new("proxy", Status::Warning, cause)
                 .remedy("let the machine reach ssm and ec2 in its Region directly, or give the agent an HTTP proxy")
         }

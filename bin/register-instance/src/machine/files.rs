@@ -75,7 +75,8 @@ fn rotated(log: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut found: Vec<_> = entries
         .filter(|entry| {
-            let number = entry.file_name().to_str().and_then(|other| other.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
+            let number =
+                entry.file_name().to_str().and_then(|other| other.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
             number.is_some_and(|_: u32| true)
         })
         .filter_map(|entry| Some((Reverse(entry.metadata().ok()?.modified().ok()?), entry.path())))
@@ -274,7 +275,9 @@ mod tests {
         // Rotated since, twice, and by one that counts up. What is no number is another file.
         fs::write(&path, "0123456789ab").unwrap();
         fs::rename(&path, at("log.1")).unwrap();
-        for (name, text, age) in [("log", "ef", 0), ("log.2", "cd", 10), ("log.1", "0123456789ab", 20), ("log.gz", "x", 5)] {
+        for (name, text, age) in
+            [("log", "ef", 0), ("log.2", "cd", 10), ("log.1", "0123456789ab", 20), ("log.gz", "x", 5)]
+        {
             fs::write(at(name), text).unwrap();
             let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
             File::options().write(true).open(at(name)).unwrap().set_modified(time).unwrap();
@@ -323,9 +326,15 @@ mod tests {
         symlink(folder.path().components().skip(1).map(|_| "..").collect::<PathBuf>().join("dev/null"), at("relative"))
             .unwrap();
         symlink("unit", at("alias")).unwrap();
-        for (name, expected) in
-            [("empty", true), ("null", true), ("indirect", true), ("relative", true), ("unit", false), ("alias", false), ("none", false)]
-        {
+        for (name, expected) in [
+            ("empty", true),
+            ("null", true),
+            ("indirect", true),
+            ("relative", true),
+            ("unit", false),
+            ("alias", false),
+            ("none", false),
+        ] {
             assert_eq!(is_masked(&at(name)), expected, "{name}");
         }
     }

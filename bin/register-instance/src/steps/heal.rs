@@ -9,9 +9,10 @@ use super::confirm::Unused;
 use super::{Repair, Run, read, words};
 use crate::aws::Aws;
 use crate::decide::Facts;
-use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, mended_manifest};
+use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, REGISTRATION_FILE, VAULT_FILE, Vault, mended_manifest};
 use crate::failure::{Failure, Reason};
 use crate::machine::Machine;
+use crate::marker::MARKER_FILE;
 use crate::outcome::{Done, Success};
 use crate::register::{self, NotRegistered};
 use crate::verify::{self, Start, Verdict};
@@ -86,6 +87,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         // From here to the first try to register nothing cuts in: a machine that was only cleared is nobody's node.
         self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
+        let before = self.files_of(old)?;
         self.machine.say("clearing the registration");
         register::clear(self.machine, &self.installation).map_err(control)?;
         let advice = old.map(|old| {
@@ -103,12 +105,32 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let old = old.map(|old| old.id.clone());
                 Ok(self.success(Done::Replaced { node: node.id, old }, Some(region)))
             }
+            Err(failure) if !before.is_empty() && self.is_nobody() => {
+                let outcome = match register::put_back(self.machine, &self.installation, &before).map_err(control) {
+                    Ok(()) => "The old registration was put back".to_owned(),
+                    Err(problem) => format!("The old registration was cleared, and not put back: {problem}"),
+                };
+                Err(Failure { message: format!("{}. {outcome}", failure.message), ..failure })
+            }
             Err(failure) => {
                 let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
                 let message = format!("{}. The old registration was cleared.{advice}", failure.message);
                 Err(Failure { message, ..failure })
             }
         }
+    }
+}
+
+impl<M: Machine, A: Aws> Run<'_, M, A> {
+    /// All that makes the machine this node, to be put back; nothing if it is not known as which.
+    fn files_of(&self, old: Option<&Node>) -> Result<Vec<(&'static str, Option<String>)>, Failure> {
+        let paths = old.map_or(&[][..], |_| &[VAULT_FILE, MANIFEST_FILE, REGISTRATION_FILE, MARKER_FILE]);
+        paths.iter().map(|path| Ok((*path, read(self.machine, path)?))).collect()
+    }
+
+    /// True if the vault holds no registration, not even one of a try that got no answer.
+    fn is_nobody(&self) -> bool {
+        read(self.machine, VAULT_FILE).is_ok_and(|record| !matches!(Vault::parse(record.as_deref()), Vault::Node(_)))
     }
 }
 

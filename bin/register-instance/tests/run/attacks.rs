@@ -157,7 +157,10 @@ fn a_log_that_cannot_be_read_is_said_to_be() {
     site.run(&["doctor"]).is(1, "a refusal in it would not be seen");
     // Behind a link of root it is read.
     fs::remove_dir(site.at(LOG)).unwrap();
-    site.write("root/log", "ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: x\n");
+    site.write(
+        "root/log",
+        "ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: x\n",
+    );
     symlink(site.at("root/log"), site.at(LOG)).unwrap();
     for arguments in [&[][..], &["doctor"]] {
         site.run(arguments).is(17, "was deregistered");

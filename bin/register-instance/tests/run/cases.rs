@@ -43,7 +43,8 @@ fn a_registration_in_another_region_is_refused() {
     let mut state = State::registered();
     state.files.insert(VAULT.to_owned(), format!(r#"{{"instanceID":"{NODE}"}}"#));
     state.identity = Some((NODE.to_owned(), "eu-west-1".to_owned()));
-    let (state, _) = fails(state, &settings(), Reason::ForeignRegistration, &["in eu-west-1, and the hub is in us-east-1"]);
+    let (state, _) =
+        fails(state, &settings(), Reason::ForeignRegistration, &["in eu-west-1, and the hub is in us-east-1"]);
     assert_eq!(state.tag, None);
 
     let world = World::new(State::registered_in("eu-west-1"));

@@ -127,16 +127,18 @@ fn a_copy_without_its_note_is_told_by_its_fingerprint() {
 
 #[test]
 fn a_registration_is_replaced_only_if_systems_manager_refuses_it() {
-    let cases: [(&str, fn(&Site)); 5] = [
+    let cases: [(&str, fn(&Site)); 4] = [
         ("no ssm-cli", |site| fs::remove_file(site.at("usr/bin/ssm-cli")).unwrap()),
         ("nonsense", |site| site.write("cli-says", "panic: cannot reach IPC\n")),
-        ("hangs", |site| site.program("usr/bin/ssm-cli", "exec sleep 100")),
         ("an EC2 instance", |site| {
             site.write(CONFIGURATION, r#"{"Identity":{"ConsumptionOrder":["EC2","OnPrem"]}}"#);
             site.write("cli-says", &format!(r#"{{"instance-id":"{INSTANCE}","region":"us-west-2"}}"#));
         }),
         ("a crash loop", |site| {
-            site.program("usr/bin/systemctl", &MANAGER.replace("[ -e ROOT/running ] && echo active || echo inactive", "echo failed"));
+            site.program(
+                "usr/bin/systemctl",
+                &MANAGER.replace("[ -e ROOT/running ] && echo active || echo inactive", "echo failed"),
+            );
         }),
     ];
     thread::scope(|scope| {
@@ -183,7 +185,10 @@ fn a_service_whose_state_is_not_known_does_not_run() {
 fn with_script() -> Site {
     let site = Site::new();
     fs::remove_file(site.at("usr/bin/systemctl")).unwrap();
-    site.program("usr/bin/service", &format!("umask > ROOT/umask\nshift\n[ \"$1\" = status ] && {{ [ -e ROOT/running ]; exit $?; }}\n{MANAGER}"));
+    site.program(
+        "usr/bin/service",
+        &format!("umask > ROOT/umask\nshift\n[ \"$1\" = status ] && {{ [ -e ROOT/running ]; exit $?; }}\n{MANAGER}"),
+    );
     site
 }
 
@@ -231,7 +236,9 @@ fn a_registration_is_not_tagged_while_nothing_says_that_it_is_the_hub_s() {
     let (site, parameter) = with_parameter(&[]);
     site.run(&["--hub-account", "111111111111"]).is(0, "tag-written");
     site.forget_tag();
-    for arguments in [&["--hub-account", "999999999999"][..], &["--hub-account", "999999999999", "--region", "us-east-1"]] {
+    for arguments in
+        [&["--hub-account", "999999999999"][..], &["--hub-account", "999999999999", "--region", "us-east-1"]]
+    {
         site.run(arguments).is(9, "--hub-account asks for 999999999999");
         let report = site.run(&[&["doctor"], arguments].concat());
         report.is(9, "--hub-account asks for");
@@ -269,7 +276,13 @@ fn a_bad_environment_is_named_in_the_one_line() {
     }
     // The agent's service has none of this.
     let (ran, site) = with(
-        &[("AWS_CA_BUNDLE", "/x"), ("GODEBUG", "x"), ("AWS_ACCESS_KEY_ID", "x"), ("LC_ALL", "de_DE"), ("ALL_PROXY", "x")],
+        &[
+            ("AWS_CA_BUNDLE", "/x"),
+            ("GODEBUG", "x"),
+            ("AWS_ACCESS_KEY_ID", "x"),
+            ("LC_ALL", "de_DE"),
+            ("ALL_PROXY", "x"),
+        ],
         &[],
     );
     ran.is(0, "registered");
@@ -408,12 +421,18 @@ fn proxies_as_the_agent_knows_them() {
 #[test]
 fn the_scripts_of_old_start_with_an_empty_environment() {
     let site = with_script();
-    site.write("etc/sysconfig/amazon-ssm-agent", "HTTP_PROXY=http://not-exported:1\nexport HTTPS_PROXY=\"http://proxy:1\"\n");
+    site.write(
+        "etc/sysconfig/amazon-ssm-agent",
+        "HTTP_PROXY=http://not-exported:1\nexport HTTPS_PROXY=\"http://proxy:1\"\n",
+    );
     let mut command = site.command(&[]);
     command.env("HTTP_PROXY", &site.aws.url);
     Site::run_command(command).is(0, "registered");
     let environment = site.read("agent-environment");
-    assert!(environment.contains("HTTPS_PROXY=http://proxy:1") && !environment.contains("HTTP_PROXY="), "{environment}");
+    assert!(
+        environment.contains("HTTPS_PROXY=http://proxy:1") && !environment.contains("HTTP_PROXY="),
+        "{environment}"
+    );
     assert_eq!(site.read("umask").trim(), "0022");
     site.is_node(FIRST_NODE);
 }
@@ -439,7 +458,10 @@ fn an_agent_that_could_not_be_started_again_is_not_stopped() {
     // systemctl is there, and another manager runs the machine.
     let site = Site::new();
     site.program("usr/bin/initctl", MANAGER);
-    site.program("usr/bin/systemctl", "echo 'System has not been booted with systemd as init system (PID 1).' >&2; exit 1");
+    site.program(
+        "usr/bin/systemctl",
+        "echo 'System has not been booted with systemd as init system (PID 1).' >&2; exit 1",
+    );
     site.run(&[]).is(0, "registered");
     site.is_node(FIRST_NODE);
 }
@@ -480,6 +502,23 @@ fn a_signal_during_a_replacement_leaves_no_machine_that_is_nobody_s() {
     site.write("agent-logs", "INFO Credentials ready\n");
     site.run(&["heal"]).is(0, "tag-written");
     site.is_node("mi-00000000000000002");
+}
+
+#[test]
+fn what_was_cleared_is_put_back_if_nothing_takes_its_place() {
+    let site = Site::new();
+    let record = r#"{"instanceID":"mi-11111111111111111","region":"eu-west-1","privateKey":"k"}"#;
+    site.write(VAULT, record);
+    site.write(MANIFEST, &format!(r#"{{"RegistrationKey":"{VAULT}"}}"#));
+    site.write("agent-says", &"ERROR RegistrationLimitExceeded: x\n".repeat(3));
+    let ran = site.run(&["heal", "--replace"]);
+    ran.is(8, "The old registration was put back");
+    assert!(!ran.said.contains("Deregister"), "{}", ran.said);
+    assert_eq!((site.read(VAULT).as_str(), site.is_running(), site.nodes()), (record, true, 0));
+    site.run(&["heal", "--replace"]).is(8, "");
+    site.write("agent-says", "");
+    site.run(&["heal", "--replace"]).is(0, "replaced");
+    site.is_node(FIRST_NODE);
 }
 
 #[test]

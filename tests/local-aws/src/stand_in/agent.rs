@@ -162,8 +162,9 @@ fn call(setting: &Setting, endpoint: Option<&str>, flags: &Flags) -> Result<Stri
         "PublicKeyType": "Rsa",
     });
     let unreachable = |error: &dyn std::fmt::Display| format!("RequestError: send request failed\ncaused by: {error}");
-    let authority =
-        endpoint.and_then(|url| url.strip_prefix("http://")).ok_or("neither AWS_ENDPOINT_URL nor the machine names AWS")?;
+    let authority = endpoint
+        .and_then(|url| url.strip_prefix("http://"))
+        .ok_or("neither AWS_ENDPOINT_URL nor the machine names AWS")?;
     let authority = authority.trim_end_matches('/');
     let proxy = setting.proxy.as_deref().map(|proxy| {
         let host = proxy.trim_start_matches("http://").trim_end_matches('/');
