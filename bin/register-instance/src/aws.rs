@@ -72,10 +72,15 @@ impl Clients {
     /// endpoints. The files of root's profiles are not read: an agent writes there, and they may name other endpoints.
     ///
     /// # Errors
-    /// The endpoint of the metadata service is not a URL, or there is no certificate where the environment says.
+    /// An endpoint in the environment is not a URL, or there is no certificate where the environment says.
     pub fn new(environment: &BTreeMap<String, String>) -> Result<Self, String> {
-        let value = |name: &str| environment.get(name).map(String::as_str);
+        let value = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
         trust::check(environment)?;
+        for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_EC2"] {
+            if let Some(url) = value(name).filter(|url| !is_url(url)) {
+                return Err(format!("{name}: expected a URL such as https://ssm.us-east-1.amazonaws.com, got {url:?}"));
+            }
+        }
         let config = ProviderConfig::without_region()
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_http_client(http_client(&ProxyConfig::disabled()));
@@ -179,6 +184,14 @@ impl Aws for Clients {
         };
         *self.http.borrow_mut() = http_client(&config);
     }
+}
+
+/// True for what begins as a URL of the web and has no characters that no URL has.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(|byte| byte.is_ascii_graphic())
+    })
 }
 
 /// The port that a URL names.

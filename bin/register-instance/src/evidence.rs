@@ -54,7 +54,7 @@ pub(crate) struct Flaw {
 }
 
 const HEAL: &str = "run `register-instance heal`, which writes it anew";
-const REPLACE: &str = "run `register-instance heal --replace`";
+const REPLACE: &str = "restart the agent, and run `register-instance heal --replace`";
 
 /// What `ssm-cli get-instance-information` answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -157,6 +157,11 @@ impl Evidence {
     pub(crate) fn lacks_manifest(&self) -> bool {
         use Manifest::{Absent, Unreadable, WithoutRegistration};
         matches!((&self.vault, self.manifest), (Vault::Node(_), Absent | Unreadable | WithoutRegistration))
+    }
+
+    /// True if the vault names a node and lacks what an agent needs to be it.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        matches!(self.vault, Vault::Node(Node { region: None, .. }))
     }
 
     /// In words, that the agent's fingerprint was made on another machine, as in a copy or after a restore.

@@ -12,7 +12,6 @@ use register_instance::machine::{Local, stop_on_signal_or_after};
 use register_instance::{Failure, doctor, outcome};
 use rustix::fs::Mode;
 
-#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // Files for root alone say so themselves. What is started here may write files for others.

@@ -56,6 +56,8 @@ pub(crate) fn kind(error: &AwsError) -> Kind {
     match error.code.as_str() {
         IMDS_UNAVAILABLE => Kind::Metadata,
         "DispatchFailure" if is_about_certificates_of_another_time(&error.message) => Kind::Clock,
+        // Of this run, such as a custom endpoint with FIPS.
+        "DispatchFailure" if error.message.contains("Invalid Configuration") => Kind::Permanent,
         "Timeout" | "DispatchFailure" | "ResponseError" => Kind::Network,
         "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Kind::Clock,
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "AuthFailure" if is_about_time(&error.message) => {
@@ -120,6 +122,7 @@ mod tests {
     fn kinds() {
         for (code, message, retryable, expected) in [
             ("DispatchFailure", "", true, Kind::Network),
+            ("DispatchFailure", "other: Invalid Configuration: FIPS and custom endpoint", true, Kind::Permanent),
             ("Timeout", "", true, Kind::Network),
             ("ImdsUnavailable", "", true, Kind::Metadata),
             ("ThrottlingException", "", true, Kind::Busy),

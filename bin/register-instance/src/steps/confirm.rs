@@ -68,7 +68,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             Err(Unused { failure, is_dead }) if failure.reason == Reason::NotInUse => {
                 let failure = with_flaw(failure, facts.evidence.flaw()).of(&node.id);
                 return match self.settings.repair {
-                    Repair::Replace if !is_dead => {
+                    Repair::Replace if !is_dead && !facts.evidence.is_incomplete() => {
                         Err(Failure { message: words::kept(&failure, &self.installation), ..failure })
                     }
                     _ => self.or_replace(failure, Some(node), true).await,

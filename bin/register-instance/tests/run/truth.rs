@@ -262,6 +262,8 @@ fn a_bad_environment_is_named_in_the_one_line() {
         ("SSL_CERT_FILE", "/dev/null"),
         ("SSL_CERT_DIR", "/nonexistent"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "not a url"),
+        ("AWS_ENDPOINT_URL", "not a url"),
+        ("AWS_ENDPOINT_URL_SSM", "localhost:4566"),
     ] {
         for arguments in [&[][..], &["doctor"]] {
             let (ran, _) = with(&[(name, value)], arguments);
@@ -369,6 +371,17 @@ fn what_the_next_start_would_not_see_is_not_healthy() {
         site.run(&["heal"]).is(0, "did not list the registration; it does now");
         assert!(site.read(MANIFEST).contains(VAULT) && site.nodes() == 1);
         site.run(&["doctor"]).is(0, "");
+    }
+    // A vault that lacks what an agent needs: the advice does what it says.
+    for contents in ["\u{feff}not json", r#"{"instanceID":"mi-00000000000000001","region":"","privateKey":"k"}"#] {
+        let site = Site::registered();
+        site.write("cli-says", &format!(r#"{{"instance-id":"{FIRST_NODE}","region":"us-east-1"}}"#));
+        site.write(VAULT, contents);
+        site.run(&["doctor"]).is(17, "restart the agent, and run `register-instance heal --replace`");
+        site.write("cli-says", &format!(r#"{{"instance-id":"{INSTANCE}","region":"us-west-2"}}"#));
+        fs::remove_file(site.at(NOTED)).unwrap();
+        let ran = site.run(&["heal", "--replace"]);
+        assert!(ran.said.contains("clearing the registration") && site.nodes() == 2, "{contents}: {}", ran.said);
     }
     let site = Site::registered();
     site.write("cli-says", &format!(r#"{{"instance-id":"{FIRST_NODE}","region":"us-east-1"}}"#));
