@@ -141,6 +141,11 @@ fn age<M: Machine>(machine: &M, installation: &Installation) -> Option<Duration>
     }
 }
 
+/// True if the agent is known to have started less than [`SETTLE`] ago.
+pub(crate) fn has_just_started<M: Machine>(machine: &M, installation: &Installation) -> bool {
+    age(machine, installation).is_some_and(|age| age < SETTLE)
+}
+
 /// How long the machine has been up: the first number in `/proc/uptime`, in seconds.
 pub(crate) fn uptime<M: Machine>(machine: &M) -> Option<Duration> {
     let contents = machine.read("/proc/uptime").ok().flatten()?;

@@ -21,8 +21,8 @@ pub(crate) const REPLACE: &str = "register-instance heal --replace";
 pub(crate) fn clone(node: &ManagedInstanceId, original: &Ec2InstanceId, instance: &Ec2InstanceId) -> String {
     format!(
         "this machine carries the registration of another: {node} belongs to {original}, and this is {instance}. It was \
-         probably made from an image of it. Nothing was changed. To register this machine as itself, run `{REPLACE}`. \
-         Clear the registration before the next image is made"
+         probably made from an image of it. Nothing was changed. To register this machine under its own identity, run \
+         `{REPLACE}`. Clear the registration before you make the next image"
     )
 }
 
@@ -32,8 +32,8 @@ pub(crate) fn foreign(node: &Node, hub: &Hub) -> String {
     let account = hub.account.as_ref().map(|account| format!(" of account {account}")).unwrap_or_default();
     let hub = &hub.region;
     format!(
-        "this machine is registered as {id} in {region}, and the hub is in {hub}{account}. Nothing was changed. If the other \
-         registration may go, run `{REPLACE}`; otherwise keep this tool off the machine"
+        "this machine is registered as {id} in {region}, and the hub is in {hub}{account}. Nothing was changed. If you no longer \
+         need that registration, run `{REPLACE}`; otherwise do not run this tool here"
     )
 }
 
@@ -60,7 +60,7 @@ pub(super) fn kept(failure: &Failure, installation: &Installation) -> String {
 
 pub(crate) fn unreadable() -> String {
     format!(
-        "{VAULT_FILE} is not a registration that can be read: it was half written, or is of another form. Nothing was \
+        "{VAULT_FILE} does not hold a readable registration: it was half written, or has an unknown format. Nothing was \
          changed. Restart the agent and run this again; if that does not help, register again with `{REPLACE}`"
     )
 }
@@ -108,7 +108,7 @@ pub(crate) fn no_parameter(name: &str, identity: &Identity, error: &AwsError) ->
     match error.code.as_str() {
         "ParameterNotFound" => format!(
             "there is no parameter {name} in account {account}, {region}. Central IT's activation-issuer writes it, in the \
-             Regions that it is set up for; have it run for this account: {{\"agency\": \"{account}\"}}"
+             Regions that it is set up for; invoke it for this account: {{\"agency\": \"{account}\"}}"
         ),
         NO_CREDENTIALS => format!("{error}. Attach the instance profile of Tag Hub (TagHubInstance) to this instance"),
         ROLE_NOT_ASSUMED => format!(

@@ -85,6 +85,28 @@ fn an_agent_that_has_just_started_is_given_time_to_be_refused() {
 }
 
 #[test]
+fn an_agent_that_starts_again_and_again_never_settles() {
+    let mut state = State { started_at: 95_000_000, ..with_log(State::registered(), START) };
+    state.files.insert("/proc/uptime".to_owned(), "100.00 1.00\n".to_owned());
+    let (state, _) = fails(state, &settings(), Reason::NotInUse, &["has just started", "--timeout"]);
+    assert_eq!(state.tag, None);
+    // One that is refused after a while.
+    let refused =
+        State { logs_later: Some((3, MISMATCH.to_owned())), logs_at_start: START.to_owned(), ..State::fresh() };
+    let (state, _) = fails(refused, &settings(), Reason::NotInUse, &["MachineFingerprintDoesNotMatch"]);
+    assert_eq!(state.tag, None);
+    // One whose process upstart tells.
+    let programs = vec!["amazon-ssm-agent", "ssm-cli", "initctl"];
+    let mut upstart = State { programs, ..with_log(State::registered(), READY) };
+    upstart.files.insert("/proc/uptime".to_owned(), "100.00 1.00\n".to_owned());
+    let stat = |ticks: u32| format!("2817 (amazon (ssm) a) S {}{ticks} 0\n", "0 ".repeat(18));
+    upstart.files.insert("/proc/2817/stat".to_owned(), stat(9_500));
+    fails(upstart.clone(), &settings(), Reason::NotInUse, &["has just started"]);
+    upstart.files.insert("/proc/2817/stat".to_owned(), stat(500));
+    assert_eq!(World::new(upstart).run(&settings()).unwrap().done, node());
+}
+
+#[test]
 fn what_is_on_the_disk_is_not_what_the_agent_uses() {
     // The configuration lacks OnPrem: the agent stays an EC2 instance.
     let mut ec2 = State { ignores_vault: true, ..State::registered() };
