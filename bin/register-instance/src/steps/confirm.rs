@@ -6,7 +6,7 @@ use hub::Region;
 
 use super::calls::stopped;
 use super::{MACHINE_PAUSE_MAX, Repair, Run, words};
-use crate::agent_log::{Kind, Standing};
+use crate::agent_log::Kind;
 use crate::aws::Aws;
 use crate::decide::{Facts, Hub, MarkerState};
 use crate::detect::Manager;
@@ -122,7 +122,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             // An agent that starts again and again is never old enough.
             let is_settled = || !verify::has_just_started(self.machine, &self.installation);
             let why = match verify::judge(&seen, node, region) {
-                Verdict::InUse(found) if seen.standing == Standing::Ready || is_settled() => return Ok(found),
+                Verdict::InUse(found) if seen.age.is_some_and(|age| age < SETTLE) || is_settled() => return Ok(found),
                 Verdict::Settling(found) if waited >= SETTLE && is_settled() => return Ok(found),
                 Verdict::InUse(_) | Verdict::Settling(_) => "the agent has just started".to_owned(),
                 Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).into()),

@@ -20,6 +20,12 @@ const CONFIGURATION: &str = "etc/amazon/ssm/amazon-ssm-agent.json";
 const DROPIN: &str = "etc/systemd/system/amazon-ssm-agent.service.d/p.conf";
 const UNIT: &str = "etc/systemd/system/amazon-ssm-agent.service";
 
+/// How a machine comes to be what it is.
+type Before = fn(Site) -> Site;
+
+/// What is wrong with a machine, by name.
+type Spoilt = (&'static str, fn(&Site));
+
 /// A service manager whose agent writes to its log two seconds after it started.
 fn late() -> String {
     let late = MANAGER
@@ -62,7 +68,6 @@ fn an_agent_that_is_refused_late_is_not_in_use() {
         site.write(LOG, REFUSED);
         site
     };
-    type Before = fn(Site) -> Site;
     let cases: [(Before, &[&str]); 5] =
         [(fresh, &[]), (stopped, &[]), (killed, &[]), (refused, &["heal"]), (refused, &["heal", "--replace"])];
     thread::scope(|scope| {
@@ -127,7 +132,7 @@ fn a_copy_without_its_note_is_told_by_its_fingerprint() {
 
 #[test]
 fn a_registration_is_replaced_only_if_systems_manager_refuses_it() {
-    let cases: [(&str, fn(&Site)); 4] = [
+    let cases: [Spoilt; 4] = [
         ("no ssm-cli", |site| fs::remove_file(site.at("usr/bin/ssm-cli")).unwrap()),
         ("nonsense", |site| site.write("cli-says", "panic: cannot reach IPC\n")),
         ("an EC2 instance", |site| {
@@ -194,13 +199,13 @@ fn with_script() -> Site {
 
 type Parameter = Arc<Mutex<Option<String>>>;
 
-fn live(changes: &[(&str, &str)]) -> Option<String> {
-    Some(activation(&[&[("ExpirationDate", "2099-01-01T00:00:00Z")], changes].concat()))
+fn live(changes: &[(&str, &str)]) -> String {
+    activation(&[&[("ExpirationDate", "2099-01-01T00:00:00Z")], changes].concat())
 }
 
 /// A machine whose parameter can be changed.
 fn with_parameter(changes: &[(&str, &str)]) -> (Site, Parameter) {
-    let parameter: Parameter = Arc::new(Mutex::new(live(changes)));
+    let parameter: Parameter = Arc::new(Mutex::new(Some(live(changes))));
     let kept = Arc::clone(&parameter);
     let site = Site::with(metadata, move |tag, request: &Request| -> Answer {
         if !request.headers.contains_key("x-amz-target") {
@@ -220,7 +225,7 @@ fn with_parameter(changes: &[(&str, &str)]) -> (Site, Parameter) {
 fn a_registration_is_not_tagged_while_nothing_says_that_it_is_the_hub_s() {
     let (site, parameter) = with_parameter(&[("Region", "eu-west-1")]);
     fs::remove_file(site.at(MARKER)).unwrap();
-    *parameter.lock().unwrap() = live(&[("Account", "333333333333")]);
+    *parameter.lock().unwrap() = Some(live(&[("Account", "333333333333")]));
     site.run(&[]).is(9, "nothing says whether that is the hub's");
     *parameter.lock().unwrap() = None;
     site.run(&[]).is(6, "nothing says whether that is the hub's");
@@ -243,7 +248,7 @@ fn a_registration_is_not_tagged_while_nothing_says_that_it_is_the_hub_s() {
         let report = site.run(&[&["doctor"], arguments].concat());
         report.is(9, "--hub-account asks for");
     }
-    *parameter.lock().unwrap() = live(&[("HubAccount", "999999999999")]);
+    *parameter.lock().unwrap() = Some(live(&[("HubAccount", "999999999999")]));
     site.run(&["--hub-account", "111111111111"]).is(9, "registers in account 999999999999");
     site.run(&[]).is(18, "of account 999999999999");
     assert_eq!(site.tag(), None);
@@ -380,7 +385,7 @@ fn what_the_next_start_would_not_see_is_not_healthy() {
         site.run(&["doctor"]).is(17, "restart the agent, and run `register-instance heal --replace`");
         site.write("cli-says", &format!(r#"{{"instance-id":"{INSTANCE}","region":"us-west-2"}}"#));
         fs::remove_file(site.at(NOTED)).unwrap();
-        let ran = site.run(&["heal", "--replace"]);
+        let ran = site.run(&["heal", "--replace", "--timeout", "75s"]);
         assert!(ran.said.contains("clearing the registration") && site.nodes() == 2, "{contents}: {}", ran.said);
     }
     let site = Site::registered();
@@ -452,7 +457,7 @@ fn the_scripts_of_old_start_with_an_empty_environment() {
 
 #[test]
 fn an_agent_that_could_not_be_started_again_is_not_stopped() {
-    let masks: [(&str, fn(&Site)); 3] = [
+    let masks: [Spoilt; 3] = [
         ("empty", |site| site.write(UNIT, "")),
         ("relative", |site| {
             fs::remove_file(site.at(UNIT)).unwrap();
@@ -552,7 +557,7 @@ fn nothing_is_run_that_others_may_write() {
     if Command::new("id").arg("-u").output().unwrap().stdout != b"0\n" {
         return;
     }
-    let spoils: [(&str, fn(&Site)); 4] = [
+    let spoils: [Spoilt; 4] = [
         ("a folder of a group", |site| {
             chown(site.at("usr/bin"), None, Some(1000)).unwrap();
             fs::set_permissions(site.at("usr/bin"), fs::Permissions::from_mode(0o775)).unwrap();
