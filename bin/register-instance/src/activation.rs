@@ -77,20 +77,30 @@ impl Activation {
         if let Some(asked) = wanted.region.filter(|asked| **asked != self.region) {
             return Err(Unusable::OtherRegion(self.region.clone(), asked.clone()));
         }
+        self.check_hub(wanted.account, wanted.hub_account)?;
+        match &self.terms {
+            Some(terms) if terms.expires <= wanted.now => Err(Unusable::Expired(terms.expires)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks whether it is for this account, and from the hub that is asked for. Which hub it is from, if it says so.
+    pub(crate) fn check_hub(
+        &self,
+        account: &AccountId,
+        asked: Option<&AccountId>,
+    ) -> Result<Option<AccountId>, Unusable> {
         let hub_account = self.terms.as_ref().and_then(|terms| terms.hub_account.as_ref());
-        match (wanted.hub_account, hub_account) {
+        match (asked, hub_account) {
             (Some(asked), None) => return Err(Unusable::UnknownHub(asked.clone())),
             (Some(asked), Some(found)) if asked != found => {
                 return Err(Unusable::OtherHub(found.clone(), asked.clone()));
             }
             _ => {}
         }
-        match &self.terms {
-            Some(terms) if terms.account != *wanted.account => {
-                Err(Unusable::OtherAccount(terms.account.clone(), wanted.account.clone()))
-            }
-            Some(terms) if terms.expires <= wanted.now => Err(Unusable::Expired(terms.expires)),
-            _ => Ok(()),
+        match self.terms.as_ref().filter(|terms| terms.account != *account) {
+            Some(terms) => Err(Unusable::OtherAccount(terms.account.clone(), account.clone())),
+            None => Ok(hub_account.cloned()),
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) enum Refusal {
 }
 
 /// The words of Systems Manager and of the agent (3.3), each with what it means. The first that is found counts.
-const WORDS: [(&str, Refusal); 26] = [
+const WORDS: [(&str, Refusal); 32] = [
     ("ActivationExpired", Refusal::Expired),
     ("RegistrationLimitExceeded", Refusal::Exhausted),
     ("InvalidActivation", Refusal::Invalid),
@@ -35,7 +35,14 @@ const WORDS: [(&str, Refusal); 26] = [
     ("flag provided but not defined", Refusal::Permanent),
     ("InvalidPublicKey", Refusal::Permanent),
     ("ValidationException", Refusal::Permanent),
+    ("UnsupportedPlatformType", Refusal::Permanent),
+    ("AccessDenied", Refusal::Permanent),
+    ("UnrecognizedClient", Refusal::Permanent),
+    ("InvalidClientTokenId", Refusal::Permanent),
+    ("OptInRequired", Refusal::Permanent),
     ("certificate has expired or is not yet valid", Refusal::Clock),
+    // Any other certificate that the agent does not take, as that of a proxy that looks into what it passes on.
+    ("x509: ", Refusal::Permanent),
     ("TooManyUpdates", Refusal::Transient),
     ("InternalServerError", Refusal::Transient),
     ("ServiceUnavailable", Refusal::Transient),
@@ -109,6 +116,14 @@ mod tests {
                 Refusal::Clock,
             ),
             (because("InvalidPublicKey"), Refusal::Permanent),
+            (because("AccessDeniedException: no"), Refusal::Permanent),
+            (because("UnrecognizedClientException: The security token"), Refusal::Permanent),
+            (because("UnsupportedPlatformType: "), Refusal::Permanent),
+            (because("InvalidActivationId: "), Refusal::Invalid),
+            (
+                because("RequestError: send request failed\ncaused by: x509: certificate signed by unknown authority"),
+                Refusal::Permanent,
+            ),
             (
                 "ERROR Registration failed due to Unable to save registration information. no space left on device"
                     .into(),

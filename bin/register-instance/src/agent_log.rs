@@ -80,7 +80,7 @@ const CLOCK: [&str; 5] = [
     "certificate has expired or is not yet valid",
 ];
 
-/// What the agent does under its own identity. Plugins are refused for other reasons, such as a bucket's policy.
+/// What the agent does under its own identity.
 const IDENTITY: [&str; 8] = [
     "credential",
     "roletoken",
@@ -92,10 +92,35 @@ const IDENTITY: [&str; 8] = [
     "messagesservice",
 ];
 
+/// The programs that run commands and sessions, and their plugins. What they print is not the agent's own, and they are
+/// refused for other reasons, such as a bucket's policy.
+const OTHERS: [&str; 4] = ["[ssm-document-worker]", "[ssm-session-worker]", "[aws:", "PluginName"];
+
+const LEVELS: [&str; 7] = ["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL"];
+
+/// True for a line that begins an entry, such as `2026-11-22 02:00:00.0000 INFO …`. Others go on with the one before.
+fn is_begin(line: &str) -> bool {
+    line.split(' ').take(3).any(|word| LEVELS.contains(&word))
+}
+
+/// The entries of the agent itself, the lines of each joined.
+fn entries(log: &str) -> Vec<String> {
+    let mut entries: Vec<String> = Vec::new();
+    // The file may begin in the middle of an entry.
+    for line in log.lines().skip_while(|line| !is_begin(line)) {
+        match entries.last_mut().filter(|_| !is_begin(line)) {
+            Some(entry) => *entry = format!("{entry} {}", line.trim()),
+            None => entries.push(line.to_owned()),
+        }
+    }
+    entries.retain(|entry| !OTHERS.iter().any(|words| entry.contains(words)));
+    entries
+}
+
 /// Reads a log.
 pub(crate) fn standing(log: &str) -> Standing {
     let (mut standing, mut asks) = (Standing::Silent, true);
-    for line in log.lines() {
+    for line in &entries(log) {
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
         if line.contains(READY) || line.contains(STILL_READY) && standing != Standing::Starting {
             standing = if asks { Standing::Ready } else { Standing::Starting };
@@ -190,6 +215,31 @@ mod tests {
         check(&[start, &loop_starts, ready, &rotation].join("\n"), "ready");
         check(&[start, ready, &loop_starts, &rotation, ready, &rotation].join("\n"), "ready");
         check(&rotation, "ready");
+    }
+
+    #[test]
+    fn what_plugins_say_is_not_about_the_identity() {
+        let denied = "AccessDeniedException: User: arn:aws:sts::1:assumed-role/x is not authorized to perform: logs:PutLogEvents (credential scope)";
+        for line in [
+            format!("ERROR [ssm-session-worker] error uploading to CloudWatch: {denied}"),
+            format!("2026-11-22 02:00:00.0000 ERROR [ssm-document-worker] [1a2b] [aws:downloadContent] {denied}"),
+            format!("ERROR [ssm-agent-worker] [LongRunningPluginsManager] [aws:cloudWatch] {denied}"),
+            "ERROR [ssm-document-worker] a script said: machine fingerprint does not match".to_owned(),
+            // The lines of a script have no time.
+            format!(
+                "INFO [ssm-document-worker] output:\nRetrieve credentials produced error: {denied}\nCredentials ready"
+            ),
+        ] {
+            check(&line, "silent");
+            check(&format!("{READY_LINE}\n{line}"), "ready");
+            check(&format!("{FINGERPRINT_LINE}\n{line}"), "fingerprint");
+        }
+        check(&format!("fingerprint does not match\n{READY_LINE}"), "ready");
+        // The error of AWS stands on the next line.
+        check(
+            "ERROR [CredentialRefresher] Retrieve credentials produced error: \n\tAccessDeniedException: no",
+            "denied",
+        );
     }
 
     #[test]

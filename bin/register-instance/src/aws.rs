@@ -1,6 +1,7 @@
 //! The edge to AWS: who this instance is, what its parameters say, and its one tag.
 
 mod imds;
+mod trust;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -61,6 +62,9 @@ pub struct Clients {
     /// What AWS is called through. A custom endpoint, as of a test, may be `http`.
     http: RefCell<SharedHttpClient>,
     is_endpoint_plain: bool,
+    endpoint_port: u16,
+    /// The environment says that the metadata service may not be asked.
+    is_metadata_disabled: bool,
 }
 
 impl Clients {
@@ -68,9 +72,15 @@ impl Clients {
     /// endpoints. The files of root's profiles are not read: an agent writes there, and they may name other endpoints.
     ///
     /// # Errors
-    /// The endpoint of the metadata service is not a URL.
+    /// An endpoint in the environment is not a URL, or there is no certificate where the environment says.
     pub fn new(environment: &BTreeMap<String, String>) -> Result<Self, String> {
-        let value = |name: &str| environment.get(name).map(String::as_str);
+        let value = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
+        trust::check(environment)?;
+        for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SSM", "AWS_ENDPOINT_URL_EC2"] {
+            if let Some(url) = value(name).filter(|url| !is_url(url)) {
+                return Err(format!("{name}: expected a URL such as https://ssm.us-east-1.amazonaws.com, got {url:?}"));
+            }
+        }
         let config = ProviderConfig::without_region()
             .with_behavior_version(Some(BehaviorVersion::latest()))
             .with_http_client(http_client(&ProxyConfig::disabled()));
@@ -79,13 +89,20 @@ impl Clients {
         let metadata = if is_ipv6 { "http://[fd00:ec2::254]" } else { "http://169.254.169.254" };
         let metadata = value("AWS_EC2_METADATA_SERVICE_ENDPOINT").unwrap_or(metadata);
         let imds = aws_config::imds::Client::builder().configure(&config).endpoint(metadata);
-        let imds = imds.map_err(|error| format!("AWS_EC2_METADATA_SERVICE_ENDPOINT: {error}"))?.build();
+        let imds = imds.map_err(|error| {
+            format!("AWS_EC2_METADATA_SERVICE_ENDPOINT: expected a URL such as http://169.254.169.254, got {metadata:?} ({error})")
+        });
+        let imds = imds?.build();
         let is_endpoint_plain = value("AWS_ENDPOINT_URL").is_some_and(|endpoint| endpoint.starts_with("http://"));
+        let port = value("AWS_ENDPOINT_URL").and_then(port_in);
         Ok(Self {
             metadata: config,
             imds,
             http: RefCell::new(http_client(&ProxyConfig::disabled())),
             is_endpoint_plain,
+            endpoint_port: port.unwrap_or(if is_endpoint_plain { 80 } else { 443 }),
+            is_metadata_disabled: value("AWS_EC2_METADATA_DISABLED")
+                .is_some_and(|value| value.eq_ignore_ascii_case("true")),
         })
     }
 
@@ -136,6 +153,9 @@ fn http_client(proxies: &ProxyConfig) -> SharedHttpClient {
 
 impl Aws for Clients {
     async fn identity(&self) -> Result<Identity, AwsError> {
+        if self.is_metadata_disabled {
+            return Err(imds::disabled());
+        }
         imds::identity(&self.imds).await
     }
 
@@ -158,12 +178,26 @@ impl Aws for Clients {
         // One that is not a URL is reported by the agent, which does not get through either.
         let config = proxy.as_deref().and_then(|proxy| ProxyConfig::all(with_scheme(proxy)).ok());
         let config = config.unwrap_or_else(ProxyConfig::disabled);
-        let config = match &proxies.none {
+        let config = match proxies.exceptions(self.endpoint_port) {
             Some(hosts) if proxy.is_some() => config.no_proxy(hosts),
             _ => config,
         };
         *self.http.borrow_mut() = http_client(&config);
     }
+}
+
+/// True for what begins as a URL of the web and has no characters that no URL has.
+fn is_url(text: &str) -> bool {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.starts_with('/') && rest.bytes().all(|byte| byte.is_ascii_graphic())
+    })
+}
+
+/// The port that a URL names.
+fn port_in(url: &str) -> Option<u16> {
+    let (_, rest) = url.split_once("://")?;
+    rest.split('/').next()?.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Go, and so the agent, takes a proxy without a scheme for `http`.

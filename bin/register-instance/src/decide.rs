@@ -1,6 +1,6 @@
 //! What to do, decided from what is known. Pure.
 
-use hub::{Ec2InstanceId, Region};
+use hub::{AccountId, Ec2InstanceId, Region};
 
 use crate::evidence::{Evidence, Node, Registration};
 use crate::marker::Marker;
@@ -12,8 +12,14 @@ pub(crate) struct Facts {
     pub(crate) marker: Option<Marker>,
     /// The instance that the metadata service says this is.
     pub(crate) instance: Ec2InstanceId,
-    /// The Region of the hub, if it is known.
-    pub(crate) hub_region: Option<Region>,
+}
+
+/// The hub that this machine is to be a node of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hub {
+    pub(crate) region: Region,
+    /// The central account, if it is known.
+    pub(crate) account: Option<AccountId>,
 }
 
 /// What to do.
@@ -21,10 +27,8 @@ pub(crate) struct Facts {
 pub(crate) enum Decision {
     /// Not registered.
     Register,
-    /// Registered, as far as the disk tells: ask the agent, then write the tag.
+    /// Registered, as far as the disk tells: unless the hub is another, ask the agent, then write the tag.
     Confirm { node: Node, marker: MarkerState },
-    /// Registered in another Region than the hub's.
-    Foreign { node: Node, hub_region: Region },
     /// Registered by another instance, from which this one was made.
     Clone { node: Node, original: Ec2InstanceId },
     /// There may be a registration, and it cannot be read.
@@ -51,12 +55,15 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     if let Some(marker) = marker.filter(|marker| marker.ec2_instance_id != facts.instance) {
         return Decision::Clone { node, original: marker.ec2_instance_id.clone() };
     }
-    if let (Some(hub), Some(region)) = (&facts.hub_region, &node.region)
-        && hub != region
-    {
-        return Decision::Foreign { hub_region: hub.clone(), node };
-    }
     Decision::Confirm { node, marker: if marker.is_some() { MarkerState::Right } else { MarkerState::Missing } }
+}
+
+/// Whether a node is one of another hub. What is not known does not differ.
+pub(crate) fn is_foreign(node: &Node, marker: Option<&Marker>, hub: &Hub) -> bool {
+    let registered_with = marker.filter(|marker| marker.managed_instance_id == node.id);
+    let account = registered_with.and_then(|marker| marker.hub_account.as_ref());
+    node.region.as_ref().is_some_and(|region| *region != hub.region)
+        || account.zip(hub.account.as_ref()).is_some_and(|(registered, wanted)| registered != wanted)
 }
 
 #[cfg(test)]
@@ -86,39 +93,52 @@ mod tests {
             account: "222222222222".parse().unwrap(),
             region: "us-west-2".parse().unwrap(),
             hub_region: None,
+            hub_account: None,
             registered_at: "2026-11-22T02:00:00Z".parse().unwrap(),
         }
     }
 
-    fn check(registered: Option<Node>, marker: Option<Marker>, hub_region: Option<&str>, expected: &Decision) {
+    fn check(registered: Option<Node>, marker: Option<Marker>, expected: &Decision) {
         let evidence = Evidence { vault: registered.map_or(Vault::Absent, Vault::Node), ..Evidence::default() };
-        let hub_region = hub_region.map(|region| region.parse().unwrap());
-        let facts = Facts { evidence, marker, instance: instance('1'), hub_region };
+        let facts = Facts { evidence, marker, instance: instance('1') };
         assert_eq!(decide(&facts), *expected, "{facts:?}");
     }
 
     #[test]
     fn decisions() {
-        let home = Some("us-east-1");
         let registered = || Some(node('a', "us-east-1"));
         let confirm = |marker| Decision::Confirm { node: node('a', "us-east-1"), marker };
         let (right, missing) = (MarkerState::Right, MarkerState::Missing);
-        check(None, None, home, &Decision::Register);
+        check(None, None, &Decision::Register);
         // The image was cleared of its registration, but not of the note.
-        check(None, Some(marker('a', '2')), home, &Decision::Register);
-        check(registered(), Some(marker('a', '1')), home, &confirm(right));
-        check(registered(), Some(marker('a', '1')), None, &confirm(right));
-        check(registered(), None, home, &confirm(missing));
+        check(None, Some(marker('a', '2')), &Decision::Register);
+        check(registered(), Some(marker('a', '1')), &confirm(right));
+        check(registered(), None, &confirm(missing));
         // An operator registered it again, here or on the machine that the image was made from and then here.
-        check(registered(), Some(marker('b', '1')), home, &confirm(missing));
-        check(registered(), Some(marker('b', '2')), None, &confirm(missing));
+        check(registered(), Some(marker('b', '1')), &confirm(missing));
+        check(registered(), Some(marker('b', '2')), &confirm(missing));
         let clone = Decision::Clone { node: node('a', "us-east-1"), original: instance('2') };
-        check(registered(), Some(marker('a', '2')), home, &clone);
-        let foreign = Decision::Foreign { node: node('a', "us-east-1"), hub_region: "eu-west-1".parse().unwrap() };
-        check(registered(), None, Some("eu-west-1"), &foreign);
-        // A vault without a Region that can be read: the agent has to say which.
-        let unknown = || node('a', "mars");
-        check(Some(unknown()), None, home, &Decision::Confirm { node: unknown(), marker: missing });
+        check(registered(), Some(marker('a', '2')), &clone);
+    }
+
+    #[test]
+    fn a_node_of_another_hub() {
+        let account = |digit: char| digit.to_string().repeat(12).parse::<AccountId>().ok();
+        let noted = |digit| Some(Marker { hub_account: account(digit), ..marker('a', '1') });
+        let of_other_node = Some(Marker { hub_account: account('8'), ..marker('b', '1') });
+        for (region, marker, hub_account, expected) in [
+            ("us-east-1", None, None, false),
+            ("eu-west-1", None, None, true),
+            // A vault without a Region that can be read: the agent has to say which.
+            ("mars", None, account('9'), false),
+            ("us-east-1", noted('9'), account('9'), false),
+            ("us-east-1", noted('8'), account('9'), true),
+            ("us-east-1", noted('8'), None, false),
+            ("us-east-1", of_other_node, account('9'), false),
+        ] {
+            let hub = Hub { region: "us-east-1".parse().unwrap(), account: hub_account };
+            assert_eq!(is_foreign(&node('a', region), marker.as_ref(), &hub), expected, "{region} {marker:?} {hub:?}");
+        }
     }
 
     fn digit() -> impl Strategy<Value = char> {
@@ -132,7 +152,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_registration_is_never_overwritten_and_nothing_foreign_is_confirmed(
+        fn a_registration_is_never_overwritten_and_no_clone_is_confirmed(
             cli in prop_oneof![
                 Just(Cli::Missing), Just(Cli::Silent(String::new())), Just(Cli::Ec2), any_node().prop_map(Cli::Node)
             ],
@@ -144,13 +164,10 @@ mod tests {
             ],
             file in proptest::option::of(any_node()),
             noted in proptest::option::of((digit(), prop_oneof![Just('1'), Just('2')])),
-            hub in proptest::option::of(prop_oneof![Just("us-east-1"), Just("eu-west-1")]),
         ) {
-            let evidence = Evidence { cli, vault, manifest, file, prefers_ec2: false };
+            let evidence = Evidence { cli, vault, manifest, file, ..Evidence::default() };
             let marker = noted.map(|(node_digit, instance_digit)| marker(node_digit, instance_digit));
-            let hub_region: Option<Region> = hub.map(|hub| hub.parse().unwrap());
-            let facts =
-                Facts { evidence: evidence.clone(), marker: marker.clone(), instance: instance('1'), hub_region: hub_region.clone() };
+            let facts = Facts { evidence: evidence.clone(), marker: marker.clone(), instance: instance('1') };
             match decide(&facts) {
                 Decision::Register => {
                     prop_assert!(!matches!(evidence.vault, Vault::Node(_) | Vault::Unreadable));
@@ -158,12 +175,10 @@ mod tests {
                 }
                 Decision::Confirm { node, .. } => {
                     prop_assert_eq!(evidence.registration(), Registration::As(node.clone()));
-                    prop_assert!(hub_region.is_none() || node.region.is_none() || hub_region == node.region);
                     let is_clone =
                         marker.is_some_and(|m| m.managed_instance_id == node.id && m.ec2_instance_id != instance('1'));
                     prop_assert!(!is_clone);
                 }
-                Decision::Foreign { node, hub_region } => prop_assert_ne!(node.region, Some(hub_region)),
                 Decision::Clone { original, .. } => prop_assert_ne!(original, instance('1')),
                 Decision::Unreadable => prop_assert_eq!(evidence.vault, Vault::Unreadable),
             }

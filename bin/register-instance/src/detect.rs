@@ -14,7 +14,7 @@ pub(crate) const SNAP_UNIT: &str = "snap.amazon-ssm-agent.amazon-ssm-agent.servi
 pub(crate) enum UnitFile {
     #[default]
     Absent,
-    /// It links to `/dev/null`: the unit cannot be started.
+    /// It is empty or links to `/dev/null`: the unit cannot be started.
     Masked,
     There,
 }
@@ -32,6 +32,8 @@ pub(crate) struct Found {
     pub(crate) snap_unit: UnitFile,
     /// The image brings the snap, and snapd has not installed it yet.
     pub(crate) is_seeding: bool,
+    /// Whether systemd runs this machine. Where it does not, its `systemctl` may be there all the same.
+    pub(crate) has_systemd: bool,
     /// The programs that start and stop services.
     pub(crate) systemctl: Option<PathBuf>,
     pub(crate) initctl: Option<PathBuf>,
@@ -61,7 +63,7 @@ pub(crate) enum Manager {
     Upstart {
         job: &'static str,
     },
-    /// `service` and a script, which passes on the environment of its caller.
+    /// `service` and a script, which starts with an empty environment.
     Script {
         name: &'static str,
     },
@@ -159,7 +161,8 @@ fn systemd(agent: &Path, systemctl: &Path, unit: &'static str) -> Installation {
 
 /// systemd before upstart before the old scripts: a system that has one keeps the later ones for compatibility.
 fn packaged(agent: &Path, found: &Found) -> Option<Installation> {
-    if let Some(systemctl) = &found.systemctl {
+    let has_other = found.initctl.is_some() || found.stop.is_some() || found.service.is_some();
+    if let Some(systemctl) = found.systemctl.as_ref().filter(|_| found.has_systemd || !has_other) {
         return Some(systemd(agent, systemctl, PACKAGED_UNIT));
     }
     let with = |manager, [stop, start, status]: [Control; 3]| {
@@ -214,6 +217,7 @@ mod tests {
             systemctl: Some(PathBuf::from("/usr/bin/systemctl")),
             service: Some(PathBuf::from("/usr/sbin/service")),
             packaged_unit: UnitFile::There,
+            has_systemd: true,
             ..package()
         };
         check(
@@ -234,6 +238,16 @@ mod tests {
         let scripts = Found { service: Some(PathBuf::from("/sbin/service")), ..package() };
         check(&scripts, "/usr/bin/amazon-ssm-agent", "service amazon-ssm-agent stop", "service amazon-ssm-agent start");
         assert_eq!(detect(&package()), Err(Missing::Control));
+        // systemctl is there, and systemd is not what runs the machine.
+        let container = Found { has_systemd: false, ..systemd.clone() };
+        check(
+            &container,
+            "/usr/bin/amazon-ssm-agent",
+            "service amazon-ssm-agent stop",
+            "service amazon-ssm-agent start",
+        );
+        let alone = Found { service: None, ..container };
+        assert_eq!(detect(&alone).unwrap().manager.service(), PACKAGED_UNIT);
     }
 
     #[test]

@@ -42,7 +42,19 @@ pub(crate) struct Evidence {
     pub(crate) file: Option<Node>,
     /// The agent is configured to be an EC2 instance, whatever its vault holds.
     pub(crate) prefers_ec2: bool,
+    /// The machine ID that the agent's fingerprint was made with, and the one of now.
+    pub(crate) machine_ids: Option<(String, String)>,
 }
+
+/// What is wrong with what the agent keeps: it would not see its registration the next time that it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    pub(crate) what: &'static str,
+    pub(crate) remedy: &'static str,
+}
+
+const HEAL: &str = "run `register-instance heal`, which writes it anew";
+const REPLACE: &str = "restart the agent, and run `register-instance heal --replace`";
 
 /// What `ssm-cli get-instance-information` answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,6 +109,10 @@ impl Evidence {
     /// Weighs the evidence. In doubt the machine counts as registered: a registration that is overwritten is lost.
     pub(crate) fn registration(&self) -> Registration {
         match (&self.cli, &self.vault) {
+            // The agent knows the Region that its vault lacks.
+            (Cli::Node(said), Vault::Node(Node { id, region: None })) if said.id == *id => {
+                Registration::As(said.clone())
+            }
             (_, Vault::Node(node)) | (Cli::Node(node), _) => Registration::As(node.clone()),
             (_, Vault::Cleared) | (Cli::Ec2, Vault::Absent) => Registration::None,
             (Cli::Silent(_) | Cli::Missing, Vault::Absent) => {
@@ -106,26 +122,54 @@ impl Evidence {
         }
     }
 
-    /// Why an agent that reads this vault would not see its registration.
-    pub(crate) fn flaw(&self) -> Option<&'static str> {
+    /// Why an agent that starts with this would not see its registration.
+    pub(crate) fn flaw(&self) -> Option<Flaw> {
+        let flaw = |what, remedy| Some(Flaw { what, remedy });
         if self.prefers_ec2 {
-            return Some(
-                "Identity.ConsumptionOrder in /etc/amazon/ssm/amazon-ssm-agent.json puts EC2 before OnPrem; remove it",
+            return flaw(
+                "Identity.ConsumptionOrder in /etc/amazon/ssm/amazon-ssm-agent.json puts EC2 before OnPrem",
+                "remove it there, and run `register-instance heal`",
             );
         }
         match (&self.vault, self.manifest) {
-            (Vault::Node(Node { region: None, .. }), _) => Some("the agent's vault names a node, but no Region"),
-            (Vault::Unreadable, _) => Some("the agent's vault holds no registration that can be read"),
-            (Vault::Node(_), Manifest::Unreadable) => Some("the manifest of the agent's vault cannot be read"),
+            (Vault::Absent | Vault::Cleared, _) if matches!(self.cli, Cli::Node(_)) => flaw(
+                "the agent's vault is empty, so the registration is gone once the agent ends",
+                "restart the agent, and run `register-instance`, which registers it",
+            ),
+            (Vault::Node(Node { region: None, .. }), _) => {
+                flaw("the agent's vault names a node, but no Region", REPLACE)
+            }
+            (Vault::Unreadable, _) => flaw("the agent's vault holds no registration that can be read", REPLACE),
+            (Vault::Node(_), Manifest::Unreadable) => flaw("the manifest of the agent's vault cannot be read", HEAL),
             (Vault::Node(_), Manifest::WithoutRegistration) => {
-                Some("the manifest of the agent's vault does not list the registration")
+                flaw("the manifest of the agent's vault does not list the registration", HEAL)
             }
-            (Vault::Node(_), Manifest::Elsewhere) => {
-                Some("the manifest of the agent's vault lists the registration in another file")
-            }
-            (Vault::Node(_), Manifest::Absent) => Some("the agent's vault has no manifest"),
+            (Vault::Node(_), Manifest::Elsewhere) => flaw(
+                "the manifest of the agent's vault lists the registration in another file",
+                "correct /var/lib/amazon/ssm/Vault/Manifest, or remove it and run `register-instance heal`",
+            ),
+            (Vault::Node(_), Manifest::Absent) => flaw("the agent's vault has no manifest", HEAL),
             _ => None,
         }
+    }
+
+    /// True if the vault holds a registration that its manifest lost.
+    pub(crate) fn lacks_manifest(&self) -> bool {
+        use Manifest::{Absent, Unreadable, WithoutRegistration};
+        matches!((&self.vault, self.manifest), (Vault::Node(_), Absent | Unreadable | WithoutRegistration))
+    }
+
+    /// True if the vault names a node and lacks what an agent needs to be it.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        matches!(self.vault, Vault::Node(Node { region: None, .. }))
+    }
+
+    /// In words, that the agent's fingerprint was made on another machine, as in a copy or after a restore.
+    pub(crate) fn other_machine(&self) -> Option<String> {
+        let (registered, current) = self.machine_ids.as_ref().filter(|(registered, current)| registered != current)?;
+        Some(format!(
+            "the machine ID is {current}, and {registered} was registered: this is another machine, or a copy"
+        ))
     }
 
     /// The file `registration`, if it names another node or Region than the vault.
@@ -196,6 +240,17 @@ impl Manifest {
     }
 }
 
+/// The manifest with the registration in it, along with all that it lists already; `has_fingerprint` if the vault has one.
+pub(crate) fn mended_manifest(contents: Option<&str>, has_fingerprint: bool) -> String {
+    let listed = contents.and_then(|contents| serde_json::from_str::<serde_json::Map<String, Value>>(contents).ok());
+    let mut names = listed.unwrap_or_default();
+    names.insert("RegistrationKey".to_owned(), VAULT_FILE.into());
+    if has_fingerprint {
+        names.entry("InstanceFingerprint").or_insert_with(|| FINGERPRINT_FILE.into());
+    }
+    Value::Object(names).to_string()
+}
+
 /// Reads `{"ManagedInstanceID":"mi-…","Region":"…"}`.
 pub(crate) fn node_in_file(contents: &str) -> Option<Node> {
     let value: Value = serde_json::from_str(contents).ok()?;
@@ -256,6 +311,7 @@ mod tests {
             (Cli::Ec2, vault(&a), None, registered.clone()),
             (Cli::Missing, vault(&a), Some(b.clone()), registered.clone()),
             (Cli::Node(b.clone()), vault(&a), None, registered.clone()),
+            (Cli::Node(a.clone()), vault(&Node { region: None, ..a.clone() }), None, registered.clone()),
             // Cleared, or left by an attempt that failed: the file is all that remains of the old registration.
             (Cli::Ec2, Vault::Cleared, Some(a.clone()), Registration::None),
             (silent(), Vault::Cleared, Some(a.clone()), Registration::None),
@@ -286,10 +342,13 @@ mod tests {
             (Vault::Node(Node { region: None, ..node('a') }), Manifest::WithRegistration),
             (Vault::Unreadable, Manifest::WithRegistration),
         ] {
+            let is_mended = evidence(vault.clone(), manifest, None).lacks_manifest();
+            let flaw = evidence(vault.clone(), manifest, None).flaw().unwrap();
+            assert_eq!(is_mended, flaw.remedy == HEAL, "{flaw:?}");
             assert!(evidence(vault, manifest, None).flaw().is_some(), "{manifest:?}");
         }
         let ec2 = Evidence { prefers_ec2: true, ..evidence(kept(), Manifest::WithRegistration, None) };
-        assert!(ec2.flaw().is_some_and(|flaw| flaw.contains("OnPrem")));
+        assert!(ec2.flaw().is_some_and(|flaw| flaw.what.contains("OnPrem")));
         let elsewhere = Node { region: "eu-west-1".parse().ok(), ..node('a') };
         for (noted, is_stale) in [(node('a'), false), (node('b'), true), (elsewhere, true)] {
             let evidence = evidence(kept(), Manifest::WithRegistration, Some(noted));
@@ -380,6 +439,21 @@ mod tests {
             assert_eq!(prefers_ec2(&format!(r#"{{"Identity":{{"ConsumptionOrder":{order}}}}}"#)), expected, "{order}");
         }
         assert!(!prefers_ec2("{}") && !prefers_ec2("{broken"));
+    }
+
+    #[test]
+    fn a_manifest_is_mended_and_keeps_what_it_lists() {
+        for contents in [None, Some("half wri"), Some("[]"), Some("{}")] {
+            let mended = mended_manifest(contents, true);
+            assert_eq!(Manifest::parse(Some(&mended)), Manifest::WithRegistration, "{contents:?}");
+            assert!(mended.contains(FINGERPRINT_FILE));
+        }
+        let kept = mended_manifest(Some(r#"{"Other":"/x","InstanceFingerprint":"/y"}"#), true);
+        assert!(kept.contains(r#""Other":"/x""#) && kept.contains(r#""InstanceFingerprint":"/y""#), "{kept}");
+        assert!(!mended_manifest(None, false).contains(FINGERPRINT_FILE));
+        // A running agent outlives its vault.
+        let gone = Evidence { cli: Cli::Node(node('a')), ..Evidence::default() };
+        assert!(gone.flaw().is_some_and(|flaw| flaw.what.contains("vault is empty")));
     }
 
     #[test]

@@ -1,153 +1,140 @@
 //! Why a run ended without what it was for.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use hub::ManagedInstanceId;
+use strum::{EnumIter, EnumMessage, IntoEnumIterator as _, IntoStaticStr};
 
-/// The closed list of reasons. Each has its own exit code, so that a script can tell them apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The closed list of reasons. Each has its own exit code, so that a script can tell them apart; 0 is success, and 2 a
+/// usage error. The messages are what it means and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, EnumMessage, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case", const_into_str)]
+#[repr(u8)]
 pub enum Reason {
     /// Something that this tool has no word for, such as a full disk.
-    Unexpected,
+    #[strum(
+        message = "an error without a code of its own, such as an unreadable file or a bad environment variable",
+        detailed_message = "see the message"
+    )]
+    Unexpected = 1,
     /// Not run as root.
-    NotRoot,
+    #[strum(message = "not running as root", detailed_message = "use `sudo`")]
+    NotRoot = 3,
     /// The instance metadata service does not answer: this is not an EC2 instance, or the service is off.
-    NotEc2,
+    #[strum(
+        message = "instance metadata is not available",
+        detailed_message = "turn on IMDSv2; in a container, set the hop limit to 2"
+    )]
+    NotEc2 = 4,
     /// The agent is not installed, or nothing is known that could stop and start it.
-    AgentMissing,
+    #[strum(
+        message = "no usable agent: not installed, installed twice, or masked",
+        detailed_message = "install, remove, or unmask it"
+    )]
+    AgentMissing = 5,
     /// The activation's parameter is missing, may not be read, or does not hold an activation.
-    ActivationUnreadable,
+    #[strum(
+        message = "the activation cannot be read",
+        detailed_message = "run `activation-issuer`, or attach the instance profile"
+    )]
+    ActivationUnreadable = 6,
     /// The activation expired.
-    ActivationExpired,
+    #[strum(message = "the activation expired", detailed_message = "run `activation-issuer`")]
+    ActivationExpired = 7,
     /// The activation has registered as many instances as it may.
-    ActivationExhausted,
+    #[strum(message = "the activation has no registrations left", detailed_message = "run `activation-issuer`")]
+    ActivationExhausted = 8,
     /// The activation is for another account, Region or hub, or Systems Manager does not know it.
-    ActivationWrong,
+    #[strum(
+        message = "the activation is unknown, or for another account, Region, or hub",
+        detailed_message = "check the parameter"
+    )]
+    ActivationWrong = 9,
     /// The agent could not register.
-    RegistrationFailed,
+    #[strum(message = "the agent failed to register", detailed_message = "see what the agent said in the message")]
+    RegistrationFailed = 10,
     /// The agent could not be stopped or started.
-    AgentControl,
+    #[strum(message = "the agent could not be stopped or started", detailed_message = "run the command in the message")]
+    AgentControl = 11,
     /// The registration on this machine belongs to another instance.
-    Clone,
+    #[strum(
+        message = "the registration is another instance's; left alone",
+        detailed_message = "run `heal --replace`, and clear the image"
+    )]
+    Clone = 12,
     /// Registered, but the EC2 tag could not be written.
-    TagNotWritten,
+    #[strum(
+        message = "registered, but the tag could not be written",
+        detailed_message = "see the message, then run it again"
+    )]
+    TagNotWritten = 13,
     /// Another run holds the lock.
-    Locked,
+    #[strum(message = "another run is in progress", detailed_message = "wait, or end that run")]
+    Locked = 14,
     /// The network or AWS did not answer in time.
-    Network,
+    #[strum(
+        message = "AWS did not answer in time",
+        detailed_message = "check the network and the proxy, then run it again"
+    )]
+    Network = 15,
     /// A signal asked to stop.
-    Interrupted,
+    #[strum(message = "a signal ended the run", detailed_message = "run it again")]
+    Interrupted = 16,
     /// The machine is registered, and the running agent does not use the registration.
-    NotInUse,
-    /// The machine is registered in another Region than the hub's.
-    ForeignRegistration,
+    #[strum(
+        message = "registered, but the running agent does not use it; not tagged",
+        detailed_message = "run `heal`; if Systems Manager refuses the agent, `heal --replace`"
+    )]
+    NotInUse = 17,
+    /// The machine is registered with another hub.
+    #[strum(
+        message = "registered with another hub; left alone",
+        detailed_message = "if that registration is not needed, run `heal --replace`"
+    )]
+    ForeignRegistration = 18,
     /// AWS refuses the time of this machine.
-    Clock,
+    #[strum(message = "AWS rejects the machine's clock", detailed_message = "set the clock, then run it again")]
+    Clock = 19,
 }
-
-/// One row of the table of exit codes.
-struct Row {
-    reason: Reason,
-    code: u8,
-    word: &'static str,
-    meaning: &'static str,
-    remedy: &'static str,
-}
-
-const fn row(reason: Reason, code: u8, word: &'static str, meaning: &'static str, remedy: &'static str) -> Row {
-    Row { reason, code, word, meaning, remedy }
-}
-
-/// In the order of the exit codes, and of [`Reason`]. 0 is success and 2 a usage error.
-const TABLE: [Row; 18] = [
-    row(Reason::Unexpected, 1, "unexpected", "a file cannot be read or written", "see the message"),
-    row(Reason::NotRoot, 3, "not-root", "not run as root", "use `sudo`"),
-    row(Reason::NotEc2, 4, "not-ec2", "no instance metadata", "turn on IMDSv2; in a container, hop limit 2"),
-    row(Reason::AgentMissing, 5, "agent-missing", "no agent, two, or a masked one", "install, remove, or unmask it"),
-    row(
-        Reason::ActivationUnreadable,
-        6,
-        "activation-unreadable",
-        "no readable activation",
-        "run `activation-issuer`, or attach the instance profile",
-    ),
-    row(Reason::ActivationExpired, 7, "activation-expired", "activation expired", "run `activation-issuer`"),
-    row(Reason::ActivationExhausted, 8, "activation-exhausted", "activation used up", "run `activation-issuer`"),
-    row(
-        Reason::ActivationWrong,
-        9,
-        "activation-wrong",
-        "another account's, Region's, or hub's activation, or an unknown one",
-        "check the parameter",
-    ),
-    row(Reason::RegistrationFailed, 10, "registration-failed", "the agent could not register", "see what it said"),
-    row(
-        Reason::AgentControl,
-        11,
-        "agent-control",
-        "the agent could not be stopped or started",
-        "start it, as the message says",
-    ),
-    row(
-        Reason::Clone,
-        12,
-        "clone",
-        "another instance's registration; left alone",
-        "`heal --replace`, and clear the image",
-    ),
-    row(Reason::TagNotWritten, 13, "tag-not-written", "registered, but not tagged", "see the message; run it again"),
-    row(Reason::Locked, 14, "locked", "another run is at work", "wait, or end it"),
-    row(Reason::Network, 15, "network", "no answer in time", "run it again; check the proxy"),
-    row(Reason::Interrupted, 16, "interrupted", "stopped by a signal", "run it again"),
-    row(Reason::NotInUse, 17, "not-in-use", "registered, but not in use; not tagged", "`heal`, then `heal --replace`"),
-    row(
-        Reason::ForeignRegistration,
-        18,
-        "foreign-registration",
-        "registered in another Region; left alone",
-        "`heal --replace`, if that may go",
-    ),
-    row(Reason::Clock, 19, "clock", "AWS refuses the machine's time", "set the clock; run it again"),
-];
 
 impl Reason {
     /// All reasons, in the order of their exit codes.
     pub fn all() -> impl Iterator<Item = Self> {
-        TABLE.iter().map(|row| row.reason)
-    }
-
-    fn row(self) -> &'static Row {
-        &TABLE[self as usize]
+        Self::iter()
     }
 
     /// The exit code.
     pub fn exit_code(self) -> u8 {
-        self.row().code
+        self as u8
     }
 
     /// The word in the JSON line.
     pub fn as_str(self) -> &'static str {
-        self.row().word
+        self.into_str()
     }
 
     /// What it means, for the help.
     pub fn meaning(self) -> &'static str {
-        self.row().meaning
+        self.get_message().unwrap_or_default()
+    }
+
+    fn remedy(self) -> &'static str {
+        self.get_detailed_message().unwrap_or_default()
     }
 }
 
 /// The table of exit codes for the documentation, in Markdown.
 pub fn exit_codes() -> String {
-    let mut table = "| code | reason | meaning | what to do |\n|---|---|---|---|\n".to_owned();
-    table.push_str("| 0 | | registered, in use, and tagged | |\n");
-    for (index, Row { code, word, meaning, remedy, .. }) in TABLE.iter().enumerate() {
-        if index == 1 {
-            table.push_str("| 2 | | wrong usage | see `--help` |\n");
-        }
-        // Writing to a string does not fail.
-        let _ = writeln!(table, "| {code} | `{word}` | {meaning} | {remedy} |");
-    }
-    table
+    let mut rows: BTreeMap<u8, String> = Reason::all()
+        .map(|reason| {
+            let cells = [reason.as_str(), reason.meaning(), reason.remedy()];
+            (reason.exit_code(), format!("`{}` | {} | {} |", cells[0], cells[1], cells[2]))
+        })
+        .collect();
+    rows.insert(0, "| registered, in use, and tagged | |".to_owned());
+    rows.insert(2, "| invalid arguments | see `--help` |".to_owned());
+    let rows: Vec<String> = rows.iter().map(|(code, row)| format!("| {code} | {row}\n")).collect();
+    format!("| code | reason | meaning | what to do |\n|---|---|---|---|\n{}", rows.concat())
 }
 
 /// A run that did not reach its end.
@@ -167,6 +154,11 @@ impl Failure {
         Self { reason, message: message.into(), node: None }
     }
 
+    /// A failure that this tool has no other word for.
+    pub fn unexpected(message: impl Into<String>) -> Self {
+        Self::new(Reason::Unexpected, message)
+    }
+
     pub(crate) fn of(self, node: &ManagedInstanceId) -> Self {
         Self { node: Some(node.clone()), ..self }
     }
@@ -174,19 +166,16 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
-    fn every_reason_has_its_row_a_code_and_a_word_of_its_own() {
-        for (index, row) in TABLE.iter().enumerate() {
-            assert_eq!(row.reason as usize, index, "the table has another order than the reasons");
+    fn every_reason_has_a_meaning_a_remedy_and_a_code_that_is_free() {
+        for reason in Reason::all() {
+            assert!(!reason.meaning().is_empty() && !reason.remedy().is_empty(), "{reason:?}");
+            assert!(![0, 2].contains(&reason.exit_code()), "0 is success, and 2 is usage");
         }
-        let codes: BTreeSet<u8> = Reason::all().map(Reason::exit_code).collect();
-        let words: BTreeSet<&str> = Reason::all().map(Reason::as_str).collect();
-        assert_eq!((codes.len(), words.len()), (TABLE.len(), TABLE.len()));
-        assert!(!codes.contains(&0) && !codes.contains(&2), "0 is success, and 2 is usage");
+        assert!(Reason::all().is_sorted_by_key(Reason::exit_code), "the help lists them in this order");
+        assert_eq!(Reason::NotEc2.as_str(), "not-ec2");
     }
 
     #[test]

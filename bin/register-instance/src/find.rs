@@ -11,7 +11,7 @@ const SEED_FILE: &str = "/var/lib/snapd/seed/seed.yaml";
 const SNAPD_STATE_FILE: &str = "/var/lib/snapd/state.json";
 
 pub(crate) fn found<M: Machine>(machine: &M) -> Found {
-    let in_snap = |program: &str| machine.file(&format!("{SNAP_FOLDER}/{program}"));
+    let in_snap = |program: &str| machine.program_at(&format!("{SNAP_FOLDER}/{program}"));
     let snap_agent = in_snap("amazon-ssm-agent");
     Found {
         agent: machine.program("amazon-ssm-agent"),
@@ -21,6 +21,7 @@ pub(crate) fn found<M: Machine>(machine: &M) -> Found {
         snap_cli: in_snap("ssm-cli"),
         packaged_unit: unit_file(machine, PACKAGED_UNIT),
         snap_unit: unit_file(machine, SNAP_UNIT),
+        has_systemd: machine.exists("/run/systemd/system"),
         systemctl: machine.program("systemctl"),
         initctl: machine.program("initctl"),
         stop: machine.program("stop"),

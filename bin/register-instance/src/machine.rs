@@ -35,21 +35,27 @@ pub trait Machine {
     /// The same for a file of the system's configuration, which may be a link.
     fn read_configuration(&self, path: &str) -> io::Result<Option<String>>;
 
-    /// The end of a file that grows: what stands behind `from`, at most `limit` bytes of it, and the file's length. A
-    /// file that is shorter than `from` was replaced, and is read from its start.
-    fn tail(&self, path: &str, from: u64, limit: u64) -> io::Result<Option<Tail>>;
+    /// The end of a log: what stands behind `from`, at most `limit` bytes of it. The files that the log was rotated into
+    /// count as its earlier part.
+    fn log(&self, path: &str, from: Position, limit: u64) -> io::Result<String>;
+
+    /// Where a log ends now; the default if there is none.
+    fn log_end(&self, path: &str) -> io::Result<Position>;
 
     /// The names in a folder; none if there is no such folder.
     fn list(&self, folder: &str) -> Vec<String>;
 
-    /// True if the path is a link to `/dev/null`.
+    /// True if the file of a unit masks it: it is empty, or leads to `/dev/null`.
     fn is_masked(&self, path: &str) -> bool;
 
     /// True if there is something at the path.
     fn exists(&self, path: &str) -> bool;
 
-    /// Replaces a file as a whole, along with the folders that it is in.
+    /// Replaces a file as a whole, along with the folders that it is in. It is for root alone.
     fn write(&self, path: &str, contents: &str) -> io::Result<()>;
+
+    /// The same for a file of the system's configuration: a link stays one, and who may read the file may read it still.
+    fn write_configuration(&self, path: &str, contents: &str) -> io::Result<()>;
 
     /// Removes a file. One that is not there is removed.
     fn remove(&self, path: &str) -> io::Result<()>;
@@ -60,13 +66,14 @@ pub trait Machine {
     /// Where a program is on the search path.
     fn program(&self, name: &str) -> Option<PathBuf>;
 
-    /// Where a file with a fixed place is, if it is there.
-    fn file(&self, path: &str) -> Option<PathBuf>;
+    /// Where a program with a fixed place is, if it is there.
+    fn program_at(&self, path: &str) -> Option<PathBuf>;
 
     /// The environment of this run.
     fn environment(&self) -> &BTreeMap<String, String>;
 
-    /// Runs a program with nothing on its standard input, for no longer than `limit`.
+    /// Runs a program with nothing on its standard input, for no longer than `limit`. Of the environment of this run it
+    /// has nothing.
     fn run(&self, command: &Command<'_>, limit: Duration) -> io::Result<Output>;
 
     /// The time.
@@ -95,15 +102,21 @@ pub struct Command<'a> {
     pub program: &'a Path,
     /// Its arguments.
     pub args: &'a [&'a str],
-    /// Its environment, if it is not that of this run.
+    /// Its environment, beside a search path.
     pub environment: Option<&'a BTreeMap<String, String>>,
     /// Whether it holds the lock too. If this run is killed, the next one then waits for it and does not do the same.
     pub keeps_lock: bool,
+    /// Whether it changes nothing, and so can be killed when the run has to come to an end.
+    pub is_question: bool,
 }
 
 impl<'a> Command<'a> {
     pub(crate) fn new(program: &'a Path, args: &'a [&'a str]) -> Self {
-        Self { program, args, environment: None, keeps_lock: false }
+        Self { program, args, environment: None, keeps_lock: false, is_question: false }
+    }
+
+    pub(crate) fn question(program: &'a Path, args: &'a [&'a str]) -> Self {
+        Self { is_question: true, ..Self::new(program, args) }
     }
 }
 
@@ -116,13 +129,13 @@ pub enum Lock {
     Held(String),
 }
 
-/// The end of a file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tail {
-    /// What stands there.
-    pub text: String,
-    /// How long the file is.
-    pub length: u64,
+/// A place in a log, which stays the same place when the log is rotated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The number of the file; 0 is before everything.
+    pub file: u64,
+    /// How many bytes of that file stand before it.
+    pub offset: u64,
 }
 
 /// Why a run has to come to an end.

@@ -21,6 +21,9 @@ pub(crate) struct Marker {
     /// Where the node is. A note of an older version does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hub_region: Option<Region>,
+    /// The central account, if the activation named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hub_account: Option<AccountId>,
     pub(crate) registered_at: Timestamp,
 }
 

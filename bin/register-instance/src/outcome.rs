@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use hub::{ManagedInstanceId, Region};
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use crate::aws::Identity;
 use crate::failure::Failure;
@@ -22,7 +23,8 @@ pub struct Success {
 }
 
 /// What was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Done {
     /// Registered and tagged.
     Registered(ManagedInstanceId),
@@ -42,16 +44,6 @@ pub enum Done {
 }
 
 impl Done {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Registered(_) => "registered",
-            Self::TagWritten(_) => "tag-written",
-            Self::Replaced { .. } => "replaced",
-            Self::WouldRegister => "would-register",
-            Self::WouldWriteTag(_) => "would-write-tag",
-        }
-    }
-
     fn node(&self) -> Option<&ManagedInstanceId> {
         match self {
             Self::Registered(node)
@@ -109,7 +101,7 @@ pub fn json(result: &Result<Success, Failure>) -> String {
     let exit_code = exit_code(result);
     let line = match result {
         Ok(Success { done, identity, hub_region, notes }) => Line {
-            outcome: done.word(),
+            outcome: done.into(),
             exit_code,
             reason: None,
             managed_instance_id: done.node().map(ManagedInstanceId::as_str),

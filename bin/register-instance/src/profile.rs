@@ -42,6 +42,6 @@ pub(crate) fn keep<M: Machine>(machine: &M) -> Result<bool, String> {
     let Value::Object(profile) = profile else { return Err(problem(&"its Profile is not an object")) };
     profile.insert("ShareCreds".to_owned(), json!(false));
     let contents = serde_json::to_string_pretty(&configuration).map_err(|error| problem(&error))?;
-    machine.write(CONFIGURATION_FILE, &(contents + "\n")).map_err(|error| problem(&error))?;
+    machine.write_configuration(CONFIGURATION_FILE, &(contents + "\n")).map_err(|error| problem(&error))?;
     Ok(true)
 }

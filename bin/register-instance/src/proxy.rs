@@ -5,6 +5,7 @@
 //! is never asked through a proxy.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Names and values of an environment.
 pub(crate) type Variables = BTreeMap<String, String>;
@@ -13,10 +14,6 @@ pub(crate) type Variables = BTreeMap<String, String>;
 const HTTPS: [&str; 2] = ["HTTPS_PROXY", "https_proxy"];
 const HTTP: [&str; 2] = ["HTTP_PROXY", "http_proxy"];
 const NONE: [&str; 2] = ["NO_PROXY", "no_proxy"];
-
-/// All variables about proxies, those included that Go does not know.
-pub(crate) const ALL: [&str; 8] =
-    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"];
 
 /// Proxies, and who says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +44,25 @@ impl Proxies {
         self.https.is_none() && self.http.is_none()
     }
 
+    /// True if the proxy is of a kind that Go, and so the agent, knows and this program does not.
+    pub(crate) fn is_for_agent_alone(&self) -> bool {
+        let proxy = self.https.as_deref().or(self.http.as_deref()).unwrap_or_default();
+        proxy
+            .split_once("://")
+            .is_some_and(|(scheme, _)| !["http", "https"].contains(&scheme.to_ascii_lowercase().as_str()))
+    }
+
+    /// What is asked directly at a port, in the form that the HTTP client knows: hosts, without `*` and ports.
+    pub(crate) fn exceptions(&self, port: u16) -> Option<String> {
+        let entries = self.none.as_deref()?.split(',').map(str::trim);
+        let hosts = entries.filter_map(|entry| {
+            let (host, of) = host_and_port(entry);
+            let host = host.strip_prefix('*').filter(|rest| rest.starts_with('.')).unwrap_or(host);
+            of.is_none_or(|of| of == port).then(|| host.to_ascii_lowercase())
+        });
+        Some(hosts.collect::<Vec<_>>().join(","))
+    }
+
     /// The proxy, without a name and a password in it, for a message.
     pub(crate) fn shown(&self) -> String {
         let proxy = self.https.as_deref().or(self.http.as_deref()).unwrap_or_default();
@@ -54,6 +70,19 @@ impl Proxies {
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
         if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") }
     }
+}
+
+/// `host`, `host:port`, `[address]:port`, an address or a net.
+fn host_and_port(entry: &str) -> (&str, Option<u16>) {
+    if entry.parse::<IpAddr>().is_ok() {
+        return (entry, None);
+    }
+    let (host, port) = match entry.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()),
+        None => (entry, None),
+    };
+    let host = if port.is_none() { entry } else { host };
+    (host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host), port)
 }
 
 #[cfg(test)]
@@ -71,6 +100,39 @@ mod tests {
         assert_eq!(found, Proxies { https: Some("http://a".into()), http: None, none: Some("c".into()) });
         assert!(proxies(&[("HTTPS_PROXY", "http://a"), ("http_proxy", "http://a"), ("no_proxy", "x, *")]).is_empty());
         assert!(proxies(&[("HTTPS_PROXY", ""), ("NO_PROXY", "x"), ("ALL_PROXY", "http://x")]).is_empty());
+    }
+
+    #[test]
+    fn what_goes_past_a_proxy_is_what_go_says() {
+        for (none, at_443, at_8080) in [
+            ("*.amazonaws.com", ".amazonaws.com", ".amazonaws.com"),
+            ("ssm.us-east-1.amazonaws.com:443, Other", "ssm.us-east-1.amazonaws.com,other", "other"),
+            (
+                "[::1]:8080,fd00:ec2::254,[fd00::1],10.0.0.0/8",
+                "fd00:ec2::254,fd00::1,10.0.0.0/8",
+                "::1,fd00:ec2::254,fd00::1,10.0.0.0/8",
+            ),
+        ] {
+            let found = proxies(&[("HTTPS_PROXY", "http://a"), ("NO_PROXY", none)]);
+            assert_eq!(
+                (found.exceptions(443).as_deref(), found.exceptions(8080).as_deref()),
+                (Some(at_443), Some(at_8080))
+            );
+        }
+        assert_eq!(proxies(&[("HTTPS_PROXY", "http://a")]).exceptions(443), None);
+    }
+
+    #[test]
+    fn a_proxy_that_only_the_agent_knows() {
+        for (proxy, expected) in [
+            ("socks5://p:1", true),
+            ("socks5h://u:p@p:1", true),
+            ("http://p", false),
+            ("HTTPS://p", false),
+            ("p:3128", false),
+        ] {
+            assert_eq!(proxies(&[("HTTPS_PROXY", proxy)]).is_for_agent_alone(), expected, "{proxy}");
+        }
     }
 
     #[test]

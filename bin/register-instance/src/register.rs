@@ -1,16 +1,18 @@
 //! The only part that changes the registration: stop the agent, register, start the agent.
 
+use std::path::Path;
 use std::time::Duration;
 
 use hub::ManagedInstanceId;
 
 use crate::activation::Activation;
 use crate::agent::{self, Refusal};
-use crate::detect::{Control, Installation};
+use crate::detect::{Control, Installation, Manager};
 use crate::evidence::{MANIFEST_FILE, REGISTRATION_FILE, VAULT_FILE, Vault, node_in_file};
 use crate::machine::{Command, Machine};
 use crate::marker::MARKER_FILE;
 use crate::proxy::Variables;
+use crate::verify::QUESTION_LIMIT;
 
 /// There from before the agent is stopped until it runs again. If a run is killed in between, the next one finds it and
 /// starts the agent. It is gone after a boot, which starts the agent too.
@@ -48,7 +50,7 @@ pub(crate) enum NotRegistered {
 pub(crate) fn attempt<M: Machine>(
     machine: &M,
     installation: &Installation,
-    environment: Option<&Variables>,
+    environment: &Variables,
     activation: &Activation,
 ) -> Result<Registered, NotRegistered> {
     let (result, not_started) =
@@ -86,6 +88,25 @@ pub(crate) fn clear<M: Machine>(machine: &M, installation: &Installation) -> Res
     }
 }
 
+/// Puts files back as they were before [`clear`].
+pub(crate) fn put_back<M: Machine>(
+    machine: &M,
+    installation: &Installation,
+    files: &[(&'static str, Option<String>)],
+) -> Result<(), NotRegistered> {
+    let write = || {
+        files.iter().try_for_each(|(path, contents)| {
+            let written = match contents {
+                Some(contents) => machine.write(path, contents),
+                None => machine.remove(path),
+            };
+            written.map_err(|error| NotRegistered::Unprepared(format!("cannot restore {path}: {error}")))
+        })
+    };
+    let (result, not_started) = while_stopped(machine, installation, write)?;
+    result.and(not_started.map_or(Ok(()), |problem| Err(NotRegistered::Control(problem))))
+}
+
 /// Stops the agent and starts it, so that it reads its registration and its configuration.
 pub(crate) fn restart<M: Machine>(machine: &M, installation: &Installation) -> Result<(), NotRegistered> {
     let ((), not_started) = while_stopped(machine, installation, || ())?;
@@ -103,6 +124,12 @@ fn while_stopped<M: Machine, T>(
     installation: &Installation,
     work: impl FnOnce() -> T,
 ) -> Result<(T, Option<String>), NotRegistered> {
+    if let Manager::Systemd { systemctl, unit } = &installation.manager
+        && is_masked(machine, systemctl, unit)
+    {
+        let problem = format!("{unit} is masked, so it could not be started again; run `systemctl unmask {unit}`");
+        return Err(NotRegistered::Control(format!("the agent was not stopped: {problem}")));
+    }
     machine
         .write(STOPPED_FILE, "")
         .map_err(|error| NotRegistered::Unprepared(format!("cannot write {STOPPED_FILE}: {error}")))?;
@@ -115,13 +142,19 @@ fn while_stopped<M: Machine, T>(
     Ok((result, restart.now().err()))
 }
 
-/// Starts the agent that an earlier run stopped and was killed before it could start it.
-pub(crate) fn start_left_over<M: Machine>(machine: &M, installation: &Installation) -> Result<(), String> {
-    if machine.file(STOPPED_FILE).is_none() {
-        return Ok(());
+/// True if systemd says so. It knows more ways to mask a unit than can be seen in its file.
+fn is_masked<M: Machine>(machine: &M, systemctl: &Path, unit: &str) -> bool {
+    let output = machine.run(&Command::question(systemctl, &["is-enabled", unit]), QUESTION_LIMIT);
+    output.is_ok_and(|output| output.stdout.trim().starts_with("masked"))
+}
+
+/// Starts the agent that an earlier run stopped and was killed before it could start it. True if there was one.
+pub(crate) fn start_left_over<M: Machine>(machine: &M, installation: &Installation) -> Result<bool, String> {
+    if !machine.exists(STOPPED_FILE) {
+        return Ok(false);
     }
     machine.say("an earlier run was killed while the agent was stopped; starting the agent");
-    start(machine, &installation.start)
+    start(machine, &installation.start).map(|()| true)
 }
 
 /// Owes the agent a start.
@@ -151,13 +184,14 @@ impl<M: Machine> Drop for Restart<'_, M> {
 fn register<M: Machine>(
     machine: &M,
     installation: &Installation,
-    environment: Option<&Variables>,
+    environment: &Variables,
     activation: &Activation,
 ) -> Result<ManagedInstanceId, (Refusal, String)> {
     let Activation { id, code, region, .. } = activation;
     // Never -y and never -clear: an agent that does hold a registration asks, gets no answer and leaves it alone.
     let args = ["-register", "-code", code.expose(), "-id", id.as_str(), "-region", region.as_str()];
-    let command = Command { environment, keeps_lock: true, ..Command::new(&installation.agent, &args) };
+    let command =
+        Command { environment: Some(environment), keeps_lock: true, ..Command::new(&installation.agent, &args) };
     let output = machine
         .run(&command, REGISTER_LIMIT)
         .map_err(|error| (Refusal::Permanent, format!("cannot run {}: {error}", installation.agent.display())))?;

@@ -19,6 +19,12 @@ pub(crate) const NO_CREDENTIALS: &str = "NoCredentials";
 /// The code of an error for a metadata service that does not answer.
 pub(crate) const IMDS_UNAVAILABLE: &str = "ImdsUnavailable";
 
+/// The code of an error for a metadata service that the environment forbids to ask.
+pub(crate) const METADATA_DISABLED: &str = "MetadataDisabled";
+
+/// The code of an error for a role that EC2 cannot assume for the instance.
+pub(crate) const ROLE_NOT_ASSUMED: &str = "RoleNotAssumed";
+
 /// What an error means for trying again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -50,12 +56,16 @@ pub(crate) fn kind(error: &AwsError) -> Kind {
     match error.code.as_str() {
         IMDS_UNAVAILABLE => Kind::Metadata,
         "DispatchFailure" if is_about_certificates_of_another_time(&error.message) => Kind::Clock,
+        // Of this run, such as a custom endpoint with FIPS.
+        "DispatchFailure" if error.message.contains("Invalid Configuration") => Kind::Permanent,
         "Timeout" | "DispatchFailure" | "ResponseError" => Kind::Network,
         "RequestExpired" | "RequestTimeTooSkewed" | "RequestInTheFuture" => Kind::Clock,
         "InvalidSignatureException" | "SignatureDoesNotMatch" | "AuthFailure" if is_about_time(&error.message) => {
             Kind::Clock
         }
-        NO_CREDENTIALS | "UnrecognizedClientException" | "InvalidClientTokenId" | "AuthFailure" => Kind::Denied,
+        NO_CREDENTIALS | ROLE_NOT_ASSUMED | "UnrecognizedClientException" | "InvalidClientTokenId" | "AuthFailure" => {
+            Kind::Denied
+        }
         _ if error.is_access_denied() => Kind::Denied,
         // An instance that was just launched is not known to every part of EC2 at once.
         "InvalidInstanceID.NotFound" => Kind::Busy,
@@ -112,6 +122,7 @@ mod tests {
     fn kinds() {
         for (code, message, retryable, expected) in [
             ("DispatchFailure", "", true, Kind::Network),
+            ("DispatchFailure", "other: Invalid Configuration: FIPS and custom endpoint", true, Kind::Permanent),
             ("Timeout", "", true, Kind::Network),
             ("ImdsUnavailable", "", true, Kind::Metadata),
             ("ThrottlingException", "", true, Kind::Busy),

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use hub::{AccountId, ManagedInstanceId, Region};
 
-use crate::activation::{Activation, Wanted};
+use crate::activation::{Activation, Unusable, Wanted};
 use crate::aws::{Aws, Identity};
-use crate::decide::{Decision, Facts, MarkerState, decide};
+use crate::decide::{Decision, Facts, Hub, decide, is_foreign};
 use crate::detect::{Installation, Missing, detect};
 use crate::evidence::{
-    CONFIGURATION_FILE, Evidence, MANIFEST_FILE, Manifest, REGISTRATION_FILE, Registration, VAULT_FILE, Vault,
-    node_in_file, prefers_ec2,
+    CONFIGURATION_FILE, Evidence, FINGERPRINT_FILE, MANIFEST_FILE, Manifest, Node, REGISTRATION_FILE, VAULT_FILE,
+    Vault, fingerprinted_machine, node_in_file, prefers_ec2,
 };
 use crate::failure::{Failure, Reason};
 use crate::find::found;
@@ -29,7 +29,8 @@ use crate::register as agent_control;
 use crate::unit;
 use crate::{retry, verify};
 
-use calls::{Calls, stopped};
+use calls::Calls;
+pub(crate) use calls::stopped;
 pub(crate) use confirm::boot_word;
 
 /// The longest pause while the machine itself is waited for.
@@ -94,17 +95,18 @@ pub async fn run<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) 
     }
     let calls = Calls::new(machine, aws, settings.wait_for_network);
     let installation = installation(settings, machine, &calls).await?;
-    if !settings.dry_run {
-        agent_control::start_left_over(machine, &installation)
+    let before = verify::Start::now(machine);
+    let is_started = !settings.dry_run
+        && agent_control::start_left_over(machine, &installation)
             .map_err(|problem| Failure::new(Reason::AgentControl, problem))?;
-    }
     let environment = unit::environment(machine, &installation.manager);
-    let (proxies, route) = proxies(machine, &installation, environment.as_ref());
+    let (proxies, route) = proxies(machine, &installation, &environment);
     calls.use_proxies(&proxies, route.clone());
     let identity = calls.identity().await?;
     machine.say(&format!("this is {} in account {}, {}", identity.instance, identity.account, identity.region));
-    let run = Run { settings, machine, calls, installation, environment, route, identity, notes: RefCell::default() };
-    run.decided().await
+    let started = is_started.then_some(before);
+    let notes = RefCell::default();
+    Run { settings, machine, calls, installation, started, environment, route, identity, notes }.decided().await
 }
 
 /// A run on a machine that is known.
@@ -113,8 +115,10 @@ struct Run<'a, M, A> {
     machine: &'a M,
     calls: Calls<'a, M, A>,
     installation: Installation,
-    /// The environment of the agent's service, if it has one of its own.
-    environment: Option<Variables>,
+    /// The start of the agent, if it was this run that started it.
+    started: Option<verify::Start>,
+    /// The environment of the agent's service.
+    environment: Variables,
     /// Which proxy the agent has, for a message.
     route: String,
     identity: Identity,
@@ -125,23 +129,20 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     async fn decided(&self) -> Result<Success, Failure> {
         let evidence = evidence(self.machine)?;
         self.machine.explain(&format!("{evidence:?}"));
-        let hub_region = match evidence.registration() {
-            Registration::None => None,
-            Registration::As(_) | Registration::Unreadable => self.hub_region().await?,
-        };
         let facts = Facts {
             marker: read(self.machine, MARKER_FILE)?.as_deref().and_then(Marker::parse),
             instance: self.identity.instance.clone(),
-            hub_region: hub_region.clone(),
             evidence,
         };
         match decide(&facts) {
             Decision::Register => self.register().await,
-            Decision::Confirm { node, marker } => self.confirm(&facts, &node, marker).await,
-            Decision::Foreign { node, hub_region } => {
-                let failure =
-                    Failure::new(Reason::ForeignRegistration, words::foreign(&node, &hub_region)).of(&node.id);
-                self.or_replace(failure, Some(&node), true).await
+            Decision::Confirm { node, marker } => {
+                let hub = self.hub(&node, facts.marker.as_ref()).await?;
+                if is_foreign(&node, facts.marker.as_ref(), &hub) {
+                    let failure = Failure::new(Reason::ForeignRegistration, words::foreign(&node, &hub)).of(&node.id);
+                    return self.or_replace(failure, Some(&node), true).await;
+                }
+                self.confirm(&facts, &node, &hub, marker).await
             }
             Decision::Clone { node, original } => {
                 let message = words::clone(&node.id, &original, &self.identity.instance);
@@ -154,23 +155,39 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
     }
 
-    /// The Region of the hub, as far as it is known without registering.
-    async fn hub_region(&self) -> Result<Option<Region>, Failure> {
-        if self.settings.region.is_some() {
-            return Ok(self.settings.region.clone());
+    /// The hub that a registered machine is to be a node of, as far as it is known without registering: from the command
+    /// line, from the activation if that is for this account, and otherwise from the note of the registration.
+    async fn hub(&self, node: &Node, marker: Option<&Marker>) -> Result<Hub, Failure> {
+        let Settings { region, hub_account, .. } = self.settings;
+        let (region, wanted) = match (&self.settings.source, region) {
+            (Source::Pair { .. }, None) => (Some(self.identity.region.clone()), hub_account.as_ref()),
+            (_, region) => (region.clone(), hub_account.as_ref()),
+        };
+        if let (Some(region), None) = (&region, wanted) {
+            return Ok(Hub { region: region.clone(), account: None });
         }
-        match self.read_activation().await {
-            Ok(activation) => {
-                let is_ours = activation.terms.is_none_or(|terms| terms.account == self.identity.account);
-                Ok(is_ours.then_some(activation.region))
-            }
+        let problem = match self.read_activation().await {
+            Ok(activation) => match activation.check_hub(&self.identity.account, wanted) {
+                Ok(account) => return Ok(Hub { region: region.unwrap_or(activation.region), account }),
+                Err(problem @ Unusable::OtherHub(..)) => {
+                    return Err(words::unusable(&problem, self.settings, &self.identity).of(&node.id));
+                }
+                Err(problem) => words::unusable(&problem, self.settings, &self.identity),
+            },
             Err(failure) if matches!(failure.reason, Reason::Network | Reason::Interrupted | Reason::Clock) => {
-                Err(failure)
+                return Err(failure);
             }
-            Err(failure) => {
-                self.machine.say(&format!("the Region of the hub is not known: {failure}"));
-                Ok(None)
+            Err(failure) => failure,
+        };
+        let noted = marker.filter(|marker| marker.managed_instance_id == node.id);
+        let region = region.or_else(|| noted.and_then(|marker| marker.hub_region.clone()));
+        let account = noted.and_then(|marker| marker.hub_account.clone());
+        match region.filter(|_| wanted.is_none() || wanted == account.as_ref()) {
+            Some(region) => {
+                self.machine.say(&format!("the hub is known from the registration alone: {problem}"));
+                Ok(Hub { region, account })
             }
+            None => Err(Failure { message: words::unknown_hub(node, &problem), ..problem }.of(&node.id)),
         }
     }
 
@@ -205,16 +222,14 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     }
 
     /// Writes down which instance was registered as which node.
-    fn mark(&self, node: &ManagedInstanceId, hub_region: Option<&Region>, state: MarkerState) -> Result<(), Failure> {
-        if state == MarkerState::Right {
-            return Ok(());
-        }
+    fn mark(&self, node: &ManagedInstanceId, hub: &Hub) -> Result<(), Failure> {
         let marker = Marker {
             managed_instance_id: node.clone(),
             ec2_instance_id: self.identity.instance.clone(),
             account: self.identity.account.clone(),
             region: self.identity.region.clone(),
-            hub_region: hub_region.cloned(),
+            hub_region: Some(hub.region.clone()),
+            hub_account: hub.account.clone(),
             registered_at: self.machine.now(),
         };
         let contents = serde_json::to_string(&marker).unwrap_or_default();
@@ -295,20 +310,24 @@ async fn installation<M: Machine, A: Aws>(
 pub(crate) fn proxies<M: Machine>(
     machine: &M,
     installation: &Installation,
-    environment: Option<&Variables>,
+    environment: &Variables,
 ) -> (Proxies, String) {
     let shell = Proxies::from_variables(machine.environment());
     let service = installation.manager.service();
-    let unit = match environment {
-        Some(variables) => Proxies::from_variables(variables),
-        None => shell.clone(),
-    };
+    let unit = Proxies::from_variables(environment);
+    if unit.is_for_agent_alone() {
+        let route = format!(
+            " (called directly: the agent goes through {}, as in the environment of {service}, which only the agent can)",
+            unit.shown()
+        );
+        return (Proxies::default(), route);
+    }
     if !unit.is_empty() {
         let route = format!(" (through the proxy {}, as in the environment of {service})", unit.shown());
         return (unit, route);
     }
-    if shell.is_empty() {
-        return (shell, String::new());
+    if shell.is_empty() || shell.is_for_agent_alone() {
+        return (Proxies::default(), String::new());
     }
     let route = format!(
         " (this run has the proxy {}, and the agent's {service} has none: set it there, see docs/proxies.md)",
@@ -325,7 +344,17 @@ pub(crate) fn evidence<M: Machine>(machine: &M) -> Result<Evidence, Failure> {
         manifest: Manifest::parse(read(machine, MANIFEST_FILE)?.as_deref()),
         file: read(machine, REGISTRATION_FILE)?.as_deref().and_then(node_in_file),
         prefers_ec2: machine.read_configuration(CONFIGURATION_FILE).ok().flatten().as_deref().is_some_and(prefers_ec2),
+        machine_ids: machine_ids(machine),
     })
+}
+
+/// The machine ID that the agent's fingerprint was made with, and the one of now.
+fn machine_ids<M: Machine>(machine: &M) -> Option<(String, String)> {
+    let registered = machine.read(FINGERPRINT_FILE).ok().flatten().as_deref().and_then(fingerprinted_machine)?;
+    // Where the agent looks, in its order.
+    let current = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
+    let current = current.iter().find_map(|path| machine.read_configuration(path).ok().flatten())?;
+    Some((registered, current.trim().to_owned()))
 }
 
 pub(crate) fn read<M: Machine>(machine: &M, path: &str) -> Result<Option<String>, Failure> {

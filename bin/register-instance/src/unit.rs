@@ -2,6 +2,7 @@
 //!
 //! `systemctl show` would tell the same, but not on a machine that has just been changed and not reloaded, and not with
 //! upstart. So the files are read: the unit, its drop-ins and what they name, in the order of `systemd.unit(5)`.
+//! `service` starts a script with an empty environment, so there it is what the script and its configuration export.
 
 use std::path::Path;
 
@@ -19,12 +20,12 @@ pub(crate) const UNIT_FOLDERS: [&str; 6] = [
     "/lib/systemd/system",
 ];
 
-/// The variables of the agent's service; none where its manager passes on what its caller has.
-pub(crate) fn environment<M: Machine>(machine: &M, manager: &Manager) -> Option<Variables> {
+/// The variables of the agent's service.
+pub(crate) fn environment<M: Machine>(machine: &M, manager: &Manager) -> Variables {
     match manager {
-        Manager::Systemd { unit, .. } => Some(systemd(machine, unit)),
-        Manager::Upstart { job } => Some(upstart(machine, job)),
-        Manager::Script { .. } => None,
+        Manager::Systemd { unit, .. } => systemd(machine, unit),
+        Manager::Upstart { job } => upstart(machine, job),
+        Manager::Script { name } => script(machine, name),
     }
 }
 
@@ -144,6 +145,17 @@ fn upstart<M: Machine>(machine: &M, job: &str) -> Variables {
         let contents = contents.unwrap_or_default();
         let assigned = contents.lines().filter_map(|line| line.trim().strip_prefix("env "));
         variables.extend(assigned.filter_map(|assigned| assignment(&words(assigned.trim()).join(" "))));
+    }
+    variables
+}
+
+fn script<M: Machine>(machine: &M, name: &str) -> Variables {
+    let files = ["sysconfig", "default", "init.d"].map(|folder| format!("/etc/{folder}/{name}"));
+    let contents = files.iter().filter_map(|path| machine.read_configuration(path).ok().flatten());
+    let mut variables = Variables::new();
+    for contents in contents {
+        let exported = contents.lines().filter_map(|line| line.trim().strip_prefix("export "));
+        variables.extend(exported.flat_map(words).filter_map(|word| assignment(&word)));
     }
     variables
 }

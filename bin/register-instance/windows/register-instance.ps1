@@ -15,7 +15,7 @@ registered agent leaves the central account's credentials in the SYSTEM profile,
 Exit codes are those of register-instance: 0 registered and tagged; 1 unexpected; 3 not administrator; 4 not EC2;
 5 agent or AWS Tools missing; 6 activation missing or unreadable; 7 expired; 8 exhausted; 9 wrong activation;
 10 registration failed; 11 the agent could not be stopped or started; 12 clone; 13 tag not written; 14 locked;
-15 network; 17 the running agent does not use the registration; 18 registered in another Region than the hub's;
+15 network; 17 the running agent does not use the registration; 18 registered with another hub;
 19 the time of this machine is off.
 
 .EXAMPLE
@@ -65,6 +65,8 @@ $Service = 'AmazonSSMAgent'
 $NodePattern = 'mi-[0-9a-f]{17}'
 $Imds = 'http://169.254.169.254/latest'
 $RegisterSeconds = 60
+# How long an agent that has just started is given to say that it is refused.
+$SettleSeconds = 30
 $Deadline = [datetime]::UtcNow.AddSeconds($TimeoutSeconds)
 $IsPair = $PSCmdlet.ParameterSetName -eq 'Pair'
 
@@ -121,6 +123,9 @@ function Get-Identity {
     } catch {
         Fail 6 'this instance has no instance profile; attach the one of Tag Hub (TagHubInstance)'
     }
+    if ((Get-Field $keys 'Code') -eq 'AssumeRoleUnauthorizedAccess') {
+        Fail 6 "EC2 cannot assume the role $role of the instance profile. Its trust policy must let ec2.amazonaws.com assume it"
+    }
     [pscustomobject]@{
         Account = $document.accountId; Region = $document.region; Instance = $document.instanceId
         Credential = New-AWSCredential -AccessKey $keys.AccessKeyId -SecretKey $keys.SecretAccessKey -SessionToken $keys.Token
@@ -168,35 +173,62 @@ function Get-Registration {
     return $null
 }
 
-# The last line of the agent's log that says how it stands with Systems Manager, if that is a refusal.
-function Get-LoggedRefusal {
-    if (-not (Test-Path -LiteralPath $Logs)) { return $null }
-    $refusal = $null
-    foreach ($line in Get-Content -LiteralPath $Logs -Tail 2000) {
-        if ($line -match 'Credentials ready|Next credential rotation|Starting Core Agent|Successfully registered the instance') { $refusal = $null }
-        elseif ($line -match 'Retrieve credentials produced error.*(Signature expired|Signature not yet current|RequestExpired|certificate has expired or is not yet valid)') { $refusal = $line }
-        elseif ($line -match 'MachineFingerprintDoesNotMatch|has changed from the registered value') { $refusal = $line }
-        elseif ($line -match 'Retrieve credentials produced error.*(AccessDenied|InvalidInstanceId|UnrecognizedClient)' -and $line -notmatch 'EC2|ec2 identity') { $refusal = $line }
-    }
-    return $refusal
+# When the process of the agent's service started, or nothing where it does not run.
+function Get-AgentStart {
+    if ((Get-Service -Name $Service).Status -ne 'Running') { return $null }
+    try {
+        $process = (Get-CimInstance -ClassName Win32_Service -Filter "Name='$Service'").ProcessId
+        return (Get-Process -Id $process).StartTime
+    } catch { return $null }
 }
 
-# Waits until the running agent says that it is this node in this Region.
+# The end of the agent's log, along with that of the file that it was last rotated into.
+function Get-LogLines {
+    if (-not (Test-Path -LiteralPath $Logs)) { return @() }
+    $rotated = Get-ChildItem -Path "$Logs.*" -File | Where-Object { $_.Name -match '\.\d+$' } | Sort-Object LastWriteTime | Select-Object -Last 1
+    $earlier = if ($rotated) { Get-Content -LiteralPath $rotated.FullName -Tail 2000 } else { @() }
+    return @($earlier) + @(Get-Content -LiteralPath $Logs -Tail 2000)
+}
+
+# How the agent that runs stands with Systems Manager, by the last entry of its log that says so: Silent, Starting, Ready,
+# Refused or Unreachable. What stands there from before it started is about another process, and what plugins print is
+# not the agent's own. A line without a time goes on with the entry before it.
+function Get-Standing([datetime] $Since) {
+    $state = 'Silent'; $entry = ''; $isOwn = $false
+    foreach ($line in Get-LogLines) {
+        if ($line -match '^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* (TRACE|DEBUG|INFO|WARN|ERROR|CRITICAL) ') {
+            $time = [datetime]::ParseExact($Matches[1], 'yyyy-MM-dd HH:mm:ss', [cultureinfo]::InvariantCulture)
+            $isOwn = $time -ge $Since.AddSeconds(-1) -and $line -notmatch '\[ssm-document-worker\]|\[ssm-session-worker\]|\[aws:|PluginName'
+        }
+        if (-not $isOwn) { continue }
+        if ($line -match 'Credentials ready|Next credential rotation') { $state = 'Ready' }
+        elseif ($line -match 'Starting Core Agent|Successfully registered the instance') { $state = 'Starting' }
+        elseif ($line -match 'Retrieve credentials produced error.*(Signature expired|Signature not yet current|RequestExpired|certificate has expired or is not yet valid)') { $state = 'Refused'; $entry = $line }
+        elseif ($line -match 'MachineFingerprintDoesNotMatch|has changed from the registered value') { $state = 'Refused'; $entry = $line }
+        elseif ($line -match 'Retrieve credentials produced error.*(AccessDenied|InvalidInstanceId|UnrecognizedClient)' -and $line -notmatch 'EC2|ec2 identity') { $state = 'Refused'; $entry = $line }
+        elseif ($line -match 'Retrieve credentials produced error') { $state = 'Unreachable'; $entry = $line }
+    }
+    return [pscustomobject]@{ State = $state; Line = $entry }
+}
+
+# Waits until the running agent says that it is this node in this Region, and Systems Manager has taken it or has had the
+# time to refuse it.
 function Confirm-InUse([string] $Node, [string] $HubRegion) {
     for ($try = 1; ; $try++) {
-        $refusal = Get-LoggedRefusal
-        if ($refusal -match 'Signature expired|Signature not yet current|RequestExpired|not yet valid') {
-            Fail 19 "registered as $Node, but the time of this machine is refused. Set the clock (w32tm /resync), and run this again. The agent's log says: $refusal"
+        $start = Get-AgentStart
+        $standing = if ($start) { Get-Standing $start } else { [pscustomobject]@{ State = 'Stopped'; Line = '' } }
+        if ($standing.State -eq 'Refused' -and $standing.Line -match 'Signature expired|Signature not yet current|RequestExpired|not yet valid') {
+            Fail 19 "registered as $Node, but the time of this machine is refused. Set the clock (w32tm /resync), and run this again. The agent's log says: $($standing.Line)"
         }
-        if ($refusal) { Fail 17 "registered as $Node, but Systems Manager refuses the agent. The tag was not written. Its log says: $refusal" }
+        if ($standing.State -eq 'Refused') { Fail 17 "registered as $Node, but Systems Manager refuses the agent. The tag was not written. Its log says: $($standing.Line)" }
+        $isSettled = $standing.State -eq 'Ready' -or ($start -and $standing.State -ne 'Unreachable' -and ((Get-Date) - $start).TotalSeconds -ge $SettleSeconds)
         $answer = Get-AgentAnswer
-        $isRunning = (Get-Service -Name $Service).Status -eq 'Running'
         # If the vault holds another node than the agent was started as, ssm-cli answers with that of the vault.
         $runningAs = Get-Field (Read-Json $Runtime) 'InstanceId'
-        if ($isRunning -and (-not $runningAs -or $runningAs -eq $Node) -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)) { return }
+        if ($isSettled -and (-not $runningAs -or $runningAs -eq $Node) -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)) { return }
         if ([datetime]::UtcNow -ge $Deadline) {
-            $said = if ($runningAs -and $runningAs -ne $Node) { "it was started as $runningAs" } elseif ($answer) { "$($answer.Id) in $($answer.Region)" } else { 'nothing' }
-            Fail 17 "registered as $Node, but the running agent does not use that: it answers $said. The tag was not written. Restart the service $Service and run this again"
+            $said = if (-not $isSettled) { "its log says '$($standing.State)' $($standing.Line)" } elseif ($runningAs -and $runningAs -ne $Node) { "it was started as $runningAs" } elseif ($answer) { "it answers $($answer.Id) in $($answer.Region)" } else { 'it answers nothing' }
+            Fail 17 "registered as $Node, but the running agent does not use that: $said. The tag was not written. Restart the service $Service and run this again"
         }
         Wait-Again $try
     }
@@ -224,19 +256,26 @@ function Get-ParameterText($Identity, [string] $Name) {
     }
 }
 
+# The activation in the parameter, without a look at whom it is for.
+function Read-Activation($Identity) {
+    $text = Get-ParameterText $Identity $Parameter
+    # The error of ConvertFrom-Json shows what it was given.
+    try { $json = $text | ConvertFrom-Json } catch { Fail 6 "parameter $Parameter is not JSON" }
+    foreach ($name in 'ActivationId', 'ActivationCode', 'Region', 'ExpirationDate', 'Account') {
+        if (-not (Get-Field $json $name)) { Fail 6 "parameter $Parameter does not hold an activation: $name is missing" }
+    }
+    return $json
+}
+
 function Get-Activation($Identity) {
     if ($IsPair) {
         $code = (Get-ParameterText $Identity $ActivationCodeParameter).Trim()
         $id = (Get-ParameterText $Identity $ActivationIdParameter).Trim()
         $hub = if ($Region) { $Region } else { $Identity.Region }
-        $activation = [pscustomobject]@{ Id = $id; Code = $code; Region = $hub }
+        if ($HubAccount) { Fail 9 "these parameters do not say in which account they register, and -HubAccount asks for $HubAccount" }
+        $activation = [pscustomobject]@{ Id = $id; Code = $code; Region = $hub; HubAccount = '' }
     } else {
-        $text = Get-ParameterText $Identity $Parameter
-        # The error of ConvertFrom-Json shows what it was given.
-        try { $json = $text | ConvertFrom-Json } catch { Fail 6 "parameter $Parameter is not JSON" }
-        foreach ($name in 'ActivationId', 'ActivationCode', 'Region', 'ExpirationDate', 'Account') {
-            if (-not (Get-Field $json $name)) { Fail 6 "parameter $Parameter does not hold an activation: $name is missing" }
-        }
+        $json = Read-Activation $Identity
         if ($json.Account -ne $Identity.Account) {
             Fail 9 "the activation in $Parameter is made for account $($json.Account), and this instance is in $($Identity.Account). Nothing was changed"
         }
@@ -252,11 +291,37 @@ function Get-Activation($Identity) {
         if ($end.ToUniversalTime() -le [datetime]::UtcNow) {
             Fail 7 "the activation in $Parameter expired at $($json.ExpirationDate). Have central IT invoke activation-issuer for $($Identity.Account), and run this again"
         }
-        $activation = [pscustomobject]@{ Id = $json.ActivationId; Code = $json.ActivationCode; Region = $json.Region }
+        $activation = [pscustomobject]@{ Id = $json.ActivationId; Code = $json.ActivationCode; Region = $json.Region; HubAccount = "$hubOf" }
     }
     if ($activation.Id -notmatch '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$') { Fail 6 'the activation id is not a UUID' }
     if ($activation.Code -notmatch '^[\x21\x23-\x5b\x5d-\x7e]{20,250}$') { Fail 6 'the activation code has characters that it cannot have, or is too short' }
     return $activation
+}
+
+# The hub that a registered machine is to be a node of: by the parameters of this run, by the activation if that is for
+# this account, and otherwise by the note of the registration.
+function Get-Hub($Identity, $Registration, $Mark) {
+    $known = if ($Region) { $Region } elseif ($IsPair) { $Identity.Region } else { '' }
+    if ($known -and -not $HubAccount) { return [pscustomobject]@{ Region = $known; Account = '' } }
+    if ($IsPair) { Fail 9 "these parameters do not say in which account they register, and -HubAccount asks for $HubAccount" }
+    $problem = "the activation in $Parameter is made for another account, or does not name its hub"
+    $code = 9
+    try { $json = Read-Activation $Identity } catch {
+        $json = $null
+        $problem = $_.Exception.Message
+        $code = if ($_.Exception.Data.Contains('ExitCode')) { $_.Exception.Data['ExitCode'] } else { 1 }
+    }
+    $hubOf = "$(Get-Field $json 'HubAccount')"
+    if ($HubAccount -and $hubOf -and $hubOf -ne $HubAccount) {
+        Fail 9 "the activation in $Parameter registers in account '$hubOf', and -HubAccount asks for $HubAccount. Nothing was changed"
+    }
+    if ($json -and $json.Account -eq $Identity.Account -and (-not $HubAccount -or $hubOf)) {
+        return [pscustomobject]@{ Region = $(if ($known) { $known } else { $json.Region }); Account = $hubOf }
+    }
+    if (-not $known) { $known = "$(Get-Field $Mark 'hubRegion')" }
+    $noted = "$(Get-Field $Mark 'hubAccount')"
+    if ($known -and (-not $HubAccount -or $noted -eq $HubAccount)) { return [pscustomobject]@{ Region = $known; Account = $noted } }
+    Fail $code "this machine is registered as $($Registration.Id) in $($Registration.Region), and nothing says whether that is the hub's: $problem. The tag was not written. If it is, name the hub's Region with -Region"
 }
 
 function Start-Agent {
@@ -268,12 +333,33 @@ function Start-Agent {
     }
 }
 
+# The variables of the agent's service: those of the machine, and over them those of the service itself.
+function Get-ServiceEnvironment {
+    $windows = [Environment]::GetFolderPath('Windows')
+    $variables = @{}
+    foreach ($variable in [Environment]::GetEnvironmentVariables('Machine').GetEnumerator()) { $variables[$variable.Key] = "$($variable.Value)" }
+    # Windows gives these to every process; they are not among those of the machine.
+    $variables['SystemRoot'] = $windows
+    $variables['SystemDrive'] = [System.IO.Path]::GetPathRoot($windows).TrimEnd('\')
+    $variables['ProgramData'] = $ProgramData
+    $variables['ProgramFiles'] = $ProgramFiles
+    $own = Get-Field (Get-ItemProperty -LiteralPath "HKLM:\SYSTEM\CurrentControlSet\Services\$Service") 'Environment'
+    foreach ($line in @($own | Where-Object { $_ })) {
+        $name, $value = $line -split '=', 2
+        if ($name) { $variables[$name] = "$value" }
+    }
+    return $variables
+}
+
 # Runs the agent with its standard input closed: one that holds a registration asks, gets no answer, and leaves it.
 function Invoke-Registration($Activation) {
     $start = New-Object System.Diagnostics.ProcessStartInfo
     $start.FileName = $Agent
     $start.Arguments = "-register -code `"$($Activation.Code)`" -id $($Activation.Id) -region $($Activation.Region)"
     $start.UseShellExecute = $false
+    # What the service has, and nothing of the shell: no keys, certificates or proxies of whoever runs this.
+    $start.EnvironmentVariables.Clear()
+    foreach ($variable in (Get-ServiceEnvironment).GetEnumerator()) { $start.EnvironmentVariables[$variable.Key] = $variable.Value }
     $start.RedirectStandardInput = $start.RedirectStandardOutput = $start.RedirectStandardError = $true
     $process = [System.Diagnostics.Process]::Start($start)
     $process.StandardInput.Close()
@@ -312,6 +398,9 @@ function Get-Refusal([string] $Text) {
         'Instance already registered|InstanceAlreadyRegistered' { return 10 }
         'Unable to save registration information|error persisting the instance registration information' { return 10 }
         'flag provided but not defined|InvalidPublicKey|ValidationException' { return 10 }
+        'UnsupportedPlatformType|AccessDenied|UnrecognizedClient|InvalidClientTokenId|OptInRequired' { return 10 }
+        'certificate has expired or is not yet valid' { return 19 }
+        'x509: ' { return 10 }
     }
     return 0
 }
@@ -372,11 +461,13 @@ function Enter-Lock {
     }
 }
 
-function Write-Marker($Identity, [string] $Node) {
-    $text = @{
+function Write-Marker($Identity, [string] $Node, [string] $HubRegion, [string] $HubOf) {
+    $note = @{
         managedInstanceId = $Node; ec2InstanceId = $Identity.Instance; account = $Identity.Account
-        region = $Identity.Region; registeredAt = [datetime]::UtcNow.ToString('yyyy-MM-ddTHH:mm:ssZ')
-    } | ConvertTo-Json
+        region = $Identity.Region; hubRegion = $HubRegion; registeredAt = [datetime]::UtcNow.ToString('yyyy-MM-ddTHH:mm:ssZ')
+    }
+    if ($HubOf) { $note['hubAccount'] = $HubOf }
+    $text = $note | ConvertTo-Json
     # Beside it and then in its place, so that nobody ever reads half of it.
     [System.IO.File]::WriteAllText("$Marker.new", $text)
     Move-Item -LiteralPath "$Marker.new" -Destination $Marker -Force
@@ -410,14 +501,16 @@ function Invoke-Run {
                 "Clear what the image carried and run this again: Stop-Service $Service; & '$Agent' -register -clear; " +
                 "Remove-Item '$($Registrations -join "', '")', '$Marker' -ErrorAction SilentlyContinue; Start-Service $Service")
         }
-        $hub = $Region
-        if (-not $hub) { try { $hub = (Get-Activation $identity).Region } catch { Say "the Region of the hub is not known: $($_.Exception.Message)" } }
-        if ($hub -and $registration.Region -and $registration.Region -ne $hub) {
-            Fail 18 "this machine is registered as $node in $($registration.Region), and the hub is in $hub. Nothing was changed"
+        $noted = if ($isMarked) { $mark } else { $null }
+        $hub = Get-Hub $identity $registration $noted
+        $registeredWith = "$(Get-Field $noted 'hubAccount')"
+        if (($registration.Region -and $registration.Region -ne $hub.Region) -or ($registeredWith -and $hub.Account -and $registeredWith -ne $hub.Account)) {
+            Fail 18 "this machine is registered as $node in $($registration.Region), and the hub is in $($hub.Region) of account $($hub.Account). Nothing was changed"
         }
         if ($DryRun) { Say "registered as $node; would ask the agent and write the tag"; return }
-        Confirm-InUse $node $hub
-        if (-not $isMarked) { Write-Marker $identity $node }
+        if ((Get-Service -Name $Service).Status -ne 'Running') { Say 'the agent does not run; starting it'; Start-Agent }
+        Confirm-InUse $node $hub.Region
+        if (-not $isMarked) { Write-Marker $identity $node $hub.Region $hub.Account }
         Write-Tag $identity $node
         Say "$($identity.Instance) was registered as $node before; its tag is written"
         return
@@ -427,7 +520,7 @@ function Invoke-Run {
     if ($DryRun) { Say "would stop the agent, register it with activation $($activation.Id) in $($activation.Region), start it, ask it, and write the tag"; return }
     $node = Register-Patiently $identity $activation
     Say "registered as $node; asking the agent"
-    Write-Marker $identity $node
+    Write-Marker $identity $node $activation.Region $activation.HubAccount
     Confirm-InUse $node $activation.Region
     Write-Tag $identity $node
     Say "$($identity.Instance) is now registered as $node, and tagged"

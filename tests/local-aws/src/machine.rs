@@ -138,6 +138,7 @@ impl Machine {
             Files::write(&unit_file, "[Service]\nExecStart=amazon-ssm-agent\n")?;
         }
         Files::write(&self.files.own("units").join(self.unit()), "active")?;
+        Files::write(&self.files.own("endpoint"), &self.endpoint)?;
         let Ec2Instance { account, region, instance_id } = self.instance.clone();
         let identity = Identity { account, region, instance_id, strict_systemd: self.kind != Kind::AmazonLinux };
         Files::write(&self.files.own("identity"), &serde_json::to_string(&identity)?)?;

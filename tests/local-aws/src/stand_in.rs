@@ -1,8 +1,8 @@
 //! The programs of a made-up machine: `amazon-ssm-agent`, `ssm-cli`, `systemctl` and `initctl`.
 //!
 //! One executable is all three, by the name that it is called with. Everything that they read and write is
-//! under the root that `SSM_AGENT_ROOT` names, so no test needs to be root. [`crate::machine::Machine`]
-//! lays such a root out.
+//! under the root that `SSM_AGENT_ROOT` names, or under that in whose `usr/bin` or snap they are called, so no test needs
+//! to be root, and who calls them may clear their environment. [`crate::machine::Machine`] lays such a root out.
 //!
 //! # Faults
 //! `.stand-in/faults` under the root has a line for each program that is to fail: its name and a word.
@@ -28,9 +28,9 @@ pub(crate) const AGENT_VERSION: &str = "3.3.3050.0";
 pub struct Setting {
     /// `HTTP_PROXY` or `http_proxy`: the endpoint here is plain.
     pub proxy: Option<String>,
-    /// `SSM_AGENT_ROOT`: stands for `/`.
+    /// `SSM_AGENT_ROOT`: stands for `/`. The program's own place tells, too.
     pub root: Option<PathBuf>,
-    /// `AWS_ENDPOINT_URL`.
+    /// `AWS_ENDPOINT_URL`. The machine's own file tells, too.
     pub endpoint: Option<String>,
 }
 
@@ -46,15 +46,15 @@ pub(crate) struct Identity {
 
 /// Runs the program that the first argument names; its exit code.
 pub fn run(arguments: Vec<String>, setting: &Setting) -> u8 {
-    let Some(root) = &setting.root else {
+    let mut arguments = arguments.into_iter();
+    let program = arguments.next().unwrap_or_default();
+    let Some(root) = setting.root.clone().or_else(|| root_of(Path::new(&program))) else {
         eprintln!("SSM_AGENT_ROOT has to name a folder that stands for /");
         return 1;
     };
-    let mut arguments = arguments.into_iter();
-    let program = arguments.next().unwrap_or_default();
     let program = Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
     let arguments: Vec<String> = arguments.collect();
-    let machine = Files { root: root.clone() };
+    let machine = Files { root };
     machine.append("calls.log", &format!("{program} {}", arguments.join(" ")));
     match program.as_str() {
         "systemctl" => service::run(&machine, &arguments),
@@ -66,6 +66,13 @@ pub fn run(arguments: Vec<String>, setting: &Setting) -> u8 {
             1
         }
     }
+}
+
+/// The folder that stands for `/`, by the place of one of its programs.
+fn root_of(program: &Path) -> Option<PathBuf> {
+    let folder = program.parent()?;
+    let above = ["usr/bin", "snap/amazon-ssm-agent/current"].into_iter().find(|known| folder.ends_with(known))?;
+    folder.ancestors().nth(Path::new(above).components().count()).map(Path::to_owned)
 }
 
 /// The files of a machine.
@@ -116,6 +123,11 @@ impl Files {
             std::fs::create_dir_all(folder)?;
         }
         std::fs::write(path, text)
+    }
+
+    /// Where the AWS of this machine is.
+    pub(crate) fn endpoint(&self) -> Option<String> {
+        Some(Self::read(&self.own("endpoint"))).filter(|endpoint| !endpoint.is_empty())
     }
 
     /// Adds a line to a log of the stand-in's own.

@@ -7,7 +7,7 @@ use hub::AwsError;
 use serde::Deserialize;
 
 use super::Identity;
-use crate::retry::{IMDS_UNAVAILABLE, NO_CREDENTIALS};
+use crate::retry::{IMDS_UNAVAILABLE, METADATA_DISABLED, NO_CREDENTIALS, ROLE_NOT_ASSUMED};
 
 const DOCUMENT: &str = "/latest/dynamic/instance-identity/document";
 const OWN_TAG: &str = "/latest/meta-data/tags/instance/managedinstanceid";
@@ -44,14 +44,34 @@ pub(super) async fn role(client: &Client) -> Result<String, AwsError> {
     }
 }
 
+/// The environment of this run says that the service may not be asked.
+pub(super) fn disabled() -> AwsError {
+    let message = "AWS_EC2_METADATA_DISABLED is set in the environment of this run".to_owned();
+    failed(METADATA_DISABLED, message, false)
+}
+
 /// The error of a provider that gave no credentials.
 pub(super) fn no_credentials(error: &CredentialsError) -> AwsError {
     match error {
+        // How the SDK says that EC2 may not assume the role.
+        CredentialsError::InvalidConfiguration(_) if said(error).contains("AssumeRoleUnauthorizedAccess") => failed(
+            ROLE_NOT_ASSUMED,
+            "EC2 cannot assume the role of the instance profile (AssumeRoleUnauthorizedAccess)".to_owned(),
+            false,
+        ),
         CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_) => {
             none(&error.to_string())
         }
         _ => late(&error.to_string()),
     }
+}
+
+/// An error along with its causes.
+fn said(error: &CredentialsError) -> String {
+    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// There are none.

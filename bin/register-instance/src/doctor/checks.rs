@@ -5,10 +5,11 @@ use hub::{ManagedInstanceId, Timestamp};
 use super::{ActivationProblem, Check, Findings, Status};
 use crate::activation::{Activation, Unusable, Wanted};
 use crate::agent_log::{Kind as Refused, Standing};
-use crate::evidence::{REGISTRATION_FILE, Registration};
+use crate::decide::is_foreign;
+use crate::evidence::{Flaw, REGISTRATION_FILE, Registration};
 use crate::failure::Reason;
 use crate::proxy::Proxies;
-use crate::retry::{self, Kind};
+use crate::retry::{self, Kind, METADATA_DISABLED};
 use crate::steps::{Settings, Source, words};
 use crate::verify::{self, Service, Verdict};
 
@@ -30,6 +31,7 @@ pub(super) fn all(settings: &Settings, findings: &Findings, now: Timestamp) -> V
         Some(registration(settings, findings)),
         fingerprint(findings),
         in_use(settings, findings),
+        log(findings),
         stale_file(findings),
         Some(profile(findings)),
         tag(findings),
@@ -45,12 +47,13 @@ fn identity(findings: &Findings) -> Check {
             let words = format!("{} in account {}, {}", identity.instance, identity.account, identity.region);
             Check::new("identity", Status::Ok, words)
         }
-        Err(error) => Check::failed(
-            "identity",
-            Reason::NotEc2,
-            error.to_string(),
-            "turn on the instance metadata service (IMDSv2); in a container, set its hop limit to 2",
-        ),
+        Err(error) => {
+            let remedy = match error.code.as_str() {
+                METADATA_DISABLED => "unset AWS_EC2_METADATA_DISABLED",
+                _ => "turn on the instance metadata service (IMDSv2); in a container, set its hop limit to 2",
+            };
+            Check::failed("identity", Reason::NotEc2, error.to_string(), remedy)
+        }
     }
 }
 
@@ -95,6 +98,12 @@ fn activation(settings: &Settings, findings: &Findings, now: Timestamp) -> Check
                 Err(problem @ Unusable::Expired(_)) => {
                     needed(Check::failed(NAME, Reason::ActivationExpired, problem.to_string(), renew))
                 }
+                Err(problem @ (Unusable::OtherHub(..) | Unusable::UnknownHub(_))) => Check::failed(
+                    NAME,
+                    Reason::ActivationWrong,
+                    problem.to_string(),
+                    "check --hub-account and the parameter",
+                ),
                 Err(problem) => needed(Check::failed(NAME, Reason::ActivationWrong, problem.to_string(), renew)),
             }
         }
@@ -164,6 +173,12 @@ fn boot(findings: &Findings) -> Option<Check> {
 fn proxy(findings: &Findings) -> Check {
     let shell = &findings.shell_proxies;
     match &findings.unit_proxies {
+        Some(unit) if unit.is_for_agent_alone() => {
+            let cause =
+                format!("the agent goes through {}, which this tool cannot: it calls AWS directly", unit.shown());
+            Check::new("proxy", Status::Warning, cause)
+                .remedy("let the machine reach ssm and ec2 in its Region directly, or give the agent an HTTP proxy")
+        }
         Some(unit) if !unit.is_empty() => {
             Check::new("proxy", Status::Ok, format!("the agent goes through {}", unit.shown()))
         }
@@ -222,16 +237,30 @@ fn registration(settings: &Settings, findings: &Findings) -> Check {
         let cause = words::clone(&node.id, &marker.ec2_instance_id, &identity.instance);
         return Check::failed(NAME, Reason::Clone, cause, replace);
     }
-    if let (Some(hub), Some(region)) = (findings.hub_region(settings), &node.region)
-        && hub != *region
-    {
-        return Check::failed(NAME, Reason::ForeignRegistration, words::foreign(&node, &hub), replace);
+    match findings.hub(settings) {
+        Some(hub) if is_foreign(&node, findings.marker.as_ref(), &hub) => {
+            return Check::failed(NAME, Reason::ForeignRegistration, words::foreign(&node, &hub), replace);
+        }
+        None if is_answered(findings.activation.as_ref()) => {
+            let cause = format!("{}, and nothing says whether that is a node of the hub", node.id);
+            return Check::failed(NAME, Reason::ActivationUnreadable, cause, "name the hub's Region with --region");
+        }
+        _ => {}
     }
-    if let Some(flaw) = evidence.flaw() {
-        return Check::new(NAME, Status::Warning, format!("{}, but {flaw}", node.id)).remedy(replace);
+    if let Some(Flaw { what, remedy }) = evidence.flaw() {
+        return Check::failed(NAME, Reason::NotInUse, format!("{}, but {what}", node.id), remedy);
     }
     let region = node.region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
     Check::new(NAME, Status::Ok, format!("{}{region}", node.id))
+}
+
+/// True if AWS had its say about the activation.
+fn is_answered(activation: Option<&Result<Activation, ActivationProblem>>) -> bool {
+    match activation {
+        None => false,
+        Some(Err(ActivationProblem::Aws(error))) => matches!(retry::kind(error), Kind::Denied | Kind::Permanent),
+        Some(Ok(_) | Err(ActivationProblem::Malformed(_))) => true,
+    }
 }
 
 fn fingerprint(findings: &Findings) -> Option<Check> {
@@ -241,18 +270,17 @@ fn fingerprint(findings: &Findings) -> Option<Check> {
         let cause = format!("the hardware is not what was registered; the agent's log says: {line}");
         return Some(Check::failed("fingerprint", Reason::NotInUse, cause, replaced(&node.id)));
     }
-    let (registered, current) = findings.machine_ids.as_ref()?;
-    if registered == current {
-        return Some(Check::new("fingerprint", Status::Ok, "the machine ID is the one that was registered"));
-    }
-    let cause =
-        format!("the machine ID is {current}, and {registered} was registered: this is another machine, or a copy");
-    Some(Check::failed("fingerprint", Reason::NotInUse, cause, replaced(&node.id)))
+    let evidence = findings.evidence.as_ref().ok()?;
+    evidence.machine_ids.as_ref()?;
+    Some(match evidence.other_machine() {
+        Some(cause) => Check::failed("fingerprint", Reason::NotInUse, cause, replaced(&node.id)),
+        None => Check::new("fingerprint", Status::Ok, "the machine ID is the one that was registered"),
+    })
 }
 
 fn in_use(settings: &Settings, findings: &Findings) -> Option<Check> {
     let (node, seen) = (findings.node()?, findings.seen.as_ref()?);
-    Some(match verify::judge(seen, &node, findings.hub_region(settings).as_ref()) {
+    Some(match verify::judge(seen, &node, findings.hub(settings).as_ref().map(|hub| &hub.region)) {
         Verdict::InUse(found) => Check::new("in-use", Status::Ok, format!("the agent says that it is {}", found.id)),
         Verdict::Settling(found) => Check::new(
             "in-use",
@@ -267,6 +295,12 @@ fn in_use(settings: &Settings, findings: &Findings) -> Option<Check> {
         }
         Verdict::Refused(_, why) => Check::failed("in-use", Reason::NotInUse, why, replaced(&node.id)),
     })
+}
+
+fn log(findings: &Findings) -> Option<Check> {
+    let problem = findings.unreadable_log.as_ref()?;
+    let remedy = "let the agent log into a regular file there, and restart it";
+    Some(Check::failed("log", Reason::Unexpected, problem, remedy))
 }
 
 fn replaced(node: &ManagedInstanceId) -> String {

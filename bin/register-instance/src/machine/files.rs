@@ -1,11 +1,14 @@
 //! Files, opened as root should: no link is followed where somebody else could have left one.
 
-use std::fs::{self, File, OpenOptions};
+use std::cmp::Reverse;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
+
+use super::Position;
 
 /// The longest file that is read as a whole. The agent's own are a few kilobytes.
 const READ_MAX_BYTES: u64 = 1024 * 1024;
@@ -14,6 +17,8 @@ const READ_MAX_BYTES: u64 = 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Links {
     Followed,
+    /// Followed if it is root's own, or of whoever runs this.
+    Ours,
     Refused,
 }
 
@@ -27,20 +32,67 @@ pub(super) fn read(path: &Path, links: Links) -> io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&contents).into_owned()))
 }
 
-/// What stands behind `from`, and the length of the file.
-pub(super) fn tail(path: &Path, from: u64, limit: u64) -> io::Result<Option<(String, u64)>> {
-    let Some(mut file) = open(path, Links::Refused)? else { return Ok(None) };
-    let length = file.metadata()?.len();
-    let from = if from > length { 0 } else { from };
-    file.seek(SeekFrom::Start(from.max(length.saturating_sub(limit))))?;
-    let mut contents = Vec::new();
-    file.take(limit).read_to_end(&mut contents)?;
-    Ok(Some((String::from_utf8_lossy(&contents).into_owned(), length)))
+/// What stands behind `from` in a log and in the files that it was rotated into. If the file of `from` is gone, what is
+/// in the present one counts.
+pub(super) fn log(path: &Path, from: Position, limit: u64) -> io::Result<String> {
+    let Some(present) = open(path, Links::Ours)? else { return Ok(String::new()) };
+    let earlier = rotated(path).into_iter().filter_map(|path| open(&path, Links::Ours).ok().flatten());
+    let (mut parts, mut room, mut is_found) = (Vec::new(), limit, from == Position::default());
+    for mut file in [present].into_iter().chain(earlier) {
+        let (number, length) = file.metadata().map(|found| (found.ino(), found.len()))?;
+        let is_last = number == from.file;
+        // A file that is shorter than that was written anew.
+        let start = if is_last && from.offset <= length { from.offset } else { 0 };
+        file.seek(SeekFrom::Start(start.max(length.saturating_sub(room))))?;
+        let mut contents = Vec::new();
+        file.take(room).read_to_end(&mut contents)?;
+        room -= contents.len() as u64;
+        parts.push(String::from_utf8_lossy(&contents).into_owned());
+        is_found |= is_last;
+        if is_last || room == 0 {
+            break;
+        }
+    }
+    if !is_found {
+        parts.truncate(1);
+    }
+    parts.reverse();
+    Ok(parts.concat())
+}
+
+/// Where a log ends.
+pub(super) fn log_end(path: &Path) -> io::Result<Position> {
+    let Some(file) = open(path, Links::Ours)? else { return Ok(Position::default()) };
+    let found = file.metadata()?;
+    Ok(Position { file: found.ino(), offset: found.len() })
+}
+
+/// The files that a log was rotated into, such as `agent.log.3`, the newest first. Who rotates counts up or down.
+fn rotated(log: &Path) -> Vec<PathBuf> {
+    let (Some(folder), Some(name)) = (log.parent(), log.file_name().and_then(|name| name.to_str())) else {
+        return Vec::new();
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut found: Vec<_> = entries
+        .filter(|entry| {
+            let number =
+                entry.file_name().to_str().and_then(|other| other.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
+            number.is_some_and(|_: u32| true)
+        })
+        .filter_map(|entry| Some((Reverse(entry.metadata().ok()?.modified().ok()?), entry.path())))
+        .collect();
+    found.sort();
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 /// Opens a regular file. A pipe or a device would make root wait, or worse.
 fn open(path: &Path, links: Links) -> io::Result<Option<File>> {
-    let nofollow = if links == Links::Refused { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let is_followed = match links {
+        Links::Followed => true,
+        Links::Ours => fs::symlink_metadata(path).is_ok_and(|found| is_owned(&found)),
+        Links::Refused => false,
+    };
+    let nofollow = if is_followed { OFlags::empty() } else { OFlags::NOFOLLOW };
     let file = match OpenOptions::new().read(true).custom_flags(bits(nofollow | OFlags::NONBLOCK)).open(path) {
         Ok(file) => file,
         Err(error) if is_absent(&error) => return Ok(None),
@@ -51,6 +103,19 @@ fn open(path: &Path, links: Links) -> io::Result<Option<File>> {
 
 /// Writes beside it and puts it in its place, so that nobody ever reads half of it.
 pub(super) fn write(path: &Path, contents: &str) -> io::Result<()> {
+    replace(path, contents, None)
+}
+
+/// The same for what a link leads to, with the owner and the permissions that it has.
+pub(super) fn write_configuration(path: &Path, contents: &str) -> io::Result<()> {
+    match fs::canonicalize(path) {
+        Ok(path) => replace(&path, contents, Some(&fs::metadata(&path)?)),
+        Err(error) if is_absent(&error) && fs::symlink_metadata(path).is_err() => replace(path, contents, None),
+        Err(error) => Err(error),
+    }
+}
+
+fn replace(path: &Path, contents: &str, like: Option<&Metadata>) -> io::Result<()> {
     create_folder_of(path)?;
     let beside = path.with_extension("new");
     remove(&beside)?;
@@ -60,7 +125,14 @@ pub(super) fn write(path: &Path, contents: &str) -> io::Result<()> {
         .mode(0o600)
         .custom_flags(bits(OFlags::NOFOLLOW))
         .open(&beside)?;
-    let written = file.write_all(contents.as_bytes()).and_then(|()| file.sync_all());
+    let written = file
+        .write_all(contents.as_bytes())
+        .and_then(|()| {
+            let Some(like) = like else { return Ok(()) };
+            fchown(&file, Some(like.uid()), Some(like.gid()))?;
+            file.set_permissions(like.permissions())
+        })
+        .and_then(|()| file.sync_all());
     if let Err(error) = written.and_then(|()| fs::rename(&beside, path)) {
         // What is half written is of use to nobody.
         let _ = fs::remove_file(&beside);
@@ -81,8 +153,7 @@ pub(super) fn lock_file(path: &Path) -> io::Result<File> {
     create_folder_of(path)?;
     if let Some(folder) = path.parent() {
         let found = fs::metadata(folder)?;
-        let owners = [0, rustix::process::geteuid().as_raw()];
-        if !owners.contains(&found.uid()) || found.mode() & 0o022 != 0 {
+        if !is_owned(&found) || found.mode() & 0o022 != 0 {
             let problem = format!("{} is not root's, or others may write to it", folder.display());
             return Err(io::Error::new(ErrorKind::PermissionDenied, problem));
         }
@@ -98,20 +169,33 @@ pub(super) fn lock_file(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
 }
 
-/// True if nobody but root, or whoever runs this, could put a program there.
-pub(super) fn is_ours(folder: &Path) -> bool {
-    fs::metadata(folder).is_ok_and(|found| {
-        let owners = [0, rustix::process::geteuid().as_raw()];
-        found.is_dir() && owners.contains(&found.uid()) && found.mode() & 0o002 == 0
-    })
+/// True if nobody but root, or whoever runs this, could put something else there: in that place, or where it leads to.
+pub(super) fn is_ours(path: &Path) -> bool {
+    let are_ours = |path: &Path| path.ancestors().all(|path| fs::metadata(path).is_ok_and(|found| is_kept(&found)));
+    are_ours(path) && fs::canonicalize(path).is_ok_and(|path| are_ours(&path))
+}
+
+/// True if no other may write to it. In a folder such as `/tmp` nobody may take away what is another's.
+fn is_kept(found: &Metadata) -> bool {
+    const STICKY: u32 = 0o1000;
+    let is_own_group = [0, rustix::process::getegid().as_raw()].contains(&found.gid());
+    let writers = if is_own_group { 0o002 } else { 0o022 };
+    is_owned(found) && (found.mode() & writers == 0 || found.is_dir() && found.mode() & STICKY != 0)
+}
+
+fn is_owned(found: &Metadata) -> bool {
+    [0, rustix::process::geteuid().as_raw()].contains(&found.uid())
 }
 
 fn not_a_file() -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, "not a file")
 }
 
+/// True for an empty file and for `/dev/null`, whatever link leads to it.
 pub(super) fn is_masked(path: &Path) -> bool {
-    fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
+    let null = Path::new("/dev/null");
+    fs::canonicalize(path).is_ok_and(|target| target == null)
+        || fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0)
 }
 
 pub(super) fn is_absent(error: &io::Error) -> bool {
@@ -119,7 +203,7 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
 }
 
 fn create_folder_of(path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), fs::create_dir_all)
+    path.parent().map_or(Ok(()), |folder| DirBuilder::new().recursive(true).mode(0o755).create(folder))
 }
 
 #[expect(clippy::cast_possible_wrap, reason = "open(2) takes the bits as they are")]
@@ -179,12 +263,79 @@ mod tests {
     #[test]
     fn the_end_of_a_log() {
         let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("log");
-        assert_eq!(tail(&log, 0, 10).unwrap(), None);
-        fs::write(&log, "0123456789").unwrap();
-        assert_eq!(tail(&log, 0, 4).unwrap(), Some(("6789".to_owned(), 10)));
-        assert_eq!(tail(&log, 8, 4).unwrap(), Some(("89".to_owned(), 10)));
-        assert_eq!(tail(&log, 10, 4).unwrap(), Some((String::new(), 10)));
-        assert_eq!(tail(&log, 99, 100).unwrap(), Some(("0123456789".to_owned(), 10)), "replaced since");
+        let at = |name: &str| folder.path().join(name);
+        let (path, all) = (at("log"), Position::default());
+        let read = |from, limit| log(&path, from, limit).unwrap();
+        assert_eq!((read(all, 10).as_str(), log_end(&path).unwrap()), ("", all));
+        fs::write(&path, "0123456789").unwrap();
+        let end = log_end(&path).unwrap();
+        assert_eq!((read(all, 4).as_str(), read(all, 99).as_str()), ("6789", "0123456789"));
+        assert_eq!((read(end, 4).as_str(), read(Position { offset: 8, ..end }, 4).as_str()), ("", "89"));
+        assert_eq!(read(Position { offset: 99, ..end }, 100), "0123456789", "written anew since");
+        // Rotated since, twice, and by one that counts up. What is no number is another file.
+        fs::write(&path, "0123456789ab").unwrap();
+        fs::rename(&path, at("log.1")).unwrap();
+        for (name, text, age) in
+            [("log", "ef", 0), ("log.2", "cd", 10), ("log.1", "0123456789ab", 20), ("log.gz", "x", 5)]
+        {
+            fs::write(at(name), text).unwrap();
+            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+            File::options().write(true).open(at(name)).unwrap().set_modified(time).unwrap();
+        }
+        assert_eq!((read(end, 99).as_str(), read(all, 5).as_str()), ("abcdef", "bcdef"));
+        fs::remove_file(at("log.1")).unwrap();
+        assert_eq!(read(end, 99), "ef", "the file is gone");
+    }
+
+    #[test]
+    fn a_log_behind_a_link_of_root_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "text").unwrap();
+        symlink(at("file"), at("log")).unwrap();
+        assert_eq!(log(&at("log"), Position::default(), 9).unwrap(), "text");
+        if std::os::unix::fs::lchown(at("log"), Some(1), None).is_ok() {
+            assert!(log(&at("log"), Position::default(), 9).is_err());
+        }
+    }
+
+    #[test]
+    fn a_configuration_keeps_its_link_and_its_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("real"), "one").unwrap();
+        fs::set_permissions(at("real"), fs::Permissions::from_mode(0o644)).unwrap();
+        symlink("real", at("link")).unwrap();
+        write_configuration(&at("link"), "two").unwrap();
+        assert!(at("link").is_symlink());
+        assert_eq!(fs::read_to_string(at("real")).unwrap(), "two");
+        assert_eq!(fs::metadata(at("real")).unwrap().permissions().mode() & 0o777, 0o644);
+        write_configuration(&at("more/new"), "three").unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        assert!(write_configuration(&at("dangling"), "four").is_err() && at("dangling").is_symlink());
+    }
+
+    #[test]
+    fn a_unit_is_masked_by_an_empty_file_and_by_any_link_to_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("empty"), "").unwrap();
+        fs::write(at("unit"), "[Service]").unwrap();
+        symlink("/dev/null", at("null")).unwrap();
+        symlink("null", at("indirect")).unwrap();
+        symlink(folder.path().components().skip(1).map(|_| "..").collect::<PathBuf>().join("dev/null"), at("relative"))
+            .unwrap();
+        symlink("unit", at("alias")).unwrap();
+        for (name, expected) in [
+            ("empty", true),
+            ("null", true),
+            ("indirect", true),
+            ("relative", true),
+            ("unit", false),
+            ("alias", false),
+            ("none", false),
+        ] {
+            assert_eq!(is_masked(&at(name)), expected, "{name}");
+        }
     }
 }

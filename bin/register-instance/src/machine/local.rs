@@ -17,9 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::files::{self, Links};
-use super::{Command, LOCK_FILE, Lock, Machine, Output, Stop, Tail, process};
+use super::{Command, LOCK_FILE, Lock, Machine, Output, Position, Stop, process};
 
-/// Where programs are looked for if the environment has no path, as under a bare cron or init.
+/// Where programs are looked for if the environment has no path or an empty one, as under a bare cron or init.
 const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long a lock is waited for that another run holds.
@@ -47,7 +47,7 @@ impl Local {
         clock: fn() -> SystemTime,
         stop: watch::Receiver<Option<Stop>>,
     ) -> Self {
-        let path = environment.get("PATH").map_or(PATH_DEFAULT, String::as_str);
+        let path = environment.get("PATH").filter(|path| !path.is_empty()).map_or(PATH_DEFAULT, String::as_str);
         let path = std::env::split_paths(OsStr::new(path)).collect();
         Self { root, path, environment, verbose, clock, stop, lock: RefCell::new(None) }
     }
@@ -110,8 +110,12 @@ impl Machine for Local {
         files::read(&self.at(path), Links::Followed)
     }
 
-    fn tail(&self, path: &str, from: u64, limit: u64) -> io::Result<Option<Tail>> {
-        Ok(files::tail(&self.at(path), from, limit)?.map(|(text, length)| Tail { text, length }))
+    fn log(&self, path: &str, from: Position, limit: u64) -> io::Result<String> {
+        files::log(&self.at(path), from, limit)
+    }
+
+    fn log_end(&self, path: &str) -> io::Result<Position> {
+        files::log_end(&self.at(path))
     }
 
     fn list(&self, folder: &str) -> Vec<String> {
@@ -133,6 +137,10 @@ impl Machine for Local {
         files::write(&self.at(path), contents)
     }
 
+    fn write_configuration(&self, path: &str, contents: &str) -> io::Result<()> {
+        files::write_configuration(&self.at(path), contents)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         files::remove(&self.at(path))
     }
@@ -146,9 +154,8 @@ impl Machine for Local {
         self.folders().map(|folder| folder.join(name)).find(|file| is_program(file))
     }
 
-    fn file(&self, path: &str) -> Option<PathBuf> {
-        let path = self.at(path);
-        path.exists().then_some(path)
+    fn program_at(&self, path: &str) -> Option<PathBuf> {
+        Some(self.at(path)).filter(|file| is_program(file))
     }
 
     fn environment(&self) -> &BTreeMap<String, String> {
@@ -156,7 +163,8 @@ impl Machine for Local {
     }
 
     fn run(&self, command: &Command<'_>, limit: Duration) -> io::Result<Output> {
-        let run = || process::run(command, &self.search_path(), limit);
+        let is_unwanted = || command.is_question && self.stop.borrow().is_some();
+        let run = || process::run(command, &self.search_path(), limit, is_unwanted);
         let lock = self.lock.borrow();
         let Some(lock) = lock.as_ref().filter(|_| command.keeps_lock) else { return run() };
         // A lock belongs to the open file, which whoever inherits it keeps open.
@@ -203,7 +211,7 @@ impl Machine for Local {
 }
 
 /// Asks for an end when a signal comes, or when `limit` is over. From here on no such signal ends the process by
-/// itself: a stopped agent is started first.
+/// itself: a stopped agent is started first. While a program runs, which keeps one thread busy, this takes another.
 ///
 /// # Errors
 /// The system does not let signals be handled.
@@ -228,7 +236,8 @@ pub fn stop_on_signal_or_after(limit: Duration) -> io::Result<watch::Receiver<Op
 }
 
 fn is_program(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    let can_be_run = |found: fs::Metadata| found.is_file() && found.permissions().mode() & 0o111 != 0;
+    fs::metadata(file).is_ok_and(can_be_run) && files::is_ours(file)
 }
 
 #[cfg(test)]
@@ -252,7 +261,7 @@ mod tests {
         assert_eq!(machine.list("/var/lib/x"), ["y.json"]);
         machine.remove("/var/lib/x/y.json").unwrap();
         machine.remove("/var/lib/x/y.json").unwrap();
-        assert_eq!(machine.file("/var/lib/x/y.json"), None);
+        assert!(!machine.exists("/var/lib/x/y.json"));
         assert!(machine.free_bytes("/var/lib/x").is_some());
     }
 

@@ -10,7 +10,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Command, Ended, Output};
-use crate::proxy;
 
 /// How often a running program is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -22,22 +21,23 @@ const REST: Duration = Duration::from_millis(500);
 /// How much of a program's output is kept.
 const OUTPUT_MAX_BYTES: usize = 256 * 1024;
 
-/// Runs a program with nothing on its standard input, and kills it after `limit`.
+/// Runs a program with nothing on its standard input, and kills it after `limit`, or as soon as it `is_unwanted`.
 ///
 /// It is in a process group of its own, so that Ctrl-C on the terminal does not end a registration half-way.
 ///
-/// Of the environment of this run it gets all but the search path, and but the proxies if it has an environment of its
-/// own. It does not run in the folder of whoever was here before.
-pub(super) fn run(command: &Command<'_>, search_path: &OsStr, limit: Duration) -> io::Result<Output> {
-    let mut process = std::process::Command::new(command.program);
-    process.env("PATH", search_path).current_dir("/");
-    if let Some(environment) = command.environment {
-        for name in proxy::ALL {
-            process.env_remove(name);
-        }
-        process.envs(environment);
-    }
-    let mut child = process
+/// Of the environment of this run it gets nothing, as a service would not: neither credentials nor certificates nor a
+/// language. It does not run in the folder of whoever was here before.
+pub(super) fn run(
+    command: &Command<'_>,
+    search_path: &OsStr,
+    limit: Duration,
+    is_unwanted: impl Fn() -> bool,
+) -> io::Result<Output> {
+    let mut child = std::process::Command::new(command.program)
+        .env_clear()
+        .env("PATH", search_path)
+        .envs(command.environment.into_iter().flatten())
+        .current_dir("/")
         .args(command.args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -46,18 +46,18 @@ pub(super) fn run(command: &Command<'_>, search_path: &OsStr, limit: Duration) -
         .spawn()?;
     let stdout = child.stdout.take().map(Reading::start);
     let stderr = child.stderr.take().map(Reading::start);
-    let ended = wait(&mut child, limit)?;
+    let ended = wait(&mut child, limit, is_unwanted)?;
     let text = |reading: Option<Reading>| reading.map(Reading::finish).unwrap_or_default();
     Ok(Output { ended, stdout: text(stdout), stderr: text(stderr) })
 }
 
-fn wait(child: &mut Child, limit: Duration) -> io::Result<Ended> {
+fn wait(child: &mut Child, limit: Duration, is_unwanted: impl Fn() -> bool) -> io::Result<Ended> {
     let mut waited = Duration::ZERO;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status.code().map_or(Ended::Killed, Ended::Exit));
         }
-        if waited >= limit {
+        if waited >= limit || is_unwanted() {
             child.kill()?;
             let status = child.wait()?;
             // It may have ended by itself in the meantime.
@@ -112,16 +112,24 @@ mod tests {
     }
 
     fn start(command: &Command<'_>, limit: Duration) -> io::Result<Output> {
-        run(command, OsStr::new("/usr/bin:/bin"), limit)
+        run(command, OsStr::new("/usr/bin:/bin"), limit, || false)
     }
 
     #[test]
-    fn an_environment_of_its_own_has_its_own_proxies() {
+    fn nothing_of_the_environment_of_this_run_is_passed_on() {
         let environment = BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://proxy:3128".to_owned())]);
-        let args = ["-c", "echo \"$HTTPS_PROXY $PATH $PWD\"; export -p | grep -ci _proxy="];
-        let command = Command { environment: Some(&environment), ..Command::new(Path::new("/bin/sh"), &args) };
+        let env = Path::new("/usr/bin/env");
+        let command = Command { environment: Some(&environment), ..Command::new(env, &[]) };
         let said = start(&command, Duration::from_mins(1)).unwrap().stdout;
-        assert_eq!(said, "http://proxy:3128 /usr/bin:/bin /\n1\n");
+        assert_eq!(said, "HTTPS_PROXY=http://proxy:3128\nPATH=/usr/bin:/bin\n");
+        assert_eq!(start(&Command::new(env, &[]), Duration::from_mins(1)).unwrap().stdout, "PATH=/usr/bin:/bin\n");
+    }
+
+    #[test]
+    fn what_is_not_wanted_any_more_is_killed() {
+        let command = Command::new(Path::new("/bin/sh"), &["-c", "exec sleep 600"]);
+        let output = run(&command, OsStr::new("/usr/bin:/bin"), Duration::from_mins(1), || true).unwrap();
+        assert_eq!(output.ended, Ended::TimedOut);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::failure::{Failure, Reason};
 use crate::machine::{Machine, Stop};
 use crate::proxy::Proxies;
 use crate::retry::{self, Kind, Patience};
+use crate::verify;
 
 /// Calls AWS for one run.
 pub(super) struct Calls<'a, M, A> {
@@ -34,7 +35,7 @@ impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
         Self {
             machine,
             aws,
-            patience: Patience { uptime: uptime(machine), wait_for_network },
+            patience: Patience { uptime: verify::uptime(machine), wait_for_network },
             route: RefCell::default(),
         }
     }
@@ -130,7 +131,7 @@ impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
 }
 
 /// The failure of a run that has to end.
-pub(super) fn stopped(stop: Stop, last: Option<&AwsError>) -> Failure {
+pub(crate) fn stopped(stop: Stop, last: Option<&AwsError>) -> Failure {
     let last = last.map(|error| format!(": {error}")).unwrap_or_default();
     match stop {
         Stop::Signal => Failure::new(Reason::Interrupted, format!("stopped by a signal{last}; run this again")),
@@ -139,11 +140,4 @@ pub(super) fn stopped(stop: Stop, last: Option<&AwsError>) -> Failure {
             format!("not done within the time that --timeout allows{last}; run this again"),
         ),
     }
-}
-
-/// How long the machine has been up: the first number in `/proc/uptime`, in seconds.
-fn uptime<M: Machine>(machine: &M) -> Option<Duration> {
-    let contents = machine.read("/proc/uptime").ok().flatten()?;
-    let seconds = contents.split(['.', ' ']).next()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }

@@ -6,30 +6,49 @@ use hub::Region;
 
 use super::calls::stopped;
 use super::{MACHINE_PAUSE_MAX, Repair, Run, words};
-use crate::agent_log::{Kind, Standing};
+use crate::agent_log::Kind;
 use crate::aws::Aws;
-use crate::decide::{Facts, MarkerState};
+use crate::decide::{Facts, Hub, MarkerState};
 use crate::detect::Manager;
-use crate::evidence::{CONFIGURATION_FILE, Node, REGISTRATION_FILE};
+use crate::evidence::{CONFIGURATION_FILE, Flaw, Node, REGISTRATION_FILE};
 use crate::failure::{Failure, Reason};
 use crate::machine::{Command, Machine, Stop};
 use crate::outcome::{Done, Success};
 use crate::register;
-use crate::verify::{self, Service, Verdict};
+use crate::verify::{self, SETTLE, Service, Start, Verdict};
 use crate::{profile, retry};
-
-/// How long an agent that has just started is given to say that it is refused. Comparing its fingerprint takes it up to
-/// 15 seconds, and the answer of Systems Manager a few more.
-const SETTLE: Duration = Duration::from_secs(30);
 
 /// How long `systemctl` may take.
 const SYSTEMCTL_LIMIT: Duration = Duration::from_mins(1);
 
+/// Why the running agent is not the node.
+pub(super) struct Unused {
+    pub(super) failure: Failure,
+    /// Systems Manager refuses the registration, so that nothing good is lost with it.
+    pub(super) is_dead: bool,
+}
+
+impl From<Failure> for Unused {
+    fn from(failure: Failure) -> Self {
+        Self { failure, is_dead: false }
+    }
+}
+
 impl<M: Machine, A: Aws> Run<'_, M, A> {
-    pub(super) async fn confirm(&self, facts: &Facts, node: &Node, marker: MarkerState) -> Result<Success, Failure> {
-        let hub_region = facts.hub_region.as_ref();
+    pub(super) async fn confirm(
+        &self,
+        facts: &Facts,
+        node: &Node,
+        hub: &Hub,
+        marker: MarkerState,
+    ) -> Result<Success, Failure> {
+        let region = Some(&hub.region);
         if self.settings.dry_run {
-            return match verify::judge(&verify::look(self.machine, &self.installation, 0), node, hub_region) {
+            if let Some(why) = facts.evidence.other_machine() {
+                return Err(self.not_in_use(node, &why, facts));
+            }
+            let start = Start::found(self.machine, &self.installation);
+            return match verify::judge(&verify::look(self.machine, &self.installation, start), node, region) {
                 Verdict::InUse(found) | Verdict::Settling(found) => {
                     Ok(self.success(Done::WouldWriteTag(found.id), found.region))
                 }
@@ -37,36 +56,56 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 Verdict::NotYet(why) | Verdict::Refused(_, why) => Err(self.not_in_use(node, &why, facts)),
             };
         }
-        if let Service::NotRunning(word) = verify::service(self.machine, &self.installation) {
-            self.machine.say(&format!("registered as {}, but the agent is {word}; starting it", node.id));
-            register::start_agent(self.machine, &self.installation)
-                .map_err(|problem| Failure::new(Reason::AgentControl, problem).of(&node.id))?;
-        }
+        let start = self.see_to_service(node)?;
         let needs_restart = self.see_to_profile()?;
-        let confirmed = match self.settings.repair {
-            Repair::Nothing => self.in_use(node, hub_region, 0, None).await,
-            Repair::Heal | Repair::Replace => self.healed(node, hub_region, needs_restart).await,
+        let confirmed = match (self.settings.repair, facts.evidence.other_machine()) {
+            (Repair::Nothing, Some(why)) => return Err(self.not_in_use(node, &why, facts)),
+            (Repair::Nothing, None) => self.in_use(node, region, start, None).await,
+            (Repair::Heal | Repair::Replace, _) => self.healed(facts, node, region, start, needs_restart).await,
         };
         let found = match confirmed {
             Ok(found) => found,
-            Err(failure) if failure.reason == Reason::NotInUse => {
+            Err(Unused { failure, is_dead }) if failure.reason == Reason::NotInUse => {
                 let failure = with_flaw(failure, facts.evidence.flaw()).of(&node.id);
-                // Without a network nothing is known about the registration, and a new one would fail too.
-                let standing = verify::look(self.machine, &self.installation, 0).standing;
-                if matches!(standing, Standing::Unreachable(_)) {
-                    return Err(failure);
-                }
-                return self.or_replace(failure, Some(node), true).await;
+                return match self.settings.repair {
+                    Repair::Replace if !is_dead && !facts.evidence.is_incomplete() => {
+                        Err(Failure { message: words::kept(&failure, &self.installation), ..failure })
+                    }
+                    _ => self.or_replace(failure, Some(node), true).await,
+                };
             }
-            Err(failure) => return Err(failure.of(&node.id)),
+            Err(Unused { failure, .. }) => return Err(failure.of(&node.id)),
         };
         self.see_to_boot();
         self.see_to_file(facts, &found);
+        if let Some(Flaw { what, remedy }) = facts.evidence.flaw().filter(|_| self.settings.repair == Repair::Nothing) {
+            self.note(format!("{what}: {remedy}"));
+        }
         self.machine.say(&format!("already registered as {}; writing the tag", found.id));
-        let written = self.mark(&found.id, found.region.as_ref(), marker);
+        let written = match marker {
+            MarkerState::Right => Ok(()),
+            MarkerState::Missing => self.mark(&found.id, hub),
+        };
         self.calls.write_tag(&self.identity, &found.id).await.map_err(|failure| failure.of(&found.id))?;
         written.map_err(|failure| failure.of(&found.id))?;
         Ok(self.success(Done::TagWritten(found.id), found.region))
+    }
+
+    /// Starts an agent that does not run. When the one that runs was started.
+    fn see_to_service(&self, node: &Node) -> Result<Start, Failure> {
+        let word = match verify::service(self.machine, &self.installation) {
+            Service::Running => {
+                return Ok(self.started.unwrap_or_else(|| Start::found(self.machine, &self.installation)));
+            }
+            Service::NotRunning(word) => word,
+            // To start what runs does no harm.
+            Service::Unknown => "in a state that its manager does not tell".to_owned(),
+        };
+        self.machine.say(&format!("registered as {}, but the agent is {word}; starting it", node.id));
+        let start = Start::now(self.machine);
+        register::start_agent(self.machine, &self.installation)
+            .map_err(|problem| Failure::new(Reason::AgentControl, problem).of(&node.id))?;
+        Ok(start)
     }
 
     /// Asks the agent until it says that it is this node in this Region, or the time is up: that of the run, or `limit`.
@@ -74,22 +113,24 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         &self,
         node: &Node,
         region: Option<&Region>,
-        log_from: u64,
+        start: Start,
         limit: Option<Duration>,
-    ) -> Result<Node, Failure> {
+    ) -> Result<Node, Unused> {
         let (mut tries, mut waited) = (0, Duration::ZERO);
         loop {
-            let seen = verify::look(self.machine, &self.installation, log_from);
+            let seen = verify::look(self.machine, &self.installation, start.after(waited));
+            // An agent that starts again and again is never old enough.
+            let is_settled = || !verify::has_just_started(self.machine, &self.installation);
             let why = match verify::judge(&seen, node, region) {
-                Verdict::InUse(found) => return Ok(found),
-                Verdict::Settling(found) if waited >= SETTLE => return Ok(found),
-                Verdict::Settling(_) => "the agent has just started".to_owned(),
-                Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why)),
-                Verdict::Refused(_, why) => return Err(not_in_use(node, &why, "")),
+                Verdict::InUse(found) if seen.age.is_some_and(|age| age < SETTLE) || is_settled() => return Ok(found),
+                Verdict::Settling(found) if waited >= SETTLE && is_settled() => return Ok(found),
+                Verdict::InUse(_) | Verdict::Settling(_) => "the agent has just started".to_owned(),
+                Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).into()),
+                Verdict::Refused(_, why) => return Err(Unused { failure: not_in_use(node, &why, ""), is_dead: true }),
                 Verdict::NotYet(why) => why,
             };
             if limit.is_some_and(|limit| waited >= limit) {
-                return Err(not_in_use(node, &why, &self.route));
+                return Err(not_in_use(node, &why, &self.route).into());
             }
             tries += 1;
             let pause = retry::backoff(tries, self.machine.random()).min(MACHINE_PAUSE_MAX);
@@ -102,9 +143,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 Ok(()) => waited += pause,
                 Err(Stop::Deadline) => {
                     let why = format!("{why}, until the time that --timeout allows was up");
-                    return Err(not_in_use(node, &why, &self.route));
+                    return Err(not_in_use(node, &why, &self.route).into());
                 }
-                Err(stop) => return Err(stopped(stop, None)),
+                Err(stop) => return Err(stopped(stop, None).into()),
             }
         }
     }
@@ -171,19 +212,18 @@ fn not_in_use(node: &Node, why: &str, route: &str) -> Failure {
     Failure::new(Reason::NotInUse, words::not_in_use(&node.id, &format!("{why}{route}")))
 }
 
-fn with_flaw(failure: Failure, flaw: Option<&str>) -> Failure {
-    let Some(flaw) = flaw else { return failure };
-    Failure { message: format!("{}. What is wrong on the disk: {flaw}", failure.message), ..failure }
+fn with_flaw(failure: Failure, flaw: Option<Flaw>) -> Failure {
+    let Some(Flaw { what, remedy }) = flaw else { return failure };
+    Failure { message: format!("{}. What is wrong on the disk: {what}; {remedy}", failure.message), ..failure }
 }
 
 /// What the service manager calls the agent's part in a boot, such as `enabled`; none if it does not say.
 pub(crate) fn boot_word<M: Machine>(machine: &M, manager: &Manager) -> Option<String> {
     match manager {
         Manager::Systemd { systemctl, unit } => {
-            let output = machine.run(&Command::new(systemctl, &["is-enabled", unit]), SYSTEMCTL_LIMIT).ok()?;
+            let output = machine.run(&Command::question(systemctl, &["is-enabled", unit]), SYSTEMCTL_LIMIT).ok()?;
             let word = output.stdout.trim();
-            let is_word = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-            is_word.then(|| word.to_owned())
+            verify::is_word(word).then(|| word.to_owned())
         }
         Manager::Upstart { job } => {
             let path = format!("/etc/init/{job}.override");

@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use hub::Region;
 
-use super::{Repair, Run, words};
+use super::calls::stopped;
+use super::confirm::Unused;
+use super::{Repair, Run, read, words};
 use crate::aws::Aws;
-use crate::evidence::Node;
+use crate::decide::Facts;
+use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, REGISTRATION_FILE, VAULT_FILE, Vault, mended_manifest};
 use crate::failure::{Failure, Reason};
 use crate::machine::Machine;
+use crate::marker::MARKER_FILE;
 use crate::outcome::{Done, Success};
 use crate::register::{self, NotRegistered};
-use crate::verify::{self, Verdict};
+use crate::verify::{self, Start, Verdict};
 
 /// How long an agent that was restarted is waited for before its registration is replaced.
 const RESTART_LIMIT: Duration = Duration::from_mins(1);
@@ -20,22 +24,47 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     /// Looks at the agent, and restarts it if it does not use its registration, or has to be restarted anyway.
     pub(super) async fn healed(
         &self,
+        facts: &Facts,
         node: &Node,
         region: Option<&Region>,
+        start: Start,
         needs_restart: bool,
-    ) -> Result<Node, Failure> {
-        let seen = verify::look(self.machine, &self.installation, 0);
+    ) -> Result<Node, Unused> {
+        if facts.evidence.lacks_manifest() {
+            self.mend_manifest()?;
+        }
+        let is_as_registered = facts.evidence.other_machine().is_none();
+        let seen = verify::look(self.machine, &self.installation, start);
         match verify::judge(&seen, node, region) {
-            Verdict::InUse(found) if !needs_restart => return Ok(found),
-            Verdict::InUse(_) => self.machine.say("restarting the agent"),
+            Verdict::InUse(found) if is_as_registered && !needs_restart => return Ok(found),
+            Verdict::Settling(_) if is_as_registered && !needs_restart => {
+                match self.in_use(node, region, start, None).await {
+                    Err(Unused { failure, .. }) if failure.reason == Reason::NotInUse => {}
+                    settled => return settled,
+                }
+            }
+            Verdict::InUse(_) if is_as_registered => self.machine.say("restarting the agent"),
             _ => self.machine.say("the agent does not use its registration; restarting it"),
         }
-        let log_from = verify::log_length(self.machine);
+        self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
+        let start = Start::now(self.machine);
         register::restart(self.machine, &self.installation).map_err(control)?;
         self.note("the agent was restarted".to_owned());
         // If the registration may be replaced, there has to be time left for that.
         let limit = (self.settings.repair == Repair::Replace).then_some(RESTART_LIMIT);
-        self.in_use(node, region, log_from, limit).await
+        self.in_use(node, region, start, limit).await
+    }
+
+    /// Writes the list of what is in the vault, without which an agent that starts sees nothing of it.
+    fn mend_manifest(&self) -> Result<(), Failure> {
+        // What cannot be read as text is no list.
+        let contents = read(self.machine, MANIFEST_FILE)?;
+        let contents = mended_manifest(contents.as_deref(), self.machine.exists(FINGERPRINT_FILE));
+        self.machine
+            .write(MANIFEST_FILE, &contents)
+            .map_err(|error| Failure::new(Reason::Unexpected, format!("cannot write {MANIFEST_FILE}: {error}")))?;
+        self.note(format!("{MANIFEST_FILE} did not list the registration; it does now"));
+        Ok(())
     }
 
     /// Fails, unless the registration may be replaced. `is_unused`: nothing else uses the old node.
@@ -56,6 +85,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             self.machine.say("would clear the registration and register again");
             return Ok(self.success(Done::WouldRegister, Some(region)));
         }
+        // From here to the first try to register nothing cuts in: a machine that was only cleared is nobody's node.
+        self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
+        let before = self.files_of(old)?;
         self.machine.say("clearing the registration");
         register::clear(self.machine, &self.installation).map_err(control)?;
         let advice = old.map(|old| {
@@ -73,12 +105,32 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let old = old.map(|old| old.id.clone());
                 Ok(self.success(Done::Replaced { node: node.id, old }, Some(region)))
             }
+            Err(failure) if !before.is_empty() && self.is_nobody() => {
+                let outcome = match register::put_back(self.machine, &self.installation, &before).map_err(control) {
+                    Ok(()) => "The old registration was put back".to_owned(),
+                    Err(problem) => format!("The old registration was cleared, and not put back: {problem}"),
+                };
+                Err(Failure { message: format!("{}. {outcome}", failure.message), ..failure })
+            }
             Err(failure) => {
                 let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
                 let message = format!("{}. The old registration was cleared.{advice}", failure.message);
                 Err(Failure { message, ..failure })
             }
         }
+    }
+}
+
+impl<M: Machine, A: Aws> Run<'_, M, A> {
+    /// All that makes the machine this node, to be put back; nothing if it is not known as which.
+    fn files_of(&self, old: Option<&Node>) -> Result<Vec<(&'static str, Option<String>)>, Failure> {
+        let paths = old.map_or(&[][..], |_| &[VAULT_FILE, MANIFEST_FILE, REGISTRATION_FILE, MARKER_FILE]);
+        paths.iter().map(|path| Ok((*path, read(self.machine, path)?))).collect()
+    }
+
+    /// True if the vault holds no registration, not even one of a try that got no answer.
+    fn is_nobody(&self) -> bool {
+        read(self.machine, VAULT_FILE).is_ok_and(|record| !matches!(Vault::parse(record.as_deref()), Vault::Node(_)))
     }
 }
 

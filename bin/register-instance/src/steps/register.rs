@@ -7,14 +7,15 @@ use super::{Run, words};
 use crate::activation::Activation;
 use crate::agent::Refusal;
 use crate::aws::Aws;
-use crate::decide::MarkerState;
+use crate::decide::Hub;
 use crate::detect::Installation;
 use crate::evidence::{Node, Registration};
 use crate::failure::{Failure, Reason};
 use crate::machine::{Machine, Stop};
 use crate::outcome::{Done, Success};
 use crate::register::{self, NotRegistered, Registered};
-use crate::{profile, retry, verify};
+use crate::verify::Start;
+use crate::{profile, retry};
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
     pub(super) async fn register(&self) -> Result<Success, Failure> {
@@ -24,6 +25,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         if self.settings.dry_run {
             return Ok(self.would_register(&activation));
         }
+        self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
         let node = self.become_node(activation).await?;
         Ok(self.success(Done::Registered(node.id), Some(region)))
     }
@@ -43,18 +45,19 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         if self.settings.keep_default_profile {
             profile::keep(self.machine).map_err(|problem| Failure::new(Reason::Unexpected, problem))?;
         }
-        let region = activation.region.clone();
-        let log_from = verify::log_length(self.machine);
+        let hub_account = activation.terms.as_ref().and_then(|terms| terms.hub_account.clone());
+        let hub = Hub { region: activation.region.clone(), account: hub_account };
+        let start = Start::now(self.machine);
         let Registered { node: id, not_started } = self.registered(activation).await?;
         self.machine.say(&format!("registered as {id}; asking the agent"));
-        let marked = self.mark(&id, Some(&region), MarkerState::Missing);
+        let marked = self.mark(&id, &hub);
         // Without its agent the node is of no use, whatever its tag.
         if let Some(problem) = not_started {
             return Err(Failure::new(Reason::AgentControl, format!("registered, but {problem}")).of(&id));
         }
         self.see_to_boot();
-        let node = Node { id: id.clone(), region: Some(region.clone()) };
-        self.in_use(&node, Some(&region), log_from, None).await.map_err(|failure| failure.of(&id))?;
+        let node = Node { id: id.clone(), region: Some(hub.region.clone()) };
+        self.in_use(&node, Some(&hub.region), start, None).await.map_err(|unused| unused.failure.of(&id))?;
         self.calls.write_tag(&self.identity, &id).await.map_err(|failure| failure.of(&id))?;
         marked.map_err(|failure| failure.of(&id))?;
         Ok(node)
@@ -62,14 +65,10 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 
     /// Tries until the agent is registered, another try is of no use, or the time is up.
     async fn registered(&self, mut activation: Activation) -> Result<Registered, Failure> {
-        let (mut tries, mut is_read_again, mut last) = (0, false, None);
+        let (mut tries, mut is_read_again) = (0, false);
         loop {
-            if let Err(stop) = self.calls.go_on().await {
-                return Err(ended(stop, last, tries));
-            }
             self.machine.say("stopping the agent, registering it, and starting it again");
-            let environment = self.environment.as_ref();
-            let attempt = register::attempt(self.machine, &self.installation, environment, &activation);
+            let attempt = register::attempt(self.machine, &self.installation, &self.environment, &activation);
             let (refusal, said) = match attempt {
                 Ok(registered) => return Ok(registered),
                 Err(NotRegistered::Refused(refusal, said)) => (refusal, said + &self.route),
@@ -91,9 +90,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                     tries += 1;
                     let pause = retry::backoff(tries, self.machine.random());
                     self.machine.say(&format!("{said}; trying again in {:.1} s", pause.as_secs_f64()));
-                    last = Some(failure);
                     if let Err(stop) = self.calls.wait(pause).await {
-                        return Err(ended(stop, last, tries));
+                        return Err(ended(stop, failure, tries));
                     }
                     if let Some(id) = self.registered_after_all(&activation.region)? {
                         return Ok(Registered { node: id, not_started: None });
@@ -113,13 +111,13 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     }
 }
 
-/// The end of a run that was still trying.
-fn ended(stop: Stop, last: Option<Failure>, tries: u32) -> Failure {
-    match (stop, last) {
-        (Stop::Deadline, Some(last)) => {
+/// The end of a run that was still trying, and what it failed with last.
+fn ended(stop: Stop, last: Failure, tries: u32) -> Failure {
+    match stop {
+        Stop::Deadline => {
             let message = format!("not registered within the time that --timeout allows, after {tries} tries: {last}");
             Failure { message, ..last }
         }
-        (stop, _) => stopped(stop, None),
+        Stop::Signal => stopped(stop, None),
     }
 }

@@ -6,9 +6,11 @@ use super::{Settings, Source};
 use crate::activation::Unusable;
 use crate::agent::Refusal;
 use crate::aws::Identity;
+use crate::decide::Hub;
+use crate::detect::Installation;
 use crate::evidence::{Node, VAULT_FILE};
 use crate::failure::{Failure, Reason};
-use crate::retry::{self, Kind, NO_CREDENTIALS};
+use crate::retry::{self, Kind, METADATA_DISABLED, NO_CREDENTIALS, ROLE_NOT_ASSUMED};
 
 const SET_THE_CLOCK: &str = "Set the clock (`chronyc makestep`), and run this again. If it is right, a proxy on the way \
                              may have a certificate that expired";
@@ -19,23 +21,46 @@ pub(crate) const REPLACE: &str = "register-instance heal --replace";
 pub(crate) fn clone(node: &ManagedInstanceId, original: &Ec2InstanceId, instance: &Ec2InstanceId) -> String {
     format!(
         "this machine carries the registration of another: {node} belongs to {original}, and this is {instance}. It was \
-         probably made from an image of it. Nothing was changed. To register this machine as itself, run `{REPLACE}`. \
-         Clear the registration before the next image is made"
+         probably made from an image of it. Nothing was changed. To register this machine under its own identity, run \
+         `{REPLACE}`. Clear the registration before you make the next image"
     )
 }
 
-pub(crate) fn foreign(node: &Node, hub_region: &Region) -> String {
+pub(crate) fn foreign(node: &Node, hub: &Hub) -> String {
     let Node { id, region } = node;
     let region = region.as_ref().map_or("another Region", Region::as_str);
+    let account = hub.account.as_ref().map(|account| format!(" of account {account}")).unwrap_or_default();
+    let hub = &hub.region;
     format!(
-        "this machine is registered as {id} in {region}, and the hub is in {hub_region}. Nothing was changed. If the other \
-         registration may go, run `{REPLACE}`; otherwise keep this tool off the machine"
+        "this machine is registered as {id} in {region}, and the hub is in {hub}{account}. Nothing was changed. If you no longer \
+         need that registration, run `{REPLACE}`; otherwise do not run this tool here"
+    )
+}
+
+/// Nothing says whether a registration is one of the hub's, because of the problem.
+pub(crate) fn unknown_hub(node: &Node, problem: &Failure) -> String {
+    let Node { id, region } = node;
+    let region = region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
+    format!(
+        "this machine is registered as {id}{region}, and nothing says whether that is the hub's: {problem}. The tag was not \
+         written. If it is, name the hub's Region with --region"
+    )
+}
+
+/// A registration that is not used, and was not replaced either.
+pub(super) fn kept(failure: &Failure, installation: &Installation) -> String {
+    let Installation { agent, stop, .. } = installation;
+    format!(
+        "{failure}. The registration was kept: nothing shows that Systems Manager refuses it, and a new one would have the same \
+         trouble. To throw it away all the same, run `{}` and `{} -register -clear`, and run register-instance",
+        stop.words(),
+        agent.display()
     )
 }
 
 pub(crate) fn unreadable() -> String {
     format!(
-        "{VAULT_FILE} is not a registration that can be read: it was half written, or is of another form. Nothing was \
+        "{VAULT_FILE} does not hold a readable registration: it was half written, or has an unknown format. Nothing was \
          changed. Restart the agent and run this again; if that does not help, register again with `{REPLACE}`"
     )
 }
@@ -69,9 +94,12 @@ pub(super) fn agents_clock(why: &str) -> Failure {
 }
 
 pub(crate) fn no_identity(error: &AwsError) -> String {
+    if error.code == METADATA_DISABLED {
+        return format!("{error}. Unset it: nothing else tells which instance this is");
+    }
     format!(
-        "{error}. This has to run on an EC2 instance with its instance metadata service on (IMDSv2); in a container the hop \
-         limit has to be 2"
+        "{error}. Run this on an EC2 instance with its instance metadata service on (IMDSv2); in a container, set the hop \
+         limit to 2"
     )
 }
 
@@ -80,9 +108,13 @@ pub(crate) fn no_parameter(name: &str, identity: &Identity, error: &AwsError) ->
     match error.code.as_str() {
         "ParameterNotFound" => format!(
             "there is no parameter {name} in account {account}, {region}. Central IT's activation-issuer writes it, in the \
-             Regions that it is set up for; have it run for this account: {{\"agency\": \"{account}\"}}"
+             Regions that it is set up for; invoke it for this account: {{\"agency\": \"{account}\"}}"
         ),
         NO_CREDENTIALS => format!("{error}. Attach the instance profile of Tag Hub (TagHubInstance) to this instance"),
+        ROLE_NOT_ASSUMED => format!(
+            "{error}. The role's trust policy must let ec2.amazonaws.com assume it; if the role was deleted and created again, \
+             detach the instance profile and attach it again"
+        ),
         _ if retry::kind(error) == Kind::Denied => format!(
             "{error}. The instance profile needs ssm:GetParameter on {name}, and kms:Decrypt if it has a key of its own"
         ),

@@ -150,10 +150,21 @@ fn in_the_place_of(path: &str, kind: &str) {
 fn a_log_that_cannot_be_read_is_said_to_be() {
     let site = Site::registered();
     fs::rename(site.at(LOG), site.at("root/log")).unwrap();
-    symlink(site.at("root/log"), site.at(LOG)).unwrap();
+    fs::create_dir(site.at(LOG)).unwrap();
     let ran = site.run(&[]);
     ran.is(0, "tag-written");
     assert!(ran.line["notes"].to_string().contains("a refusal in it would not be seen"), "{}", ran.said);
+    site.run(&["doctor"]).is(1, "a refusal in it would not be seen");
+    // Behind a link of root it is read.
+    fs::remove_dir(site.at(LOG)).unwrap();
+    site.write(
+        "root/log",
+        "ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: x\n",
+    );
+    symlink(site.at("root/log"), site.at(LOG)).unwrap();
+    for arguments in [&[][..], &["doctor"]] {
+        site.run(arguments).is(17, "was deregistered");
+    }
 }
 
 #[test]

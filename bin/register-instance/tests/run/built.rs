@@ -31,11 +31,12 @@ kept() { [ -f "$vault" ] && [ ! -L "$vault" ] && sed -n "s/.*\"$1\":\"\([^\"]*\)
 save() { echo "{\"instanceID\":\"$1\",\"region\":\"$2\",\"privateKey\":\"k\"}" > "$vault"; }
 "#;
 /// `systemctl`, and `initctl` with the one verb more.
-const MANAGER: &str = r#"
+pub(crate) const MANAGER: &str = r#"
 case "$1" in
   is-active) [ -e ROOT/running ] && echo active || echo inactive ;;
   status) [ -e ROOT/running ] && echo "amazon-ssm-agent start/running, process 7" || echo "amazon-ssm-agent stop/waiting" ;;
   is-enabled) cat ROOT/enabled ;;
+  show) echo "ActiveEnterTimestampMonotonic=$(cat ROOT/entered 2> /dev/null || echo 0)" ;;
   enable) [ -e ROOT/cannot-enable ] && exit 1; echo enabled > ROOT/enabled ;;
   stop) rm -f ROOT/running ;;
   start)
@@ -47,12 +48,12 @@ case "$1" in
 esac
 exit 0
 "#;
-const SSM_CLI: &str = r#"
+pub(crate) const SSM_CLI: &str = r#"
 [ -e ROOT/cli-says ] && { cat ROOT/cli-says; exit 0; }
 id=$(kept instanceID) region=$(kept region)
 echo "{\"instance-id\":\"${id:-INSTANCE}\",\"region\":\"${region:-us-west-2}\",\"release-version\":\"3.3.0.0\"}"
 "#;
-const AGENT: &str = r#"
+pub(crate) const AGENT: &str = r#"
 env > ROOT/agent-environment
 [ "$1 $2" = "-register -clear" ] && { save "" ""; rm -f "$lib/registration"; exit 0; }
 [ -e ROOT/running ] && { echo "ERROR registered while it runs"; exit 1; }

@@ -5,14 +5,11 @@ use std::time::Duration;
 use register_instance::outcome::Done;
 use register_instance::{Reason, Repair, Settings};
 
-use crate::fake::{INSTANCE, LOG, MANIFEST, NODE, NOTED, State, UNIT, VAULT, World, aws_error, settings};
+use crate::fake::{INSTANCE, LOG, MANIFEST, NODE, NOTED, READY, START, State, UNIT, VAULT, World, aws_error, settings};
 use crate::outcomes::{FIRST_NODE, fails, is_untouched, refusing};
 
 const MISMATCH: &str = "2026-11-22 02:00:01.0000 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: Fingerprint doesn't match\n";
 const DENIED: &str = "2026-11-22 02:00:01.0000 ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: \n";
-const READY: &str = "2026-11-22 02:00:02.0000 INFO [CredentialRefresher] Credentials ready\n";
-const START: &str = "2026-11-22 02:00:00.0000 INFO [amazon-ssm-agent] Starting Core Agent\n";
-
 fn heal() -> Settings {
     Settings { repair: Repair::Heal, ..settings() }
 }
@@ -46,7 +43,8 @@ fn a_registration_in_another_region_is_refused() {
     let mut state = State::registered();
     state.files.insert(VAULT.to_owned(), format!(r#"{{"instanceID":"{NODE}"}}"#));
     state.identity = Some((NODE.to_owned(), "eu-west-1".to_owned()));
-    let (state, _) = fails(state, &settings(), Reason::NotInUse, &["in eu-west-1, and not in us-east-1"]);
+    let (state, _) =
+        fails(state, &settings(), Reason::ForeignRegistration, &["in eu-west-1, and the hub is in us-east-1"]);
     assert_eq!(state.tag, None);
 
     let world = World::new(State::registered_in("eu-west-1"));
@@ -84,6 +82,28 @@ fn an_agent_that_has_just_started_is_given_time_to_be_refused() {
     let world = World::new(registering);
     assert!(world.run(&settings()).is_ok());
     assert_eq!(world.state().paused, Duration::ZERO);
+}
+
+#[test]
+fn an_agent_that_starts_again_and_again_never_settles() {
+    let mut state = State { started_at: 95_000_000, ..with_log(State::registered(), START) };
+    state.files.insert("/proc/uptime".to_owned(), "100.00 1.00\n".to_owned());
+    let (state, _) = fails(state, &settings(), Reason::NotInUse, &["has just started", "--timeout"]);
+    assert_eq!(state.tag, None);
+    // One that is refused after a while.
+    let refused =
+        State { logs_later: Some((3, MISMATCH.to_owned())), logs_at_start: START.to_owned(), ..State::fresh() };
+    let (state, _) = fails(refused, &settings(), Reason::NotInUse, &["MachineFingerprintDoesNotMatch"]);
+    assert_eq!(state.tag, None);
+    // One whose process upstart tells.
+    let programs = vec!["amazon-ssm-agent", "ssm-cli", "initctl"];
+    let mut upstart = State { programs, ..with_log(State::registered(), READY) };
+    upstart.files.insert("/proc/uptime".to_owned(), "100.00 1.00\n".to_owned());
+    let stat = |ticks: u32| format!("2817 (amazon (ssm) a) S {}{ticks} 0\n", "0 ".repeat(18));
+    upstart.files.insert("/proc/2817/stat".to_owned(), stat(9_500));
+    fails(upstart.clone(), &settings(), Reason::NotInUse, &["has just started"]);
+    upstart.files.insert("/proc/2817/stat".to_owned(), stat(500));
+    assert_eq!(World::new(upstart).run(&settings()).unwrap().done, node());
 }
 
 #[test]
@@ -164,8 +184,7 @@ fn heal_restarts_and_replaces_only_what_is_dead() {
     let changed = || State { logs_at_start: format!("{START}{MISMATCH}"), ..with_log(State::registered(), MISMATCH) };
     let (state, _) = fails(changed(), &heal(), Reason::NotInUse, &["resized", "heal --replace"]);
     assert_eq!((state.nodes_made, state.tag), (0, None));
-    let world = World::new(State { logs_at_start: String::new(), ..changed() });
-    world.0.borrow_mut().ignores_vault = true;
+    let world = World::new(changed());
     let failure = world.run(&replace()).unwrap_err();
     assert_eq!(failure.reason, Reason::NotInUse, "the new node is asked for too: {failure}");
     assert!(failure.message.contains("The old registration was cleared") && failure.message.contains("deregister"));
@@ -380,7 +399,7 @@ fn a_doctor_sees_what_is_wrong_and_says_what_to_do() {
         (State { is_agent_running: false, ..State::registered() }, vec!["service", "in-use"], 11),
         (State { programs: vec!["systemctl"], ..State::fresh() }, vec!["agent", "registration"], 5),
         (State { parameters: [].into(), ..State::fresh() }, vec!["activation", "registration"], 6),
-        (State { parameters: [].into(), ..State::registered() }, vec![], 0),
+        (State { parameters: [].into(), ..State::registered() }, vec!["registration"], 6),
         (State { free_bytes: Some(4096), ..State::registered() }, vec!["disk"], 1),
         (
             State { aws_says: vec![("identity", aws_error("ImdsUnavailable", true))], ..State::registered() },

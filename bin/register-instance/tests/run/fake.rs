@@ -9,7 +9,7 @@ use std::time::Duration;
 use hub::{AwsError, ManagedInstanceId, Timestamp};
 use register_instance::aws::{Aws, Identity};
 use register_instance::doctor::{Report, examine};
-use register_instance::machine::{Command, Ended, Lock, Machine, Output, Stop, Tail};
+use register_instance::machine::{Command, Ended, Lock, Machine, Output, Position, Stop};
 use register_instance::outcome::{Success, json};
 use register_instance::{Failure, Proxies, Repair, Settings, Source, run};
 
@@ -26,6 +26,10 @@ pub(crate) const NOTED: &str = "/var/lib/amazon/ssm/registration";
 pub(crate) const MARKER: &str = "/var/lib/tag-hub/registration.json";
 pub(crate) const STOPPED: &str = "/run/tag-hub-agent-stopped";
 pub(crate) const PARAMETER: &str = "/tag-hub/activation";
+
+/// What an agent writes to its log that starts, and once Systems Manager has taken it.
+pub(crate) const START: &str = "2026-11-22 02:00:00.0000 INFO [amazon-ssm-agent] Starting Core Agent\n";
+pub(crate) const READY: &str = "2026-11-22 02:00:02.0000 INFO [CredentialRefresher] Credentials ready\n";
 
 /// What goes wrong at one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,8 +54,11 @@ pub(crate) struct State {
     pub(crate) identity: Option<(String, String)>,
     /// Whether a start makes the agent read its vault. One whose configuration lacks `OnPrem` does not.
     pub(crate) ignores_vault: bool,
-    /// What the agent writes to its log when it starts.
+    /// What the agent writes to its log when it starts, and what it writes after so many pauses.
     pub(crate) logs_at_start: String,
+    pub(crate) logs_later: Option<(usize, String)>,
+    /// When the agent's service started, in microseconds since the boot, as systemd tells it.
+    pub(crate) started_at: u64,
     /// What `ssm-cli` prints instead of an answer, each used up by one call; the last one stays.
     pub(crate) cli_says: Vec<String>,
     /// What `systemctl is-enabled` says, and whether enabling works.
@@ -103,6 +110,7 @@ impl State {
             programs: vec!["amazon-ssm-agent", "ssm-cli", "systemctl"],
             files: [(UNIT.to_owned(), "[Service]\nExecStart=/usr/bin/amazon-ssm-agent\n".to_owned())].into(),
             enabled: "enabled".to_owned(),
+            logs_at_start: format!("{START}{READY}"),
             ..Self::default()
         }
     }
@@ -276,6 +284,7 @@ impl World {
             "status" if state.is_agent_running => return output(0, "amazon-ssm-agent start/running, process 2817\n"),
             "status" => return output(3, "amazon-ssm-agent stop/waiting\n"),
             "is-enabled" => return output(0, &format!("{}\n", state.enabled)),
+            "show" => return output(0, &format!("ActiveEnterTimestampMonotonic={}\n", state.started_at)),
             "enable" if state.cannot_enable => return output(1, "Failed to enable unit"),
             "enable" => {
                 "enabled".clone_into(&mut state.enabled);
@@ -373,12 +382,16 @@ impl Machine for World {
         Ok(self.0.borrow().files.get(path).cloned())
     }
 
-    fn tail(&self, path: &str, from: u64, limit: u64) -> io::Result<Option<Tail>> {
+    fn log(&self, path: &str, from: Position, _: u64) -> io::Result<String> {
         let state = self.0.borrow();
-        let Some(text) = state.files.get(path) else { return Ok(None) };
-        let from = usize::try_from(from).ok().filter(|from| *from <= text.len()).unwrap_or_default();
-        let text = if limit == 0 { String::new() } else { text[from..].to_owned() };
-        Ok(Some(Tail { text, length: state.files[path].len() as u64 }))
+        let text = state.files.get(path).cloned().unwrap_or_default();
+        let from = usize::try_from(from.offset).ok().filter(|from| *from <= text.len()).unwrap_or_default();
+        Ok(text[from..].to_owned())
+    }
+
+    fn log_end(&self, path: &str) -> io::Result<Position> {
+        let length = self.0.borrow().files.get(path).map_or(0, String::len);
+        Ok(Position { file: 1, offset: length as u64 })
     }
 
     fn list(&self, folder: &str) -> Vec<String> {
@@ -413,6 +426,10 @@ impl Machine for World {
         if half_done { Err(io::Error::other("told to fail")) } else { Ok(()) }
     }
 
+    fn write_configuration(&self, path: &str, contents: &str) -> io::Result<()> {
+        self.write(path, contents)
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.io_fault(format!("remove {path}"))?;
         self.0.borrow_mut().files.remove(path);
@@ -425,7 +442,7 @@ impl Machine for World {
         (is_there && state.programs.contains(&name)).then(|| Path::new("/usr/bin").join(name))
     }
 
-    fn file(&self, path: &str) -> Option<PathBuf> {
+    fn program_at(&self, path: &str) -> Option<PathBuf> {
         self.0.borrow().files.contains_key(path).then(|| path.into())
     }
 
@@ -464,6 +481,10 @@ impl Machine for World {
         let mut state = self.0.borrow_mut();
         state.paused += duration;
         state.pauses += 1;
+        let pauses = state.pauses;
+        if let Some((_, logged)) = state.logs_later.take_if(|(after, _)| *after <= pauses) {
+            state.files.entry(LOG.to_owned()).or_default().push_str(&logged);
+        }
         if state.paused >= state.time_limit.unwrap_or(Duration::from_mins(5)) {
             state.stop = Some(Stop::Deadline);
         }

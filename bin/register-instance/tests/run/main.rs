@@ -14,4 +14,5 @@ mod packaging;
 mod programs;
 mod real;
 mod systemd;
+mod truth;
 mod windows;

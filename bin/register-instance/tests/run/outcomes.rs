@@ -70,8 +70,10 @@ fn a_fresh_instance_is_registered_and_tagged() {
     read /var/lib/amazon/ssm/Vault/Store/RegistrationKey
     read /var/lib/amazon/ssm/Vault/Manifest
     read /var/lib/amazon/ssm/registration
+    read /var/lib/amazon/ssm/Vault/Store/InstanceFingerprint
     read /var/lib/tag-hub/registration.json
     parameter
+    systemctl is-enabled
     write /run/tag-hub-agent-stopped
     systemctl stop
     amazon-ssm-agent -register
@@ -109,11 +111,23 @@ fn the_tag_is_written_whatever_the_metadata_shows() {
 
 #[test]
 fn a_registered_instance_needs_no_activation() {
-    let state = State { parameters: [].into(), ..State::registered() };
-    assert_eq!(World::new(state).run(&settings()).unwrap().done, Done::TagWritten(NODE.parse().unwrap()));
-    let state =
-        State { aws_says: vec![("parameter", aws_error("AccessDeniedException", false))], ..State::registered() };
-    assert!(World::new(state).run(&settings()).is_ok());
+    let world = World::new(State::fresh());
+    world.run(&settings()).unwrap();
+    let registered = world.state();
+    let bare = State { parameters: [].into(), tag: None, ..registered.clone() };
+    let denied = State { aws_says: vec![("parameter", aws_error("AccessDeniedException", false))], ..registered };
+    for state in [bare, denied] {
+        let world = World::new(state);
+        assert_eq!(world.run(&settings()).unwrap().done, Done::TagWritten(FIRST_NODE.parse().unwrap()));
+    }
+    // One that was registered by other means may be another hub's node.
+    let unknown = State { parameters: [].into(), ..State::registered() };
+    let words = ["nothing says whether that is the hub's", "--region"];
+    let (state, _) = fails(unknown.clone(), &settings(), Reason::ActivationUnreadable, &words);
+    assert_eq!(state.tag, None);
+    is_untouched(&state);
+    let named = Settings { region: "us-east-1".parse().ok(), ..settings() };
+    assert_eq!(World::new(unknown).run(&named).unwrap().done, Done::TagWritten(NODE.parse().unwrap()));
 }
 
 #[test]

@@ -14,8 +14,8 @@ use crate::fake::{CODE, NODE, State, World, settings};
 
 /// Keeps the agent's state in files beside the programs, as the real ones do under `/var/lib/amazon/ssm`.
 const SYSTEMCTL: &str = r#"#!/bin/sh
-case "$1" in is-*) ;; *) echo "$1 $2" >> "$ROOT/log";; esac
-case "$1" in is-active) if [ -e "$ROOT/running" ]; then echo active; else echo inactive; fi;; start) touch "$ROOT/running";; stop) rm -f "$ROOT/running";; esac
+case "$1" in is-* | show) ;; *) echo "$1 $2" >> "$ROOT/log";; esac
+case "$1" in is-active) if [ -e "$ROOT/running" ]; then echo active; else echo inactive; fi;; start) touch "$ROOT/running"; mkdir -p "$ROOT/var/log/amazon/ssm"; echo "INFO Credentials ready" >> "$ROOT/var/log/amazon/ssm/amazon-ssm-agent.log";; stop) rm -f "$ROOT/running";; esac
 "#;
 const SSM_CLI: &str = r#"#!/bin/sh
 if [ -e "$ROOT/var/lib/amazon/ssm/registration" ]; then id=NODE; else id=i-0123456789abcdef0; fi
@@ -65,7 +65,7 @@ impl Folder {
 
     fn run(&self, aws: &World) -> Result<Success, Failure> {
         let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
             let stop = stop_on_signal_or_after(Duration::from_mins(5)).unwrap();
             let path = self.path().join("bin").to_str().unwrap().to_owned();

@@ -44,6 +44,8 @@ if [ "$1" = -register ]; then
   exit 0
 fi
 env > W/env-service
+mkdir -p /var/log/amazon/ssm
+echo "INFO [CredentialRefresher] Credentials ready" >> /var/log/amazon/ssm/amazon-ssm-agent.log
 exec sleep 1000
 "#;
 const SSM_CLI: &str = r#"#!/bin/sh

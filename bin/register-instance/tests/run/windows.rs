@@ -55,6 +55,11 @@ fn refusals_are_those_of_the_program() {
         ("Unable to save registration information", 10),
         ("InvalidPublicKey", 10),
         ("ValidationException", 10),
+        ("AccessDenied", 10),
+        ("UnrecognizedClient", 10),
+        ("UnsupportedPlatformType", 10),
+        ("certificate has expired or is not yet valid", 19),
+        ("x509: ", 10),
     ] {
         let line = refusal.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no {words}"));
         assert!(line.contains(&format!("{{ return {code} }}")), "{line}");
@@ -80,8 +85,10 @@ fn the_steps_have_the_order_of_the_program() {
             "Get-Identity",
             "Get-Registration",
             "Fail 12",
+            "Get-Hub $identity",
             "Fail 18",
-            "Confirm-InUse $node $hub",
+            "Start-Agent",
+            "Confirm-InUse $node $hub.Region",
             "Write-Tag",
             "Get-Activation",
             "Register-Patiently",
@@ -93,8 +100,36 @@ fn the_steps_have_the_order_of_the_program() {
     in_order(function("Register-Node"), &["Stop-Service", "Invoke-Registration", "finally", "Start-Agent"]);
     in_order(
         function("Confirm-InUse"),
-        &["Get-LoggedRefusal", "Fail 19", "Get-AgentAnswer", "'Running'", "$Runtime", "$answer.Region", "Fail 17"],
+        &[
+            "Get-AgentStart",
+            "Get-Standing $start",
+            "Fail 19",
+            "Fail 17",
+            "$isSettled =",
+            "$SettleSeconds",
+            "Get-AgentAnswer",
+            "$Runtime",
+            "if ($isSettled",
+            "$answer.Region",
+            "return",
+            "Fail 17",
+        ],
     );
+    // What came before the start, and what plugins print, does not count; a file that was rotated does.
+    in_order(
+        function("Get-Standing"),
+        &["Get-LogLines", "$Since", "ssm-document-worker", "-not $isOwn", "'Ready'", "'Refused'"],
+    );
+    in_order(function("Get-LogLines"), &["$Logs.*", "LastWriteTime", "-LiteralPath $Logs -Tail"]);
+    in_order(function("Get-AgentStart"), &["'Running'", "return $null", "Win32_Service", "StartTime"]);
+    // A registration that nothing says is the hub's is not tagged.
+    in_order(function("Get-Hub"), &["Read-Activation", "Fail 9", "'hubRegion'", "'hubAccount'", "Fail $code"]);
+    // The agent registers with the environment of its service.
+    in_order(
+        function("Invoke-Registration"),
+        &["EnvironmentVariables.Clear()", "Get-ServiceEnvironment", "::Start($start)"],
+    );
+    in_order(function("Get-ServiceEnvironment"), &["'Machine'", "CurrentControlSet"]);
     assert_eq!(SCRIPT.matches("Write-Tag $identity $node").count(), 2, "no tag without a question to the agent");
 }
 

@@ -107,7 +107,8 @@ fn register(machine: &Files, setting: &Setting, flags: &Flags) -> u8 {
         Some("fail") => return failed("RequestError: send request failed\ncaused by: dial tcp: i/o timeout"),
         _ => {}
     }
-    let id = match call(setting, flags) {
+    let endpoint = setting.endpoint.clone().or_else(|| machine.endpoint());
+    let id = match call(setting, endpoint.as_deref(), flags) {
         Ok(id) => id,
         Err(cause) => return failed(&cause),
     };
@@ -152,7 +153,7 @@ fn share_credentials(machine: &Files) {
 }
 
 /// The node id that Systems Manager gives, or its refusal as the agent words it.
-fn call(setting: &Setting, flags: &Flags) -> Result<String, String> {
+fn call(setting: &Setting, endpoint: Option<&str>, flags: &Flags) -> Result<String, String> {
     let body = json!({
         "ActivationCode": flags.code,
         "ActivationId": flags.id,
@@ -161,8 +162,9 @@ fn call(setting: &Setting, flags: &Flags) -> Result<String, String> {
         "PublicKeyType": "Rsa",
     });
     let unreachable = |error: &dyn std::fmt::Display| format!("RequestError: send request failed\ncaused by: {error}");
-    let authority =
-        setting.endpoint.as_deref().and_then(|url| url.strip_prefix("http://")).ok_or("AWS_ENDPOINT_URL is not set")?;
+    let authority = endpoint
+        .and_then(|url| url.strip_prefix("http://"))
+        .ok_or("neither AWS_ENDPOINT_URL nor the machine names AWS")?;
     let authority = authority.trim_end_matches('/');
     let proxy = setting.proxy.as_deref().map(|proxy| {
         let host = proxy.trim_start_matches("http://").trim_end_matches('/');

@@ -49,6 +49,10 @@ fn one(machine: &Files, verb: &str, unit: &str) -> u8 {
             eprintln!("Failed to get unit file state for {unit}: No such file or directory");
             1
         }
+        ("show", _) => {
+            eprintln!("systemctl: the stand-in does not know when a unit was started");
+            1
+        }
         ("status", Some(state)) => {
             println!("● {unit}\n   Active: {state}");
             if state == "active" { 0 } else { 3 }

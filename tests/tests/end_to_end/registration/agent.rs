@@ -143,14 +143,12 @@ async fn hangs(site: &Site, machine: &Machine) {
 
 /// The process that registers a machine.
 fn agents_process(root: &Path) -> Option<u32> {
-    let mine = format!("SSM_AGENT_ROOT={}\0", root.display());
+    let mine = root.display().to_string();
     std::fs::read_dir("/proc").unwrap().find_map(|entry| {
         let entry = entry.ok()?;
         let process = entry.file_name().to_str()?.parse().ok()?;
-        let read =
-            |name: &str| std::fs::read(entry.path().join(name)).map(|text| String::from_utf8_lossy(&text).into_owned());
         // A process may end while it is looked at.
-        let is_agent = read("cmdline").ok()?.contains("amazon-ssm-agent\0-register\0");
-        (is_agent && read("environ").ok()?.contains(&mine)).then_some(process)
+        let command = String::from_utf8_lossy(&std::fs::read(entry.path().join("cmdline")).ok()?).into_owned();
+        (command.starts_with(&mine) && command.contains("amazon-ssm-agent\0-register\0")).then_some(process)
     })
 }
