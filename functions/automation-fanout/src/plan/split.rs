@@ -15,8 +15,8 @@ pub const ACCOUNTS_MAX: usize = 50;
 pub const REGIONS_MAX: usize = 50;
 
 /// The service's own defaults, written out so that what runs is what is seen.
-const DEFAULT_CONCURRENCY: Limit = Limit::Count(1);
-const DEFAULT_ERRORS: Limit = Limit::Count(0);
+pub(super) const DEFAULT_CONCURRENCY: Limit = Limit::Count(1);
+pub(super) const DEFAULT_ERRORS: Limit = Limit::Count(0);
 
 /// How many parts of locations there may be: a hundred starts, which take a hundred seconds.
 const PARTS_MAX: usize = 100 * super::LOCATIONS_MAX;
