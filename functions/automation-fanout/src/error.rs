@@ -27,6 +27,9 @@ pub enum FanoutError {
     /// The executions could not be listed.
     #[error("nothing could be listed: {0}")]
     NotListed(AwsError),
+    /// It is not known whether the Change Calendars of a campaign are open.
+    #[error("the Change Calendars could not be read: {0}")]
+    CalendarsNotRead(AwsError),
     /// The execution was not answered.
     #[error("the signal was not sent: {0}")]
     NotSignalled(AwsError),
@@ -48,6 +51,7 @@ impl FanoutError {
             Self::NothingStopped(_) => "NothingStopped",
             Self::NothingRead(_) => "NothingRead",
             Self::NotListed(_) => "NotListed",
+            Self::CalendarsNotRead(_) => "CalendarsNotRead",
             Self::NotSignalled(_) => "NotSignalled",
         }
     }
@@ -55,7 +59,9 @@ impl FanoutError {
     /// The answer of an invocation that did nothing, with an outcome for each part.
     fn answer(&self) -> Option<String> {
         let json = match self {
-            Self::InvalidRequest(_) | Self::NotListed(_) | Self::NotSignalled(_) => return None,
+            Self::InvalidRequest(_) | Self::NotListed(_) | Self::CalendarsNotRead(_) | Self::NotSignalled(_) => {
+                return None;
+            }
             Self::NothingStarted(answer) => serde_json::to_string(answer),
             Self::NothingStopped(answer) => serde_json::to_string(answer),
             Self::NothingRead(answer) => serde_json::to_string(answer),

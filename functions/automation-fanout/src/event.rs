@@ -240,10 +240,9 @@ fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
     };
     let path = Path::Root.field("Campaign");
     let campaign = reader.map(campaign, &path).map(|fields| campaign::campaign(reader, fields, &path));
-    let request = campaign.map(|campaign| campaign.request).unwrap_or_default();
+    let (request, all_targets) = campaign.map(|campaign| (campaign.request, campaign.all_targets)).unwrap_or_default();
     let split = plan::split(&request).unwrap_or_default();
     let wait = wait(reader, fields);
-    let all_targets = true;
     let matching = Vec::new();
     let order = Order { request, split, matching, all_targets, idempotency_key: None, wave: None, wait };
     Preflight::Begin { order, is_brief: true }
@@ -265,7 +264,7 @@ fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
     }
     let mut ids = |name: &str| {
         start::member(fields, &Path::Root, name, |value, path| {
-            reader.strings(value, path, (0, usize::MAX), &execution_id(), checks::is_execution_id)
+            reader.strings(value, path, (0, usize::MAX), &execution_id(), |id| checks::execution_id(id).is_some())
         })
     };
     let (executions, earlier) = (ids("AutomationExecutionIds"), ids("EarlierExecutions"));
@@ -299,11 +298,13 @@ fn resume_order(reader: &mut Reader, fields: &Map<String, Value>) -> ResumeOrder
 }
 
 fn idempotency_key(reader: &mut Reader, fields: &Map<String, Value>) -> Option<String> {
-    let words = Expected::Open("1 to 256 characters, none of them a control character");
-    let is_key = |text: &str| checks::is_length(text, 1, KEY_LENGTH_MAX) && !text.chars().any(char::is_control);
-    fields
-        .get("IdempotencyKey")
-        .and_then(|value| reader.string(value, &Path::Root.field("IdempotencyKey"), &words, is_key))
+    let words = Expected::Open("1 to 256 characters, none of them invisible, and no space at the ends");
+    let key = |text: &str| {
+        let is_key = checks::is_length(text, 1, KEY_LENGTH_MAX) && checks::is_plain(text);
+        is_key.then(|| checks::token(text).unwrap_or_else(|| text.to_owned()))
+    };
+    let value = fields.get("IdempotencyKey")?;
+    reader.parsed(value, &Path::Root.field("IdempotencyKey"), &words, key)
 }
 
 fn wait(reader: &mut Reader, fields: &Map<String, Value>) -> Duration {
@@ -337,8 +338,8 @@ fn executions(reader: &mut Reader, fields: &Map<String, Value>) -> Vec<Asked> {
     }
     let mut executions: Vec<Asked> = Vec::new();
     let mut ask = |reader: &mut Reader, value: &Value, path: &Path<'_>| {
-        let id = reader.string(value, path, &execution_id(), checks::is_execution_id);
-        if let Some(id) = id.filter(|id| executions.iter().all(|asked| asked.id != *id)) {
+        let id = reader.parsed(value, path, &execution_id(), checks::execution_id);
+        if let Some(id) = id.filter(|id| executions.iter().all(|asked| !asked.id.eq_ignore_ascii_case(id))) {
             executions.push(Asked { id, path: path.to_string() });
         }
     };

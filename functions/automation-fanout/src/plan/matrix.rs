@@ -25,7 +25,8 @@ pub struct Cell<'a> {
     pub origin: Origin,
 }
 
-type Pair = (String, String);
+/// An account and a Region.
+pub type Pair = (String, String);
 
 /// All accounts and Regions: those with a step, and with `all_steps_read` also those that the request names
 /// and that have none yet.

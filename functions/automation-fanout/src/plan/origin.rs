@@ -178,12 +178,7 @@ fn fits(told: &TargetLocation, location: &TargetLocation, is_exact: bool) -> boo
             Some(DEFAULT_CONCURRENCY),
             is_exact,
         )
-        && same(
-            told.target_location_max_errors,
-            location.target_location_max_errors,
-            Some(DEFAULT_ERRORS),
-            is_exact,
-        )
+        && same(told.target_location_max_errors, location.target_location_max_errors, Some(DEFAULT_ERRORS), is_exact)
         && same(told.targets_max_concurrency, location.targets_max_concurrency, None, is_exact)
         && same(told.targets_max_errors, location.targets_max_errors, None, is_exact)
         && same(

@@ -6,7 +6,7 @@ use hub::Tag;
 
 use super::execution::{Execution, Status};
 use super::limit::Limit;
-use super::matrix::{Cell, matrix};
+use super::matrix::{Cell, Pair, matrix};
 use super::origin::{self, Origin};
 use super::request::{StartRequest, TargetLocation, is_unit};
 use super::share::share;
@@ -59,7 +59,8 @@ pub enum Unresumable {
     /// Several locations reach an account and Region, and it is not known which of them failed.
     #[error(
         "{account} in {region} is in {} of the execution, which differ in their settings, and nothing tells which of them \
-         failed there; start it anew where it is to run again", places(locations)
+         failed there; start it anew where it is to run again",
+        places(locations)
     )]
     Ambiguous {
         /// The account.
@@ -92,8 +93,6 @@ impl Unresumable {
         }
     }
 }
-
-type Pair = (String, String);
 
 /// Plans to start again wherever an ended execution did not succeed: where it failed, timed out or was
 /// cancelled, and where it never came because it ended before. What succeeded is left alone.
@@ -262,7 +261,7 @@ fn concurrency(
 }
 
 /// Accounts with the same Regions together, or Regions with the same accounts, whichever makes fewer.
-fn rectangles(pairs: &BTreeSet<Pair>) -> Vec<(Vec<String>, Vec<String>)> {
+pub fn rectangles(pairs: &BTreeSet<Pair>) -> Vec<(Vec<String>, Vec<String>)> {
     let by_account = grouped(pairs.iter().map(|(account, region)| (account, region)));
     let by_region = grouped(pairs.iter().map(|(account, region)| (region, account)));
     if by_account.len() <= by_region.len() {

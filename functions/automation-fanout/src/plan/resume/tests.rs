@@ -144,13 +144,15 @@ fn what_the_request_leaves_out_is_not_started_by_a_resumption() {
     assert_eq!(resumption(&done, &Terms::default()).unwrap_err(), Unresumable::NothingLeft);
     // Another location may name it.
     let other = TargetLocation { execution_role_name: Some("Other".to_owned()), ..location(&[C], &["us-east-1"]) };
-    let old = execution(vec![whole.clone(), other], vec![step(A, "us-east-1", "Success"), step(B, "us-east-1", "Success")]);
+    let old =
+        execution(vec![whole.clone(), other], vec![step(A, "us-east-1", "Success"), step(B, "us-east-1", "Success")]);
     let resumed = resumption(&old, &Terms::default()).unwrap();
     assert_eq!(groups(&resumed.request), [format!("{C} x us-east-1, 1, 0")]);
     assert_eq!(resumed.request.target_locations[0].execution_role_name.as_deref(), Some("Other"));
     // Which accounts a unit holds is known to the service alone: it leaves them out again.
     whole.exclude_accounts.push("ou-ab12-cdefghij".to_owned());
-    let resumed = resumption(&execution(vec![whole], vec![step(A, "us-east-1", "Success")]), &Terms::default()).unwrap();
+    let resumed =
+        resumption(&execution(vec![whole], vec![step(A, "us-east-1", "Success")]), &Terms::default()).unwrap();
     assert_eq!(groups(&resumed.request), [format!("{B} x us-east-1, 1, 0")]);
     assert_eq!(resumed.request.target_locations[0].exclude_accounts, ["ou-ab12-cdefghij"]);
     assert_eq!(resumed.request.target_locations[0].pair_count(), None);
