@@ -35,6 +35,9 @@ pub enum FanoutError {
     NotSignalled(AwsError),
 }
 
+/// The answer of an invocation that did nothing is told in its error up to so many bytes: Lambda returns at most 6 MB.
+const ANSWER_BYTES_MAX: usize = 1_000_000;
+
 /// The runtime logs errors in this form.
 impl fmt::Debug for FanoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,6 +76,9 @@ impl FanoutError {
 impl From<FanoutError> for Diagnostic {
     fn from(error: FanoutError) -> Self {
         let error_message = match error.answer() {
+            Some(answer) if answer.len() > ANSWER_BYTES_MAX => {
+                format!("{error}; the answer has {} bytes, and is left out", answer.len())
+            }
             Some(answer) => format!("{error}; answer: {answer}"),
             None => error.to_string(),
         };
@@ -89,4 +95,22 @@ fn first(failed: &[Failure]) -> String {
         count => format!(" (and {} more)", count - 1),
     };
     format!("{}: {}{others}", failure.code, failure.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::StartAnswer;
+
+    #[test]
+    fn an_answer_that_is_too_long_for_an_error_is_left_out() {
+        let with = |count: usize| {
+            let failure = Failure { code: "NotTried".to_owned(), message: "x".repeat(500), ..Failure::default() };
+            let answer = StartAnswer { failed: vec![failure; count], ..StartAnswer::default() };
+            Diagnostic::from(FanoutError::NothingStarted(Box::new(answer))).error_message
+        };
+        assert!(with(2).contains("; answer: {"));
+        let long = with(10_000);
+        assert!(long.len() < 1_000 && long.ends_with("bytes, and is left out"), "{long}");
+    }
 }

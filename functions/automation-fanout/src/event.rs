@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use hub::json_kind;
 use serde_json::{Map, Value};
+use strum::{EnumString, IntoStaticStr};
 
 use self::action::{Action, action, known_fields, likely_action};
 use self::reader::{Expected, Reader};
@@ -144,23 +145,14 @@ pub struct WaveOrder {
     pub executions: Vec<String>,
 }
 
-/// How an execution is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an execution is ended, in the API's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(const_into_str)]
 pub enum StopType {
     /// Stop what runs.
     Cancel,
     /// Let what runs come to its end, begin nothing more.
     Complete,
-}
-
-impl StopType {
-    /// The API's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cancel => "Cancel",
-            Self::Complete => "Complete",
-        }
-    }
 }
 
 impl Event {
@@ -315,11 +307,7 @@ fn wait(reader: &mut Reader, fields: &Map<String, Value>) -> Duration {
 }
 
 fn stop_type(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<StopType> {
-    reader.parsed(value, path, &Expected::Open("Cancel or Complete"), |text| match text {
-        "Cancel" => Some(StopType::Cancel),
-        "Complete" => Some(StopType::Complete),
-        _ => None,
-    })
+    reader.parsed(value, path, &Expected::Open("Cancel or Complete"), |text| text.parse().ok())
 }
 
 fn execution_id() -> Expected {

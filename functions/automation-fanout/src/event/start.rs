@@ -133,11 +133,7 @@ fn together(reader: &mut Reader, fields: &Map<String, Value>, request: &StartReq
 }
 
 fn mode(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Mode> {
-    reader.parsed(value, path, &Expected::Open("Auto or Interactive"), |text| match text {
-        "Auto" => Some(Mode::Auto),
-        "Interactive" => Some(Mode::Interactive),
-        _ => None,
-    })
+    reader.parsed(value, path, &Expected::Open("Auto or Interactive"), |text| text.parse().ok())
 }
 
 fn parameters(reader: &mut Reader, value: &Value, path: &Path<'_>) -> BTreeMap<String, Vec<String>> {

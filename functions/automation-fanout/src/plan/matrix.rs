@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::cause::{Cause, cause};
 use super::execution::{Execution, Status, Step};
 use super::origin::{Origin, Origins};
-use super::request::{DEFAULT_EXECUTION_ROLE, is_unit};
+use super::request::{DEFAULT_EXECUTION_ROLE, TargetLocation, is_unit};
 
 /// One account and Region of an execution, or one step that names none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
         for (step, origin) in steps.iter().zip(of_steps) {
             let of_location = origin.location().and_then(|index| locations.get(index));
             let told = step.target_location.as_ref().filter(|location| location.execution_role_name.is_some());
-            let role = told.or(of_location).or(locations.first()).map(|location| location.execution_role());
+            let role = told.or(of_location).or(locations.first()).map(TargetLocation::execution_role);
             cells.push(Cell {
                 pair: pair.clone(),
                 status: match &step.status {
@@ -143,7 +143,7 @@ fn from_text(text: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::request::{StartRequest, TargetLocation};
+    use crate::plan::request::StartRequest;
 
     fn location(accounts: &[&str], regions: &[&str]) -> TargetLocation {
         let strings = |items: &[&str]| items.iter().map(|item| (*item).to_owned()).collect();

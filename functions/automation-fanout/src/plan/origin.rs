@@ -218,8 +218,8 @@ mod tests {
     }
 
     /// The origins of steps that tell these locations, and of what has no step.
-    fn check(locations: &[TargetLocation], told: &[TargetLocation], steps: &[Origin], left: &[Origin]) {
-        let step = |told: &TargetLocation| Step { target_location: Some(told.clone()), ..Step::default() };
+    fn check(locations: &[TargetLocation], told: &[&TargetLocation], steps: &[Origin], left: &[Origin]) {
+        let step = |told: &&TargetLocation| Step { target_location: Some((*told).clone()), ..Step::default() };
         let all: Vec<Step> = told.iter().map(step).collect();
         let got = Origins::new(locations).of_steps(ACCOUNT, REGION, &all.iter().collect::<Vec<_>>());
         assert_eq!(got, (steps.to_vec(), left.to_vec()), "{locations:#?} {told:#?}");
@@ -231,37 +231,37 @@ mod tests {
         let one = Origin::Location;
         let either = || Origin::OneOf(vec![0, 1]);
         // One location needs no telling.
-        check(&[named(Some("A"), None)], &[nothing.clone()], &[one(0)], &[]);
+        check(&[named(Some("A"), None)], &[&nothing], &[one(0)], &[]);
         check(&[named(Some("A"), None)], &[], &[], &[one(0)]);
         // By the role, by the targets, and by what one has and the other has not.
         let roles = [named(Some("A"), None), named(Some("B"), None)];
-        check(&roles, &[named(Some("B"), None)], &[one(1)], &[one(0)]);
-        check(&roles, &[named(Some("B"), None), nothing.clone()], &[one(1), one(0)], &[]);
-        check(&roles, &[nothing.clone()], &[either()], &[Origin::OneOf(vec![0, 1])]);
-        check(&roles, &[nothing.clone(), nothing.clone()], &[either(), either()], &[]);
+        check(&roles, &[&named(Some("B"), None)], &[one(1)], &[one(0)]);
+        check(&roles, &[&named(Some("B"), None), &nothing], &[one(1), one(0)], &[]);
+        check(&roles, &[&nothing], &[either()], &[Origin::OneOf(vec![0, 1])]);
+        check(&roles, &[&nothing, &nothing], &[either(), either()], &[]);
         let values = [named(Some("A"), Some("x")), named(Some("A"), Some("y"))];
-        check(&values, &[named(None, Some("y"))], &[one(1)], &[one(0)]);
-        check(&values, &[named(Some("A"), None)], &[either()], &[Origin::OneOf(vec![0, 1])]);
+        check(&values, &[&named(None, Some("y"))], &[one(1)], &[one(0)]);
+        check(&values, &[&named(Some("A"), None)], &[either()], &[Origin::OneOf(vec![0, 1])]);
         let by_lack = [named(None, Some("x")), named(Some("A"), None)];
-        check(&by_lack, &[named(Some("A"), None)], &[one(1)], &[one(0)]);
+        check(&by_lack, &[&named(Some("A"), None)], &[one(1)], &[one(0)]);
         // The same settings twice are the same work twice.
         let twice = [named(Some("A"), None), named(Some("A"), None)];
-        check(&twice, &[nothing.clone()], &[one(0)], &[one(1)]);
+        check(&twice, &[&nothing], &[one(0)], &[one(1)]);
     }
 
     #[test]
     fn an_account_may_be_in_a_unit() {
         let nothing = named(None, None);
         let one = Origin::Location;
-        check(&[unit(3)], &[nothing.clone()], &[one(0)], &[]);
-        check(&[unit(4), unit(3)], &[nothing.clone()], &[one(1)], &[]);
-        check(&[unit(4), unit(3)], &[unit(4)], &[one(0)], &[]);
+        check(&[unit(3)], &[&nothing], &[one(0)], &[]);
+        check(&[unit(4), unit(3)], &[&nothing], &[one(1)], &[]);
+        check(&[unit(4), unit(3)], &[&unit(4)], &[one(0)], &[]);
         let both = [named(Some("A"), None), unit(3)];
-        check(&both, &[named(Some("A"), None)], &[one(0)], &[]);
-        check(&both, &[unit(3)], &[one(1)], &[one(0)]);
-        check(&both, &[nothing.clone()], &[Origin::OneOf(vec![0, 1])], &[Origin::OneOf(vec![0])]);
+        check(&both, &[&named(Some("A"), None)], &[one(0)], &[]);
+        check(&both, &[&unit(3)], &[one(1)], &[one(0)]);
+        check(&both, &[&nothing], &[Origin::OneOf(vec![0, 1])], &[Origin::OneOf(vec![0])]);
         let left_out = TargetLocation { exclude_accounts: vec![ACCOUNT.to_owned()], ..unit(3) };
-        check(&[named(Some("A"), None), left_out], &[nothing.clone()], &[one(0)], &[]);
-        check(&[], &[nothing], &[Origin::Unknown], &[]);
+        check(&[named(Some("A"), None), left_out], &[&nothing], &[one(0)], &[]);
+        check(&[], &[&nothing], &[Origin::Unknown], &[]);
     }
 }

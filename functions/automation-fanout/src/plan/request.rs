@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use hub::Tag;
 use serde::Serialize;
+use strum::EnumString;
 
 use super::limit::Limit;
 
@@ -54,7 +55,7 @@ pub struct StartRequest {
 }
 
 /// Whether a run goes from step to step by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumString)]
 pub enum Mode {
     /// It does.
     Auto,
