@@ -96,13 +96,8 @@ impl<'a> Origins<'a> {
     /// Those of these locations that fit what a step tells of its own; all where it tells nothing that decides.
     fn told(&self, step: &Step, all: &[usize]) -> Vec<usize> {
         let Some(told) = step.target_location.as_ref().filter(|_| all.len() > 1) else { return all.to_vec() };
-        let tells = settings(told) != TargetLocation::default();
-        let fitting = |is_exact: bool| -> Vec<usize> {
-            let fits = |index: &usize| fits(told, &self.locations[*index], is_exact);
-            all.iter().copied().filter(fits).collect()
-        };
-        let exact = if tells { fitting(true) } else { Vec::new() };
-        let fitting = if exact.is_empty() { fitting(false) } else { exact };
+        let fits = |index: &usize| fits(told, &self.locations[*index]);
+        let fitting: Vec<usize> = all.iter().copied().filter(fits).collect();
         if fitting.is_empty() { all.to_vec() } else { fitting }
     }
 
@@ -159,33 +154,28 @@ fn limit_size(limit: Option<Limit>) -> u32 {
     }
 }
 
-/// Whether what a step tells of its location fits one of the request. What it does not tell fits all, unless it `is_exact`.
-fn fits(told: &TargetLocation, location: &TargetLocation, is_exact: bool) -> bool {
-    fn same<T: PartialEq>(told: Option<T>, given: Option<T>, default: Option<T>, is_exact: bool) -> bool {
-        match told {
-            Some(told) => given.or(default) == Some(told),
-            None => !is_exact || given.is_none() || given == default,
-        }
+/// Whether what a step tells of its location fits one of the request. What it does not tell fits all: the service may leave
+/// out anything.
+fn fits(told: &TargetLocation, location: &TargetLocation) -> bool {
+    fn same<T: PartialEq>(told: Option<T>, given: Option<T>, default: Option<T>) -> bool {
+        told.is_none_or(|told| given.or(default) == Some(told))
     }
-    let targets = |location: &TargetLocation| Some(location.targets.clone()).filter(|targets| !targets.is_empty());
     let role = |location: &TargetLocation| location.execution_role_name.clone();
     let default_role = Some(TargetLocation::default().execution_role().to_owned());
-    same(role(told), role(location), default_role, is_exact)
-        && same(targets(told), targets(location), None, is_exact)
+    same(role(told), role(location), default_role)
+        && (told.targets.is_empty() || told.targets == location.targets)
         && same(
             told.target_location_max_concurrency,
             location.target_location_max_concurrency,
             Some(DEFAULT_CONCURRENCY),
-            is_exact,
         )
-        && same(told.target_location_max_errors, location.target_location_max_errors, Some(DEFAULT_ERRORS), is_exact)
-        && same(told.targets_max_concurrency, location.targets_max_concurrency, None, is_exact)
-        && same(told.targets_max_errors, location.targets_max_errors, None, is_exact)
+        && same(told.target_location_max_errors, location.target_location_max_errors, Some(DEFAULT_ERRORS))
+        && same(told.targets_max_concurrency, location.targets_max_concurrency, None)
+        && same(told.targets_max_errors, location.targets_max_errors, None)
         && same(
             told.target_location_alarm_configuration.as_ref(),
             location.target_location_alarm_configuration.as_ref(),
             None,
-            is_exact,
         )
 }
 
@@ -244,6 +234,9 @@ mod tests {
         check(&values, &[&named(Some("A"), None)], &[either()], &[Origin::OneOf(vec![0, 1])]);
         let by_lack = [named(None, Some("x")), named(Some("A"), None)];
         check(&by_lack, &[&named(Some("A"), None)], &[one(1)], &[one(0)]);
+        let not_by_lack = [named(Some("A"), None), named(Some("A"), Some("x"))];
+        check(&not_by_lack, &[&named(Some("A"), None)], &[either()], &[Origin::OneOf(vec![0, 1])]);
+        check(&not_by_lack, &[&named(None, Some("x")), &named(Some("A"), None)], &[one(1), one(0)], &[]);
         // The same settings twice are the same work twice.
         let twice = [named(Some("A"), None), named(Some("A"), None)];
         check(&twice, &[&nothing], &[one(0)], &[one(1)]);
