@@ -369,7 +369,12 @@ mod tests {
         let told: Vec<_> = failures
             .iter()
             .map(|group| {
-                (group.cause.as_ref().map(Cause::into_str), group.count, group.permission.as_deref(), group.status.as_str())
+                (
+                    group.cause.as_ref().map(Cause::into_str),
+                    group.count,
+                    group.permission.as_deref(),
+                    group.status.as_str(),
+                )
             })
             .collect();
         assert_eq!(

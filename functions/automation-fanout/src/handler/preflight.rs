@@ -8,7 +8,7 @@ use hub::Tag;
 use super::Run;
 use super::read::{Origin, Reading};
 use super::start::Prepared;
-use crate::answer::{Failure, PreflightAnswer, StartAnswer, cut, failure_groups};
+use crate::answer::{Failure, PreflightAnswer, StartAnswer, failure_groups};
 use crate::config::PREFLIGHT_RUNBOOK;
 use crate::error::FanoutError;
 use crate::event::{Asked, Order, Preflight};
@@ -104,7 +104,7 @@ impl<W: World> Run<'_, W> {
             let unknown = |code: &str, why: &str| Failure {
                 automation_execution_id: Some(id.clone()),
                 code: code.to_owned(),
-                message: format!("it is not known whether all of the preflight was started: {}", cut(why)),
+                message: format!("it is not known whether all of the preflight was started: {why}"),
                 ..Failure::default()
             };
             match self.tags(id).await {

@@ -7,7 +7,7 @@ use hub::AwsError;
 use tokio::time::{Instant, sleep};
 
 use super::{NOT_FOUND, Run, too_late};
-use crate::answer::{ExecutionStatus, ReadError, StatusAnswer, cut, fit, status_answer, view};
+use crate::answer::{ExecutionStatus, ReadError, StatusAnswer, fit, status_answer, view};
 use crate::error::FanoutError;
 use crate::event::Asked;
 use crate::log;
@@ -240,7 +240,7 @@ fn status(reading: &Reading) -> ExecutionStatus {
     let error = reading.error.as_ref();
     ExecutionStatus {
         automation_execution_id: reading.id.clone(),
-        error: error.map(|error| ReadError { code: error.code.clone(), message: cut(&error.message) }),
+        error: error.map(|error| ReadError { code: error.code.clone(), message: error.message.clone() }),
         ..status
     }
 }

@@ -7,7 +7,7 @@ use super::history::{Branch, Resumptions};
 use super::read::Reading;
 use super::start::{Due, MISMATCH, started};
 use super::{DEADLINE_EXCEEDED, Run};
-use crate::answer::{Failure, StartAnswer, StartedExecution, cut};
+use crate::answer::{Failure, StartAnswer, StartedExecution};
 use crate::error::FanoutError;
 use crate::event::ResumeOrder;
 use crate::plan::problem::listed;
@@ -164,7 +164,7 @@ enum Refusal {
 impl Refusal {
     fn unread(reading: &Reading) -> Self {
         let (code, message) = match &reading.error {
-            Some(error) => (error.code.clone(), cut(&error.message)),
+            Some(error) => (error.code.clone(), error.message.clone()),
             None => (DEADLINE_EXCEEDED.to_owned(), "not all steps were read".to_owned()),
         };
         Self::Failed { code, message }

@@ -7,7 +7,7 @@ use hub::AwsError;
 use super::attempts::NO_TIME_TO_START;
 use super::read::{GET, Origin};
 use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_FOUND, NOT_TRIED, Run, STOPPED};
-use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecution, StatusAnswer, cut};
+use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
 use crate::error::FanoutError;
 use crate::event::Order;
 use crate::log;
@@ -258,7 +258,7 @@ impl<W: World> Run<'_, W> {
                 NOT_TRIED,
                 format!(
                     "not tried, because it is not known whether the execution {first} of the first part was stopped: {}",
-                    cut(&error.to_string())
+                    error
                 ),
             ),
         }
@@ -348,5 +348,5 @@ fn explained(error: &AwsError) -> Failure {
         ),
         _ => error.message.clone(),
     };
-    Failure { code: error.code.clone(), message: cut(&message), ..Failure::default() }
+    Failure { code: error.code.clone(), message, ..Failure::default() }
 }

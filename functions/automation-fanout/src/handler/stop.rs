@@ -4,7 +4,7 @@ use hub::AwsError;
 
 use super::read::unknown_execution;
 use super::{NOT_FOUND, Run, too_late};
-use crate::answer::{Failure, StopAnswer, StopOutcome, StoppedExecution, cut};
+use crate::answer::{Failure, StopAnswer, StopOutcome, StoppedExecution};
 use crate::error::FanoutError;
 use crate::event::{Asked, StopType};
 use crate::ports::World;
@@ -31,7 +31,6 @@ impl<W: World> Run<'_, W> {
                 Err(AwsError { code, message, .. }) => {
                     tracing::warn!(execution = id, stop_type = stop_type.into_str(), code, "execution not stopped");
                     let automation_execution_id = Some(id.clone());
-                    let message = cut(&message);
                     answer.failed.push(Failure { automation_execution_id, code, message, ..Failure::default() });
                 }
             }

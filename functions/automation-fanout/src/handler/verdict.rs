@@ -180,12 +180,12 @@ struct Counts {
     was_put_right: bool,
 }
 
-/// The work of a cell, where it is known which location it is of.
+/// The work of a cell that has a place. Where it is not known which location it is of, it is that of all that are not known.
 fn work<'a>(first: &'a str, execution: &'a Execution, cell: &Cell<'a>) -> Option<Work<'a>> {
     let location = match cell.origin {
         Origin::Location(index) => execution.request.target_locations.get(index),
         Origin::Unknown => cell.step.and_then(|step| step.target_location.as_ref()),
-        Origin::OneOf(_) => return None,
+        Origin::OneOf(_) => return Some(Work { first, place: cell.pair.clone()?, role: "", targets: &[] }),
     };
     let own = location.map(|location| location.targets.as_slice()).filter(|targets| !targets.is_empty());
     Some(Work {

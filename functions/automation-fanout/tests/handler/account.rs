@@ -55,6 +55,7 @@ pub(crate) struct Account {
     start_faults: RefCell<VecDeque<Option<&'static str>>>,
     dice: RefCell<Option<Dice>>,
     read_fault: Option<&'static str>,
+    words: Option<String>,
     runbook: Result<Option<Runbook>, &'static str>,
     regions: Result<Vec<String>, &'static str>,
     nodes: Vec<Node>,
@@ -83,6 +84,7 @@ impl Account {
             start_faults: RefCell::default(),
             dice: RefCell::default(),
             read_fault: None,
+            words: None,
             runbook: Ok(Some(runbook(&[("AutomationAssumeRole", true)]))),
             regions: Ok(["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"]
                 .map(str::to_owned)
@@ -163,6 +165,11 @@ impl Account {
         Self { read_fault: Some(code), ..self }
     }
 
+    /// What a read that fails says.
+    pub(crate) fn with_words(self, words: &str) -> Self {
+        Self { words: Some(words.to_owned()), ..self }
+    }
+
     /// What is started ends like this there.
     pub(crate) fn with_end(mut self, account: &str, region: &str, end: End) -> Self {
         self.ends.insert((account.to_owned(), region.to_owned()), end);
@@ -227,7 +234,8 @@ impl Account {
     /// An execution with all its steps, as it stands now.
     fn now(&self, id: &str) -> Result<Execution, AwsError> {
         if let Some(code) = self.read_fault {
-            return Err(error("ssm:GetAutomationExecution", code));
+            let error = error("ssm:GetAutomationExecution", code);
+            return Err(AwsError { message: self.words.clone().unwrap_or_else(|| error.message.clone()), ..error });
         }
         let is_it = |known: &&String| known.eq_ignore_ascii_case(id);
         let fixed = self.fixed.borrow();

@@ -413,12 +413,19 @@ async fn the_gate_sees_a_failure_beside_a_success_in_the_same_place() {
     let request = json!({"DocumentName": "Patch", "TargetParameterName": "InstanceId",
                          "TargetLocations": [location("x"), location("y")]});
     let campaign = json!({"Name": "c", "Request": request, "Waves": [{"Name": "all", "Accounts": [A]}]});
-    let account = Account::new().with_end_for("x", ("Failed", "no"));
-    let answer = run(&account, &campaign).await;
-    assert_eq!(
-        (&answer["State"], &answer["Locations"], &answer["Succeeded"]),
-        (&json!("Stopped"), &json!(2), &json!(1))
-    );
+    for account in [Account::new(), Account::new().with_bare_steps()] {
+        let answer = run(&account.with_end_for("x", ("Failed", "no")), &campaign).await;
+        let expected = (&json!("Stopped"), &json!(2), &json!(1));
+        assert_eq!((&answer["State"], &answer["Locations"], &answer["Succeeded"]), expected);
+    }
+    // Where none did well it does not matter which is which.
+    let (no, well) = (("Failed", "no"), ("Success", ""));
+    let account = Account::new().with_bare_steps().with_end_for("x", no).with_end_for("y", no);
+    assert_eq!(run(&account, &campaign).await["Succeeded"], 0);
+    let account = account.with_end_for("x", well).with_end_for("y", well);
+    let answer = run(&account, &with(campaign, json!({"Resume": true}))).await;
+    let expected = (&json!("Passed"), &json!(2), &json!(2));
+    assert_eq!((&answer["State"], &answer["Locations"], &answer["Succeeded"]), expected);
 }
 
 #[tokio::test(start_paused = true)]
