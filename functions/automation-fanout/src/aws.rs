@@ -147,7 +147,7 @@ impl Automation for Calls {
         self.ssm
             .send_automation_signal()
             .automation_execution_id(&signal.execution.id)
-            .signal_type(SdkSignalType::from(signal.signal_type.as_str()))
+            .signal_type(SdkSignalType::from(signal.signal_type.into_str()))
             .set_payload(Some(payload).filter(|payload: &std::collections::HashMap<_, _>| !payload.is_empty()))
             .customize()
             .interceptor(self.tally.clone())

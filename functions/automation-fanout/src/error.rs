@@ -27,10 +27,16 @@ pub enum FanoutError {
     /// The executions could not be listed.
     #[error("nothing could be listed: {0}")]
     NotListed(AwsError),
+    /// It is not known whether the Change Calendars of a campaign are open.
+    #[error("the Change Calendars could not be read: {0}")]
+    CalendarsNotRead(AwsError),
     /// The execution was not answered.
     #[error("the signal was not sent: {0}")]
     NotSignalled(AwsError),
 }
+
+/// The answer of an invocation that did nothing is told in its error up to so many bytes: Lambda returns at most 6 MB.
+const ANSWER_BYTES_MAX: usize = 1_000_000;
 
 /// The runtime logs errors in this form.
 impl fmt::Debug for FanoutError {
@@ -48,6 +54,7 @@ impl FanoutError {
             Self::NothingStopped(_) => "NothingStopped",
             Self::NothingRead(_) => "NothingRead",
             Self::NotListed(_) => "NotListed",
+            Self::CalendarsNotRead(_) => "CalendarsNotRead",
             Self::NotSignalled(_) => "NotSignalled",
         }
     }
@@ -55,7 +62,9 @@ impl FanoutError {
     /// The answer of an invocation that did nothing, with an outcome for each part.
     fn answer(&self) -> Option<String> {
         let json = match self {
-            Self::InvalidRequest(_) | Self::NotListed(_) | Self::NotSignalled(_) => return None,
+            Self::InvalidRequest(_) | Self::NotListed(_) | Self::CalendarsNotRead(_) | Self::NotSignalled(_) => {
+                return None;
+            }
             Self::NothingStarted(answer) => serde_json::to_string(answer),
             Self::NothingStopped(answer) => serde_json::to_string(answer),
             Self::NothingRead(answer) => serde_json::to_string(answer),
@@ -67,6 +76,9 @@ impl FanoutError {
 impl From<FanoutError> for Diagnostic {
     fn from(error: FanoutError) -> Self {
         let error_message = match error.answer() {
+            Some(answer) if answer.len() > ANSWER_BYTES_MAX => {
+                format!("{error}; the answer has {} bytes, and is left out", answer.len())
+            }
             Some(answer) => format!("{error}; answer: {answer}"),
             None => error.to_string(),
         };
@@ -83,4 +95,22 @@ fn first(failed: &[Failure]) -> String {
         count => format!(" (and {} more)", count - 1),
     };
     format!("{}: {}{others}", failure.code, failure.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::StartAnswer;
+
+    #[test]
+    fn an_answer_that_is_too_long_for_an_error_is_left_out() {
+        let with = |count: usize| {
+            let failure = Failure { code: "NotTried".to_owned(), message: "x".repeat(500), ..Failure::default() };
+            let answer = StartAnswer { failed: vec![failure; count], ..StartAnswer::default() };
+            Diagnostic::from(FanoutError::NothingStarted(Box::new(answer))).error_message
+        };
+        assert!(with(2).contains("; answer: {"));
+        let long = with(10_000);
+        assert!(long.len() < 1_000 && long.ends_with("bytes, and is left out"), "{long}");
+    }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use hub::json_kind;
 use serde_json::{Map, Value};
+use strum::{EnumString, IntoStaticStr};
 
 use self::action::{Action, action, known_fields, likely_action};
 use self::reader::{Expected, Reader};
@@ -144,23 +145,14 @@ pub struct WaveOrder {
     pub executions: Vec<String>,
 }
 
-/// How an execution is ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How an execution is ended, in the API's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(const_into_str)]
 pub enum StopType {
     /// Stop what runs.
     Cancel,
     /// Let what runs come to its end, begin nothing more.
     Complete,
-}
-
-impl StopType {
-    /// The API's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cancel => "Cancel",
-            Self::Complete => "Complete",
-        }
-    }
 }
 
 impl Event {
@@ -240,10 +232,9 @@ fn preflight(reader: &mut Reader, fields: &Map<String, Value>) -> Preflight {
     };
     let path = Path::Root.field("Campaign");
     let campaign = reader.map(campaign, &path).map(|fields| campaign::campaign(reader, fields, &path));
-    let request = campaign.map(|campaign| campaign.request).unwrap_or_default();
+    let (request, all_targets) = campaign.map(|campaign| (campaign.request, campaign.all_targets)).unwrap_or_default();
     let split = plan::split(&request).unwrap_or_default();
     let wait = wait(reader, fields);
-    let all_targets = true;
     let matching = Vec::new();
     let order = Order { request, split, matching, all_targets, idempotency_key: None, wave: None, wait };
     Preflight::Begin { order, is_brief: true }
@@ -265,7 +256,7 @@ fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
     }
     let mut ids = |name: &str| {
         start::member(fields, &Path::Root, name, |value, path| {
-            reader.strings(value, path, (0, usize::MAX), &execution_id(), checks::is_execution_id)
+            reader.strings(value, path, (0, usize::MAX), &execution_id(), |id| checks::execution_id(id).is_some())
         })
     };
     let (executions, earlier) = (ids("AutomationExecutionIds"), ids("EarlierExecutions"));
@@ -299,11 +290,13 @@ fn resume_order(reader: &mut Reader, fields: &Map<String, Value>) -> ResumeOrder
 }
 
 fn idempotency_key(reader: &mut Reader, fields: &Map<String, Value>) -> Option<String> {
-    let words = Expected::Open("1 to 256 characters, none of them a control character");
-    let is_key = |text: &str| checks::is_length(text, 1, KEY_LENGTH_MAX) && !text.chars().any(char::is_control);
-    fields
-        .get("IdempotencyKey")
-        .and_then(|value| reader.string(value, &Path::Root.field("IdempotencyKey"), &words, is_key))
+    let words = Expected::Open("1 to 256 characters, none of them invisible, and no space at the ends");
+    let key = |text: &str| {
+        let is_key = checks::is_length(text, 1, KEY_LENGTH_MAX) && checks::is_plain(text);
+        is_key.then(|| checks::token(text).unwrap_or_else(|| text.to_owned()))
+    };
+    let value = fields.get("IdempotencyKey")?;
+    reader.parsed(value, &Path::Root.field("IdempotencyKey"), &words, key)
 }
 
 fn wait(reader: &mut Reader, fields: &Map<String, Value>) -> Duration {
@@ -314,11 +307,7 @@ fn wait(reader: &mut Reader, fields: &Map<String, Value>) -> Duration {
 }
 
 fn stop_type(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<StopType> {
-    reader.parsed(value, path, &Expected::Open("Cancel or Complete"), |text| match text {
-        "Cancel" => Some(StopType::Cancel),
-        "Complete" => Some(StopType::Complete),
-        _ => None,
-    })
+    reader.parsed(value, path, &Expected::Open("Cancel or Complete"), |text| text.parse().ok())
 }
 
 fn execution_id() -> Expected {
@@ -337,8 +326,8 @@ fn executions(reader: &mut Reader, fields: &Map<String, Value>) -> Vec<Asked> {
     }
     let mut executions: Vec<Asked> = Vec::new();
     let mut ask = |reader: &mut Reader, value: &Value, path: &Path<'_>| {
-        let id = reader.string(value, path, &execution_id(), checks::is_execution_id);
-        if let Some(id) = id.filter(|id| executions.iter().all(|asked| asked.id != *id)) {
+        let id = reader.parsed(value, path, &execution_id(), checks::execution_id);
+        if let Some(id) = id.filter(|id| executions.iter().all(|asked| !asked.id.eq_ignore_ascii_case(id))) {
             executions.push(Asked { id, path: path.to_string() });
         }
     };

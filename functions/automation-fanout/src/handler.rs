@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use self::pace::Pace;
-use crate::answer::Answer;
+use crate::answer::{Answer, cut};
 use crate::config::Config;
 use crate::error::FanoutError;
 use crate::event::Event;
@@ -129,7 +129,7 @@ impl<'a, W: World> Run<'a, W> {
         }
     }
 
-    /// Cuts a call off where its answer would come too late.
+    /// Cuts a call off where its answer would come too late, and a message of the service where it is long.
     async fn in_time<T>(
         &self,
         operation: &'static str,
@@ -137,6 +137,7 @@ impl<'a, W: World> Run<'a, W> {
     ) -> Result<T, AwsError> {
         let result = timeout_at(self.answer_until, call).await;
         let result = result.unwrap_or_else(|_| Err(too_late(operation, NO_ANSWER_IN_TIME)));
+        let result = result.map_err(|error| AwsError { message: cut(&error.message), ..error });
         if let Err(error) = &result {
             tracing::warn!(operation, code = error.code, request_id = error.request_id, "call failed");
         }

@@ -23,7 +23,7 @@
 //! # What is started
 //! A location is split to 50 accounts and 50 Regions, and 100 locations make one start. The parts run at the
 //! same time. `TargetLocationMaxConcurrency` and `TargetLocationMaxErrors` of the caller's hold over all parts
-//! of a location: numbers are shared out, percentages stay, and what does not go round is refused. Where the
+//! of a location, for all groups of nodes: numbers are shared out, percentages stay, and what does not go round is refused. Where the
 //! caller gives none, the service's defaults (1 and 0) are written out and hold for each part. `MaxConcurrency`
 //! and `MaxErrors` count targets within one account and Region; they are shared where a list of more than 50 nodes is
 //! split into several starts.
@@ -36,14 +36,15 @@
 //! without a key on nothing else: an execution is resumed once, however often somebody asks.
 //!
 //! Before a start the runbook and the Regions are looked at. `AutomationAssumeRole` is added where the runbook declares
-//! it. A runbook with a parameter that takes targets starts without them only with `AllTargets`. What cannot be read
-//! stops no start.
+//! it. A runbook with a parameter that takes targets starts without them only with `AllTargets`, and what selects
+//! nothing counts as none. Regions that cannot be read stop no start, and a runbook only one that says nothing about
+//! what it works on.
 //!
 //! Starts are a second apart, which is the published rate, and an attempt that is made again after a failure takes
 //! its turn like a start.
 //!
 //! A resumption takes in the accounts and Regions where the execution failed, timed out or was cancelled, and
-//! those that it never came to before it ended. It carries the tag `tag-hub:resumes` with the old id.
+//! those that it never came to before it ended, each in the location that it was of. It carries the tag `tag-hub:resumes` with the old id.
 //!
 //! # Output
 //! [`answer::Answer`], with an outcome for each start, execution, account and Region. [`plan::cause::Cause`] says
@@ -75,7 +76,7 @@
 //! A request that is refused fails the invocation before anything is changed. From then on a failure is the
 //! outcome of one start, one execution or one location, and `Complete` says whether there was any. The
 //! invocation ends in an error only where nothing at all could be done: `NothingStarted`, `NothingStopped`,
-//! `NothingRead`, each with the whole answer in its message, `NotListed` and `NotSignalled`. Before the deadline nothing further is begun; what
+//! `NothingRead`, each with the answer in its message, `NotListed`, `CalendarsNotRead` and `NotSignalled`. Before the deadline nothing further is begun; what
 //! is left has the code `DeadlineExceeded`, and an invocation with the same idempotency key takes it up.
 
 pub mod event;

@@ -14,7 +14,7 @@ pub(crate) fn failed_locations(execution: &ExecutionStatus) {
             region = location.region,
             step = location.step,
             status = location.status.as_str(),
-            cause = location.cause.map(Cause::as_str),
+            cause = location.cause.as_ref().map(Cause::into_str),
             child = location.child_execution_id,
             "location failed"
         );

@@ -12,6 +12,7 @@ pub mod execution;
 pub mod limit;
 mod matrix;
 mod nodes;
+mod origin;
 mod overlap;
 mod permission;
 pub mod problem;
@@ -22,15 +23,18 @@ mod share;
 mod split;
 mod token;
 
+use std::collections::BTreeSet;
+
 use self::problem::Problem;
 use self::request::{ASSUME_ROLE_PARAMETER, StartRequest, TargetLocation};
 
-pub use digest::{REQUEST_TAG_KEY, StartTag, digest};
-pub use matrix::{Cell, child_execution_id, matrix};
+pub use digest::{REQUEST_TAG_KEY, StartTag, digest, key_mark};
+pub use matrix::{Cell, Pair, child_execution_id, matrix};
 pub use nodes::VALUES_MAX;
+pub use origin::Origin;
 pub use permission::missing_permission;
-pub use resume::{RESUMES_TAG_KEY, Resumption, STILL_RUNNING, Terms, Unresumable, resumption};
-pub use split::{ACCOUNTS_MAX, REGIONS_MAX, Split, split};
+pub use resume::{RESUMES_TAG_KEY, Resumption, STILL_RUNNING, Terms, Unresumable, rectangles, resumption};
+pub use split::{ACCOUNTS_MAX, REGIONS_MAX, Split, split, split_alone};
 pub use token::{TokenSource, WaveMark};
 
 /// `TargetLocations` takes at most 100 items:
@@ -81,13 +85,22 @@ pub fn plan(
     if let Some(role_arn) = role_arn {
         template.parameters.entry(ASSUME_ROLE_PARAMETER.to_owned()).or_insert_with(|| vec![role_arn.to_owned()]);
     }
-    // A request without locations runs in the central account alone, or where a file says.
-    let chunks: Vec<&[TargetLocation]> =
-        if split.locations.is_empty() { vec![&[]] } else { split.locations.chunks(LOCATIONS_MAX).collect() };
+    let maps: BTreeSet<_> = template.target_maps.iter().collect();
+    if maps.len() < request.target_maps.len() {
+        notes.push(format!("TargetMaps: {} repeated maps are left out", request.target_maps.len() - maps.len()));
+        let mut seen = BTreeSet::new();
+        template.target_maps.retain(|map| seen.insert(map.clone()));
+    }
     let tag = digest::request_tags(tokens, request);
-    let mut parts = Vec::with_capacity(groups.len() * chunks.len());
-    for group in groups {
-        for locations in &chunks {
+    let mut parts = Vec::new();
+    for (index, group) in groups.into_iter().enumerate() {
+        // A request without locations runs in the central account alone, or where a file says.
+        let chunks: Vec<&[TargetLocation]> = if request.target_locations.is_empty() {
+            vec![&[]]
+        } else {
+            split.groups.get(index).map(|locations| locations.chunks(LOCATIONS_MAX).collect()).unwrap_or_default()
+        };
+        for locations in chunks {
             parts.push(Part {
                 target_locations: template.target_locations_url.is_none().then_some(locations.len()),
                 pairs: match template.target_locations_url {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use automation_fanout::plan::limit::Limit;
 use automation_fanout::plan::problem::Problem;
-use automation_fanout::plan::request::{StartRequest, TargetLocation};
+use automation_fanout::plan::request::{StartRequest, Target, TargetLocation};
 use automation_fanout::plan::{ACCOUNTS_MAX, LOCATIONS_MAX, Plan, REGIONS_MAX, TokenSource, plan, split};
 use proptest::prelude::*;
 
@@ -158,6 +158,135 @@ fn the_callers_own_role_stays() {
     assert_eq!(planned(&request).parts[0].request.parameters["AutomationAssumeRole"], [ROLE]);
     request.parameters.insert("AutomationAssumeRole".to_owned(), vec!["own".to_owned()]);
     assert_eq!(planned(&request).parts[0].request.parameters["AutomationAssumeRole"], ["own"]);
+}
+
+const OWN: &str = "tag:Env";
+const LISTED: &str = "ParameterValues";
+
+fn target(key: &str, values: impl IntoIterator<Item = usize>) -> Target {
+    Target { key: key.to_owned(), values: values.into_iter().map(|n| format!("mi-{n:017x}")).collect() }
+}
+
+/// What is run: account, Region, and a value of what it is run on.
+fn work(request: &StartRequest) -> Vec<(String, String, String)> {
+    let mut work = Vec::new();
+    for location in &request.target_locations {
+        let targets = if location.targets.is_empty() { &request.targets } else { &location.targets };
+        let values: Vec<&String> = targets.iter().flat_map(|target| &target.values).collect();
+        for account in location.accounts.iter().filter(|account| !location.exclude_accounts.contains(account)) {
+            for region in &location.regions {
+                work.extend(values.iter().map(|value| (account.clone(), region.clone(), (*value).clone())));
+            }
+        }
+    }
+    work
+}
+
+/// A location with what may be said about it: accounts twice, accounts left out, targets of its own, limits.
+fn any_location(at: usize) -> impl Strategy<Value = TargetLocation> {
+    let limits = (proptest::option::of(0u32..40), proptest::option::of(0u32..40));
+    (1usize..=70, 1usize..=3, 0usize..=2, any::<bool>(), proptest::collection::vec(0usize..70, 0..5), limits).prop_map(
+        move |(accounts, regions, twice, has_own, left_out, (concurrency, errors))| {
+            let mut one = location(at * 1_000, accounts, regions);
+            one.accounts.extend(one.accounts.clone().into_iter().take(twice));
+            one.exclude_accounts = left_out.into_iter().map(|n| format!("{:012}", at * 1_000 + n)).collect();
+            one.targets = if has_own { vec![target(OWN, [1_000 + at])] } else { Vec::new() };
+            one.target_location_max_concurrency = concurrency.filter(|count| *count > 0).map(Limit::Count);
+            one.target_location_max_errors = errors.map(Limit::Count);
+            one
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever a request says, nothing is planned twice, nothing that is left out, and all else; or it is refused.
+    #[test]
+    fn nothing_is_planned_twice(
+        locations in (any_location(0), any_location(1), any_location(2)),
+        values in proptest::collection::vec(0usize..200, 1..180),
+        shares_a_place in any::<bool>(),
+    ) {
+        let mut request = request(vec![locations.0, locations.1, locations.2]);
+        request.targets = vec![target(LISTED, values)];
+        if shares_a_place {
+            // Two locations with different targets in the same places.
+            let mut same = request.target_locations[0].clone();
+            same.targets = vec![target(OWN, [1_099])];
+            request.target_locations.push(same);
+        }
+        let Ok(plan) = plan_with(&request, "key") else {
+            let may_run_out = request.target_locations.iter().any(|location| {
+                location.target_location_max_concurrency.is_some() || location.pair_count() == Some(0)
+            });
+            let is_unused = request.target_locations.iter().all(|location| !location.targets.is_empty());
+            prop_assert!(may_run_out || is_unused, "refused for no reason");
+            return Ok(());
+        };
+        let started: Vec<_> = plan.parts.iter().flat_map(|part| work(&part.request)).collect();
+        let distinct: BTreeSet<_> = started.iter().cloned().collect();
+        prop_assert_eq!(distinct.len(), started.len(), "something is planned twice");
+        prop_assert_eq!(distinct, work(&request).into_iter().collect::<BTreeSet<_>>());
+        for part in &plan.parts {
+            prop_assert!(!part.request.target_locations.is_empty(), "it would run in the central account");
+            prop_assert!(part.request.targets.iter().all(|target| target.values.len() <= 50));
+            prop_assert_eq!(part.pairs, Some(pairs(&part.request.target_locations).len()));
+        }
+        // The limits of a location hold over all that is started for it.
+        for (at, location) in request.target_locations.iter().enumerate() {
+            let first = &location.accounts[0][..9];
+            let of_it = |part: &&TargetLocation| {
+                part.accounts[0].starts_with(first) && part.targets == location.targets
+            };
+            let all: Vec<&TargetLocation> = parts(&plan).into_iter().filter(of_it).collect();
+            let total = |limit: fn(&TargetLocation) -> Option<Limit>| -> u32 {
+                all.iter().map(|part| if let Some(Limit::Count(count)) = limit(part) { count } else { 0 }).sum()
+            };
+            if let Some(Limit::Count(count)) = location.target_location_max_concurrency {
+                prop_assert_eq!(total(|part| part.target_location_max_concurrency), count, "location {}", at);
+            }
+            if let Some(Limit::Count(count)) = location.target_location_max_errors {
+                prop_assert_eq!(total(|part| part.target_location_max_errors), count, "location {}", at);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_location_with_targets_of_its_own_is_started_once_beside_a_long_list() {
+    let mut whole = request(vec![location(0, 2, 1), location(1_000, 2, 1)]);
+    whole.targets = vec![target(LISTED, 0..120)];
+    whole.max_concurrency = Some(Limit::Count(9));
+    whole.target_locations[1].targets = vec![target(OWN, [0])];
+    let plan = planned(&whole);
+    let counts: Vec<usize> = plan.parts.iter().map(|part| part.request.target_locations.len()).collect();
+    assert_eq!(counts, [2, 1, 1]);
+    assert_eq!(plan.parts[0].request.max_concurrency, Some(Limit::Count(3)));
+    assert_eq!(plan.parts[0].request.target_locations[1].targets_max_concurrency, Some(Limit::Count(9)));
+    let expected = "TargetLocations[0]: it is started for each of the 3 groups of values, which makes 3 parts that run at the \
+                    same time";
+    assert!(plan.notes.iter().any(|note| note == expected), "{:#?}", plan.notes);
+    let words = "TargetLocations[0]: no TargetLocationMaxConcurrency is given, so that each of the 3 parts works on 1";
+    assert!(plan.notes.iter().any(|note| note.starts_with(words)), "{:#?}", plan.notes);
+    let by_file = StartRequest {
+        target_locations_url: Some("https://…".to_owned()),
+        targets: whole.targets.clone(),
+        ..request(Vec::new())
+    };
+    assert!(
+        plan_with(&by_file, "key").unwrap_err()[0].to_string().contains("the locations in the file may have Targets")
+    );
+}
+
+#[test]
+fn a_map_that_is_given_twice_is_sent_once() {
+    let map = |id: &str| [("InstanceId".to_owned(), vec![id.to_owned()])].into();
+    let twice =
+        StartRequest { target_maps: vec![map("i-1"), map("i-2"), map("i-1")], ..request(vec![location(0, 1, 1)]) };
+    let plan = planned(&twice);
+    assert_eq!(plan.parts[0].request.target_maps, [map("i-1"), map("i-2")]);
+    assert!(plan.notes.contains(&"TargetMaps: 1 repeated maps are left out".to_owned()), "{:#?}", plan.notes);
 }
 
 proptest! {

@@ -112,7 +112,13 @@ async fn a_campaign_that_makes_no_sense_is_refused_in_words() {
         let ended = run(&campaigns, &with(campaign("bad"), change)).await;
         assert_eq!((&ended["status"], &ended["error"]), (&json!("FAILED"), &json!("InvalidRequest")), "{ended}");
         assert!(ended["cause"].as_str().unwrap().contains(words), "{words}: {ended}");
+        let told = campaigns.told().await.unwrap();
+        assert_eq!((&told["State"], &told["Campaign"]), (&json!("Refused"), &json!("bad")), "{told}");
+        assert!(told["Summary"].as_str().unwrap().contains(words), "{words}: {told}");
     }
+    // One without a name is told too.
+    assert_eq!(run(&campaigns, &json!({"Waves": []})).await["error"], "InvalidRequest");
+    assert_eq!(campaigns.told().await.unwrap()["Campaign"], "");
     assert!(runs(world).is_empty());
 
     // Another campaign of a name that is taken, before anything is tried or run.

@@ -43,7 +43,7 @@ pub fn view(execution: &Execution, all_steps_read: bool) -> ExecutionStatus {
     for cell in &cells {
         *status.counts.entry(cell.status.to_string()).or_default() += 1;
         if let Some(cause) = cell.cause {
-            *status.causes.entry(cause.as_str()).or_default() += 1;
+            *status.causes.entry(cause.into_str()).or_default() += 1;
         }
     }
     status.keep(LISTED_MAX);
@@ -219,7 +219,7 @@ fn summary(executions: &[ExecutionStatus]) -> String {
         }
         if let Some(cause) = execution.cause {
             let message = execution.message.as_deref().unwrap_or("no reason is known");
-            words.push(format!("came to no location ({}): {message}", cause.as_str()));
+            words.push(format!("came to no location ({}): {message}", cause.into_str()));
         }
         for alarm in &execution.alarms {
             words.push(format!("the alarm {alarm} went off"));
@@ -369,7 +369,12 @@ mod tests {
         let told: Vec<_> = failures
             .iter()
             .map(|group| {
-                (group.cause.map(Cause::as_str), group.count, group.permission.as_deref(), group.status.as_str())
+                (
+                    group.cause.as_ref().map(Cause::into_str),
+                    group.count,
+                    group.permission.as_deref(),
+                    group.status.as_str(),
+                )
             })
             .collect();
         assert_eq!(
@@ -390,7 +395,7 @@ mod tests {
         run.failure_message = Some("The accounts of ou-ab12-cdefghij can't be listed.".to_owned());
         run.triggered_alarms = vec!["patching-breaks-things".to_owned()];
         let answer = status_answer(vec![view(&run, true)]);
-        assert_eq!(answer.executions[0].cause.map(Cause::as_str), Some("organizational-unit"));
+        assert_eq!(answer.executions[0].cause.as_ref().map(Cause::into_str), Some("organizational-unit"));
         assert_eq!(
             answer.summary,
             "1 execution: 1 Failed; 0 locations; came to no location (organizational-unit): The accounts of \

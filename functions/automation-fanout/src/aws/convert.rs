@@ -80,11 +80,11 @@ fn some<T>(items: Vec<T>) -> Option<Vec<T>> {
     (!items.is_empty()).then_some(items)
 }
 
-/// What was read. The id is the one that was asked for.
+/// What was read. The id is as the service spells it, which takes it in either case.
 pub(super) fn execution(id: &str, execution: types::AutomationExecution) -> Execution {
     let steps = execution.step_executions.unwrap_or_default();
     Execution {
-        id: id.to_owned(),
+        id: execution.automation_execution_id.filter(|id| !id.is_empty()).unwrap_or_else(|| id.to_owned()),
         status: status(execution.automation_execution_status.as_ref()),
         failure_message: execution.failure_message,
         warning_message: execution.warning_message,

@@ -1,6 +1,7 @@
 //! Actions, and the fields that belong to them.
 
 use serde_json::{Map, Value};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 use super::reader::{Expected, Reader, shown};
 use super::start;
@@ -8,7 +9,8 @@ use super::suggest::did_you_mean;
 use crate::plan::problem::Path;
 
 /// What an event asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, VariantArray, IntoStaticStr)]
+#[strum(const_into_str)]
 pub(super) enum Action {
     Start,
     Preview,
@@ -21,19 +23,6 @@ pub(super) enum Action {
     Campaign,
     Wave,
 }
-
-const ACTIONS: [(&str, Action); 10] = [
-    ("Start", Action::Start),
-    ("Preview", Action::Preview),
-    ("Preflight", Action::Preflight),
-    ("Status", Action::Status),
-    ("List", Action::List),
-    ("Stop", Action::Stop),
-    ("Resume", Action::Resume),
-    ("Signal", Action::Signal),
-    ("Campaign", Action::Campaign),
-    ("Wave", Action::Wave),
-];
 
 /// Our own fields.
 const OWN_FIELDS: [&str; 27] = [
@@ -70,7 +59,7 @@ const OWN_FIELDS: [&str; 27] = [
 fn actions_of(field: &str) -> &'static [Action] {
     use Action::{Campaign, List, Preflight, Preview, Resume, Signal, Start, Status, Stop, Wave};
     match field {
-        "Action" => &[Start, Preview, Preflight, Status, List, Stop, Resume, Signal, Campaign, Wave],
+        "Action" => Action::VARIANTS,
         "IdempotencyKey" => &[Start, Preview, Preflight, List, Resume],
         "Tags" => &[Start, Preview, Preflight, Resume],
         "DocumentName" => &[Start, Preview, Preflight, List],
@@ -97,12 +86,13 @@ pub(super) fn action(reader: &mut Reader, fields: &Map<String, Value>) -> Option
     let path = Path::Root.field("Action");
     let words = Expected::Open("Start, Preview, Preflight, Status, List, Stop, Resume, Signal or Campaign");
     let text = reader.string(value, &path, &words, |_| true)?;
-    let action = ACTIONS.iter().find(|(name, _)| *name == text);
+    let action = text.parse().ok();
     if action.is_none() {
-        let names: Vec<&str> = ACTIONS.iter().map(|(name, _)| *name).filter(|name| *name != "Wave").collect();
+        let for_callers = Action::VARIANTS.iter().filter(|action| **action != Action::Wave);
+        let names: Vec<&str> = for_callers.map(Action::into_str).collect();
         reader.refuse(&path, format!("unknown action {}; {}", shown(&text), did_you_mean(&text, &names)));
     }
-    action.map(|(_, action)| *action)
+    action
 }
 
 /// What an event with an unknown action most likely wants, so that its other problems are told too.
@@ -124,8 +114,8 @@ pub(super) fn known_fields(reader: &mut Reader, fields: &Map<String, Value>, act
         if !known.contains(&name.as_str()) {
             reader.refuse(&path, format!("unknown field; {}", did_you_mean(name, &known)));
         } else if let Some(action) = action.filter(|action| !actions_of(name).contains(action)) {
-            let names: Vec<&str> =
-                ACTIONS.iter().filter(|(_, a)| actions_of(name).contains(a)).map(|(name, _)| *name).collect();
+            let of_field = Action::VARIANTS.iter().filter(|action| actions_of(name).contains(action));
+            let names: Vec<&str> = of_field.map(Action::into_str).collect();
             reader.refuse(&path, format!("expected only with {}, got it with {action:?}", names.join(", ")));
         }
     }

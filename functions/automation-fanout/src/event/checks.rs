@@ -65,14 +65,32 @@ pub(super) fn is_role_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&b))
 }
 
-/// `[0-9a-fA-F]{8}-…`, 36 characters.
-pub(super) fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+/// `[0-9a-fA-F]{8}-…`, 36 characters, in lower case: the service takes either case for the same.
+pub(super) fn token(text: &str) -> Option<String> {
+    (text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()).then(|| text.to_ascii_lowercase())
 }
 
-/// 36 characters. The service asks for no more, and AWS's examples end in `EXAMPLE`.
-pub(super) fn is_execution_id(text: &str) -> bool {
-    text.len() == 36 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+/// 36 characters. The service asks for no more, and AWS's examples end in `EXAMPLE`. Ids are UUIDs in lower case.
+pub(super) fn execution_id(text: &str) -> Option<String> {
+    let is_id = text.len() == 36 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    is_id.then(|| token(text).unwrap_or_else(|| text.to_owned()))
+}
+
+/// Characters that no category tells from letters and marks, and that nobody sees: fillers and joiners.
+const UNSEEN: [char; 8] =
+    ['\u{034f}', '\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
+
+/// True for a text that reads as what it is: every character is seen, spaces are plain, and none is at the ends.
+pub(super) fn is_plain(text: &str) -> bool {
+    let is_seen = |c: char| {
+        let is_variation = matches!(c, '\u{180b}'..='\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
+        let group = c.general_category_group();
+        c == ' '
+            || !(is_variation
+                || UNSEEN.contains(&c)
+                || matches!(group, GeneralCategoryGroup::Separator | GeneralCategoryGroup::Other))
+    };
+    text.trim() == text && text.chars().all(is_seen)
 }
 
 /// Up to 255 characters, not all of them white space.
@@ -189,12 +207,39 @@ mod tests {
             &["", "arn:aws:iam::111111111111:role/R", "a b", &"x".repeat(65)],
         );
         check(
-            is_uuid,
+            |text| token(text).is_some(),
             &["4f7ca192-7e9a-40fe-9192-5cb15abcdef0"],
             &["", "4f7ca192", "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE"],
         );
+        for (read, text, expected) in [
+            (
+                token as fn(&str) -> Option<String>,
+                "4F7CA192-7E9A-40FE-9192-5CB15ABCDEF0",
+                "4f7ca192-7e9a-40fe-9192-5cb15abcdef0",
+            ),
+            (execution_id, "4F7CA192-7e9a-40FE-9192-5cb15abcdef0", "4f7ca192-7e9a-40fe-9192-5cb15abcdef0"),
+            (execution_id, "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE", "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected));
+        }
         check(
-            is_execution_id,
+            is_plain,
+            &["patch-2026-11", "Straße 7", "automation-fanout 2026-11-22T02:00:00Z"],
+            &[
+                " a",
+                "a ",
+                "a\u{a0}",
+                "a\u{200b}b",
+                "a\u{feff}",
+                "a\tb",
+                "a\u{2028}b",
+                "a\u{3164}",
+                "a\u{fe0f}",
+                "a\u{a0}b",
+            ],
+        );
+        check(
+            |text| execution_id(text).is_some(),
             &["4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE", "4f7ca192-7e9a-40fe-9192-5cb15abcdef0"],
             &["", "4f7ca192-7e9a-40fe-9192", "4f7ca192-7e9a-40fe-9192-5cb15 xample"],
         );

@@ -2,6 +2,7 @@
 
 use hub::Timestamp;
 use serde_json::{Map, Value};
+use strum::EnumString;
 
 use super::reader::{Expected, Reader};
 use super::{checks, idempotency_key, start};
@@ -30,7 +31,7 @@ pub struct Query {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString)]
 pub enum Outcome {
     /// It has not.
     Running,
@@ -68,14 +69,7 @@ pub(super) fn query(reader: &mut Reader, fields: &Map<String, Value>) -> Query {
     let document_name = text(reader, "DocumentName", &name, |text| checks::is_length(text, 1, 128));
     let instance_id = text(reader, "InstanceId", &instance, is_instance);
     let outcome = start::member(fields, &root, "Outcome", |value, path| {
-        reader.parsed(value, path, &outcome, |text| match text {
-            "Running" => Some(Outcome::Running),
-            "Success" => Some(Outcome::Success),
-            "Failed" => Some(Outcome::Failed),
-            "TimedOut" => Some(Outcome::TimedOut),
-            "Cancelled" => Some(Outcome::Cancelled),
-            _ => None,
-        })
+        reader.parsed(value, path, &outcome, |text| text.parse().ok())
     });
     let max_results = start::member(fields, &root, "MaxResults", |value, path| {
         reader.number(value, path, (1, RESULTS_MAX)).and_then(|number| usize::try_from(number).ok())

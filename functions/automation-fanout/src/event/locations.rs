@@ -1,5 +1,7 @@
 //! Reading targets, target locations and their limits.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::checks;
@@ -80,10 +82,32 @@ fn target_location(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Optio
             .and_then(|value| reader.boolean(value, &path.field("IncludeChildOrganizationUnits")))
             .unwrap_or_default(),
         exclude_accounts: strings(reader, "ExcludeAccounts", (1, 5000), &EXCLUDED, checks::is_excludable),
-        targets: fields.get("Targets").map(|value| targets(reader, value, &path.field("Targets"))).unwrap_or_default(),
+        targets: fields
+            .get("Targets")
+            .map(|value| {
+                let path = path.field("Targets");
+                let targets = targets(reader, value, &path);
+                refuse_long_lists(reader, &targets, &path);
+                targets
+            })
+            .unwrap_or_default(),
         targets_max_concurrency: limit(reader, "TargetsMaxConcurrency", concurrency),
         targets_max_errors: limit(reader, "TargetsMaxErrors", errors),
     })
+}
+
+/// A list of resources that is longer than the API takes makes several starts, and a location is in one of them.
+fn refuse_long_lists(reader: &mut Reader, targets: &[Target], path: &Path<'_>) {
+    for (index, target) in targets.iter().enumerate().filter(|(_, target)| target.key == PARAMETER_VALUES) {
+        let count = target.values.iter().collect::<HashSet<_>>().len();
+        if count > VALUES_MAX {
+            let text = format!(
+                "expected at most {VALUES_MAX} values in a location, got {count}; a longer list is split into several starts \
+                 as Targets of the request"
+            );
+            reader.refuse(&path.index(index).field("Values"), text);
+        }
+    }
 }
 
 /// At most one target: the service looks for one tag or one group at a time.
@@ -116,7 +140,11 @@ fn target(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Target>
     let most = if key == PARAMETER_VALUES { usize::MAX } else { VALUES_MAX };
     let values = fields.get("Values").map(|values| reader.strings(values, &values_path, (0, most), &any, |_| true));
     let values = values.unwrap_or_default();
-    if let Some(tag) = key.strip_prefix("tag:") {
+    let plain = key.trim().to_ascii_lowercase();
+    if plain.starts_with("tag:") && !key.starts_with("tag:") {
+        let rest = key.trim().split_once(':').map_or("KEY", |(_, rest)| rest);
+        reader.refuse(&key_path, format!("unknown key {key:?}; did you mean tag:{rest}?"));
+    } else if let Some(tag) = key.strip_prefix("tag:") {
         if tag.is_empty() {
             reader.refuse(&key_path, "expected a tag key after tag:, got nothing");
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use strum::{EnumString, IntoStaticStr};
 
 use super::reader::{Expected, Reader};
 use super::{Asked, executions, start};
@@ -21,7 +22,8 @@ pub struct Signal {
 
 /// The kinds of signals:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_SendAutomationSignal.html>.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(const_into_str)]
 #[expect(missing_docs, reason = "the API's own words")]
 pub enum SignalType {
     Approve,
@@ -32,29 +34,13 @@ pub enum SignalType {
     Revoke,
 }
 
-const SIGNALS: [(&str, SignalType); 6] = [
-    ("Approve", SignalType::Approve),
-    ("Reject", SignalType::Reject),
-    ("StartStep", SignalType::StartStep),
-    ("StopStep", SignalType::StopStep),
-    ("Resume", SignalType::Resume),
-    ("Revoke", SignalType::Revoke),
-];
-
-impl SignalType {
-    /// The API's word.
-    pub fn as_str(self) -> &'static str {
-        SIGNALS.iter().find(|(_, signal)| *signal == self).map_or("", |(name, _)| name)
-    }
-}
-
 pub(super) fn signal(reader: &mut Reader, fields: &Map<String, Value>) -> Signal {
     let root = Path::Root;
     let path = root.field("SignalType");
     let words = Expected::Open("Approve, Reject, StartStep, StopStep, Resume or Revoke");
-    let signal_type = fields.get("SignalType").and_then(|value| {
-        reader.parsed(value, &path, &words, |text| SIGNALS.iter().find(|(name, _)| *name == text).map(|(_, one)| *one))
-    });
+    let signal_type = fields
+        .get("SignalType")
+        .and_then(|value| reader.parsed(value, &path, &words, |text| text.parse::<SignalType>().ok()));
     if !fields.contains_key("SignalType") {
         reader.refuse(&path, "expected Approve, Reject, StartStep, StopStep, Resume or Revoke, got nothing");
     }

@@ -52,7 +52,9 @@ pub(super) fn start_request(reader: &mut Reader, fields: &Map<String, Value>, ro
     }
     let version = Expected::Open("$LATEST, $DEFAULT or a version number");
     let document_version = text(reader, "DocumentVersion", &version, checks::is_document_version);
-    let client_token = text(reader, "ClientToken", &Expected::Open("a UUID"), checks::is_uuid);
+    let client_token = fields
+        .get("ClientToken")
+        .and_then(|value| reader.parsed(value, &root.field("ClientToken"), &Expected::Open("a UUID"), checks::token));
     let mode = member(fields, root, "Mode", |value, path| mode(reader, value, path));
     let target_parameter_name =
         text(reader, "TargetParameterName", &PARAMETER_NAME, |name| checks::is_length(name, 1, 50));
@@ -131,11 +133,7 @@ fn together(reader: &mut Reader, fields: &Map<String, Value>, request: &StartReq
 }
 
 fn mode(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Mode> {
-    reader.parsed(value, path, &Expected::Open("Auto or Interactive"), |text| match text {
-        "Auto" => Some(Mode::Auto),
-        "Interactive" => Some(Mode::Interactive),
-        _ => None,
-    })
+    reader.parsed(value, path, &Expected::Open("Auto or Interactive"), |text| text.parse().ok())
 }
 
 fn parameters(reader: &mut Reader, value: &Value, path: &Path<'_>) -> BTreeMap<String, Vec<String>> {

@@ -11,6 +11,9 @@ use super::{NO_ANSWER_IN_TIME, Run, too_late};
 use crate::plan::request::StartRequest;
 use crate::ports::World;
 
+/// What is said of a start that was not begun.
+pub(super) const NO_TIME_TO_START: &str =
+    "not started, because the function's time is up; invoke it again with the same IdempotencyKey";
 const START: &str = "ssm:StartAutomationExecution";
 const ALWAYS_THROTTLED: &str = "not started, because AWS throttled every attempt until the function's time was up; \
                                 invoke it again with the same IdempotencyKey";
@@ -24,9 +27,7 @@ impl<W: World> Run<'_, W> {
     /// Starts an execution and gives its id. Each attempt takes a turn of the pace, and all have the request's token.
     pub(super) async fn attempt_start(&mut self, request: &StartRequest) -> Result<String, AwsError> {
         if !self.starts.turn(self.begin_until).await {
-            let message =
-                "not started, because the function's time is up; invoke it again with the same IdempotencyKey";
-            return Err(too_late(START, message));
+            return Err(too_late(START, NO_TIME_TO_START));
         }
         let mut wait = FIRST_WAIT;
         let mut may_have_started = false;

@@ -10,6 +10,7 @@ use crate::event::Order;
 use crate::plan::campaign::{Campaign, PlannedWave, campaign_digest, waves};
 use crate::plan::execution::Listed;
 use crate::plan::problem::{Path, Problem};
+use crate::plan::request::TargetLocation;
 use crate::plan::{StartTag, WaveMark, split};
 use crate::ports::{CalendarState, World};
 
@@ -35,7 +36,7 @@ impl<W: World> Run<'_, W> {
         let next = left.iter().skip(1).map(|wave| Some(wave.name.clone())).chain([None]);
         let plan = |(wave, next): (&PlannedWave, Option<String>)| {
             let accounts: BTreeSet<&String> =
-                wave.request.target_locations.iter().flat_map(|location| &location.accounts).collect();
+                wave.request.target_locations.iter().flat_map(TargetLocation::reached).collect();
             let earlier = begun.iter().filter(|(_, tag)| campaign.resume && tag.is_of_key(&wave.key));
             let earlier: Vec<String> = earlier.map(|(listed, _)| listed.id.clone()).collect();
             WavePlan {
@@ -87,16 +88,16 @@ impl<W: World> Run<'_, W> {
         if names.is_empty() {
             return Ok(CalendarState { is_open: true, changes_at: None });
         }
-        let gate = Path::Root.field("Gate");
-        let refuse = |text: String| FanoutError::InvalidRequest(vec![Problem::new(gate.field("Calendars"), text)]);
-        match self.in_time(CALENDARS, self.world.calendars(names)).await {
-            Ok(Some(state)) => Ok(state),
-            Ok(None) => Err(refuse(format!(
+        let state =
+            self.in_time(CALENDARS, self.world.calendars(names)).await.map_err(FanoutError::CalendarsNotRead)?;
+        state.ok_or_else(|| {
+            let text = format!(
                 "expected Change Calendars of this account and Region, got {}, of which one does not exist",
                 names.join(", ")
-            ))),
-            Err(error) => Err(refuse(format!("the calendars could not be read: {error}"))),
-        }
+            );
+            let gate = Path::Root.field("Gate");
+            FanoutError::InvalidRequest(vec![Problem::new(gate.field("Calendars"), text)])
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::answer::{ListAnswer, ListedExecution, cut};
 use crate::error::FanoutError;
 use crate::event::Query;
 use crate::plan::execution::{Execution, Listed};
-use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, StartTag};
+use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, StartTag, key_mark};
 use crate::ports::World;
 
 const LIST: &str = "ssm:DescribeAutomationExecutions";
@@ -33,7 +33,10 @@ impl<W: World> Run<'_, W> {
                     break;
                 }
             };
-            for listed in page.executions {
+            let mut listed_now = page.executions.into_iter();
+            while answer.executions.len() < query.max_results
+                && let Some(listed) = listed_now.next()
+            {
                 match self.listed(listed, query).await {
                     Ok(found) => answer.executions.extend(found),
                     Err(error) => {
@@ -41,12 +44,10 @@ impl<W: World> Run<'_, W> {
                         answer.notes.push(format!("an execution was left out: {error}"));
                     }
                 }
-                if answer.executions.len() == query.max_results {
-                    break;
-                }
             }
             page_token = page.next_token;
-            if page_token.is_none() {
+            let is_last = page_token.is_none() && listed_now.len() == 0;
+            if is_last {
                 break;
             }
             if answer.executions.len() == query.max_results {
@@ -74,11 +75,16 @@ impl<W: World> Run<'_, W> {
         self.in_time(LIST, self.world.executions(query, tag_key, page_token)).await
     }
 
-    async fn tags(&mut self, id: &str) -> Result<Vec<Tag>, AwsError> {
+    pub(super) async fn tags(&mut self, id: &str) -> Result<Vec<Tag>, AwsError> {
         if !self.tag_reads.turn(self.begin_until).await {
             return Err(too_late(TAGS, "not all tags were read, because the function's time is up"));
         }
         self.in_time(TAGS, self.world.tags(id)).await
+    }
+
+    /// The execution that an execution resumes.
+    pub(super) async fn resumes(&mut self, id: &str) -> Result<Option<String>, AwsError> {
+        Ok(value(&self.tags(id).await?, RESUMES_TAG_KEY).map(str::to_owned))
     }
 
     /// An execution as it is answered, where it is one of those that were asked for.
@@ -122,7 +128,12 @@ impl<W: World> Run<'_, W> {
             error: None,
         };
         self.read_steps(&mut reading).await;
-        Ok(reading.execution.map(|execution| places(&execution, instance)).unwrap_or_default())
+        let places = reading.execution.map(|execution| places(&execution, instance)).unwrap_or_default();
+        match reading.error {
+            // It may turn up in a step that was not read.
+            Some(error) if places.is_empty() => Err(error),
+            _ => Ok(places),
+        }
     }
 
     /// What was started with tags that are meant, oldest first, whatever its runbook.
@@ -167,7 +178,14 @@ impl<W: World> Run<'_, W> {
     }
 }
 
-/// Which executions resume which.
+/// An execution that was resumed, and the mark of the key, where it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Branch {
+    pub(super) resumed: String,
+    pub(super) key_mark: Option<String>,
+}
+
+/// Which executions resume which: each with its resumptions.
 #[derive(Debug, Default)]
 pub(super) struct Resumptions(BTreeMap<String, Vec<(String, Option<StartTag>)>>);
 
@@ -183,6 +201,32 @@ impl Resumptions {
         let tags = all.iter().filter_map(|(id, tag)| Some((id, tag.as_ref()?)));
         let of_key = tags.filter(|(_, tag)| tag.is_of_key(key));
         of_key.filter_map(|(id, tag)| Some((tag.part?, (tag.digest.as_str(), id.as_str())))).collect()
+    }
+
+    /// The executions that were resumed under a key.
+    pub(super) fn under(&self, key: &str) -> Vec<&str> {
+        let is_of_key = |(_, tag): &(String, Option<StartTag>)| tag.as_ref().is_some_and(|tag| tag.is_of_key(key));
+        self.0.iter().filter(|(_, children)| children.iter().any(is_of_key)).map(|(id, _)| id.as_str()).collect()
+    }
+
+    /// From the execution that all began with to the resumption of this one under a key.
+    pub(super) fn branches(&self, id: &str, key: &str) -> Vec<Branch> {
+        let mut branches = vec![Branch { resumed: id.to_owned(), key_mark: Some(key_mark(key)) }];
+        let resumed = |id: &str| {
+            self.0.iter().find_map(|(resumed, children)| {
+                let (_, tag) = children.iter().find(|(child, _)| child == id)?;
+                Some(Branch { resumed: resumed.clone(), key_mark: tag.as_ref().map(|tag| tag.key_mark.clone()) })
+            })
+        };
+        while let Some(next) = branches.last().and_then(|last| resumed(&last.resumed)) {
+            // Tags that go in a circle are nobody's resumptions.
+            if branches.iter().any(|branch| branch.resumed == next.resumed) {
+                break;
+            }
+            branches.push(next);
+        }
+        branches.reverse();
+        branches
     }
 
     /// Executions with all that resumed them, and what resumed that.
@@ -227,6 +271,9 @@ fn places(execution: &Execution, instance: &str) -> Vec<String> {
             places.push(format!("step {}", step.name));
         }
     }
-    places.truncate(TOUCHED_MAX);
+    if let Some(more_count) = places.len().checked_sub(TOUCHED_MAX).filter(|count| *count > 0) {
+        places.truncate(TOUCHED_MAX);
+        places.push(format!("{more_count} more"));
+    }
     places
 }

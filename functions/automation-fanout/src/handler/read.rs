@@ -93,7 +93,9 @@ impl<W: World> Run<'_, W> {
     /// mistake of the caller's.
     pub(super) async fn read_asked(&mut self, asked: &[Asked], wait: Duration) -> Result<Vec<Reading>, FanoutError> {
         let ids: Vec<&str> = asked.iter().map(|asked| asked.id.as_str()).collect();
-        let readings = self.read(&ids, Origin::Asked, wait).await;
+        let mut readings = self.read(&ids, Origin::Asked, wait).await;
+        let mut seen = HashSet::new();
+        readings.retain(|reading| seen.insert(reading.id.clone()));
         if readings.iter().all(Reading::is_unknown) {
             return Err(FanoutError::InvalidRequest(asked.iter().map(unknown_execution).collect()));
         }
@@ -153,6 +155,8 @@ impl<W: World> Run<'_, W> {
         match result {
             Ok(execution) => {
                 reading.all_steps_read = !execution.steps_truncated;
+                // As the service spells it, whatever the caller wrote.
+                reading.id.clone_from(&execution.id);
                 reading.execution = Some(execution);
                 reading.error = None;
             }

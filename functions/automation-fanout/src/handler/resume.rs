@@ -1,8 +1,9 @@
 //! `Resume`.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::history::Resumptions;
+use super::history::{Branch, Resumptions};
 use super::read::Reading;
 use super::start::{Due, MISMATCH, started};
 use super::{DEADLINE_EXCEEDED, Run};
@@ -18,6 +19,7 @@ pub(super) const DEFAULT_KEY: &str = "resume";
 
 impl<W: World> Run<'_, W> {
     pub(super) async fn resume(&mut self, order: ResumeOrder) -> Result<StartAnswer, FanoutError> {
+        self.belongs_to_no_campaign(order.idempotency_key.as_deref()).await?;
         let key = order.idempotency_key.unwrap_or_else(|| DEFAULT_KEY.to_owned());
         let readings = self.read_asked(&order.executions, Duration::ZERO).await?;
         let resumptions = self.resumptions().await.map_err(FanoutError::NotListed)?;
@@ -35,11 +37,15 @@ impl<W: World> Run<'_, W> {
         wait: Duration,
     ) -> Result<StartAnswer, FanoutError> {
         let mut answer = StartAnswer { action: "Resume", idempotency_key: key.clone(), ..StartAnswer::default() };
-        let mut due = Vec::new();
+        let mut planned = Vec::new();
         for reading in readings {
-            let id = reading.id.clone();
-            let planned = self.plan_resumption(reading, terms, &key).await;
-            match planned.and_then(|plan| left(plan, &id, resumptions, &key)) {
+            let plan = self.plan_resumption(reading, terms, &key).await;
+            planned.push((reading.id.clone(), plan.and_then(|plan| left(plan, &reading.id, resumptions, &key))));
+        }
+        refuse_shared(&mut planned, resumptions, &key);
+        let mut due = Vec::new();
+        for (id, planned) in planned {
+            match planned {
                 Ok((Plan { parts, notes }, known)) => {
                     let begun = known.first().map(|known| known.automation_execution_id.clone());
                     due.push(Due { parts, resumes: Some(id.clone()), begun });
@@ -110,6 +116,41 @@ fn left(
         execution.is_none()
     });
     Ok((plan, begun))
+}
+
+type Planned = (String, Result<(Plan, Vec<StartedExecution>), Refusal>);
+
+/// Resumptions of one execution under two keys have places in common, and so have those that go back to them: under one key
+/// one of them is resumed. That is the one that was before, or else the one that came last and knows best what is left.
+fn refuse_shared(planned: &mut [Planned], resumptions: &Resumptions, key: &str) {
+    let mut taken: Vec<(String, Vec<Branch>)> =
+        resumptions.under(key).into_iter().map(|id| (id.to_owned(), resumptions.branches(id, key))).collect();
+    let mut due: Vec<(usize, Vec<Branch>)> = Vec::new();
+    for (index, (id, plan)) in planned.iter().enumerate() {
+        if plan.as_ref().is_ok_and(|(plan, _)| !plan.parts.is_empty()) {
+            due.push((index, resumptions.branches(id, key)));
+        }
+    }
+    due.sort_by_key(|(_, branches)| Reverse(branches.len()));
+    for (index, branches) in due {
+        let (id, plan) = &mut planned[index];
+        if let Some((other, _)) = taken.iter().find(|(other, theirs)| other != id && part_ways(&branches, theirs)) {
+            let message = format!(
+                "it and {other}, which is resumed under this key, go back to the same execution and have accounts and Regions \
+                 in common; name the one that is to be resumed, or give another IdempotencyKey"
+            );
+            *plan = Err(Refusal::Failed { code: "NotResumable".to_owned(), message });
+        } else {
+            taken.push((id.clone(), branches));
+        }
+    }
+}
+
+/// Whether two resumptions go back to one execution that was resumed under two keys. What was resumed under one has parts
+/// without anything in common.
+fn part_ways(one: &[Branch], other: &[Branch]) -> bool {
+    let parting = one.iter().zip(other).find(|(one, other)| one != other);
+    parting.is_some_and(|(one, other)| one.resumed == other.resumed)
 }
 
 /// Why an execution is not resumed.

@@ -12,7 +12,7 @@ const SIGNAL: &str = "ssm:SendAutomationSignal";
 impl<W: World> Run<'_, W> {
     pub(super) async fn signal(&mut self, signal: &Signal) -> Result<SignalAnswer, FanoutError> {
         let id = &signal.execution.id;
-        let signal_type = signal.signal_type.as_str();
+        let signal_type = signal.signal_type.into_str();
         match self.in_time(SIGNAL, self.world.signal(signal)).await {
             Ok(()) => {
                 tracing::info!(execution = id, signal_type, "signal sent");

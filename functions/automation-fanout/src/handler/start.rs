@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use hub::AwsError;
 
+use super::attempts::NO_TIME_TO_START;
 use super::read::{GET, Origin};
-use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_TRIED, Run, STOPPED};
+use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_FOUND, NOT_TRIED, Run, STOPPED};
 use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
 use crate::error::FanoutError;
 use crate::event::Order;
@@ -45,14 +46,13 @@ pub(super) struct Prepared {
 impl<W: World> Run<'_, W> {
     pub(super) async fn start(&mut self, order: Order) -> Result<StartAnswer, FanoutError> {
         let wait = order.wait;
-        self.belongs_to_no_campaign(order.idempotency_key.as_deref()).await?;
         let Prepared { plan: Plan { parts, notes }, key, machines, .. } = self.prepare(order, false).await?;
         let answer = StartAnswer { action: "Start", idempotency_key: key, notes, machines, ..StartAnswer::default() };
         self.start_all(vec![Due { parts, resumes: None, begun: None }], answer, wait).await
     }
 
     /// A wave is started under the key `<campaign>/<wave>`, and under that key nothing else is.
-    async fn belongs_to_no_campaign(&mut self, key: Option<&str>) -> Result<(), FanoutError> {
+    pub(super) async fn belongs_to_no_campaign(&mut self, key: Option<&str>) -> Result<(), FanoutError> {
         let Some(key) = key.filter(|key| key.contains('/')) else { return Ok(()) };
         let waves = self.started(|tag| tag.is_of_a_campaign() && tag.is_of_key(key)).await;
         let waves = waves.map_err(FanoutError::NotListed)?;
@@ -102,6 +102,9 @@ impl<W: World> Run<'_, W> {
 
     /// Checks a request against what is known, and plans it.
     pub(super) async fn prepare(&mut self, order: Order, with_steps: bool) -> Result<Prepared, FanoutError> {
+        if order.wave.is_none() {
+            self.belongs_to_no_campaign(order.idempotency_key.as_deref()).await?;
+        }
         let key = self.idempotency_key(&order);
         let Order { mut request, mut split, matching, all_targets, wave, .. } = order;
         let mut machines = Vec::new();
@@ -117,10 +120,10 @@ impl<W: World> Run<'_, W> {
                     location.regions.join("")
                 ));
                 request.target_locations = vec![location];
-                split = crate::plan::split(&request).map_err(FanoutError::InvalidRequest)?;
             }
             let values = found.iter().map(|node| node.id.clone()).collect();
             request.targets = vec![Target { key: PARAMETER_VALUES.to_owned(), values }];
+            split = crate::plan::split(&request).map_err(FanoutError::InvalidRequest)?;
             let machine = |node: Node| Machine { node_id: node.id, name: node.name, source: node.source };
             machines = found.into_iter().map(machine).collect();
         }
@@ -152,7 +155,7 @@ impl<W: World> Run<'_, W> {
             )));
         }
         let nodes = self.in_time("tag:GetResources", self.world.nodes(matching)).await;
-        let nodes = nodes.map_err(|error| refuse(format!("the nodes could not be looked up: {error}")))?;
+        let nodes = nodes.map_err(FanoutError::NotListed)?;
         if nodes.is_empty() {
             let tags: Vec<String> =
                 matching.iter().map(|target| format!("{}={}", target.key, target.values.join("|"))).collect();
@@ -174,11 +177,10 @@ impl<W: World> Run<'_, W> {
         })
     }
 
-    /// The caller's key, or the token that a file for the command line carries, or the id of the invocation. The service
-    /// takes tokens in either case for the same, so that they are one key here too.
+    /// The caller's key, or the token that a file for the command line carries, or the id of the invocation.
     fn idempotency_key(&self, order: &Order) -> String {
-        let token = || order.request.client_token.as_ref().map(|token| token.to_ascii_lowercase());
-        order.idempotency_key.clone().or_else(token).unwrap_or_else(|| self.request_id.to_owned())
+        let given = order.idempotency_key.as_ref().or(order.request.client_token.as_ref());
+        given.cloned().unwrap_or_else(|| self.request_id.to_owned())
     }
 
     /// Starts one after the other, then follows what was started for as long as the caller waits.
@@ -208,14 +210,8 @@ impl<W: World> Run<'_, W> {
         let resumes = resumes.as_deref();
         let mut halted: Option<Failure> = None;
         for part in parts {
-            if let Some(first) = begun.as_deref().filter(|_| halted.is_none())
-                && self.was_stopped(first).await
-            {
-                halted = Some(Failure {
-                    code: STOPPED.to_owned(),
-                    message: format!("not tried, because the execution {first} of the first part was stopped"),
-                    ..Failure::default()
-                });
+            if let Some(first) = begun.as_deref().filter(|_| halted.is_none()) {
+                halted = self.halted(first).await;
             }
             if let Some(failure) = &halted {
                 answer.failed.push(Failure {
@@ -244,10 +240,27 @@ impl<W: World> Run<'_, W> {
         }
     }
 
-    /// Whether somebody stopped an execution. Where it cannot be read, nobody is known to have.
-    async fn was_stopped(&mut self, id: &str) -> bool {
-        self.reads.turn(self.begin_until).await
-            && self.in_time(GET, self.world.execution(id)).await.is_ok_and(|execution| execution.status.is_stopped())
+    /// Why nothing is started after a first part that somebody stopped, or may have stopped.
+    async fn halted(&mut self, first: &str) -> Option<Failure> {
+        let halted =
+            |code: &str, message: String| Some(Failure { code: code.to_owned(), message, ..Failure::default() });
+        if !self.reads.turn(self.begin_until).await {
+            return halted(DEADLINE_EXCEEDED, NO_TIME_TO_START.to_owned());
+        }
+        match self.in_time(GET, self.world.execution(first)).await {
+            Ok(execution) if execution.status.is_stopped() => {
+                halted(STOPPED, format!("not tried, because the execution {first} of the first part was stopped"))
+            }
+            Ok(_) => None,
+            // It was started a moment ago, and what is not shown yet nobody can stop.
+            Err(error) if error.code == NOT_FOUND => None,
+            Err(error) => halted(
+                NOT_TRIED,
+                format!(
+                    "not tried, because it is not known whether the execution {first} of the first part was stopped: {error}"
+                ),
+            ),
+        }
     }
 
     /// A start, or why not, and whether trying again cannot help.

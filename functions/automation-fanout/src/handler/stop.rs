@@ -17,7 +17,7 @@ impl<W: World> Run<'_, W> {
     pub(super) async fn stop(&mut self, asked: &[Asked], stop_type: StopType) -> Result<StopAnswer, FanoutError> {
         let mut answer = StopAnswer {
             action: "Stop",
-            stop_type: stop_type.as_str(),
+            stop_type: stop_type.into_str(),
             complete: true,
             executions: Vec::new(),
             failed: Vec::new(),
@@ -25,11 +25,11 @@ impl<W: World> Run<'_, W> {
         for Asked { id, .. } in asked {
             match self.stop_one(id, stop_type).await {
                 Ok(outcome) => {
-                    tracing::info!(execution = id, stop_type = stop_type.as_str(), ?outcome, "execution stopped");
+                    tracing::info!(execution = id, stop_type = stop_type.into_str(), ?outcome, "execution stopped");
                     answer.executions.push(StoppedExecution { automation_execution_id: id.clone(), outcome });
                 }
                 Err(AwsError { code, message, .. }) => {
-                    tracing::warn!(execution = id, stop_type = stop_type.as_str(), code, "execution not stopped");
+                    tracing::warn!(execution = id, stop_type = stop_type.into_str(), code, "execution not stopped");
                     let automation_execution_id = Some(id.clone());
                     answer.failed.push(Failure { automation_execution_id, code, message, ..Failure::default() });
                 }

@@ -1,13 +1,14 @@
 //! What the executions of a wave say about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, HashMap};
 
 use super::campaign::SUCH_AS_MAX;
 use super::read::Reading;
 use crate::answer::{FailureGroup, WaveAnswer, WaveState, failure_groups};
 use crate::plan::campaign::{Campaign, Tally};
 use crate::plan::execution::Execution;
-use crate::plan::matrix;
+use crate::plan::request::{DEFAULT_EXECUTION_ROLE, Target, TargetLocation, is_unit};
+use crate::plan::{Cell, Origin, matrix};
 
 /// How often a wave is looked at.
 pub(super) const LOOK_SECONDS: u64 = 60;
@@ -31,8 +32,15 @@ pub(super) fn waiting(campaign: &Campaign, wave: &str, ids: Vec<String>) -> Wave
     }
 }
 
-/// Where a wave stands by its executions. One that was `stopped` for good ends the campaign.
-pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stopped: Option<&str>) -> WaveAnswer {
+/// Where a wave stands by its executions. One that was `stopped` for good ends the campaign. `resumed` has the execution that
+/// each resumption among them goes on with.
+pub(super) fn judged(
+    campaign: &Campaign,
+    wave: &str,
+    readings: &[Reading],
+    stopped: Option<&str>,
+    resumed: &BTreeMap<String, String>,
+) -> WaveAnswer {
     let mut answer = waiting(campaign, wave, readings.iter().map(|reading| reading.id.clone()).collect());
     let executions: Vec<(&Execution, bool)> =
         readings.iter().filter_map(|reading| Some((reading.execution.as_ref()?, reading.all_steps_read))).collect();
@@ -44,7 +52,7 @@ pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stop
         answer.reason = format!("{} of {} locations succeeded so far", tally.succeeded, tally.locations);
         return answer;
     }
-    let tally = tally(&executions);
+    let (tally, unlisted_count) = tally(&executions, resumed);
     answer.locations = tally.locations;
     answer.succeeded = tally.succeeded;
     answer.failed_percent = tally.failed_percent();
@@ -65,7 +73,7 @@ pub(super) fn judged(campaign: &Campaign, wave: &str, readings: &[Reading], stop
         answer.reason = format!("its execution {id} was stopped");
         return answer;
     }
-    let came_nowhere = tally.locations == 0 && executions.iter().any(|(execution, _)| execution.status.is_failure());
+    let came_nowhere = unlisted_count > 0 && tally.locations == unlisted_count;
     let (state, verdict) = if tally.passes(&campaign.gate) && !came_nowhere {
         (WaveState::Passed, "within")
     } else {
@@ -99,7 +107,7 @@ fn so_far(executions: &[(&Execution, bool)]) -> Tally {
     for one in executions {
         let tally = match one.0.progress {
             Some(progress) => Tally { locations: number(progress.total), succeeded: number(progress.success) },
-            None => tally(std::slice::from_ref(one)),
+            None => tally(std::slice::from_ref(one), &BTreeMap::new()).0,
         };
         all.locations += tally.locations;
         all.succeeded += tally.succeeded;
@@ -107,24 +115,100 @@ fn so_far(executions: &[(&Execution, bool)]) -> Tally {
     all
 }
 
-/// Each location once: it succeeded where any of the executions did it well.
-fn tally(executions: &[(&Execution, bool)]) -> Tally {
-    let mut all = BTreeSet::new();
-    let mut well = BTreeSet::new();
+/// Each location once: it succeeded if it did at once, or when it was resumed. Two locations in one account and Region are
+/// two, and so are two groups of values. How many executions failed before they knew which accounts there are is told too:
+/// each counts as one location that failed.
+fn tally(executions: &[(&Execution, bool)], resumed: &BTreeMap<String, String>) -> (Tally, usize) {
+    let known: HashMap<&str, &Execution> =
+        executions.iter().map(|(execution, _)| (execution.id.as_str(), *execution)).collect();
     let mut unnamed = Tally::default();
+    let mut unlisted_count = 0;
+    let mut locations: HashMap<Work, Counts> = HashMap::new();
     for (execution, all_steps_read) in executions {
-        for cell in matrix(execution, *all_steps_read) {
+        let cells = matrix(execution, *all_steps_read);
+        let units = execution.request.target_locations.iter().flat_map(TargetLocation::reached);
+        let is_listed = cells.iter().any(|cell| cell.step.is_some())
+            || !(cells.is_empty() || units.into_iter().any(|account| is_unit(account)));
+        unlisted_count += usize::from(execution.status.is_failure() && !is_listed);
+        let first = first_of(&execution.id, resumed, &known);
+        let mut counts: HashMap<Work, Counts> = HashMap::new();
+        for cell in &cells {
             let is_well = cell.status.is_success();
-            if let Some(pair) = cell.pair {
-                if is_well {
-                    well.insert(pair.clone());
-                }
-                all.insert(pair);
-            } else {
+            let Some(work) = work(first, execution, cell) else {
                 unnamed.locations += 1;
                 unnamed.succeeded += usize::from(is_well);
+                continue;
+            };
+            let counts = counts.entry(work).or_default();
+            counts.all += 1;
+            counts.well += usize::from(is_well);
+        }
+        let is_resumption = first != execution.id;
+        for (work, Counts { all, well, .. }) in counts {
+            let counts = locations.entry(work).or_default();
+            if is_resumption {
+                counts.was_put_right |= all == well;
+            } else {
+                counts.all += all;
+                counts.well += well;
             }
         }
     }
-    Tally { locations: all.len() + unnamed.locations, succeeded: well.len() + unnamed.succeeded }
+    let total = |count: fn(&Counts) -> usize| locations.values().map(count).sum::<usize>();
+    let tally = Tally {
+        locations: total(|counts| counts.all.max(1)) + unnamed.locations + unlisted_count,
+        succeeded: total(|counts| if counts.was_put_right { counts.all.max(1) } else { counts.well })
+            + unnamed.succeeded,
+    };
+    (tally, unlisted_count)
+}
+
+/// What is done in one place for one start of the wave.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Work<'a> {
+    /// The execution that it began with.
+    first: &'a str,
+    place: (String, String),
+    role: &'a str,
+    targets: &'a [Target],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    all: usize,
+    well: usize,
+    was_put_right: bool,
+}
+
+/// The work of a cell that has a place. Where it is not known which location it is of, it is that of all that are not known.
+fn work<'a>(first: &'a str, execution: &'a Execution, cell: &Cell<'a>) -> Option<Work<'a>> {
+    let location = match cell.origin {
+        Origin::Location(index) => execution.request.target_locations.get(index),
+        Origin::Unknown => cell.step.and_then(|step| step.target_location.as_ref()),
+        Origin::OneOf(_) => return Some(Work { first, place: cell.pair.clone()?, role: "", targets: &[] }),
+    };
+    let own = location.map(|location| location.targets.as_slice()).filter(|targets| !targets.is_empty());
+    Some(Work {
+        first,
+        place: cell.pair.clone()?,
+        role: location.map_or(DEFAULT_EXECUTION_ROLE, TargetLocation::execution_role),
+        targets: own.unwrap_or(&execution.request.targets),
+    })
+}
+
+/// The execution that an execution goes back to, among those that are known.
+fn first_of<'a>(
+    id: &'a str,
+    resumed: &'a BTreeMap<String, String>,
+    known: &HashMap<&'a str, &'a Execution>,
+) -> &'a str {
+    let mut first = id;
+    // Tags that go in a circle are nobody's resumptions.
+    for _ in 0..resumed.len() {
+        match resumed.get(first).filter(|earlier| known.contains_key(earlier.as_str())) {
+            Some(earlier) => first = earlier,
+            None => break,
+        }
+    }
+    first
 }

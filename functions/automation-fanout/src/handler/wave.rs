@@ -55,11 +55,29 @@ impl<W: World> Run<'_, W> {
                 Err(error) => return Ok(later(waiting(&campaign, &name, ids), unknown_resumptions(&error))),
             }
         }
-        let answer = judged(&campaign, &name, &readings, stopped.first().copied());
+        let resumed = match self.resumed(&readings).await {
+            Ok(resumed) => resumed,
+            Err(error) => return Ok(later(waiting(&campaign, &name, ids), unknown_resumptions(&error))),
+        };
+        let answer = judged(&campaign, &name, &readings, stopped.first().copied(), &resumed);
         if answer.state == WaveState::Stopped && campaign.resume {
             return self.go_on(&earlier, &readings, answer).await;
         }
         Ok(answer)
+    }
+
+    /// Which of several executions that have ended resumes which, by their own tags: a list may not have them yet.
+    async fn resumed(&mut self, readings: &[Reading]) -> Result<BTreeMap<String, String>, AwsError> {
+        let mut resumed = BTreeMap::new();
+        let have_ended = readings
+            .iter()
+            .all(|reading| reading.execution.as_ref().is_some_and(|execution| execution.status.is_terminal()));
+        for Reading { id, .. } in readings.iter().filter(|_| have_ended && readings.len() > 1) {
+            if let Some(earlier) = self.resumes(id).await? {
+                resumed.insert(id.clone(), earlier);
+            }
+        }
+        Ok(resumed)
     }
 
     /// Starts the wave under its key. What was started under it before, however long ago, is not started again.
@@ -83,7 +101,13 @@ impl<W: World> Run<'_, W> {
         let tokens = TokenSource { wave: order.wave.clone(), ..TokenSource::of(&planned[index].key) };
         let all = plan(&order.request, &order.split, None, &tokens).map_err(FanoutError::InvalidRequest)?.parts.len();
         if (0..all).any(|part| !known.contains_key(&part)) {
-            let calendars = self.calendars(campaign).await?;
+            let calendars = match self.calendars(campaign).await {
+                Ok(state) => state,
+                Err(error @ FanoutError::CalendarsNotRead(AwsError { retryable: true, .. })) => {
+                    return Ok(Begun::Waits(error.to_string()));
+                }
+                Err(error) => return Err(error),
+            };
             if !calendars.is_open {
                 let until = calendars.changes_at.map(|time| format!(" until {time}")).unwrap_or_default();
                 return Ok(Begun::Waits(format!("a Change Calendar is closed{until}")));

@@ -3,8 +3,8 @@
 use super::Plan;
 use super::limit::Limit;
 use super::problem::{Path, Problem};
-use super::request::{ASSUME_ROLE_PARAMETER, StartRequest, is_unit};
-use super::runbook::Runbook;
+use super::request::{ASSUME_ROLE_PARAMETER, StartRequest, Target, is_unit};
+use super::runbook::{Runbook, takes_targets};
 use super::split::{ACCOUNTS_MAX, REGIONS_MAX};
 
 /// Keys of targets that this version knows. The service may know more.
@@ -67,46 +67,98 @@ pub struct Allowed<'a> {
 /// What keeps a request from being started. `all_targets` is the caller's word that the runbook is meant for everything.
 pub fn refusals(request: &StartRequest, all_targets: bool, facts: &Facts) -> Vec<Problem> {
     let mut problems = regions(request, facts);
-    let has_targets = !request.targets.is_empty()
-        || !request.target_maps.is_empty()
-        || request.target_locations.iter().any(|location| !location.targets.is_empty());
-    let path = Path::Root.field("Targets");
-    if has_targets {
-        if all_targets {
+    let selected = selected(request);
+    if all_targets {
+        if selected == Selected::Something {
             let text = "expected only without Targets, got both";
             problems.push(Problem::new(Path::Root.field("AllTargets"), text));
         }
         return problems;
     }
-    if all_targets {
-        return problems;
-    }
+    let got = match selected {
+        Selected::Something => return problems,
+        Selected::Nothing => "nothing".to_owned(),
+        Selected::NotBy(place) => {
+            format!("{place}, which selects nothing: it has no value, a blank one, or a known key in another spelling")
+        }
+    };
     let way_out = "give Targets, or \"AllTargets\": true if it is meant to run without them";
-    match &facts.runbook {
+    let is_given = |name: &str| request.parameters.get(name).is_some_and(|values| has_word(values));
+    let name = &request.document_name;
+    let text = match &facts.runbook {
         Ok(runbook) => {
             let parameters = runbook.target_parameters();
-            let is_given = |name: &str| request.parameters.get(name).is_some_and(|values| !values.is_empty());
-            if !parameters.is_empty() && !parameters.iter().any(|name| is_given(name)) {
-                let text = format!(
-                    "expected a target, got nothing: the runbook {} takes what it works on as {}; {way_out}",
-                    request.document_name,
-                    parameters.join(", ")
-                );
-                problems.push(Problem::new(path, text));
-            }
+            let is_open = !parameters.is_empty() && !parameters.iter().any(|name| is_given(name));
+            is_open.then(|| {
+                let list = parameters.join(", ");
+                format!("expected a target, got {got}: the runbook {name} takes what it works on as {list}; {way_out}")
+            })
         }
         // Without a word about what it works on, and without a look at the runbook, nobody knows what it would do.
-        Err(Unread::Failed(reason)) if request.parameters.keys().all(|name| name == ASSUME_ROLE_PARAMETER) => {
-            let text = format!(
-                "expected a target or parameters, got neither, and the runbook {} could not be read ({reason}); {way_out}",
-                request.document_name
-            );
-            problems.push(Problem::new(path, text));
+        Err(Unread::Failed(reason)) => {
+            let says_what = request.parameters.keys().any(|name| takes_targets(name) && is_given(name));
+            (!says_what).then(|| {
+                format!(
+                    "expected a target, or a parameter that says what it works on, got {got}, and the runbook {name} could \
+                     not be read ({reason}); {way_out}"
+                )
+            })
         }
         // The start itself says what is not there.
-        Err(_) => {}
-    }
+        Err(Unread::NotThere) => None,
+    };
+    problems.extend(text.map(|text| Problem::new(Path::Root.field("Targets"), text)));
     problems
+}
+
+/// What a request says about what the runbook works on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Selected {
+    Something,
+    Nothing,
+    /// What stands here selects nothing.
+    NotBy(String),
+}
+
+/// Everything that is given has to select something, and what selects nothing counts as not given.
+fn selected(request: &StartRequest) -> Selected {
+    let of_request = request.targets.iter().map(|target| ("Targets".to_owned(), selects(target)));
+    let of_maps = request.target_maps.iter().enumerate().map(|(index, map)| {
+        let has_value = map.values().any(|values| has_word(values));
+        (format!("TargetMaps[{index}]"), has_value)
+    });
+    let of_locations = request.target_locations.iter().enumerate().flat_map(|(index, location)| {
+        location.targets.iter().map(move |target| (format!("TargetLocations[{index}].Targets"), selects(target)))
+    });
+    let mut is_given = false;
+    for (place, does_select) in of_request.chain(of_maps).chain(of_locations) {
+        if !does_select {
+            return Selected::NotBy(place);
+        }
+        is_given = true;
+    }
+    if is_given { Selected::Something } else { Selected::Nothing }
+}
+
+/// A key that is not known here is the service's to know, but not another spelling of one that is.
+fn selects(target: &Target) -> bool {
+    let key = target.key.as_str();
+    let plain = key.trim().to_ascii_lowercase();
+    let is_key = match key.strip_prefix("tag:") {
+        Some(tag) => !tag.trim().is_empty(),
+        None if TARGET_KEYS.contains(&key) => true,
+        None => {
+            let is_known =
+                plain.starts_with("tag:") || TARGET_KEYS.iter().any(|known| plain.eq_ignore_ascii_case(known));
+            !plain.is_empty() && !is_known
+        }
+    };
+    is_key && has_word(&target.values)
+}
+
+/// Whether there is a value, and none that is blank.
+fn has_word(values: &[String]) -> bool {
+    !values.is_empty() && values.iter().all(|value| !value.trim().is_empty())
 }
 
 fn regions(request: &StartRequest, facts: &Facts) -> Vec<Problem> {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::digest::digest;
+use super::overlap::{Reach, Shared, overlaps, through_units, work};
 use super::problem::{Path, Problem};
 use super::request::{StartRequest, TargetLocation, is_unit};
 
@@ -157,7 +158,61 @@ pub fn waves(campaign: &Campaign) -> Result<(Vec<PlannedWave>, Vec<String>), Vec
     if let Some(first) = left.first() {
         notes.push(format!("{} of the request is in no wave and is not reached, such as {first}", left.len()));
     }
+    let (_, overlaps) = overlaps(&campaign.request.target_locations, &campaign.request.targets);
+    notes.extend(overlaps.into_iter().map(|note| format!("Request.{note}")));
+    let hidden = hidden_by_units(&planned);
+    if !hidden.problems.is_empty() {
+        return Err(hidden.problems);
+    }
+    notes.extend(hidden.notes);
     Ok((planned, notes))
+}
+
+#[derive(Default)]
+struct Hidden {
+    problems: Vec<Problem>,
+    notes: Vec<String>,
+}
+
+/// What one wave takes by a unit, and another by its id or by another unit: the two starts know nothing of each other.
+fn hidden_by_units(planned: &[PlannedWave]) -> Hidden {
+    const NOTES_MAX: usize = 20;
+    let mut waves = Vec::new();
+    let mut locations = Vec::new();
+    for (index, wave) in planned.iter().enumerate() {
+        for location in &wave.request.target_locations {
+            waves.push(index);
+            let targets = if location.targets.is_empty() { &wave.request.targets } else { &location.targets };
+            locations.push((location, work(targets)));
+        }
+    }
+    let reaches: Vec<Reach<'_>> = locations.iter().map(|(location, work)| Reach { location, work }).collect();
+    let found = through_units(&reaches, |one, other| waves[one] != waves[other]);
+    let mut hidden = Hidden::default();
+    let mut told = BTreeSet::new();
+    for Shared { unit, item, of, with, region, is_certain } in found.shared {
+        let (earlier, later) = (waves[of].min(waves[with]), waves[of].max(waves[with]));
+        if !told.insert((earlier, later)) {
+            continue;
+        }
+        let (name, other) = (&planned[waves[of]].name, &planned[waves[with]].name);
+        if is_certain && locations[of].1 == locations[with].1 {
+            let text = format!(
+                "expected accounts that no other wave takes, got {item} in {other:?}, which is in {unit} in {name:?}"
+            );
+            hidden.problems.push(Problem::new(Path::Root.field("Waves").index(later), text));
+        } else {
+            hidden.notes.push(format!(
+                "wave {name:?} takes {unit}, and wave {other:?} takes {item}: an account that both reach in {region} is started \
+                 twice in this campaign; name it in ExcludeAccounts of the location with {unit} if it may be in it"
+            ));
+        }
+    }
+    if hidden.notes.len() > NOTES_MAX || !found.is_complete {
+        hidden.notes.truncate(NOTES_MAX);
+        hidden.notes.push("more waves may take the same accounts through units".to_owned());
+    }
+    hidden
 }
 
 /// The accounts, units or Regions that a wave takes.
@@ -178,7 +233,12 @@ fn chosen(
             let text = format!("expected one of the request's, got {item}{advice}");
             problems.push(Problem::new(path.field(field).index(index), text));
         }
-        list.to_vec()
+        let mut seen = BTreeSet::new();
+        for (index, item) in list.iter().enumerate().filter(|(_, item)| !seen.insert(item.as_str())) {
+            let text = format!("expected each once, got {item} again");
+            problems.push(Problem::new(path.field(field).index(index), text));
+        }
+        seen.into_iter().map(str::to_owned).collect()
     };
     match &wave.choice {
         Choice::Accounts(list) => among(list, "Accounts", false),
@@ -224,7 +284,9 @@ fn items(request: &StartRequest, by_region: bool) -> impl Iterator<Item = &str> 
     request
         .target_locations
         .iter()
-        .flat_map(move |location| if by_region { &location.regions } else { &location.accounts })
+        .flat_map(move |location| -> Vec<&String> {
+            if by_region { location.regions.iter().collect() } else { location.reached().collect() }
+        })
         .map(String::as_str)
         .filter(move |item| seen.insert(*item))
 }
@@ -232,13 +294,14 @@ fn items(request: &StartRequest, by_region: bool) -> impl Iterator<Item = &str> 
 fn restricted(request: &StartRequest, choice: &Choice, chosen: &[String]) -> StartRequest {
     let chosen: BTreeSet<&str> = chosen.iter().map(String::as_str).collect();
     let is_by_region = matches!(choice, Choice::Regions(_));
-    let keep = |items: &[String], keep: bool| -> Vec<String> {
-        items.iter().filter(|item| !keep || chosen.contains(item.as_str())).cloned().collect()
-    };
-    let locations = request.target_locations.iter().map(|location| TargetLocation {
-        accounts: keep(&location.accounts, !is_by_region),
-        regions: keep(&location.regions, is_by_region),
-        ..location.clone()
+    let is_chosen = |item: &&String| chosen.contains(item.as_str());
+    let locations = request.target_locations.iter().map(|location| {
+        let (accounts, regions) = if is_by_region {
+            (location.reached().cloned().collect(), location.regions.iter().filter(is_chosen).cloned().collect())
+        } else {
+            (location.reached().filter(is_chosen).cloned().collect(), location.regions.clone())
+        };
+        TargetLocation { accounts, regions, ..location.clone() }
     });
     let target_locations = locations.filter(|l| !l.accounts.is_empty() && !l.regions.is_empty()).collect();
     StartRequest { target_locations, ..request.clone() }

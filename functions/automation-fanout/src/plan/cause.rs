@@ -6,13 +6,15 @@
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_FailureDetails.html>.
 
 use serde::Serialize;
+use strum::IntoStaticStr;
 
 use super::execution::{Execution, Step};
 use super::request::DEFAULT_EXECUTION_ROLE;
 
 /// A class of causes: who has to do something about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", const_into_str)]
 pub enum Cause {
     /// The execution role in the target account is missing or does not trust the central account. The service
     /// says the same where a runbook of the central account is not shared with the target account.
@@ -35,24 +37,6 @@ pub enum Cause {
     TimedOut,
     /// Somebody, or an alarm, stopped it.
     Cancelled,
-}
-
-impl Cause {
-    /// The word on the wire.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ExecutionRole => "execution-role",
-            Self::AccessDenied => "access-denied",
-            Self::Runbook => "runbook",
-            Self::RegionDisabled => "region-disabled",
-            Self::OrganizationalUnit => "organizational-unit",
-            Self::Throttled => "throttled",
-            Self::NoTargets => "no-targets",
-            Self::TargetFailed => "target-failed",
-            Self::TimedOut => "timed-out",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
 /// Fragments of messages in lower case. The first line that fits decides: a denied `sts:AssumeRole` is a

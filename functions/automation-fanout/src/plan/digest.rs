@@ -43,7 +43,8 @@ pub struct StartTag {
     /// The number of the part, where it is told.
     pub part: Option<usize>,
     campaign_mark: Option<String>,
-    key_mark: String,
+    /// The mark of the key.
+    pub key_mark: String,
 }
 
 impl StartTag {
@@ -82,7 +83,7 @@ pub fn digest(value: &impl Serialize) -> String {
 }
 
 /// What the tag of every execution under a key ends in, so that they can be found again.
-fn key_mark(key: &str) -> String {
+pub fn key_mark(key: &str) -> String {
     hex(key.as_bytes(), KEY_DIGITS)
 }
 

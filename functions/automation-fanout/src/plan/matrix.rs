@@ -1,12 +1,13 @@
 //! The accounts and Regions of an execution, each with where it stands.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use hub::{AccountId, Region};
 use serde_json::Value;
 
 use super::cause::{Cause, cause};
 use super::execution::{Execution, Status, Step};
+use super::origin::{Origin, Origins};
 use super::request::{DEFAULT_EXECUTION_ROLE, TargetLocation, is_unit};
 
 /// One account and Region of an execution, or one step that names none.
@@ -20,34 +21,64 @@ pub struct Cell<'a> {
     pub cause: Option<Cause>,
     /// The step, where there is one.
     pub step: Option<&'a Step>,
-    /// The location of the request that a pair without a step belongs to.
-    pub location: Option<usize>,
+    /// The location of the request that it belongs to.
+    pub origin: Origin,
 }
+
+/// An account and a Region.
+pub type Pair = (String, String);
 
 /// All accounts and Regions: those with a step, and with `all_steps_read` also those that the request names
 /// and that have none yet.
 pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
     let has_ended = execution.status.is_terminal();
-    let role = execution.request.target_locations.first().map(TargetLocation::execution_role);
-    let role_of = |step: &Step| match &step.target_location {
-        Some(location) if location.execution_role_name.is_some() => location.execution_role().to_owned(),
-        _ => role.unwrap_or(DEFAULT_EXECUTION_ROLE).to_owned(),
+    let locations = &execution.request.target_locations;
+    let origins = Origins::new(locations);
+    let mut by_pair: BTreeMap<Option<Pair>, Vec<&Step>> = BTreeMap::new();
+    for step in &execution.steps {
+        by_pair.entry(pair(step)).or_default().push(step);
+    }
+    let without_step = Status::from(if has_ended { Status::NOT_STARTED } else { Status::PENDING });
+    let missing = |pair: &Pair, origin| Cell {
+        pair: Some(pair.clone()),
+        status: without_step.clone(),
+        cause: None,
+        step: None,
+        origin,
     };
-    let cell = |step| Cell {
-        pair: pair(step),
-        status: match &step.status {
-            // It waits for ever: the execution is over.
-            status if has_ended && status.is_pending() => Status::from(Status::NOT_STARTED),
-            status => status.clone(),
-        },
-        cause: cause(step, &role_of(step)),
-        step: Some(step),
-        location: None,
-    };
-    let mut cells: Vec<Cell<'_>> = execution.steps.iter().map(cell).collect();
-    if all_steps_read {
-        let without_step = without_step(execution, &cells);
-        cells.extend(without_step);
+    let mut cells = Vec::with_capacity(execution.steps.len());
+    for (pair, steps) in &by_pair {
+        let (of_steps, left) = match pair {
+            Some((account, region)) => origins.of_steps(account, region, steps),
+            None => (vec![Origin::Unknown; steps.len()], Vec::new()),
+        };
+        for (step, origin) in steps.iter().zip(of_steps) {
+            let of_location = origin.location().and_then(|index| locations.get(index));
+            let told = step.target_location.as_ref().filter(|location| location.execution_role_name.is_some());
+            let role = told.or(of_location).or(locations.first()).map(TargetLocation::execution_role);
+            cells.push(Cell {
+                pair: pair.clone(),
+                status: match &step.status {
+                    // It waits for ever: the execution is over.
+                    status if has_ended && status.is_pending() => Status::from(Status::NOT_STARTED),
+                    status => status.clone(),
+                },
+                cause: cause(step, role.unwrap_or(DEFAULT_EXECUTION_ROLE)),
+                step: Some(step),
+                origin,
+            });
+        }
+        if let Some(pair) = pair.as_ref().filter(|_| all_steps_read) {
+            cells.extend(left.into_iter().map(|origin| missing(pair, origin)));
+        }
+    }
+    // What organizational units hold is not known here.
+    for (index, location) in locations.iter().enumerate().filter(|_| all_steps_read) {
+        for account in location.reached().filter(|account| !is_unit(account)) {
+            let pairs = location.regions.iter().map(|region| Some((account.clone(), region.clone())));
+            let new = pairs.filter(|pair| !by_pair.contains_key(pair)).flatten();
+            cells.extend(new.map(|pair| missing(&pair, Origin::Location(index))));
+        }
     }
     cells.sort_by(|a, b| (&a.pair, name(a)).cmp(&(&b.pair, name(b))));
     cells
@@ -55,33 +86,6 @@ pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
 
 fn name<'a>(cell: &Cell<'a>) -> Option<&'a str> {
     cell.step.map(|step| step.name.as_str())
-}
-
-/// The pairs that the request names and no step stands for. What organizational units hold is not known here.
-fn without_step<'a>(execution: &Execution, cells: &[Cell<'_>]) -> Vec<Cell<'a>> {
-    let mut step_counts: HashMap<(&str, &str), usize> = HashMap::new();
-    for (account, region) in cells.iter().filter_map(|cell| cell.pair.as_ref()) {
-        *step_counts.entry((account, region)).or_default() += 1;
-    }
-    let status = Status::from(if execution.status.is_terminal() { Status::NOT_STARTED } else { Status::PENDING });
-    let mut missing = Vec::new();
-    for (index, location) in execution.request.target_locations.iter().enumerate() {
-        for account in location.accounts.iter().filter(|account| !is_unit(account)) {
-            for region in &location.regions {
-                match step_counts.get_mut(&(account.as_str(), region.as_str())) {
-                    Some(count @ 1..) => *count -= 1,
-                    _ => missing.push(Cell {
-                        pair: Some((account.clone(), region.clone())),
-                        status: status.clone(),
-                        cause: None,
-                        step: None,
-                        location: Some(index),
-                    }),
-                }
-            }
-        }
-    }
-    missing
 }
 
 /// The id of the child that a step started.

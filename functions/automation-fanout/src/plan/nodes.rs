@@ -1,9 +1,11 @@
 //! Lists of nodes that are longer than the API takes, split into groups that each make starts of their own.
 
+use std::collections::HashSet;
+
 use super::limit::Limit;
 use super::problem::{Path, Problem};
 use super::request::{PARAMETER_VALUES, StartRequest, Target};
-use super::share::share;
+use super::share::{evenly, share};
 
 /// `Values` of a target takes at most 50 items:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Target.html>.
@@ -17,21 +19,23 @@ pub(super) struct Group {
     pub(super) max_errors: Option<Limit>,
 }
 
+/// How many groups of starts the targets of a request make.
+pub(super) fn group_count(request: &StartRequest) -> usize {
+    listed(&request.targets).map_or(1, |target| distinct(&target.values).len().div_ceil(VALUES_MAX).max(1))
+}
+
 /// One group, or as few as possible for a list of nodes that is too long for one.
 ///
 /// # Errors
 /// A limit that cannot be shared over the groups.
 pub(super) fn groups(request: &StartRequest, notes: &mut Vec<String>) -> Result<Vec<Group>, Vec<Problem>> {
-    let whole = Group {
-        targets: request.targets.clone(),
-        max_concurrency: request.max_concurrency,
-        max_errors: request.max_errors,
-    };
-    let [Target { key, values }] = request.targets.as_slice() else { return Ok(vec![whole]) };
-    if key != PARAMETER_VALUES || values.len() <= VALUES_MAX {
+    let targets = each_once(&request.targets, &Path::Root, notes);
+    let whole =
+        Group { targets: targets.clone(), max_concurrency: request.max_concurrency, max_errors: request.max_errors };
+    let Some(Target { key, values }) = listed(&targets).filter(|target| target.values.len() > VALUES_MAX) else {
         return Ok(vec![whole]);
-    }
-    let lists: Vec<&[String]> = super::split::evenly(values, VALUES_MAX).collect();
+    };
+    let lists: Vec<&[String]> = evenly(values, VALUES_MAX).collect();
     let weights: Vec<usize> = lists.iter().map(|list| list.len()).collect();
     notes.push(format!(
         "Targets: {} values are split into {} groups of starts that run at the same time",
@@ -47,6 +51,34 @@ pub(super) fn groups(request: &StartRequest, notes: &mut Vec<String>) -> Result<
         max_errors,
     };
     Ok(groups.map(group).collect())
+}
+
+/// Targets whose values are resources, each of them once: the service runs over a list as it is.
+pub(super) fn each_once(targets: &[Target], path: &Path<'_>, notes: &mut Vec<String>) -> Vec<Target> {
+    let mut targets = targets.to_vec();
+    for target in targets.iter_mut().filter(|target| target.key == PARAMETER_VALUES) {
+        let distinct = distinct(&target.values);
+        if distinct.len() < target.values.len() {
+            let count = target.values.len() - distinct.len();
+            notes.push(format!("{}: {count} repeated values are left out", path.field("Targets")));
+            target.values = distinct;
+        }
+    }
+    targets
+}
+
+/// The one target that lists resources, if it is that.
+fn listed(targets: &[Target]) -> Option<&Target> {
+    match targets {
+        [target] if target.key == PARAMETER_VALUES => Some(target),
+        _ => None,
+    }
+}
+
+/// The values in their order, each once.
+fn distinct(values: &[String]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    values.iter().filter(|value| seen.insert(value.as_str())).cloned().collect()
 }
 
 fn limits(
@@ -94,6 +126,13 @@ mod tests {
             let together: Vec<_> = groups.into_iter().flat_map(|group| group.targets[0].values.clone()).collect();
             assert_eq!(together, request(count, limit).targets[0].values);
         }
+        let mut twice = request(40, None);
+        twice.targets[0].values.extend(request(30, None).targets[0].values.clone());
+        let mut notes = Vec::new();
+        let groups_of_twice = groups(&twice, &mut notes).unwrap();
+        assert_eq!(groups_of_twice[0].targets, request(40, None).targets);
+        assert_eq!((groups_of_twice.len(), group_count(&twice)), (1, 1));
+        assert_eq!(notes, ["Targets: 30 repeated values are left out"]);
         let problems = groups(&request(205, Some(Limit::Count(4))), &mut Vec::new()).unwrap_err();
         assert_eq!(
             problems[0].to_string(),

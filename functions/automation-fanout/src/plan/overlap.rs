@@ -1,6 +1,6 @@
 //! Accounts and Regions that two locations both reach.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::problem::{Path, Problem};
 use super::request::{Target, TargetLocation, is_unit};
@@ -10,11 +10,13 @@ const EVERYTHING: [&str; 2] = ["InstanceIds", "AWS::EC2::Instance"];
 
 /// With how many others a location is compared for a note, where nothing is refused.
 const COMPARED_MAX: usize = 8;
+/// How many accounts and units are compared with the units of other locations.
+const UNITS_COMPARED_MAX: usize = 10_000_000;
 const NOTES_MAX: usize = 20;
 
 /// What a location works on, with values as sets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Work {
+pub(super) enum Work {
     /// The runbook runs once, without a target.
     Untargeted,
     Everything,
@@ -28,9 +30,7 @@ enum Work {
 /// `targets` are the request's, for locations without any of their own.
 pub(super) fn overlaps(locations: &[TargetLocation], targets: &[Target]) -> (Vec<Problem>, Vec<String>) {
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
-    if locations.len() < 2 {
-        return (problems, notes);
-    }
+    let mut are_all_compared = true;
     let works: Vec<Work> = locations
         .iter()
         .map(|location| work(if location.targets.is_empty() { targets } else { &location.targets }))
@@ -68,43 +68,138 @@ pub(super) fn overlaps(locations: &[TargetLocation], targets: &[Target]) -> (Vec
                 }
                 if others.len() < COMPARED_MAX {
                     others.push(index);
+                } else {
+                    are_all_compared = false;
                 }
             }
         }
     }
-    notes.extend(hidden_by_units(locations, &works));
+    let reaches: Vec<Reach<'_>> =
+        locations.iter().zip(&works).map(|(location, work)| Reach { location, work }).collect();
+    let through_units = through_units(&reaches, |_, _| true);
+    for Shared { unit, item, with, of, region, is_certain } in through_units.shared {
+        let (place, other) = (place(of), place(with));
+        if is_certain && works[of] == works[with] {
+            let text = format!(
+                "expected accounts that are in no other unit, got {item}, which is in {unit} of {place} too, both in {region}"
+            );
+            problems.push(Problem::new(other, text));
+        } else if of == with {
+            notes.push(format!(
+                "{place} names {unit} and {item}: if the one holds the other, accounts get the runbook twice in {region}"
+            ));
+        } else {
+            notes.push(format!(
+                "{place} names {unit}: an account in it that {other} reaches in {region} too gets the runbook twice, such \
+                 as {item}; name it in ExcludeAccounts of {place} if it may be in {unit}"
+            ));
+        }
+    }
     if let Some(more_count) = notes.len().checked_sub(NOTES_MAX).filter(|count| *count > 0) {
         notes.truncate(NOTES_MAX);
         notes.push(format!("{more_count} more pairs of locations may reach the same resources"));
     }
+    if !(are_all_compared && through_units.is_complete) {
+        notes.push("TargetLocations: more locations may reach the same resources than are compared here".to_owned());
+    }
     (problems, notes)
 }
 
-/// An account that is named may also be in a unit that is named, which the service alone knows.
-fn hidden_by_units(locations: &[TargetLocation], works: &[Work]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (index, location) in locations.iter().enumerate().take(COMPARED_MAX) {
-        let Some(unit) = location.accounts.iter().find(|account| is_unit(account)) else { continue };
-        for (other, with) in locations.iter().enumerate().filter(|(other, _)| *other != index).take(COMPARED_MAX) {
-            let region = location.regions.iter().find(|region| with.regions.contains(region));
-            let is_told_already = other < index && with.accounts.iter().any(|account| is_unit(account));
-            let Some(region) = region.filter(|_| !is_told_already) else { continue };
-            if works[index] == works[other] || may_share(&works[index], &works[other]) {
-                notes.push(format!(
-                    "TargetLocations[{index}] names {unit}: an account in it that TargetLocations[{other}] reaches in \
-                     {region} too gets the runbook twice"
-                ));
+/// A location, or a part of one, with what is run there.
+pub(super) struct Reach<'a> {
+    pub(super) location: &'a TargetLocation,
+    pub(super) work: &'a Work,
+}
+
+/// What a location names, and may reach through a unit of another.
+pub(super) struct Shared<'a> {
+    pub(super) unit: &'a str,
+    pub(super) item: &'a str,
+    /// The location with the unit.
+    pub(super) of: usize,
+    /// The location with the item.
+    pub(super) with: usize,
+    pub(super) region: &'a str,
+    /// Whether the unit holds it for certain.
+    pub(super) is_certain: bool,
+}
+
+/// What was found, each two locations once.
+pub(super) struct ThroughUnits<'a> {
+    pub(super) shared: Vec<Shared<'a>>,
+    /// Whether all was compared.
+    pub(super) is_complete: bool,
+}
+
+/// An account that is named may also be in a unit that is named, which the service alone knows. `may_meet` says whether two
+/// locations are compared.
+pub(super) fn through_units<'a>(reaches: &[Reach<'a>], may_meet: impl Fn(usize, usize) -> bool) -> ThroughUnits<'a> {
+    let mut shared: Vec<Shared<'a>> = Vec::new();
+    let mut told: BTreeSet<(usize, usize)> = BTreeSet::new();
+    let mut left = UNITS_COMPARED_MAX;
+    for (of, Reach { location, work }) in reaches.iter().enumerate() {
+        let units: Vec<&'a str> = location.reached().map(String::as_str).filter(|item| is_unit(item)).collect();
+        if units.is_empty() {
+            continue;
+        }
+        let left_out: HashSet<&str> = location.exclude_accounts.iter().map(String::as_str).collect();
+        for (with, other) in reaches.iter().enumerate().filter(|(with, _)| may_meet(of, *with)) {
+            let region = location.regions.iter().find(|region| other.location.regions.contains(region));
+            let is_same_place = *work == other.work || may_share(work, other.work);
+            let size = if region.is_some() { 1 + units.len() * other.location.accounts.len() } else { 1 };
+            let Some(rest) = left.checked_sub(size) else { return ThroughUnits { shared, is_complete: false } };
+            left = rest;
+            let Some(region) = region.filter(|_| is_same_place && !told.contains(&(with, of))) else { continue };
+            let held = |wanted: Holds| {
+                let items = other.location.reached().map(String::as_str);
+                let mut pairs = items.flat_map(|item| units.iter().map(move |unit| (*unit, item)));
+                pairs.find(|(unit, item)| holds(location, &left_out, unit, item) == wanted)
+            };
+            let surely = held(Holds::Surely);
+            if let Some((unit, item)) = surely.or_else(|| held(Holds::Perhaps)) {
+                told.insert((of, with));
+                shared.push(Shared { unit, item, of, with, region, is_certain: surely.is_some() });
             }
         }
     }
-    notes
+    ThroughUnits { shared, is_complete: true }
+}
+
+/// Whether a unit holds what another location names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    No,
+    Perhaps,
+    Surely,
+}
+
+/// Whether a unit of a location holds an account, or the accounts of another unit. An account is in one unit alone, so that
+/// two units share accounts only where those below them count too.
+fn holds(location: &TargetLocation, left_out: &HashSet<&str>, unit: &str, item: &str) -> Holds {
+    if left_out.contains(item) || unit == item {
+        return Holds::No;
+    }
+    if !is_unit(item) {
+        return Holds::Perhaps;
+    }
+    let is_root = |unit: &str| unit.starts_with("r-");
+    if is_root(item) || !location.include_child_organization_units || root_of(unit) != root_of(item) {
+        return Holds::No;
+    }
+    // A unit that is left out may be above this one.
+    if is_root(unit) && !left_out.iter().any(|left_out| is_unit(left_out)) { Holds::Surely } else { Holds::Perhaps }
+}
+
+/// The part of a unit's id that is its root's: `r-ROOT`, `ou-ROOT-UNIT`.
+fn root_of(unit: &str) -> Option<&str> {
+    unit.split('-').nth(1)
 }
 
 /// Accounts that several locations name, each set of locations once, with one account that stands for all of them.
 fn shared_accounts(locations: &[TargetLocation]) -> Vec<(&str, Vec<usize>)> {
     let mut by_account: HashMap<&str, Vec<usize>> = HashMap::new();
     for (index, location) in locations.iter().enumerate() {
-        for account in &location.accounts {
+        for account in location.reached() {
             let indices = by_account.entry(account).or_default();
             if indices.last() != Some(&index) {
                 indices.push(index);
@@ -120,7 +215,7 @@ fn shared_accounts(locations: &[TargetLocation]) -> Vec<(&str, Vec<usize>)> {
     shared
 }
 
-fn work(targets: &[Target]) -> Work {
+pub(super) fn work(targets: &[Target]) -> Work {
     let set = |target: &Target| (target.key.clone(), target.values.iter().cloned().collect::<BTreeSet<_>>());
     match targets {
         [] => Work::Untargeted,
@@ -179,6 +274,70 @@ mod tests {
         assert_eq!(overlaps(&[a.clone(), elsewhere], &[]), (vec![], vec![]));
         let same_by_default = TargetLocation { targets: Vec::new(), ..a.clone() };
         assert_eq!(overlaps(&[a.clone(), same_by_default], &a.targets).0.len(), 1);
+    }
+
+    fn plain(accounts: &[&str]) -> TargetLocation {
+        TargetLocation { targets: Vec::new(), ..location(accounts, &["us-east-1"], "tag:Env", &["x"]) }
+    }
+
+    #[test]
+    fn what_a_unit_may_hold_is_told_and_what_it_holds_for_certain_is_refused() {
+        const UNIT: &str = "ou-ab12-cdefghij";
+        const ACCOUNT: &str = "111111111111";
+        let check = |locations: &[TargetLocation], problems: usize, notes: usize| {
+            let got = overlaps(locations, &[]);
+            assert_eq!((got.0.len(), got.1.len()), (problems, notes), "{locations:#?}: {got:#?}");
+            got
+        };
+        let with_children =
+            |accounts: &[&str]| TargetLocation { include_child_organization_units: true, ..plain(accounts) };
+        let without = |location: TargetLocation, items: &[&str]| TargetLocation {
+            exclude_accounts: items.iter().map(|item| (*item).to_owned()).collect(),
+            ..location
+        };
+        let (_, notes) = check(&[plain(&[UNIT]), plain(&[ACCOUNT])], 0, 1);
+        assert_eq!(
+            notes[0],
+            "TargetLocations[0] names ou-ab12-cdefghij: an account in it that TargetLocations[1] reaches in us-east-1 too \
+             gets the runbook twice, such as 111111111111; name it in ExcludeAccounts of TargetLocations[0] if it may be in \
+             ou-ab12-cdefghij"
+        );
+        check(&[without(plain(&[UNIT]), &[ACCOUNT]), plain(&[ACCOUNT])], 0, 0);
+        check(&[plain(&[ACCOUNT]), plain(&[UNIT])], 0, 1);
+        // Within one location too.
+        let (_, notes) = check(&[plain(&[UNIT, ACCOUNT])], 0, 1);
+        assert_eq!(
+            notes[0],
+            "TargetLocations[0] names ou-ab12-cdefghij and 111111111111: if the one holds the other, accounts get the \
+             runbook twice in us-east-1"
+        );
+        check(&[plain(&[UNIT]), plain(&["ou-ab12-zzzzzzzz"])], 0, 0);
+        check(&[with_children(&[UNIT]), plain(&["ou-ab12-zzzzzzzz"])], 0, 1);
+        check(&[with_children(&[UNIT]), plain(&["ou-cd34-zzzzzzzz"])], 0, 0);
+        check(&[with_children(&["r-ab12"]), plain(&[UNIT])], 1, 0);
+        check(&[plain(&[UNIT]), with_children(&["r-ab12"])], 1, 0);
+        check(&[with_children(&["r-ab12", UNIT])], 1, 0);
+        check(&[plain(&["r-ab12", UNIT])], 0, 0);
+        check(&[without(with_children(&["r-ab12"]), &[UNIT]), plain(&[UNIT])], 0, 0);
+        check(&[without(with_children(&["r-ab12"]), &["ou-ab12-zzzzzzzz"]), plain(&[UNIT])], 0, 1);
+    }
+
+    #[test]
+    fn what_comes_late_in_a_long_request_is_told_too() {
+        let far = |n: usize| plain(&[&format!("{n:012}")]);
+        let mut locations: Vec<TargetLocation> = (0..30).map(far).collect();
+        locations[29].regions = vec!["us-west-2".to_owned()];
+        let unit = TargetLocation { regions: vec!["us-west-2".to_owned()], ..plain(&["ou-ab12-cdefghij"]) };
+        locations.push(unit);
+        let (problems, notes) = overlaps(&locations, &[]);
+        assert!(
+            problems.is_empty() && notes.len() == 1 && notes[0].contains("that TargetLocations[29] reaches"),
+            "{notes:?}"
+        );
+        // Of many locations in one place with different targets, not all are compared, which is told.
+        let different = |n: usize| location(&["111111111111"], &["us-east-1"], &format!("tag:K{n}"), &["x"]);
+        let (_, notes) = overlaps(&(0..12).map(different).collect::<Vec<_>>(), &[]);
+        assert!(notes.last().unwrap().contains("more locations may reach the same"), "{notes:?}");
     }
 
     #[test]

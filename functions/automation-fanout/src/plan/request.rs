@@ -3,10 +3,11 @@
 //! Written as JSON it is the API's own request, with nothing added:
 //! <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_StartAutomationExecution.html>.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use hub::Tag;
 use serde::Serialize;
+use strum::EnumString;
 
 use super::limit::Limit;
 
@@ -54,7 +55,7 @@ pub struct StartRequest {
 }
 
 /// Whether a run goes from step to step by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, EnumString)]
 pub enum Mode {
     /// It does.
     Auto,
@@ -134,10 +135,17 @@ impl TargetLocation {
         self.execution_role_name.as_deref().unwrap_or(DEFAULT_EXECUTION_ROLE)
     }
 
+    /// The accounts and units that it names and does not leave out again.
+    pub fn reached(&self) -> impl Iterator<Item = &String> {
+        let left_out: HashSet<&String> = self.exclude_accounts.iter().collect();
+        self.accounts.iter().filter(move |account| !left_out.contains(account))
+    }
+
     /// How many accounts times Regions, where no organizational unit hides it.
     pub fn pair_count(&self) -> Option<usize> {
-        let has_unit = self.accounts.iter().any(|account| is_unit(account));
-        (!has_unit).then(|| self.accounts.len() * self.regions.len())
+        let has_unit = self.reached().chain(&self.exclude_accounts).any(|account| is_unit(account));
+        let count = || self.reached().collect::<HashSet<_>>().len() * self.regions.iter().collect::<HashSet<_>>().len();
+        (!has_unit).then(count)
     }
 }
 

@@ -6,10 +6,11 @@ use hub::Tag;
 
 use super::execution::{Execution, Status};
 use super::limit::Limit;
-use super::matrix::{Cell, matrix};
+use super::matrix::{Cell, Pair, matrix};
+use super::origin::{self, Origin};
 use super::request::{StartRequest, TargetLocation, is_unit};
-use super::share::share;
-use super::split::{ACCOUNTS_MAX, REGIONS_MAX, evenly};
+use super::share::{evenly, share};
+use super::split::{ACCOUNTS_MAX, REGIONS_MAX};
 
 /// On an execution: the id of the one that it resumes.
 pub const RESUMES_TAG_KEY: &str = "tag-hub:resumes";
@@ -55,6 +56,20 @@ pub enum Unresumable {
     /// It succeeded everywhere.
     #[error("every location succeeded")]
     NothingLeft,
+    /// Several locations reach an account and Region, and it is not known which of them failed.
+    #[error(
+        "{account} in {region} is in {} of the execution, which differ in their settings, and nothing tells which of them \
+         failed there; start it anew where it is to run again",
+        places(locations)
+    )]
+    Ambiguous {
+        /// The account.
+        account: String,
+        /// The Region.
+        region: String,
+        /// The locations.
+        locations: Vec<usize>,
+    },
     /// The old limit cannot be kept.
     #[error(
         "TargetLocationMaxConcurrency {limit} cannot be shared out over the {parts} groups of accounts and Regions that \
@@ -73,13 +88,11 @@ impl Unresumable {
     pub fn code(&self) -> &'static str {
         match self {
             Self::StillRunning(_) | Self::LocationsRunning(_) => STILL_RUNNING,
-            Self::NoLocations | Self::NothingLeft => "NotResumable",
+            Self::NoLocations | Self::NothingLeft | Self::Ambiguous { .. } => "NotResumable",
             Self::InvalidLimit { .. } => "InvalidLimit",
         }
     }
 }
-
-type Pair = (String, String);
 
 /// Plans to start again wherever an ended execution did not succeed: where it failed, timed out or was
 /// cancelled, and where it never came because it ended before. What succeeded is left alone.
@@ -103,12 +116,13 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
     }
     // By the settings that the pairs ran with.
     let mut groups: Vec<(TargetLocation, BTreeSet<Pair>)> = Vec::new();
-    for cell in cells.iter().filter(|cell| cell.status.is_failure() || cell.status.is_pending()) {
-        let Some(pair) = cell.pair.clone() else { continue };
-        let settings = settings(execution, cell, &pair);
-        match groups.iter_mut().find(|(other, _)| *other == settings) {
-            Some((_, pairs)) => drop(pairs.insert(pair)),
-            None => groups.push((settings, BTreeSet::from([pair]))),
+    for of_pair in cells.chunk_by(|one, other| one.pair == other.pair) {
+        let Some(pair) = of_pair[0].pair.clone() else { continue };
+        for settings in due(execution, &pair, of_pair)? {
+            match groups.iter_mut().find(|(other, _)| *other == settings) {
+                Some((_, pairs)) => drop(pairs.insert(pair.clone())),
+                None => groups.push((settings, BTreeSet::from([pair.clone()]))),
+            }
         }
     }
     if groups.is_empty() {
@@ -139,31 +153,49 @@ fn given(parameters: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<Str
     all.filter(|(_, values)| !values.is_empty()).collect()
 }
 
-/// The settings of the location that a pair ran with, without accounts and Regions.
-fn settings(execution: &Execution, cell: &Cell<'_>, (account, region): &Pair) -> TargetLocation {
-    let locations = &execution.request.target_locations;
-    let of_step = cell.step.and_then(|step| step.target_location.as_ref());
-    let has_region = |location: &&TargetLocation| location.regions.contains(region);
-    let names = |location: &&TargetLocation| has_region(location) && location.accounts.contains(account);
-    let may_hold = |location: &&TargetLocation| has_region(location) && location.accounts.iter().any(|a| is_unit(a));
-    // Locations with different targets may share a pair.
-    let has_same_targets = |location: &&TargetLocation| of_step.is_some_and(|step| step.targets == location.targets);
-    let found = cell
-        .location
-        .and_then(|index| locations.get(index))
-        .or_else(|| locations.iter().filter(names).find(has_same_targets))
-        .or_else(|| locations.iter().find(names))
-        .or_else(|| locations.iter().filter(may_hold).find(has_same_targets))
-        .or_else(|| locations.iter().find(may_hold))
-        .or(of_step);
-    // The accounts are named one by one now.
-    TargetLocation {
-        accounts: Vec::new(),
-        regions: Vec::new(),
-        include_child_organization_units: false,
-        exclude_accounts: Vec::new(),
-        ..found.cloned().unwrap_or_default()
+/// The settings of the locations that did not do well in an account and Region. `cells` are all of this pair.
+fn due(execution: &Execution, pair: &Pair, cells: &[Cell<'_>]) -> Result<Vec<TargetLocation>, Unresumable> {
+    let is_due = |cell: &&Cell<'_>| cell.status.is_failure() || cell.status.is_pending();
+    let mut found = BTreeSet::new();
+    let mut all = Vec::new();
+    for cell in cells.iter().filter(is_due) {
+        match &cell.origin {
+            Origin::Location(index) => drop(found.insert(*index)),
+            Origin::Unknown => {
+                let told = cell.step.and_then(|step| step.target_location.as_ref());
+                all.push(told.map(settings).unwrap_or_default());
+            }
+            Origin::OneOf(_) => {
+                let reaching = cells.iter().flat_map(|cell| match &cell.origin {
+                    Origin::Location(index) => std::slice::from_ref(index),
+                    Origin::OneOf(indices) => indices,
+                    Origin::Unknown => &[],
+                });
+                let reaching: BTreeSet<usize> = reaching.copied().collect();
+                // Where none of them did well it does not matter which is which.
+                if !cells.iter().all(|cell| is_due(&cell)) || cells.len() != reaching.len() {
+                    let (account, region) = pair.clone();
+                    return Err(Unresumable::Ambiguous { account, region, locations: reaching.into_iter().collect() });
+                }
+                found.extend(reaching);
+            }
+        }
     }
+    all.extend(found.into_iter().filter_map(|index| execution.request.target_locations.get(index)).map(settings));
+    Ok(all)
+}
+
+/// What a location runs with, for accounts that are named one by one. Units that it left out stay so, where an account that
+/// it names may be in one of them: which accounts they hold is known to the service alone.
+fn settings(location: &TargetLocation) -> TargetLocation {
+    let names_accounts = location.reached().any(|account| !is_unit(account));
+    let units = location.exclude_accounts.iter().filter(|account| names_accounts && is_unit(account));
+    TargetLocation { exclude_accounts: units.cloned().collect(), ..origin::settings(location) }
+}
+
+fn places(locations: &[usize]) -> String {
+    let places: Vec<String> = locations.iter().map(|index| format!("TargetLocations[{index}]")).collect();
+    places.join(" and ")
 }
 
 /// Locations that reach these pairs and no others, with the old location's limits kept over all of them.
@@ -229,7 +261,7 @@ fn concurrency(
 }
 
 /// Accounts with the same Regions together, or Regions with the same accounts, whichever makes fewer.
-fn rectangles(pairs: &BTreeSet<Pair>) -> Vec<(Vec<String>, Vec<String>)> {
+pub fn rectangles(pairs: &BTreeSet<Pair>) -> Vec<(Vec<String>, Vec<String>)> {
     let by_account = grouped(pairs.iter().map(|(account, region)| (account, region)));
     let by_region = grouped(pairs.iter().map(|(account, region)| (region, account)));
     if by_account.len() <= by_region.len() {

@@ -49,7 +49,8 @@ impl Runbook {
     }
 }
 
-fn takes_targets(name: &str) -> bool {
+/// Whether a parameter seems to take what a run works on.
+pub(super) fn takes_targets(name: &str) -> bool {
     let lower = name.to_lowercase();
     RESOURCE_WORDS
         .iter()

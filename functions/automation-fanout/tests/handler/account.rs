@@ -33,6 +33,7 @@ struct Known {
     started: Instant,
     stopped: Option<Instant>,
     ends: BTreeMap<(String, String), End>,
+    value_ends: BTreeMap<String, End>,
 }
 
 impl Known {
@@ -54,13 +55,18 @@ pub(crate) struct Account {
     start_faults: RefCell<VecDeque<Option<&'static str>>>,
     dice: RefCell<Option<Dice>>,
     read_fault: Option<&'static str>,
+    words: Option<String>,
     runbook: Result<Option<Runbook>, &'static str>,
     regions: Result<Vec<String>, &'static str>,
     nodes: Vec<Node>,
     calendars: RefCell<BTreeMap<String, bool>>,
+    calendar_fault: Option<&'static str>,
     signals: RefCell<Vec<Signal>>,
     looks: RefCell<usize>,
     ends: BTreeMap<(String, String), End>,
+    value_ends: BTreeMap<String, End>,
+    tells_settings: bool,
+    empty_units: bool,
     run_takes: Duration,
     latency: Duration,
 }
@@ -78,15 +84,20 @@ impl Account {
             start_faults: RefCell::default(),
             dice: RefCell::default(),
             read_fault: None,
+            words: None,
             runbook: Ok(Some(runbook(&[("AutomationAssumeRole", true)]))),
             regions: Ok(["us-east-1", "us-east-2", "us-west-1", "us-west-2", "eu-central-1"]
                 .map(str::to_owned)
                 .to_vec()),
             nodes: Vec::new(),
             calendars: RefCell::default(),
+            calendar_fault: None,
             signals: RefCell::default(),
             looks: RefCell::default(),
             ends: BTreeMap::new(),
+            value_ends: BTreeMap::new(),
+            tells_settings: true,
+            empty_units: false,
             run_takes: Duration::from_secs(30),
             latency: Duration::ZERO,
         }
@@ -154,10 +165,36 @@ impl Account {
         Self { read_fault: Some(code), ..self }
     }
 
+    /// What a read that fails says.
+    pub(crate) fn with_words(self, words: &str) -> Self {
+        Self { words: Some(words.to_owned()), ..self }
+    }
+
     /// What is started ends like this there.
     pub(crate) fn with_end(mut self, account: &str, region: &str, end: End) -> Self {
         self.ends.insert((account.to_owned(), region.to_owned()), end);
         self
+    }
+
+    /// What is started for a target with this value ends like this everywhere.
+    pub(crate) fn with_end_for(mut self, value: &str, end: End) -> Self {
+        self.value_ends.insert(value.to_owned(), end);
+        self
+    }
+
+    /// No unit holds an account.
+    pub(crate) fn with_empty_units(self) -> Self {
+        Self { empty_units: true, ..self }
+    }
+
+    /// A step tells where it ran, and nothing else of its location.
+    pub(crate) fn with_bare_steps(self) -> Self {
+        Self { tells_settings: false, ..self }
+    }
+
+    /// No calendar can be read.
+    pub(crate) fn with_calendar_fault(self, code: &'static str) -> Self {
+        Self { calendar_fault: Some(code), ..self }
     }
 
     pub(crate) fn with_run_of(self, run_takes: Duration) -> Self {
@@ -197,9 +234,12 @@ impl Account {
     /// An execution with all its steps, as it stands now.
     fn now(&self, id: &str) -> Result<Execution, AwsError> {
         if let Some(code) = self.read_fault {
-            return Err(error("ssm:GetAutomationExecution", code));
+            let error = error("ssm:GetAutomationExecution", code);
+            return Err(AwsError { message: self.words.clone().unwrap_or_else(|| error.message.clone()), ..error });
         }
-        if let Some(execution) = self.fixed.borrow().get(id) {
+        let is_it = |known: &&String| known.eq_ignore_ascii_case(id);
+        let fixed = self.fixed.borrow();
+        if let Some(execution) = fixed.keys().find(is_it).and_then(|id| fixed.get(id)) {
             return Ok(execution.clone());
         }
         let known = self.known.borrow();
@@ -207,14 +247,27 @@ impl Account {
         let has_ended = known.started.elapsed() >= self.run_takes;
         let mut steps = Vec::new();
         for location in &known.request.target_locations {
-            for account in &location.accounts {
+            let targets = if location.targets.is_empty() { &known.request.targets } else { &location.targets };
+            let by_value =
+                targets.iter().flat_map(|target| &target.values).find_map(|value| known.value_ends.get(value));
+            let is_empty_unit = |account: &&String| self.empty_units && account.starts_with("ou-");
+            for account in location.reached().filter(|account| !is_empty_unit(account)) {
                 for region in &location.regions {
-                    let end = known.ends.get(&(account.clone(), region.clone())).copied().unwrap_or(("Success", ""));
-                    steps.push(match (known.was_stopped(), has_ended) {
+                    let by_place = known.ends.get(&(account.clone(), region.clone()));
+                    let end = by_value.or(by_place).copied().unwrap_or(("Success", ""));
+                    let mut step = match (known.was_stopped(), has_ended) {
                         (true, _) => step(account, region, "Cancelled", ""),
                         (_, true) => step(account, region, end.0, end.1),
                         _ => step(account, region, "InProgress", ""),
-                    });
+                    };
+                    if self.tells_settings {
+                        step.target_location = Some(TargetLocation {
+                            accounts: vec![account.clone()],
+                            regions: vec![region.clone()],
+                            ..location.clone()
+                        });
+                    }
+                    steps.push(step);
                 }
             }
         }
@@ -333,6 +386,9 @@ impl Facts for Account {
     }
 
     async fn calendars(&self, names: &[String]) -> Result<Option<CalendarState>, AwsError> {
+        if let Some(code) = self.calendar_fault {
+            return Err(error("ssm:GetCalendarState", code));
+        }
         let calendars = self.calendars.borrow();
         let open: Option<Vec<bool>> = names.iter().map(|name| calendars.get(name).copied()).collect();
         Ok(open.map(|open| CalendarState { is_open: open.iter().all(|open| *open), changes_at: None }))
@@ -374,8 +430,8 @@ impl Automation for Account {
         }
         let id = format!("00000000-0000-4000-8000-{:012}", self.known.borrow().len() + 1);
         tokens.insert(token, (request.clone(), id.clone(), Instant::now()));
-        let ends = self.ends.clone();
-        let known = Known { request: request.clone(), started: Instant::now(), stopped: None, ends };
+        let (ends, value_ends) = (self.ends.clone(), self.value_ends.clone());
+        let known = Known { request: request.clone(), started: Instant::now(), stopped: None, ends, value_ends };
         self.known.borrow_mut().insert(id.clone(), known);
         if is_lost {
             return Err(error("ssm:StartAutomationExecution", "InternalServerError"));

@@ -386,3 +386,88 @@ async fn a_wave_that_the_campaign_does_not_have_is_refused() {
     let words = "Wave: expected the name of a wave, got \"ring-9\"; the waves are ring-1, ring-2";
     assert!(error.to_string().contains(words), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_gate_sees_a_failure_beside_a_success_in_the_same_place() {
+    let nodes: Vec<String> = (0..60).map(|n| format!("mi-{n:017x}")).collect();
+    let request = json!({"DocumentName": "Patch", "TargetParameterName": "InstanceId",
+        "Targets": [{"Key": "ParameterValues", "Values": nodes}],
+        "TargetLocations": [{"Accounts": [A], "Regions": ["us-east-1"], "TargetLocationMaxErrors": "100%"}]});
+    let campaign = json!({"Name": "c", "Request": request, "Waves": [{"Name": "all", "Accounts": [A]}]});
+    let account = Account::new().with_end_for(&nodes[59], ("Failed", "no"));
+    let answer = run(&account, &campaign).await;
+    assert_eq!(
+        (&answer["State"], &answer["Locations"], &answer["Succeeded"]),
+        (&json!("Stopped"), &json!(2), &json!(1))
+    );
+    // It is put right by its own resumption.
+    let account = account.with_end_for(&nodes[59], ("Success", ""));
+    let answer = run(&account, &with(campaign, json!({"Resume": true}))).await;
+    assert_eq!(
+        (&answer["State"], &answer["Locations"], &answer["Succeeded"]),
+        (&json!("Passed"), &json!(2), &json!(2))
+    );
+    assert_eq!(account.started().len(), 3);
+
+    let location = |value: &str| json!({"Accounts": [A], "Regions": ["us-east-1"], "Targets": [{"Key": "tag:Env", "Values": [value]}]});
+    let request = json!({"DocumentName": "Patch", "TargetParameterName": "InstanceId",
+                         "TargetLocations": [location("x"), location("y")]});
+    let campaign = json!({"Name": "c", "Request": request, "Waves": [{"Name": "all", "Accounts": [A]}]});
+    for account in [Account::new(), Account::new().with_bare_steps()] {
+        let answer = run(&account.with_end_for("x", ("Failed", "no")), &campaign).await;
+        let expected = (&json!("Stopped"), &json!(2), &json!(1));
+        assert_eq!((&answer["State"], &answer["Locations"], &answer["Succeeded"]), expected);
+    }
+    // Where none did well it does not matter which is which.
+    let (no, well) = (("Failed", "no"), ("Success", ""));
+    let account = Account::new().with_bare_steps().with_end_for("x", no).with_end_for("y", no);
+    assert_eq!(run(&account, &campaign).await["Succeeded"], 0);
+    let account = account.with_end_for("x", well).with_end_for("y", well);
+    let answer = run(&account, &with(campaign, json!({"Resume": true}))).await;
+    let expected = (&json!("Passed"), &json!(2), &json!(2));
+    assert_eq!((&answer["State"], &answer["Locations"], &answer["Succeeded"]), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_account_that_the_request_leaves_out_is_in_no_wave_and_is_not_missed() {
+    let mut campaign = campaign();
+    campaign["Request"]["TargetLocations"][0]["ExcludeAccounts"] = json!([C]);
+    let error = send(&Account::new(), &plan(campaign.clone())).await.unwrap_err().to_string();
+    assert!(error.contains("Waves[1].Accounts[1]: expected one of the request's, got 333333333333"), "{error}");
+    campaign["Waves"] = json!([{"Name": "all", "Percent": 100}]);
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    let stopped = run(&account, &campaign).await;
+    assert_eq!((&stopped["State"], &stopped["Locations"]), (&json!("Stopped"), &json!(2)), "{stopped:#}");
+    run(&account, &with(campaign, json!({"Resume": true}))).await;
+    let accounts: Vec<Vec<String>> =
+        account.started().iter().map(|request| request.target_locations[0].accounts.clone()).collect();
+    assert_eq!(accounts, [vec![A.to_owned(), B.to_owned()], vec![B.to_owned()]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calendars_that_cannot_be_read_are_no_mistake_of_the_callers() {
+    let gated = with(campaign(), json!({"Gate": {"Calendars": ["freeze"]}}));
+    for (code, waits) in [("ThrottlingException", true), ("AccessDeniedException", false)] {
+        let account = Account::new().with_calendar_fault(code);
+        let error = send(&account, &plan(gated.clone())).await.unwrap_err();
+        assert_eq!(error.error_type(), "CalendarsNotRead", "{error}");
+        let answer = send(&account, &first(&gated, "ring-1")).await;
+        match answer {
+            Ok(answer) if waits => assert_eq!(answer["State"], "Waiting"),
+            Err(error) if !waits => assert_eq!(error.error_type(), "CalendarsNotRead"),
+            other => panic!("{code}: {other:?}"),
+        }
+        assert!(account.started().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waves_may_share_through_units_is_said() {
+    let location = |account: &str| json!({"Accounts": [account], "Regions": ["us-east-1"]});
+    let campaign = json!({"Name": "c", "Request": {"DocumentName": "Patch",
+            "TargetLocations": [location("ou-ab12-cdefghij"), location(A)]},
+        "Waves": [{"Name": "canary", "Accounts": [A]}, {"Name": "rest", "OrganizationalUnits": ["ou-ab12-cdefghij"]}]});
+    let answer = send(&Account::new(), &plan(campaign)).await.unwrap();
+    let notes = answer["Notes"].to_string();
+    assert!(notes.contains("an account that both reach in us-east-1 is started twice in this campaign"), "{notes}");
+}

@@ -36,11 +36,51 @@ fn variants() -> Vec<Value> {
     ]
 }
 
+/// Requests of all that may be said about locations: accounts left out, two locations in one place, targets of their own
+/// beside a list that makes several starts.
+fn mixed() -> Vec<Value> {
+    let nodes: Vec<String> = (0..130).map(|n| format!("mi-{:017x}", n % 110)).collect();
+    let tag = |value: &str| json!([{"Key": "tag:Env", "Values": [value]}]);
+    let location = |accounts: &[&str], more: Value| {
+        changed(&json!({"Accounts": accounts, "Regions": ["us-east-1"]}), |location| {
+            location.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        })
+    };
+    let whole = json!({"DocumentName": "Patch", "IdempotencyKey": "k", "TargetParameterName": "InstanceId",
+        "Targets": [{"Key": "ParameterValues", "Values": nodes}],
+        "TargetLocations": [location(&[A, B, C], json!({"ExcludeAccounts": [B]})),
+            location(&[A, C], json!({"Targets": tag("x")})), location(&[C, A], json!({"Targets": tag("y")})),
+            location(&["ou-ab12-cdefghij"], json!({"ExcludeAccounts": [A, C]}))]});
+    vec![
+        whole.clone(),
+        changed(&whole, |event| event["TargetLocations"][0]["ExcludeAccounts"] = json!([C])),
+        changed(&whole, |event| event["TargetLocations"][1]["Targets"] = tag("z")),
+        changed(&whole, |event| event["Targets"][0]["Values"].as_array_mut().unwrap().truncate(60)),
+        changed(&whole, |event| event["TargetLocations"].as_array_mut().unwrap().truncate(1)),
+        changed(&whole, |event| event["TargetLocations"].as_array_mut().unwrap().reverse()),
+        changed(&whole, |event| event["DocumentName"] = json!("TagHub-Other")),
+    ]
+}
+
+/// What is run where: a value of the targets, or nothing.
+fn work(request: &StartRequest) -> Vec<(String, String, String)> {
+    let mut work = Vec::new();
+    for location in &request.target_locations {
+        let targets = if location.targets.is_empty() { &request.targets } else { &location.targets };
+        for account in location.reached() {
+            for region in &location.regions {
+                let values = targets.iter().flat_map(|target| &target.values);
+                work.extend(values.map(|value| (account.clone(), region.clone(), value.clone())));
+            }
+        }
+    }
+    work
+}
+
 /// Sends requests under one key, one after the other and at the same time, with little time and a service that throttles,
 /// fails, refuses and loses answers as the dice fall. Now and then somebody stops what runs.
-async fn play(seed: u64) -> Account {
+async fn play(seed: u64, variants: &[Value]) -> Account {
     let account = Account::new().with_dice(seed).with_run_of(Duration::from_mins(5));
-    let variants = variants();
     let mut dice = Dice::new(seed ^ 0x9e37_79b9_7f4a_7c15);
     for round in 0..4 {
         let stops_after = (dice.below(4) == 0).then(|| dice.below(4_000) as u64);
@@ -82,9 +122,10 @@ fn tag<'a>(request: &'a StartRequest, key: &str) -> Option<&'a str> {
 
 #[tokio::test(start_paused = true)]
 async fn no_location_is_started_twice_under_one_key() {
+    let variants = variants();
     let (mut complete, mut cut_short) = (0, 0);
     for seed in 0..400 {
-        let account = play(seed).await;
+        let account = play(seed, &variants).await;
         let started = account.started();
         let mut reached = BTreeSet::new();
         let mut tags = BTreeSet::new();
@@ -109,6 +150,60 @@ async fn no_location_is_started_twice_under_one_key() {
     }
     assert!(complete > 50, "the dice let hardly anything through: {complete}");
     assert!(cut_short > 5, "hardly anything was stopped in between: {cut_short}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_work_is_started_twice_whatever_a_request_says_about_its_locations() {
+    let variants = mixed();
+    let mut complete = 0;
+    for seed in 0..200 {
+        let account = play(seed, &variants).await;
+        let started = account.started();
+        let mut done = BTreeSet::new();
+        for one in started.iter().flat_map(work) {
+            assert!(done.insert(one.clone()), "seed {seed}: {one:?} twice");
+        }
+        let tags: BTreeSet<_> = started.iter().filter_map(|request| tag(request, REQUEST_TAG_KEY)).collect();
+        assert!(tags.len() <= 1, "seed {seed}: two requests under one key: {tags:?}");
+        complete += usize::from(started.len() == 3);
+    }
+    assert!(complete > 25, "the dice let hardly anything through: {complete}");
+}
+
+/// Of that, what failed is resumed, and its resumptions too, all under one key, with or without a word of the service about
+/// which location a step is of.
+#[tokio::test(start_paused = true)]
+async fn no_work_is_resumed_twice_under_one_key() {
+    let mut resumed_count = 0;
+    for seed in 0..60 {
+        let mut dice = Dice::new(seed ^ 0x00c0_ffee);
+        let mut account = Account::new();
+        for value in ["x", "y", "mi-00000000000000003"] {
+            account = if dice.below(2) == 0 { account.with_end_for(value, ("Failed", NO_ROLE)) } else { account };
+        }
+        account = if dice.below(2) == 0 { account.with_end(C, "us-east-1", ("Failed", NO_ROLE)) } else { account };
+        account = if dice.below(3) == 0 { account.with_bare_steps() } else { account };
+        send(&account, &mixed()[0]).await.unwrap();
+        let original: Vec<_> = account.started().iter().flat_map(work).collect();
+        for round in 0..4 {
+            tokio::time::sleep(Duration::from_mins(2)).await;
+            let ids: Vec<String> =
+                account.history().into_iter().map(|(id, ..)| id).filter(|_| dice.below(4) > 0).collect();
+            let key = format!("key-{round}");
+            let before = account.started().len();
+            if !ids.is_empty() {
+                let event = json!({"Action": "Resume", "AutomationExecutionIds": ids, "IdempotencyKey": key});
+                let _ = send_with(&account, 900, &key, &event).await;
+            }
+            let mut done = BTreeSet::new();
+            for one in account.started().iter().skip(before).flat_map(work) {
+                assert!(original.contains(&one), "seed {seed}: {one:?} was never asked for");
+                assert!(done.insert(one.clone()), "seed {seed}: {one:?} is resumed twice under {key}");
+            }
+            resumed_count += account.started().len() - before;
+        }
+    }
+    assert!(resumed_count > 60, "hardly anything was resumed: {resumed_count}");
 }
 
 /// What failed in three parts is resumed again and again, at once and with other terms.

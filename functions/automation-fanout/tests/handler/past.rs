@@ -91,3 +91,15 @@ async fn what_waits_is_shown_and_answered() {
                          "SignalType": "Reject"});
     assert_eq!(send(&account, &unknown).await.unwrap_err().error_type(), "InvalidRequest");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_was_cut_within_its_last_page_says_so() {
+    let account = Account::new();
+    send(&account, &small()).await.unwrap();
+    send_with(&account, 900, "other", &small()).await.unwrap();
+    let one = send(&account, &json!({"Action": "List", "MaxResults": 1})).await.unwrap();
+    assert_eq!((listed(&one).len(), &one["Complete"]), (1, &json!(false)), "{one:#}");
+    assert!(one["Notes"][0].as_str().unwrap().starts_with("there may be more than 1"), "{one:#}");
+    let both = send(&account, &json!({"Action": "List", "MaxResults": 2})).await.unwrap();
+    assert_eq!((listed(&both).len(), &both["Complete"]), (2, &json!(true)));
+}

@@ -1,9 +1,9 @@
 //! `Preflight`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::{A, B, ID, NO_ROLE, execution, send, small};
+use crate::{A, B, ID, NO_ROLE, execution, fleet, send, small};
 
 #[tokio::test(start_paused = true)]
 async fn a_preflight_tries_every_account_and_region_and_tells_what_is_missing() {
@@ -57,6 +57,7 @@ async fn a_preflight_that_came_nowhere_says_why() {
     let mut failed = execution(ID, "Failed", vec![]);
     failed.failure_message = Some("The accounts of ou-ab12-cdefghij can't be listed.".to_owned());
     failed.request.target_locations.clear();
+    failed.request.document_name = "arn:aws:ssm:us-east-1:111111111111:document/TagHub-Preflight".to_owned();
     let account = Account::new().with_execution(failed);
     let answer = send(&account, &json!({"Action": "Preflight", "AutomationExecutionId": ID})).await.unwrap();
     assert_eq!((&answer["Ready"], &answer["Problems"][0]["Cause"]), (&json!(false), &json!("organizational-unit")));
@@ -72,4 +73,65 @@ async fn a_preflight_needs_its_runbook_and_locations() {
     let event = json!({"Action": "Preflight", "DocumentName": "Patch"});
     let error = send(&Account::new(), &event).await.unwrap_err();
     assert!(error.to_string().contains("TargetLocations: expected locations"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_that_was_started_in_part_is_never_ready() {
+    let account = Account::new().with_start_faults(&[None, Some("AutomationExecutionLimitExceededException")]);
+    let mut event = fleet(3);
+    event["Action"] = json!("Preflight");
+    event["WaitSeconds"] = json!(1);
+    let begun = send(&account, &event).await.unwrap();
+    assert_eq!(begun["Failed"].as_array().unwrap().len(), 1, "{begun:#}");
+    let look = |ids: &Value| json!({"Action": "Preflight", "AutomationExecutionIds": ids, "WaitSeconds": 600});
+    let ids = begun["AutomationExecutionIds"].clone();
+    let again = send(&account, &look(&ids)).await.unwrap();
+    assert_eq!((&again["Ready"], &again["Complete"]), (&json!(false), &json!(true)), "{again:#}");
+    assert_eq!(again["Summary"], "not ready: not all of it was started");
+    assert_eq!(
+        again["Failed"],
+        json!([{"Code": "NotStarted", "Message": "start 2 of 3 of the preflight did not go through, or is not named"}])
+    );
+    // Nor is one of which not all is named.
+    let account = Account::new();
+    let whole = send(&account, &event).await.unwrap()["AutomationExecutionIds"].clone();
+    assert_eq!(send(&account, &look(&whole)).await.unwrap()["Ready"], true);
+    assert_eq!(send(&account, &look(&json!([whole[0], whole[1]]))).await.unwrap()["Ready"], false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_preflight_is_refused() {
+    let account = Account::new();
+    let id = send(&account, &small()).await.unwrap()["Executions"][0]["AutomationExecutionId"].clone();
+    let look = json!({"Action": "Preflight", "AutomationExecutionIds": [id], "WaitSeconds": 100});
+    let error = send(&account, &look).await.unwrap_err().to_string();
+    let words = "AutomationExecutionIds[0]: expected an execution of TagHub-Preflight, got";
+    assert!(error.contains(words) && error.ends_with("which is one of Patch"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_tries_each_account_and_region_once_whatever_is_done_there() {
+    let location = |accounts: &[&str], value: &str| json!({"Accounts": accounts, "Regions": ["us-east-1"], "Targets": [{"Key": "tag:Env", "Values": [value]}]});
+    let mut event = json!({"Action": "Preview", "DocumentName": "Patch", "TargetParameterName": "InstanceId",
+        "TargetLocations": [location(&[A, B], "x"), location(&[B, "333333333333"], "y"), location(&[A, B], "z")]});
+    let account = Account::new();
+    send(&account, &event).await.unwrap();
+    event["Action"] = json!("Preflight");
+    let answer = send(&account, &event).await.unwrap();
+    assert_eq!(answer["Ready"], true, "{answer:#}");
+    let started = account.started();
+    let tried: Vec<&str> =
+        started[0].target_locations.iter().flat_map(|location| &location.accounts).map(String::as_str).collect();
+    assert_eq!(tried, [A, B, "333333333333"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_that_came_to_no_account_is_not_ready() {
+    let account = Account::new();
+    let mut event = small();
+    event["Action"] = json!("Preflight");
+    event["TargetLocations"][0]["Accounts"] = json!(["ou-ab12-cdefghij"]);
+    let account = account.with_empty_units();
+    let answer = send(&account, &event).await.unwrap();
+    assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(true)), "{answer:#}");
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use automation_fanout::plan::execution::Execution;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::account::{Account, step};
-use crate::{A, B, ID, ID_2, NO_ROLE, execution, ids, sample, send, send_with, small};
+use crate::{A, B, ID, ID_2, NO_ROLE, codes, execution, ids, sample, send, send_with, small};
 
 fn half_failed() -> Execution {
     let steps = vec![
@@ -172,4 +172,92 @@ async fn wide_executions_are_resumed_from_all_their_steps() {
     let answer = send(&account, &json!({"Action": "Resume", "AutomationExecutionIds": ids(&first)})).await.unwrap();
     assert_eq!(answer["Executions"][0]["AccountRegionPairs"], 1);
     assert_eq!(account.started().pop().unwrap().target_locations[0].accounts, ["000000000119"]);
+}
+
+fn resume(ids: &[&str], key: &str) -> Value {
+    json!({"Action": "Resume", "AutomationExecutionIds": ids, "IdempotencyKey": key})
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_execution_and_its_resumption_are_not_both_resumed() {
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    let mut event = small();
+    event["WaitSeconds"] = json!(120);
+    let first = send(&account, &event).await.unwrap();
+    let first = ids(&first)[0].to_owned();
+    let mut again = resume(&[&first], "one");
+    again["WaitSeconds"] = json!(120);
+    let one = ids(&send(&account, &again).await.unwrap())[0].to_owned();
+    for list in [[&first, &one], [&one, &first]] {
+        let answer = send(&account, &resume(&list.map(String::as_str), "two")).await.unwrap();
+        assert_eq!((&answer["Complete"], ids(&answer).len()), (&json!(false), 1), "{answer:#}");
+        assert_eq!((&answer["Executions"][0]["Resumes"], account.started().len()), (&json!(one), 3));
+        assert_eq!(
+            (&answer["Failed"][0]["AutomationExecutionId"], codes(&answer["Failed"])),
+            (&json!(first), vec!["NotResumable"])
+        );
+        let message = answer["Failed"][0]["Message"].as_str().unwrap();
+        assert!(message.contains("which is resumed under this key, go back to the same execution"), "{message}");
+    }
+    // Nor one after the other.
+    let error = send(&account, &resume(&[&first], "two")).await.unwrap_err().to_string();
+    assert!(error.contains("go back to the same execution"), "{error}");
+    assert_eq!(account.started().len(), 3);
+    // Nor are two resumptions of one execution.
+    again = resume(&[&first], "other");
+    again["WaitSeconds"] = json!(120);
+    let other = ids(&send(&account, &again).await.unwrap())[0].to_owned();
+    let answer = send(&account, &resume(&[&one, &other], "three")).await.unwrap();
+    assert_eq!((ids(&answer).len(), codes(&answer["Failed"])), (1, vec!["NotResumable"]), "{answer:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_in_two_spellings_is_one_execution() {
+    let account = Account::new().with_execution(half_failed());
+    let spelled = [ID.to_owned(), ID.to_ascii_uppercase()];
+    let both = send(&account, &json!({"Action": "Resume", "AutomationExecutionIds": spelled})).await.unwrap();
+    assert_eq!(ids(&both).len(), 1);
+    let upper = json!({"Action": "Resume", "AutomationExecutionId": spelled[1]});
+    let again = send_with(&account, 900, "request-2", &upper).await.unwrap();
+    assert_eq!((ids(&again), account.started().len()), (ids(&both), 1));
+    assert_eq!(again["Executions"][0]["Resumes"], ID);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_out_stays_so_in_a_resumption() {
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    let mut event = small();
+    event["TargetLocations"][0]["ExcludeAccounts"] = json!([A]);
+    event["WaitSeconds"] = json!(120);
+    let first = send(&account, &event).await.unwrap();
+    assert_eq!(first["Executions"][0]["AccountRegionPairs"], 2);
+    assert_eq!(first["Status"]["Executions"][0]["Counts"], json!({"Failed": 1, "Success": 1}));
+    send(&account, &json!({"Action": "Resume", "AutomationExecutionIds": ids(&first)})).await.unwrap();
+    let resumed = account.started().pop().unwrap();
+    assert_eq!((resumed.target_locations.len(), &resumed.target_locations[0].accounts), (1, &vec![B.to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_locations_in_one_place_none_is_resumed_by_guess() {
+    let location = |role: &str, value: &str| {
+        json!({"Accounts": [A], "Regions": ["us-east-1"], "ExecutionRoleName": role,
+               "Targets": [{"Key": "tag:Env", "Values": [value]}]})
+    };
+    let event = json!({"DocumentName": "Patch", "TargetParameterName": "InstanceId", "WaitSeconds": 120,
+                       "TargetLocations": [location("One", "x"), location("Two", "y")]});
+    let account = Account::new().with_end_for("y", ("Failed", NO_ROLE));
+    let first = send(&account, &event).await.unwrap();
+    send(&account, &json!({"Action": "Resume", "AutomationExecutionIds": ids(&first)})).await.unwrap();
+    let resumed = account.started().pop().unwrap();
+    assert_eq!(resumed.target_locations.len(), 1);
+    assert_eq!(resumed.target_locations[0].execution_role_name.as_deref(), Some("Two"));
+
+    let account = Account::new().with_end_for("y", ("Failed", NO_ROLE)).with_bare_steps();
+    let first = send(&account, &event).await.unwrap();
+    let error = send(&account, &json!({"Action": "Resume", "AutomationExecutionIds": ids(&first)})).await.unwrap_err();
+    assert!(
+        error.to_string().contains("NotResumable: 111111111111 in us-east-1 is in TargetLocations[0] and"),
+        "{error}"
+    );
+    assert_eq!(account.started().len(), 1);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::account::{Account, Call};
-use crate::{codes, fleet, ids, sample, send, send_with, small};
+use crate::account::{Account, Call, runbook};
+use crate::{A, codes, fleet, ids, sample, send, send_with, small};
 
 #[tokio::test(start_paused = true)]
 async fn a_start_says_what_runs() {
@@ -292,4 +292,126 @@ async fn a_bad_request_costs_no_call() {
          r-…, got \"1\"; TargetLocations[0].Regions: expected at least one item, got an empty list"
     );
     assert_eq!(account.call_count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_on_while_it_is_not_known_whether_the_first_part_was_stopped() {
+    let account = Account::new().with_read_fault("AccessDeniedException");
+    let answer = send(&account, &fleet(3)).await.unwrap();
+    assert_eq!((ids(&answer).len(), codes(&answer["Failed"])), (1, vec!["NotTried", "NotTried"]), "{answer:#}");
+    let message = answer["Failed"][0]["Message"].as_str().unwrap();
+    assert!(message.contains("it is not known whether the execution 00000000"), "{message}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_a_uuid_is_the_token_of_that_name_in_either_case() {
+    let upper = "8F1D6F0A-0000-4000-8000-00000000000A";
+    let with = |name: &str, value: &str| {
+        let mut event = small();
+        event[name] = json!(value);
+        event
+    };
+    let account = Account::new();
+    let first = send(&account, &with("IdempotencyKey", upper)).await.unwrap();
+    for event in [
+        with("ClientToken", &upper.to_lowercase()),
+        with("IdempotencyKey", &upper.to_lowercase()),
+        with("ClientToken", upper),
+    ] {
+        assert_eq!(send_with(&account, 900, "request-2", &event).await.unwrap()["Executions"], first["Executions"]);
+    }
+    assert_eq!(account.started().len(), 1);
+    let listed = send(&account, &json!({"Action": "List", "IdempotencyKey": upper})).await.unwrap();
+    assert_eq!(listed["Executions"].as_array().unwrap().len(), 1);
+}
+
+/// What one action refuses the others refuse too, in the same words.
+#[tokio::test(start_paused = true)]
+async fn every_action_refuses_the_same() {
+    let account =
+        || Account::new().with_runbook(Ok(Some(runbook(&[("InstanceId", false), ("AutomationAssumeRole", true)]))));
+    let nodes: Vec<String> = (0..120).map(|n| format!("mi-{n:017x}")).collect();
+    let list = json!([{"Key": "ParameterValues", "Values": nodes}]);
+    let tag = json!([{"Key": "tag:Env", "Values": ["x"]}]);
+    let location = json!({"Accounts": [A], "Regions": ["us-east-1"]});
+    let with = |changes: Value| {
+        let mut event = json!({"DocumentName": "Patch", "TargetLocations": [location]});
+        let Value::Object(changes) = changes else { panic!("an object") };
+        event.as_object_mut().unwrap().extend(changes);
+        event
+    };
+    let own = |more: Value| {
+        let mut own = location.clone();
+        own.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!([own])
+    };
+    for (event, words) in [
+        (with(json!({})), "Targets: expected a target, got nothing"),
+        (with(json!({"TargetMaps": [{"InstanceId": []}]})), "got TargetMaps[0], which selects nothing"),
+        (
+            with(json!({"Targets": [{"Key": "tag:Env", "Values": [""]}], "TargetParameterName": "InstanceId"})),
+            "got Targets, which",
+        ),
+        (
+            with(json!({"Targets": [{"Key": "TAG:Env", "Values": ["x"]}], "TargetParameterName": "InstanceId"})),
+            "did you mean tag:Env?",
+        ),
+        (
+            with(json!({"Targets": [{"Key": " tag:Env", "Values": ["x"]}], "TargetParameterName": "InstanceId"})),
+            "did you mean tag:Env?",
+        ),
+        (
+            with(json!({"Targets": tag, "TargetParameterName": "InstanceId", "AllTargets": true})),
+            "AllTargets: expected only without",
+        ),
+        (
+            with(json!({"TargetParameterName": "InstanceId", "TargetLocations": own(json!({"Targets": list}))})),
+            "TargetLocations[0].Targets[0].Values: expected at most 50 values in a location, got 120",
+        ),
+        (
+            with(
+                json!({"TargetParameterName": "InstanceId", "Targets": list, "TargetLocations": own(json!({"Targets": tag}))}),
+            ),
+            "Targets: expected at most 50 values of ParameterValues, got more: every location has Targets of its own",
+        ),
+        (
+            with(json!({"TargetParameterName": "InstanceId", "Targets": list,
+                        "TargetLocations": own(json!({"TargetLocationMaxConcurrency": "2"}))})),
+            "TargetLocations[0].TargetLocationMaxConcurrency: 2 cannot be shared out over the 3 parts",
+        ),
+        (
+            with(json!({"TargetParameterName": "InstanceId", "Targets": list, "MaxConcurrency": "2"})),
+            "MaxConcurrency: 2 cannot be shared over the 3 groups",
+        ),
+        (
+            with(json!({"AllTargets": true, "TargetLocations": own(json!({"ExcludeAccounts": [A]}))})),
+            "TargetLocations[0].ExcludeAccounts: expected an account or unit of Accounts that is not left out",
+        ),
+        (
+            with(json!({"AllTargets": true, "TargetLocations": [location, location]})),
+            "TargetLocations[1]: expected accounts and Regions that no other location has",
+        ),
+        (
+            with(
+                json!({"AllTargets": true, "TargetLocations": [{"Accounts": ["r-ab12", "ou-ab12-cdefghij"], "Regions": ["us-east-1"],
+                        "IncludeChildOrganizationUnits": true}]}),
+            ),
+            "TargetLocations[0]: expected accounts that are in no other unit, got ou-ab12-cdefghij",
+        ),
+    ] {
+        for action in ["Preview", "Preflight", "Start", "Campaign"] {
+            let event = if action == "Campaign" {
+                json!({"Action": action, "Name": "c", "Request": event, "Waves": [{"Name": "all", "Regions": ["us-east-1"]}]})
+            } else {
+                let mut event = event.clone();
+                event["Action"] = json!(action);
+                event
+            };
+            let account = account();
+            let error = send(&account, &event).await.map(|answer| answer.to_string()).unwrap_err();
+            assert_eq!(error.error_type(), "InvalidRequest", "{action}: {error}");
+            assert!(error.to_string().contains(words), "{action}: {words}: {error}");
+            assert!(account.started().is_empty());
+        }
+    }
 }

@@ -182,6 +182,15 @@ async fn a_status_that_cannot_be_read_at_all_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_service_says_is_cut_before_it_is_told() {
+    let account = Account::new().with_read_fault("AccessDeniedException").with_words(&"x".repeat(100_000));
+    let error = send(&account, &status(&[ID, ID_2])).await.unwrap_err();
+    let diagnostic = lambda_runtime::Diagnostic::from(error);
+    assert_eq!(diagnostic.error_type, "NothingRead");
+    assert!(diagnostic.error_message.len() < 5_000, "{}", diagnostic.error_message.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn success_with_nothing_targeted_is_a_warning() {
     let mut empty = execution(ID, "Success", vec![]);
     empty.request.target_locations[0].accounts = vec!["ou-1a2b3c-4d5e6c".to_owned()];

@@ -75,6 +75,65 @@ fn a_runbook_with_a_target_parameter_starts_without_targets_only_on_request() {
 }
 
 #[test]
+fn what_selects_nothing_counts_as_not_given() {
+    let facts = facts(runbook(&[("InstanceId", false), ("AutomationAssumeRole", true)]));
+    let target = |key: &str, values: &[&str]| Target {
+        key: key.to_owned(),
+        values: values.iter().map(|value| (*value).to_owned()).collect(),
+    };
+    let map = |values: &[&str]| {
+        [("InstanceId".to_owned(), values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>())].into()
+    };
+    let plain = request(&["us-east-1"]);
+    let targeted = |target: Target| StartRequest { targets: vec![target], ..plain.clone() };
+    let in_location = |target: Target| {
+        let mut request = plain.clone();
+        request.target_locations[0].targets = vec![target];
+        request
+    };
+    let good = || target("tag:Env", &["PROD"]);
+    for (request, place) in [
+        (targeted(target("tag:Env", &[])), "Targets"),
+        (targeted(target("tag:Env", &[""])), "Targets"),
+        (targeted(target("tag:Env", &["PROD", " "])), "Targets"),
+        (targeted(target("TAG:Env", &["PROD"])), "Targets"),
+        (targeted(target(" tag:Env", &["PROD"])), "Targets"),
+        (targeted(target("tag: ", &["PROD"])), "Targets"),
+        (targeted(target("resourcegroup ", &["x"])), "Targets"),
+        (targeted(target("CloudConnector", &[""])), "Targets"),
+        (targeted(target("ParameterValues", &[""])), "Targets"),
+        (in_location(target("tag:Env", &[""])), "TargetLocations[0].Targets"),
+        (StartRequest { target_maps: vec![map(&[])], ..plain.clone() }, "TargetMaps[0]"),
+        (StartRequest { target_maps: vec![map(&["i-1"]), map(&[" "])], ..plain.clone() }, "TargetMaps[1]"),
+    ] {
+        let told = texts(&refusals(&request, false, &facts));
+        assert!(told.len() == 1 && told[0].contains(&format!("got {place}, which selects nothing")), "{told:?}");
+        assert_eq!(refusals(&request, true, &facts), [], "the caller's word opens it: {request:?}");
+        let unread = Facts { runbook: Err(Unread::Failed("denied".to_owned())), ..facts.clone() };
+        assert_eq!(refusals(&request, false, &unread).len(), 1, "{request:?}");
+        let harmless = Facts { runbook: Ok(runbook(&[("Operation", true)])), ..facts.clone() };
+        assert_eq!(refusals(&request, false, &harmless), [], "it takes no targets");
+    }
+    for request in [
+        targeted(good()),
+        in_location(good()),
+        targeted(target("InstanceIds", &["*"])),
+        targeted(target("CloudConnector", &["x"])),
+        StartRequest { target_maps: vec![map(&["i-1"])], ..plain.clone() },
+    ] {
+        assert_eq!(refusals(&request, false, &facts), [], "{request:?}");
+    }
+    // A parameter that says nothing about what it works on is no word about it.
+    let mut with_comment = plain.clone();
+    with_comment.parameters.insert("Comment".to_owned(), vec!["x".to_owned()]);
+    with_comment.parameters.insert("InstanceId".to_owned(), vec![" ".to_owned()]);
+    let unread = Facts { runbook: Err(Unread::Failed("denied".to_owned())), ..facts.clone() };
+    for facts in [&facts, &unread] {
+        assert_eq!(refusals(&with_comment, false, facts).len(), 1);
+    }
+}
+
+#[test]
 fn a_region_that_nobody_knows_is_refused_with_the_nearest() {
     let facts = facts(runbook(&[]));
     assert_eq!(

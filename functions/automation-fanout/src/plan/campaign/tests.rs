@@ -130,6 +130,78 @@ fn what_cannot_be_a_campaign_is_refused_in_words() {
     assert!(notes[0].starts_with("1 of the request is in no wave"), "{notes:?}");
 }
 
+#[test]
+fn what_the_request_leaves_out_is_in_no_wave() {
+    let mut left_out = campaign(&many(4), &["us-east-1"], &[("all", Choice::Percent(100))]);
+    left_out.request.target_locations[0].exclude_accounts = vec!["000000000002".to_owned()];
+    let (planned, notes) = waves(&left_out).unwrap();
+    assert_eq!(accounts(&planned[0]), ["000000000000", "000000000001", "000000000003"]);
+    assert_eq!((planned[0].pairs(), notes), (Some(3), vec![]));
+    left_out.waves[0].choice = Choice::Accounts(strings(&["000000000002"]));
+    assert_eq!(refused(&left_out), ["Waves[0].Accounts[0]: expected one of the request's, got 000000000002"]);
+}
+
+#[test]
+fn an_account_that_may_be_in_another_waves_unit_is_told() {
+    let all = strings(&["ou-ab12-cdefghij", "000000000001"]);
+    let two = [
+        ("canary", Choice::Accounts(strings(&["000000000001"]))),
+        ("rest", Choice::OrganizationalUnits(strings(&["ou-ab12-cdefghij"]))),
+    ];
+    let mut hidden = campaign(&all, &["us-east-1"], &two);
+    let (_, notes) = waves(&hidden).unwrap();
+    assert!(notes[0].starts_with("Request.TargetLocations[0] names ou-ab12-cdefghij and 000000000001"), "{notes:?}");
+    assert_eq!(
+        notes[1..],
+        [
+            "wave \"rest\" takes ou-ab12-cdefghij, and wave \"canary\" takes 000000000001: an account that both reach in \
+          us-east-1 is started twice in this campaign; name it in ExcludeAccounts of the location with ou-ab12-cdefghij if \
+          it may be in it"
+        ]
+    );
+    let unit = &mut hidden.request.target_locations[0];
+    unit.accounts.pop();
+    unit.exclude_accounts = strings(&["000000000001"]);
+    let alone = TargetLocation {
+        accounts: strings(&["000000000001"]),
+        regions: strings(&["us-east-1"]),
+        ..TargetLocation::default()
+    };
+    hidden.request.target_locations.push(alone);
+    assert_eq!(waves(&hidden).unwrap().1, Vec::<String>::new());
+
+    let all = strings(&["r-ab12", "ou-ab12-cdefghij"]);
+    let units = |unit: &str| Choice::OrganizationalUnits(strings(&[unit]));
+    let mut certain = campaign(&all, &["us-east-1"], &[("a", units("ou-ab12-cdefghij")), ("b", units("r-ab12"))]);
+    assert_eq!(
+        waves(&certain).unwrap().1,
+        Vec::<String>::new(),
+        "a root alone does not hold the accounts of its units"
+    );
+    for unit in ["r-ab12", "ou-ab12-cdefghij"] {
+        certain.request.target_locations.push(TargetLocation {
+            accounts: strings(&[unit]),
+            regions: strings(&["us-east-1"]),
+            include_child_organization_units: true,
+            ..TargetLocation::default()
+        });
+    }
+    certain.request.target_locations.remove(0);
+    assert_eq!(
+        refused(&certain),
+        [
+            "Waves[1]: expected accounts that no other wave takes, got ou-ab12-cdefghij in \"a\", which is in r-ab12 in \"b\""
+        ]
+    );
+}
+
+#[test]
+fn one_account_twice_in_a_wave_is_told_where_it_stands() {
+    let twice = Choice::Accounts(strings(&["000000000001", "000000000000", "000000000001"]));
+    let twice = campaign(&many(2), &["us-east-1"], &[("a", twice)]);
+    assert_eq!(refused(&twice), ["Waves[0].Accounts[2]: expected each once, got 000000000001 again"]);
+}
+
 fn units_of(accounts: &[String]) -> Vec<&str> {
     accounts.iter().map(String::as_str).filter(|account| is_unit(account)).collect()
 }

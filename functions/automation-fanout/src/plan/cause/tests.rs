@@ -151,6 +151,6 @@ fn an_execution_that_came_nowhere_tells_it_itself() {
 #[test]
 fn the_words_are_those_on_the_wire() {
     for cause in BY_TEXT.map(|(cause, _)| cause) {
-        assert_eq!(serde_json::to_value(cause).unwrap(), cause.as_str());
+        assert_eq!(serde_json::to_value(cause).unwrap(), cause.into_str());
     }
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::execution::Step;
+use crate::plan::request::Target;
 
 const OLD: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 const A: &str = "111111111111";
@@ -130,6 +131,80 @@ fn locations_keep_their_own_settings() {
     let resumed = resumption(&old, &Terms::default()).unwrap();
     let roles: Vec<_> = resumed.request.target_locations.iter().map(|l| l.execution_role_name.as_deref()).collect();
     assert_eq!(roles, [Some("Execution"), Some("Other")]);
+}
+
+#[test]
+fn what_the_request_leaves_out_is_not_started_by_a_resumption() {
+    let mut whole = location(&[A, B, C], &["us-east-1"]);
+    whole.exclude_accounts = vec![C.to_owned()];
+    let old = execution(vec![whole.clone()], vec![step(A, "us-east-1", "Success"), step(B, "us-east-1", "Failed")]);
+    let resumed = resumption(&old, &Terms::default()).unwrap();
+    assert_eq!(groups(&resumed.request), [format!("{B} x us-east-1, 1, 0")]);
+    let done = execution(vec![whole.clone()], vec![step(A, "us-east-1", "Success"), step(B, "us-east-1", "Success")]);
+    assert_eq!(resumption(&done, &Terms::default()).unwrap_err(), Unresumable::NothingLeft);
+    // Another location may name it.
+    let other = TargetLocation { execution_role_name: Some("Other".to_owned()), ..location(&[C], &["us-east-1"]) };
+    let old =
+        execution(vec![whole.clone(), other], vec![step(A, "us-east-1", "Success"), step(B, "us-east-1", "Success")]);
+    let resumed = resumption(&old, &Terms::default()).unwrap();
+    assert_eq!(groups(&resumed.request), [format!("{C} x us-east-1, 1, 0")]);
+    assert_eq!(resumed.request.target_locations[0].execution_role_name.as_deref(), Some("Other"));
+    // Which accounts a unit holds is known to the service alone: it leaves them out again.
+    whole.exclude_accounts.push("ou-ab12-cdefghij".to_owned());
+    let resumed =
+        resumption(&execution(vec![whole], vec![step(A, "us-east-1", "Success")]), &Terms::default()).unwrap();
+    assert_eq!(groups(&resumed.request), [format!("{B} x us-east-1, 1, 0")]);
+    assert_eq!(resumed.request.target_locations[0].exclude_accounts, ["ou-ab12-cdefghij"]);
+    assert_eq!(resumed.request.target_locations[0].pair_count(), None);
+}
+
+#[test]
+fn of_two_locations_in_one_place_the_one_that_failed_is_resumed() {
+    let with = |role: Option<&str>, value: &str| TargetLocation {
+        execution_role_name: role.map(str::to_owned),
+        targets: vec![Target { key: "tag:Env".to_owned(), values: vec![value.to_owned()] }],
+        ..location(&[A], &["us-east-1"])
+    };
+    let two = || vec![with(Some("One"), "x"), with(Some("Two"), "y")];
+    let told = |location: &TargetLocation, status: &str| Step {
+        target_location: Some(location.clone()),
+        ..step(A, "us-east-1", status)
+    };
+    let bare = |status: &str| Step {
+        target_location: Some(TargetLocation {
+            accounts: vec![A.to_owned()],
+            regions: vec!["us-east-1".to_owned()],
+            ..TargetLocation::default()
+        }),
+        ..step(A, "us-east-1", status)
+    };
+    let roles = |steps: Vec<Step>| {
+        let resumed = resumption(&execution(two(), steps), &Terms::default())?;
+        let role = |location: &TargetLocation| location.execution_role_name.clone().unwrap_or_default();
+        Ok::<_, Unresumable>(resumed.request.target_locations.iter().map(role).collect::<Vec<_>>())
+    };
+    let [one, other] = [&two()[0], &two()[1]];
+    assert_eq!(roles(vec![told(one, "Success"), told(other, "Failed")]).unwrap(), ["Two"]);
+    assert_eq!(roles(vec![told(other, "Failed"), told(one, "Success")]).unwrap(), ["Two"]);
+    assert_eq!(roles(vec![told(other, "Success")]).unwrap(), ["One"], "the one that was never begun");
+    // All of them are due, whichever is which.
+    assert_eq!(roles(vec![bare("Failed"), bare("TimedOut")]).unwrap(), ["One", "Two"]);
+    assert_eq!(roles(vec![bare("Failed")]).unwrap(), ["One", "Two"]);
+    assert_eq!(roles(vec![]).unwrap(), ["One", "Two"]);
+    for steps in [vec![bare("Success"), bare("Failed")], vec![bare("Success")]] {
+        let refusal = roles(steps).unwrap_err();
+        assert_eq!(
+            (refusal.code(), refusal.to_string()),
+            (
+                "NotResumable",
+                format!(
+                    "{A} in us-east-1 is in TargetLocations[0] and TargetLocations[1] of the execution, which differ in \
+                     their settings, and nothing tells which of them failed there; start it anew where it is to run again"
+                )
+            )
+        );
+    }
+    assert_eq!(roles(vec![bare("Success"), bare("Success")]).unwrap_err(), Unresumable::NothingLeft);
 }
 
 #[test]
