@@ -279,7 +279,7 @@ mod tests {
             [("log", "ef", 0), ("log.2", "cd", 10), ("log.1", "0123456789ab", 20), ("log.gz", "x", 5)]
         {
             fs::write(at(name), text).unwrap();
-            let time = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+            let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000 - age);
             File::options().write(true).open(at(name)).unwrap().set_modified(time).unwrap();
         }
         assert_eq!((read(end, 99).as_str(), read(all, 5).as_str()), ("abcdef", "bcdef"));
