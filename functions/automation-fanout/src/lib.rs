@@ -36,8 +36,8 @@
 //! without a key on nothing else: an execution is resumed once, however often somebody asks.
 //!
 //! Before a start the runbook and the Regions are looked at. `AutomationAssumeRole` is added where the runbook declares
-//! it. A runbook with a parameter that takes targets starts without them only with `AllTargets`, and what is not known to
-//! select anything counts as none. Regions that cannot be read stop no start, and a runbook only one that says nothing about
+//! it. A runbook with a parameter that takes targets starts without them only with `AllTargets`, and what selects
+//! nothing counts as none. Regions that cannot be read stop no start, and a runbook only one that says nothing about
 //! what it works on.
 //!
 //! Starts are a second apart, which is the published rate, and an attempt that is made again after a failure takes

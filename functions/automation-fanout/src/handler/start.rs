@@ -257,8 +257,7 @@ impl<W: World> Run<'_, W> {
             Err(error) => halted(
                 NOT_TRIED,
                 format!(
-                    "not tried, because it is not known whether the execution {first} of the first part was stopped: {}",
-                    error
+                    "not tried, because it is not known whether the execution {first} of the first part was stopped: {error}"
                 ),
             ),
         }

@@ -79,10 +79,7 @@ pub fn refusals(request: &StartRequest, all_targets: bool, facts: &Facts) -> Vec
         Selected::Something => return problems,
         Selected::Nothing => "nothing".to_owned(),
         Selected::NotBy(place) => {
-            let keys = TARGET_KEYS.join(", ");
-            format!(
-                "{place}, which is not known to select anything: a key is tag:KEY or one of {keys}, and has a value"
-            )
+            format!("{place}, which selects nothing: it has no value, a blank one, or a known key in another spelling")
         }
     };
     let way_out = "give Targets, or \"AllTargets\": true if it is meant to run without them";
@@ -119,7 +116,7 @@ pub fn refusals(request: &StartRequest, all_targets: bool, facts: &Facts) -> Vec
 enum Selected {
     Something,
     Nothing,
-    /// What stands here selects nothing, as far as is known.
+    /// What stands here selects nothing.
     NotBy(String),
 }
 
@@ -143,9 +140,20 @@ fn selected(request: &StartRequest) -> Selected {
     if is_given { Selected::Something } else { Selected::Nothing }
 }
 
+/// A key that is not known here is the service's to know, but not another spelling of one that is.
 fn selects(target: &Target) -> bool {
-    let is_tag = target.key.strip_prefix("tag:").is_some_and(|key| !key.trim().is_empty());
-    (is_tag || TARGET_KEYS.contains(&target.key.as_str())) && has_word(&target.values)
+    let key = target.key.as_str();
+    let plain = key.trim().to_ascii_lowercase();
+    let is_key = match key.strip_prefix("tag:") {
+        Some(tag) => !tag.trim().is_empty(),
+        None if TARGET_KEYS.contains(&key) => true,
+        None => {
+            let is_known =
+                plain.starts_with("tag:") || TARGET_KEYS.iter().any(|known| plain.eq_ignore_ascii_case(known));
+            !plain.is_empty() && !is_known
+        }
+    };
+    is_key && has_word(&target.values)
 }
 
 /// Whether there is a value, and none that is blank.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::limit::Limit;
 use super::problem::{Path, Problem};
 use super::request::{PARAMETER_VALUES, StartRequest, Target};
-use super::share::share;
+use super::share::{evenly, share};
 
 /// `Values` of a target takes at most 50 items:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Target.html>.
@@ -35,7 +35,7 @@ pub(super) fn groups(request: &StartRequest, notes: &mut Vec<String>) -> Result<
     let Some(Target { key, values }) = listed(&targets).filter(|target| target.values.len() > VALUES_MAX) else {
         return Ok(vec![whole]);
     };
-    let lists: Vec<&[String]> = super::split::evenly(values, VALUES_MAX).collect();
+    let lists: Vec<&[String]> = evenly(values, VALUES_MAX).collect();
     let weights: Vec<usize> = lists.iter().map(|list| list.len()).collect();
     notes.push(format!(
         "Targets: {} values are split into {} groups of starts that run at the same time",

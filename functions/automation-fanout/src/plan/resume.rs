@@ -9,8 +9,8 @@ use super::limit::Limit;
 use super::matrix::{Cell, Pair, matrix};
 use super::origin::{self, Origin};
 use super::request::{StartRequest, TargetLocation, is_unit};
-use super::share::share;
-use super::split::{ACCOUNTS_MAX, REGIONS_MAX, evenly};
+use super::share::{evenly, share};
+use super::split::{ACCOUNTS_MAX, REGIONS_MAX};
 
 /// On an execution: the id of the one that it resumes.
 pub const RESUMES_TAG_KEY: &str = "tag-hub:resumes";

@@ -1,4 +1,4 @@
-//! Sharing an absolute limit out over parts that run at the same time.
+//! Sharing a list out over parts, and an absolute limit over parts that run at the same time.
 
 /// Shares `total` out in proportion to the weights, at least `floor` to each. The shares add up to `total`;
 /// nothing where it does not go round.
@@ -16,6 +16,15 @@ pub(super) fn share(total: u32, weights: &[usize], floor: u32) -> Option<Vec<u32
         shares[index] += 1;
     }
     shares.into_iter().map(|share| u32::try_from(share).ok()).collect()
+}
+
+/// The items in as few chunks as possible, none longer than `max` and none much shorter than another.
+pub(super) fn evenly(items: &[String], max: usize) -> impl Iterator<Item = &[String]> + Clone {
+    let chunk_count = items.len().div_ceil(max);
+    (0..chunk_count).map(move |chunk| {
+        let bound = |chunk: usize| items.len() * chunk / chunk_count;
+        &items[bound(chunk)..bound(chunk + 1)]
+    })
 }
 
 #[cfg(test)]
@@ -36,6 +45,17 @@ mod tests {
             (7, vec![3], 1, Some(vec![7])),
         ] {
             assert_eq!(share(total, &weights, floor), expected, "{total} over {weights:?}");
+        }
+    }
+
+    #[test]
+    fn chunks_are_few_and_even() {
+        for (count, expected) in
+            [(0, vec![]), (1, vec![1]), (50, vec![50]), (51, vec![25, 26]), (120, vec![40, 40, 40]), (150, vec![50; 3])]
+        {
+            let items: Vec<String> = (0..count).map(|n: usize| n.to_string()).collect();
+            let sizes: Vec<usize> = evenly(&items, 50).map(<[String]>::len).collect();
+            assert_eq!(sizes, expected, "{count}");
         }
     }
 

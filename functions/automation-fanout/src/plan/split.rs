@@ -7,7 +7,7 @@ use super::nodes::{VALUES_MAX, each_once, group_count};
 use super::overlap::overlaps;
 use super::problem::{Path, Problem};
 use super::request::{PARAMETER_VALUES, StartRequest, TargetLocation};
-use super::share::share;
+use super::share::{evenly, share};
 
 /// `Accounts` takes at most 50 items:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_TargetLocation.html>.
@@ -264,31 +264,12 @@ fn unique(items: &[String], path: &Path<'_>, notes: &mut Vec<String>) -> Vec<Str
     unique
 }
 
-/// The items in as few chunks as possible, none longer than `max` and none much shorter than another.
-pub(super) fn evenly(items: &[String], max: usize) -> impl Iterator<Item = &[String]> + Clone {
-    let chunk_count = items.len().div_ceil(max);
-    (0..chunk_count).map(move |chunk| {
-        let bound = |chunk: usize| items.len() * chunk / chunk_count;
-        &items[bound(chunk)..bound(chunk + 1)]
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn numbered(count: usize) -> Vec<String> {
         (0..count).map(|n| n.to_string()).collect()
-    }
-
-    #[test]
-    fn chunks_are_few_and_even() {
-        for (count, expected) in
-            [(0, vec![]), (1, vec![1]), (50, vec![50]), (51, vec![25, 26]), (120, vec![40, 40, 40]), (150, vec![50; 3])]
-        {
-            let sizes: Vec<usize> = evenly(&numbered(count), 50).map(<[String]>::len).collect();
-            assert_eq!(sizes, expected, "{count}");
-        }
     }
 
     #[test]

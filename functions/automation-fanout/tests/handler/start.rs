@@ -347,7 +347,7 @@ async fn every_action_refuses_the_same() {
     };
     for (event, words) in [
         (with(json!({})), "Targets: expected a target, got nothing"),
-        (with(json!({"TargetMaps": [{"InstanceId": []}]})), "got TargetMaps[0], which is not known to select anything"),
+        (with(json!({"TargetMaps": [{"InstanceId": []}]})), "got TargetMaps[0], which selects nothing"),
         (
             with(json!({"Targets": [{"Key": "tag:Env", "Values": [""]}], "TargetParameterName": "InstanceId"})),
             "got Targets, which",

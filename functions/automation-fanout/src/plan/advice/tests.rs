@@ -99,14 +99,15 @@ fn what_selects_nothing_counts_as_not_given() {
         (targeted(target("TAG:Env", &["PROD"])), "Targets"),
         (targeted(target(" tag:Env", &["PROD"])), "Targets"),
         (targeted(target("tag: ", &["PROD"])), "Targets"),
-        (targeted(target("CloudConnector", &["x"])), "Targets"),
+        (targeted(target("resourcegroup ", &["x"])), "Targets"),
+        (targeted(target("CloudConnector", &[""])), "Targets"),
         (targeted(target("ParameterValues", &[""])), "Targets"),
         (in_location(target("tag:Env", &[""])), "TargetLocations[0].Targets"),
         (StartRequest { target_maps: vec![map(&[])], ..plain.clone() }, "TargetMaps[0]"),
         (StartRequest { target_maps: vec![map(&["i-1"]), map(&[" "])], ..plain.clone() }, "TargetMaps[1]"),
     ] {
         let told = texts(&refusals(&request, false, &facts));
-        assert!(told.len() == 1 && told[0].contains(&format!("got {place}, which is not known to select")), "{told:?}");
+        assert!(told.len() == 1 && told[0].contains(&format!("got {place}, which selects nothing")), "{told:?}");
         assert_eq!(refusals(&request, true, &facts), [], "the caller's word opens it: {request:?}");
         let unread = Facts { runbook: Err(Unread::Failed("denied".to_owned())), ..facts.clone() };
         assert_eq!(refusals(&request, false, &unread).len(), 1, "{request:?}");
@@ -117,6 +118,7 @@ fn what_selects_nothing_counts_as_not_given() {
         targeted(good()),
         in_location(good()),
         targeted(target("InstanceIds", &["*"])),
+        targeted(target("CloudConnector", &["x"])),
         StartRequest { target_maps: vec![map(&["i-1"])], ..plain.clone() },
     ] {
         assert_eq!(refusals(&request, false, &facts), [], "{request:?}");
