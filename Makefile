@@ -98,6 +98,7 @@ check: setup ## Check format, lints, prose, documentation and templates
 	"$(LOCAL_AWS_PYTHON)" scripts/notice.py --check
 	"$(LOCAL_AWS_PYTHON)" scripts/prose.py
 	cfn-lint $(TEMPLATES)
+	"$(LOCAL_AWS_PYTHON)" scripts/iam.py $(TEMPLATES)
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file fanout.yaml
 	$(TOOK)

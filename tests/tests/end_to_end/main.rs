@@ -29,6 +29,7 @@ mod registration;
 mod retirement;
 mod tag_changes;
 mod taghub;
+mod validator;
 
 use std::collections::BTreeMap;
 
