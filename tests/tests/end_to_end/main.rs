@@ -15,6 +15,7 @@ mod fanout_public;
 mod fanout_refusals;
 mod fanout_schedule;
 mod field_cases;
+mod grants;
 mod hardship;
 mod leases;
 mod lifecycle;
