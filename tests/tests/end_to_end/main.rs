@@ -31,6 +31,7 @@ mod retirement;
 mod tag_changes;
 mod taghub;
 mod validator;
+mod verify;
 
 use std::collections::BTreeMap;
 
