@@ -97,7 +97,8 @@ check: setup ## Check format, lints, prose, documentation and templates
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 	"$(LOCAL_AWS_PYTHON)" scripts/notice.py --check
 	"$(LOCAL_AWS_PYTHON)" scripts/prose.py
-	cfn-lint $(TEMPLATES)
+	cfn-lint $(TEMPLATES) scripts/verify/probes.yaml
+	"$(LOCAL_AWS_PYTHON)" scripts/iam.py $(TEMPLATES) scripts/verify/probes.yaml
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint
 	AWS_DEFAULT_REGION=us-east-1 sam validate --lint --template-file fanout.yaml
 	$(TOOK)
@@ -136,6 +137,15 @@ demo: programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it runnin
 .PHONY: bench
 bench: build programs ## Measure what Tag Hub promises
 	@LAMBDA_PACKAGES="$(PACKAGES)" "$(TARGET_DIR)/debug/bench"
+
+# CLEAN=1 only removes what an earlier run has left, and needs no packages.
+given = $(if $(value $1),--$2 "$($1)")
+.PHONY: verify-aws
+verify-aws: $(if $(CLEAN),setup,package) ## Try on AWS what is assumed, with CENTRAL_PROFILE and AGENCY_PROFILE (CLEAN=1 YES=1)
+	@"$(LOCAL_AWS_PYTHON)" scripts/verify_aws.py $(if $(YES),--yes) $(if $(CLEAN),--clean) \
+		$(call given,CENTRAL_PROFILE,central-profile) $(call given,AGENCY_PROFILE,agency-profile) \
+		$(call given,REGION,region) $(call given,PREFIX,prefix) $(call given,SUBNET,subnet) \
+		$(call given,ENDPOINT_URL,endpoint-url) $(call given,RESULTS,results) $(call given,BY,by)
 
 .PHONY: dashboard
 dashboard: programs ## Draw the dashboard with the figures of a local run, into docs/dashboard.svg

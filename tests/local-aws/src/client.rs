@@ -110,7 +110,8 @@ impl Client {
         Ok(self.clone().with_credentials(&field("AccessKeyId"), &field("SecretAccessKey"), Some(&token)))
     }
 
-    /// An operation of a JSON protocol: `ssm`, `tagging`, `logs`, `events`, `sqs` or `dynamodb`.
+    /// An operation of a JSON protocol: `ssm`, `tagging`, `logs`, `events`, `sqs`, `states`, `dynamodb` or
+    /// `organizations`.
     pub async fn json(&self, service: &str, operation: &str, body: &Value) -> Result<Value, AwsError> {
         let (prefix, version) = match service {
             "ssm" => ("AmazonSSM", "1.1"),
@@ -120,6 +121,7 @@ impl Client {
             "sqs" => ("AmazonSQS", "1.0"),
             "states" => ("AWSStepFunctions", "1.0"),
             "dynamodb" => ("DynamoDB_20120810", "1.0"),
+            "organizations" => ("AWSOrganizationsV20161128", "1.1"),
             _ => return Err(unusable(format!("{service} has no JSON protocol here"))),
         };
         let request = Request::post("/")

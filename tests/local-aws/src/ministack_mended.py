@@ -15,16 +15,19 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 import uuid
 from functools import partial
 
+import boto3
+import botocore.exceptions
 from ministack.core import iam_actions
 from ministack.core import iam_evaluator as evaluator
 from ministack.core import responses
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import ec2, eventbridge, iam, lambda_svc, scheduler, sqs, stepfunctions, sts
+from ministack.services import ec2, eventbridge, iam, lambda_svc, organizations, scheduler, sqs, stepfunctions, sts
 from ministack.services.cloudformation import _stacks, changesets, engine, provisioners
 
 logger = logging.getLogger("local-aws")
@@ -146,7 +149,7 @@ def session_keys(keys):
     """The keys that describe a caller, with the instance that its credentials were given to."""
     def described(credential):
         session = sts._sessions.get(credential.access_key_id) or {}
-        known = keys(credential)
+        known = {**keys(credential), **session.get("RequestKeys", {})}
         return {**known, "ec2:sourceinstancearn": session["SourceInstance"]} if "SourceInstance" in session else known
     return described
 
@@ -347,6 +350,60 @@ def on_machine(extract):
     return extracting
 
 
+# Services that a task may call, which MiniStack's own tasks do not: with what an error of theirs begins.
+SDK_SERVICES = {"cloudformation": "CloudFormation", "cloudwatch": "CloudWatch", "organizations": "Organizations"}
+
+
+def with_sdk(invoke):
+    """A task that calls a service as AWS's SDK does, and as the role of its state machine."""
+    def invoking(resource, given):
+        service, operation = resource.split(":")[6:8]
+        if service not in SDK_SERVICES:
+            return invoke(resource, given)
+        # A session of one call, which MiniStack does not read the namespace of.
+        keys = {"cloudwatch:namespace": given["Namespace"]} if "Namespace" in given else {}
+        client = as_machine(service, keys)
+        names = {name[0].lower() + name[1:]: method for method, name in client.meta.method_to_api_mapping.items()}
+        try:
+            answer = getattr(client, names[operation])(**given)
+        except botocore.exceptions.ClientError as error:
+            name = error.response["Error"]["Code"].removesuffix("Exception")
+            raise stepfunctions._ExecutionError(f"{SDK_SERVICES[service]}.{name}Exception", str(error)) from error
+        except (botocore.exceptions.ParamValidationError, KeyError) as error:
+            raise stepfunctions._ExecutionError("States.Runtime", str(error)) from error
+        answer.pop("ResponseMetadata")
+        return json.loads(json.dumps(answer, default=lambda value: value.isoformat()))
+    return invoking
+
+
+def as_machine(service, keys):
+    """A client with a session of the role of the state machine whose task is on its way, and with more condition keys."""
+    machine = stepfunctions._state_machines.get(task_machine.get())
+    account, role = get_account_id(), iam._roles.get(machine["roleArn"].rsplit("/", 1)[-1])
+    key, secret, token = iam._gen_session_access_key(), iam._gen_secret(), iam._gen_session_token()
+    sts.register_session(key, {
+        "Arn": f"arn:aws:sts::{account}:assumed-role/{role['RoleName']}/task",
+        "UserId": f"{role['RoleId']}:task",
+        "SecretAccessKey": secret,
+        "SessionToken": token,
+        "Expiration": time.time() + 900,
+        "AccountId": account,
+        "PrincipalType": "AssumedRole",
+        "RequestKeys": keys,
+    })
+    session = boto3.Session(key, secret, token, region_name=get_region())
+    return session.client(service, endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+
+
+def in_parent(extract):
+    """Whoever lists what is in an organizational unit, or in the root, acts on that."""
+    def extracting(service, method, path, headers, body, *rest):
+        parent = iam_actions._safe_json_field(body, "ParentId") if service == "organizations" else None
+        found = organizations._ous.get(parent) or organizations._roots.get(parent) if parent else None
+        return found["Arn"] if found else extract(service, method, path, headers, body, *rest)
+    return extracting
+
+
 # What the task that is on its way calls its resource with.
 task_arguments = contextvars.ContextVar("task_arguments", default=None)
 
@@ -490,6 +547,9 @@ MENDS = {
     "task-machine": [(stepfunctions, "_execute_task", of_machine),
                      (stepfunctions, "_invoke_with_callback", noting_machine),
                      (iam_actions, "extract_resource_arn", on_machine)],
+    "task-sdk": [(stepfunctions, "_execute_task", of_machine),
+                 (stepfunctions, "_invoke_aws_sdk_integration", with_sdk)],
+    "parent-resource": [(iam_actions, "extract_resource_arn", in_parent)],
     "conditional-change": [(changesets, "_resolve_props_for_diff", conditional)],
     "nested-attributes": [(provisioners, "_update_resource", with_attributes)],
     "nested-transform": [(engine, "_parse_template", transformed),

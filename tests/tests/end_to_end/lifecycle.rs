@@ -28,7 +28,7 @@ enum Step {
 }
 
 /// The templates in the order in which they are deployed. They are deleted in the other.
-const STEPS: [(&str, Step); 14] = [
+const STEPS: [(&str, Step); 15] = [
     ("cfn/managed-node-role.yaml", Step::Not { because: "it is deployed before the hub" }),
     ("cfn/agency-grant.yaml", Step::Grants),
     ("cfn/agency.yaml", Step::Collectors),
@@ -68,6 +68,15 @@ const STEPS: [(&str, Step); 14] = [
             region: HOME_REGION,
             // No account may have a grant twice.
             parameters: &[("AgencyAccountIds", "444444444444,555555555555")],
+        },
+    ),
+    (
+        "cfn/grants-from-organization.yaml",
+        Step::Stack {
+            accounts: &[CENTRAL],
+            region: HOME_REGION,
+            // MiniStack makes no policy of an event bus, so there is no ManagementAccountId.
+            parameters: &[("OrganizationalUnitIds", "ou-ab12-cdefghij")],
         },
     ),
     ("cfn/agencies-stackset.yaml", Step::Not { because: "MiniStack has no stack sets" }),

@@ -15,6 +15,7 @@ mod fanout_public;
 mod fanout_refusals;
 mod fanout_schedule;
 mod field_cases;
+mod grants;
 mod hardship;
 mod leases;
 mod lifecycle;
@@ -29,6 +30,8 @@ mod registration;
 mod retirement;
 mod tag_changes;
 mod taghub;
+mod validator;
+mod verify;
 
 use std::collections::BTreeMap;
 

@@ -325,7 +325,7 @@ fn names(list: &Value) -> Vec<String> {
 }
 
 /// IAM answers with a document in percent-encoding.
-fn decoded(text: &str) -> String {
+pub(crate) fn decoded(text: &str) -> String {
     let mut pieces = text.split('%');
     let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
     for piece in pieces {

@@ -8,10 +8,11 @@ use crate::parameters::{parameters, pattern_of};
 use crate::template::templates;
 
 /// What an ARN of each parameter looks like after partition, Region and account.
-const FORMS: [(&str, &str); 7] = [
+const FORMS: [(&str, &str); 8] = [
     ("ActivationKmsKeyArn", "arn:PARTITION:kms:REGION:ACCOUNT:key/01234567-89ab-cdef-0123-456789abcdef"),
     ("AlarmTopicArn", "arn:PARTITION:sns:REGION:ACCOUNT:tag-hub-alarms"),
     ("AutomationTopicArn", "arn:PARTITION:sns:REGION:ACCOUNT:tag-hub-automations"),
+    ("DeploymentRoleArn", "arn:PARTITION:iam::ACCOUNT:role/deployment/grants"),
     ("KmsKeyArn", "arn:PARTITION:kms:REGION:ACCOUNT:key/01234567-89ab-cdef-0123-456789abcdef"),
     ("ManagedPolicyArns", "arn:PARTITION:iam::ACCOUNT:policy/tag-hub"),
     ("ManagerFunctionArn", "arn:PARTITION:lambda:REGION:ACCOUNT:function:ssm-tag-manager"),
@@ -94,8 +95,8 @@ proptest! {
     ) {
         for (name, form) in FORMS {
             let mut arn = in_place(form, place, &account);
-            // The ids of a policy and a topic take a comma; nothing else does, and nothing takes the others.
-            let head = arn.find(":tag-hub").or(arn.find(":policy")).unwrap_or(arn.len());
+            // The ids of a policy, a role and a topic take a comma; nothing else does, and nothing takes the others.
+            let head = [":tag-hub", ":policy", ":role"].iter().find_map(|id| arn.find(id)).unwrap_or(arn.len());
             let at = if noise == "," { at.index(head) } else { at.index(arn.len() + 1) };
             arn.insert_str(at, &noise);
             prop_assert!(!pattern_of(name).is_match(&arn), "{name}: {arn:?}");

@@ -57,7 +57,24 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &[" ", "222222222222", "a\nb", "<b>"],
     },
     Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
+    Examples {
+        parameter: "ExcludedAccountIds",
+        good: &["", "222222222222"],
+        bad: &["22222222222", "222222222222, 333333333333", "parks"],
+    },
+    Examples { parameter: "ManagementAccountId", good: &["", "222222222222"], bad: &["22222222222", "parks"] },
+    Examples {
+        parameter: "GrantsStackName",
+        good: &["tag-hub-agencies", "Grants2"],
+        bad: &["", "2grants", "tag_hub", "tag hub"],
+    },
+    Examples {
+        parameter: "DeploymentRoleArn",
+        good: &["", "arn:aws:iam::111111111111:role/deploy/Grants", "arn:aws-us-gov:iam::111111111111:role/Grants"],
+        bad: &["Grants", "arn:aws:iam::111111111111:user/Grants", "arn:aws:iam::aws:role/Grants"],
+    },
     Examples { parameter: "ActivationScheduleExpression", good: &[], bad: &[""] },
+    Examples { parameter: "GrantsScheduleExpression", good: &[], bad: &[""] },
     Examples {
         parameter: "RetireScheduleExpression",
         good: &["cron(0 3 * * ? *)", "cron(0 2 ? * SUN *)"],

@@ -121,7 +121,9 @@ fn every_pattern_takes_the_good_and_refuses_the_bad() {
                 let aliased = good.iter().map(|arn| format!("{arn}:agency-222222222222")).collect::<Vec<_>>();
                 bad.extend(aliased);
             }
-            "ScheduleExpression" | "ActivationScheduleExpression" => schedules(&mut good, &mut bad),
+            "ScheduleExpression" | "ActivationScheduleExpression" | "GrantsScheduleExpression" => {
+                schedules(&mut good, &mut bad);
+            }
             _ => {}
         }
         assert!(!good.is_empty() && !bad.is_empty(), "{place}: no examples in tests/tests/tidy/parameters.rs");

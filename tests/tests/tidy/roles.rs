@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::function::operations_called;
@@ -100,6 +101,10 @@ const TO_DELIVER_LOGS: [&str; 8] = [
     "DescribeLogGroups",
 ];
 
+/// What a state machine without a function calls only where a parameter asks for it, and what AWS asks for with a call.
+const OF_STATE_MACHINES: [(&str, Option<&str>); 2] =
+    [("cloudformation:ExecuteChangeSet", Some("IsApplying")), ("iam:PassRole", Some("HasDeploymentRole"))];
+
 /// Who assumes the roles that no resource of their template names.
 const TRUSTED_BY_NAME: [(&str, &[&str]); 5] = [
     ("ActivationWriterRole", &["arn:${AWS::Partition}:iam::${CentralAccountId}:root"]),
@@ -160,6 +165,9 @@ pub(crate) fn problems(template: &Template) -> Vec<String> {
     }
     for rule in template.of_kind("AWS::Events::Rule") {
         problems.extend(problems_of_rule(&rule));
+    }
+    for policy in template.of_kind("AWS::Events::EventBusPolicy") {
+        problems.extend(problems_of_bus(&policy));
     }
     for role in template.of_kind("AWS::IAM::Role") {
         problems.extend(problems_of_trust(&role));
@@ -238,18 +246,41 @@ fn problems_of_schedule(schedule: &Resource<'_>) -> Vec<String> {
         return vec![format!("{}: no role", schedule.place())];
     };
     let condition = role.condition.map(str::to_owned);
-    let invokes = template.referenced(&target["Arn"]).is_none_or(|on| on.kind != "AWS::StepFunctions::StateMachine");
-    let start = if invokes { "lambda:InvokeFunction" } else { "states:StartExecution" };
-    let mut needed =
-        BTreeSet::from([(condition.clone(), start.to_owned()), (condition.clone(), "sqs:SendMessage".to_owned())]);
-    needed.extend(TO_ENCRYPT.map(|action| (Some("HasKmsKey".to_owned()), action.to_owned())));
+    let start =
+        if is_state_machine(template, &target["Arn"]) { "states:StartExecution" } else { "lambda:InvokeFunction" };
+    let mut uses = vec![(start, &target["Arn"])];
+    let mut needed = BTreeSet::from([(condition.clone(), start.to_owned())]);
+    if !target["DeadLetterConfig"].is_null() {
+        uses.push(("sqs:SendMessage", &target["DeadLetterConfig"]["Arn"]));
+        needed.insert((condition, "sqs:SendMessage".to_owned()));
+        needed.extend(TO_ENCRYPT.map(|action| (Some("HasKmsKey".to_owned()), action.to_owned())));
+    }
     let mut problems = compare(&role, &needed);
-    for (action, on) in [(start, &target["Arn"]), ("sqs:SendMessage", &target["DeadLetterConfig"]["Arn"])] {
+    for (action, on) in uses {
         let is_on =
             statements_of(&role, "Policies").iter().any(|one| one.action() == action && one.resources() == [on]);
         problems.extend((!is_on).then(|| format!("{}: {action} is not on what the schedule uses", role.place())));
     }
     problems
+}
+
+fn is_state_machine(template: &Template, arn: &Value) -> bool {
+    template.referenced(arn).is_some_and(|on| on.kind == "AWS::StepFunctions::StateMachine")
+}
+
+/// The actions of the services that the tasks of a state machine call by themselves, each with its condition.
+fn calls_of_state_machine(machine: &Resource<'_>) -> BTreeSet<(Option<String>, String)> {
+    let call = Regex::new(r"aws-sdk:([a-z]+):([a-z])(\w+)").unwrap();
+    let definition = machine.properties["Definition"].to_string();
+    let mut calls: BTreeSet<String> = call
+        .captures_iter(&definition)
+        .map(|found| format!("{}:{}{}", &found[1], found[2].to_uppercase(), &found[3]))
+        .collect();
+    if definition.contains("RoleARN") {
+        calls.insert("iam:PassRole".to_owned());
+    }
+    let condition = |call: &str| OF_STATE_MACHINES.iter().find(|(of, _)| *of == call).and_then(|(_, under)| *under);
+    calls.into_iter().map(|call| (condition(&call).map(str::to_owned), call)).collect()
 }
 
 /// A state machine invokes the functions and publishes to the topics that its definition gets, and delivers its log.
@@ -258,6 +289,10 @@ fn problems_of_state_machine(machine: &Resource<'_>) -> Vec<String> {
     let Some(role) = template.referenced(&machine.properties["RoleArn"]) else {
         return vec![format!("{}: no role", machine.place())];
     };
+    let calls = calls_of_state_machine(machine);
+    if !calls.is_empty() {
+        return compare(&role, &calls);
+    }
     let mut needed: BTreeSet<(Option<String>, String)> =
         TO_DELIVER_LOGS.map(|action| (None, format!("logs:{action}"))).into();
     needed.extend(TO_ENCRYPT.map(|action| (Some("HasKmsKey".to_owned()), action.to_owned())));
@@ -287,7 +322,11 @@ fn problems_of_rule(rule: &Resource<'_>) -> Vec<String> {
         if let Some(role) = template.referenced(resource_in(template, &target["RoleArn"])) {
             let condition = role.condition.map(str::to_owned);
             let is_topic = template.referenced(on).is_some_and(|target| target.kind == "AWS::SNS::Topic");
-            let action = if is_topic { "sns:Publish" } else { "events:PutEvents" };
+            let action = match is_topic {
+                true => "sns:Publish",
+                false if is_state_machine(template, on) => "states:StartExecution",
+                false => "events:PutEvents",
+            };
             let mut needed = BTreeSet::from([(condition, action.to_owned())]);
             let to_encrypt = TO_ENCRYPT.iter().filter(|_| is_topic);
             needed.extend(to_encrypt.map(|action| (Some("HasKmsKey".to_owned()), (*action).to_owned())));
@@ -313,6 +352,17 @@ fn problems_of_rule(rule: &Resource<'_>) -> Vec<String> {
         problems.extend((!is_open).then(|| format!("{}: {} cannot send to it", queue.place(), rule.id)));
     }
     problems
+}
+
+/// Another account puts events on the bus of this one, where a rule waits for what that account says.
+fn problems_of_bus(policy: &Resource<'_>) -> Vec<String> {
+    let rules = policy.template.of_kind("AWS::Events::Rule");
+    let is_open = statements(policy).iter().any(|one| {
+        let from = json!({"Ref": "ManagementAccountId"});
+        let is_heard = rules.iter().any(|rule| rule.properties["EventPattern"]["account"] == json!([from]));
+        one.action() == "events:PutEvents" && principal(one).contains("${ManagementAccountId}:root") && is_heard
+    });
+    (!is_open).then(|| format!("{}: nobody whom a rule waits for", policy.place())).into_iter().collect()
 }
 
 /// A role is for whom its template uses it for, and for nobody else.

@@ -2,11 +2,13 @@
 //!
 //! A test that is renamed or taken away is noticed here. `UPDATE_DOCS=1` writes the page anew, instead of comparing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
 use regex::Regex;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::generated;
 use crate::repository::{files, text};
@@ -14,7 +16,7 @@ use crate::repository::{files, text};
 const FILE: &str = "docs/tested.md";
 
 /// A feature, the page that promises it, and the tests that show it.
-const FEATURES: [(&str, &str, &[&str]); 24] = [
+const FEATURES: [(&str, &str, &[&str]); 26] = [
     (
         "Tags follow their instances",
         "semantics.md",
@@ -161,15 +163,133 @@ const FEATURES: [(&str, &str, &[&str]); 24] = [
         ],
     ),
     ("From nothing to a command", "getting-started.md", &["the_original_six_steps_work_as_they_are_written_today"]),
+    (
+        "Grants follow the organization",
+        "grants.md",
+        &[
+            "grants_follow_the_organization_by_a_change_set_that_somebody_reviews",
+            "an_empty_organization_takes_no_grant_away_and_an_excluded_account_gets_none",
+            "switched_on_additions_are_carried_out_and_removals_wait",
+        ],
+    ),
+    (
+        "Trying it on AWS",
+        "verify.md",
+        &[
+            "every_probe_runs_and_nothing_is_left",
+            "what_is_otherwise_is_refuted",
+            "an_interrupted_run_removes_everything_and_a_killed_one_is_removed_later",
+        ],
+    ),
     ("Older collectors are served", "deploy.md", &["a_collector_of_the_last_release_is_served_and_reads_every_answer"]),
 ];
 
-/// What was run on AWS: the feature, by whom, and when. Nothing yet.
-const ON_AWS: [(&str, &str, &str); 0] = [];
+/// What `make verify-aws` has recorded of its runs on AWS.
+const VERIFIED: &str = "docs/verified.json";
+
+/// What the pages assume of AWS, each with its probe or the reason for having none.
+const ASSUMPTIONS: &str = "scripts/verify/assumptions.json";
+
+/// A run on AWS.
+#[derive(Debug, Deserialize)]
+struct Run {
+    by: String,
+    when: String,
+    /// `aws`, or `stand-in`, which shows nothing here.
+    #[serde(rename = "where")]
+    place: String,
+    steps: Vec<Seen>,
+    assumptions: Vec<Seen>,
+}
+
+/// What a run saw of a step or an assumption.
+#[derive(Debug, Deserialize)]
+struct Seen {
+    id: String,
+    feature: Option<String>,
+    verdict: String,
+}
+
+impl Run {
+    /// The verdict on a feature or an assumption, with who gave it; none where the run did not come to it.
+    fn says(&self, is_about: impl Fn(&Seen) -> bool) -> Option<String> {
+        let verdicts = self.steps.iter().chain(&self.assumptions).filter(|seen| is_about(seen));
+        let verdicts: Vec<&str> = verdicts.map(|seen| seen.verdict.as_str()).collect();
+        let verdict = match verdicts.as_slice() {
+            [] => return None,
+            all if all.iter().any(|verdict| ["refuted", "not shown"].contains(verdict)) => "**refuted**",
+            all if all.iter().all(|verdict| ["confirmed", "shown"].contains(verdict)) => "confirmed",
+            _ => return None,
+        };
+        Some(format!("{verdict} by {}, {}", self.by, self.when))
+    }
+}
+
+fn read<T: DeserializeOwned>(text: &str, file: &str) -> T {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+/// The runs that were recorded, the last one first.
+fn runs(recorded: &str) -> Vec<Run> {
+    let mut runs: Vec<Run> = read(recorded, VERIFIED);
+    for run in &runs {
+        assert!(run.place == "aws", "{VERIFIED} has a run on a {}, which shows nothing about AWS", run.place);
+        assert!(!run.by.is_empty(), "{VERIFIED} has a run by nobody");
+    }
+    runs.reverse();
+    runs
+}
+
+fn says(runs: &[Run], is_about: impl Fn(&Seen) -> bool) -> String {
+    runs.iter().find_map(|run| run.says(&is_about)).unwrap_or_else(|| "not yet".to_owned())
+}
+
+/// The list of assumptions.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    assumptions: Vec<Assumption>,
+    #[serde(rename = "withoutProbe")]
+    without_probe: Vec<Assumption>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Assumption {
+    id: String,
+    #[serde(rename = "assumption")]
+    says: String,
+    page: String,
+    /// Why it has no probe.
+    reason: Option<String>,
+    feature: Option<String>,
+}
+
+/// A step of the story that shows a feature.
+#[derive(Debug, Deserialize)]
+struct Step {
+    feature: Option<String>,
+}
+
+fn listed() -> Listed {
+    read(&text(ASSUMPTIONS).unwrap(), ASSUMPTIONS)
+}
+
+fn assumptions(runs: &[Run]) -> String {
+    let listed = listed();
+    let mut out = String::from("| assumption | probe | AWS |\n|---|---|---|\n");
+    for Assumption { id, says: what, page, reason, .. } in listed.assumptions.iter().chain(&listed.without_probe) {
+        let (probe, on_aws) = match reason {
+            Some(reason) => (format!("none for `{id}`: {reason}"), "not yet".to_owned()),
+            None => (format!("`{id}`"), says(runs, |seen| seen.id == *id)),
+        };
+        writeln!(out, "| [{what}]({page}) | {probe} | {on_aws} |").unwrap();
+    }
+    out
+}
 
 /// Where a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+pub(crate) enum Place {
     Unit,
     Simulation,
     LocalAws,
@@ -192,7 +312,7 @@ impl Place {
 }
 
 /// Every test of the repository with where it runs; one that stands in several files runs in all of them.
-fn tests() -> BTreeMap<String, Vec<Place>> {
+pub(crate) fn tests() -> BTreeMap<String, Vec<Place>> {
     // A function that a macro makes tests of, each for a part of the seeds, takes the part.
     let function = Regex::new(
         r"(?m)^\s*(?:#\[(?:tokio::)?test[^\n]*\]\s*)(?:#\[[^\n]*\]\s*)*(?:async )?fn (\w+)|^fn (\w+)\(part: u64\)",
@@ -208,7 +328,7 @@ fn tests() -> BTreeMap<String, Vec<Place>> {
     tests
 }
 
-fn table() -> String {
+fn table(runs: &[Run]) -> String {
     let tests = tests();
     let mut out =
         String::from("| feature | unit and property tests | simulation | local AWS | AWS |\n|---|---|---|---|---|\n");
@@ -220,8 +340,7 @@ fn table() -> String {
             });
             shown.map(|name| format!("`{name}`")).collect::<Vec<_>>().join("<br>")
         };
-        let on_aws = ON_AWS.iter().find(|(of, ..)| *of == feature);
-        let on_aws = on_aws.map_or_else(|| "not yet".to_owned(), |(_, by, when)| format!("{by}, {when}"));
+        let on_aws = says(runs, |seen| seen.feature.as_deref() == Some(feature));
         let [unit, simulation, local] = [Place::Unit, Place::Simulation, Place::LocalAws].map(at);
         writeln!(out, "| [{feature}]({page}) | {unit} | {simulation} | {local} | {on_aws} |").unwrap();
     }
@@ -230,5 +349,56 @@ fn table() -> String {
 
 #[test]
 fn the_page_of_what_was_tested_where_is_that_of_the_tests() {
-    generated::check(FILE, "the tests", |_| table());
+    let runs = runs(&text(VERIFIED).unwrap());
+    // One after the other, because both may write the page.
+    generated::check(FILE, "the tests", |_| table(&runs));
+    generated::check(FILE, "the assumptions", |_| assumptions(&runs));
+}
+
+#[test]
+fn every_mark_names_an_assumption_and_every_assumption_is_marked_until_it_is_confirmed() {
+    let mark = Regex::new(r"UNCONFIRMED: ((?:`[a-z0-9-]+`(?:, )?)+)").unwrap();
+    let mut marked = BTreeSet::new();
+    for file in files().iter().filter(|file| Path::new(file).extension().is_some_and(|ending| ending == "md")) {
+        for found in mark.captures_iter(&text(file).unwrap()) {
+            marked.extend(found[1].split(", ").map(|id| (id.trim_matches('`').to_owned(), file.clone())));
+        }
+    }
+    let (listed, runs) = (listed(), runs(&text(VERIFIED).unwrap()));
+    let open = listed.assumptions.iter().chain(&listed.without_probe);
+    let open = open.filter(|entry| !says(&runs, |seen| seen.id == entry.id).starts_with("confirmed"));
+    let open: BTreeSet<_> = open.map(|entry| (entry.id.clone(), format!("docs/{}", entry.page))).collect();
+    assert_eq!(marked, open, "marked, to be marked: {ASSUMPTIONS} says which page, and {VERIFIED} what was confirmed");
+}
+
+#[test]
+fn what_is_shown_on_aws_is_a_feature_of_the_page() {
+    let listed = listed();
+    let of_assumptions = listed.assumptions.iter().filter_map(|entry| entry.feature.as_deref());
+    for feature in of_assumptions.chain(listed.steps.iter().filter_map(|step| step.feature.as_deref())) {
+        assert!(FEATURES.iter().any(|(known, ..)| *known == feature), "{ASSUMPTIONS}: {feature} is not in {FILE}");
+    }
+}
+
+#[test]
+fn a_run_says_confirmed_where_all_of_it_was_shown_and_the_last_one_counts() {
+    let run = |by: &str, sweep: &str, change: &str| {
+        format!(
+            r#"{{"by": "{by}", "when": "2027-01-02", "where": "aws",
+                 "steps": [{{"id": "sweep", "feature": "F", "verdict": "{sweep}"}}],
+                 "assumptions": [{{"id": "a", "feature": "F", "verdict": "{change}"}}]}}"#
+        )
+    };
+    let about_f = |recorded: &[String]| {
+        says(&runs(&format!("[{}]", recorded.join(","))), |seen| seen.feature.as_deref() == Some("F"))
+    };
+    let (good, bad) = (run("A", "shown", "confirmed"), run("B", "shown", "refuted"));
+    let interrupted = run("C", "shown", "not reached");
+    assert_eq!(about_f(&[]), "not yet");
+    assert_eq!(about_f(std::slice::from_ref(&interrupted)), "not yet");
+    assert_eq!(about_f(&[good.clone(), interrupted]), "confirmed by A, 2027-01-02");
+    assert_eq!(about_f(&[good.clone(), bad.clone()]), "**refuted** by B, 2027-01-02");
+    assert_eq!(about_f(&[bad, good.clone()]), "confirmed by A, 2027-01-02");
+    let stand_in = good.replace("\"aws\"", "\"stand-in\"");
+    assert!(std::panic::catch_unwind(|| runs(&format!("[{stand_in}]"))).is_err(), "a stand-in shows nothing about AWS");
 }

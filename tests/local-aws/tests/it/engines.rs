@@ -233,3 +233,30 @@ async fn a_map_begins_nothing_more_once_an_item_has_failed() {
     assert_eq!(ended["status"], "FAILED", "{ended}");
     assert_eq!(depth(&client, &url).await, "1");
 }
+
+#[tokio::test]
+async fn a_task_calls_a_service_as_the_role_of_its_machine() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    let roots = client.json("organizations", "ListRoots", &json!({})).await.unwrap();
+    let (root, arn) = (roots["Roots"][0]["Id"].clone(), roots["Roots"][0]["Arn"].clone());
+    let definition = json!({"QueryLanguage": "JSONata", "StartAt": "List", "States": {"List": {
+        "Type": "Task", "Resource": "arn:aws:states:::aws-sdk:organizations:listAccountsForParent",
+        "Arguments": {"ParentId": root}, "Output": "{% $count($states.result.Accounts) %}", "End": true}}});
+    for (on, status) in [(json!("arn:aws:organizations::*:ou/*"), "FAILED"), (arn, "SUCCEEDED")] {
+        let statement = json!({"Effect": "Allow", "Action": "organizations:ListAccountsForParent", "Resource": on});
+        let name = format!("lists-{}", status.to_lowercase());
+        role(&client, &name, &trust("states.amazonaws.com"), &json!({"Statement": statement})).await;
+        let machine = json!({"name": name, "roleArn": format!("arn:aws:iam::{CENTRAL}:role/{name}"),
+                             "definition": definition.to_string()});
+        let machine = client.json("states", "CreateStateMachine", &machine).await.unwrap();
+        let start = json!({"stateMachineArn": machine["stateMachineArn"]});
+        let started = client.json("states", "StartExecution", &start).await.unwrap();
+        let ended = ended(&client, &json!({"executionArn": started["executionArn"]})).await;
+        assert_eq!(ended["status"], status, "{ended}");
+        assert_eq!(ended["error"].is_null(), status == "SUCCEEDED", "{ended}");
+        if status == "FAILED" {
+            assert_eq!(ended["error"], "Organizations.AccessDeniedException", "{ended}");
+        }
+    }
+}
