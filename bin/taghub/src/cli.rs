@@ -40,7 +40,7 @@ pub enum Command {
     Plan(command::sweep::Sweep),
     /// Read an agency's instances now and bring their nodes up to date
     Sweep(command::sweep::Sweep),
-    /// Check, preview, and compare the tag policy
+    /// Check, preview, compare, and approve the tag policy
     #[command(subcommand)]
     Policy(command::policy::Policy),
     /// Run a runbook in many accounts and Regions
