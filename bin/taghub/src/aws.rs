@@ -9,6 +9,7 @@ pub mod instances;
 pub mod json;
 pub mod news;
 pub mod nodes;
+pub mod policies;
 pub mod queues;
 pub mod session;
 pub mod standings;

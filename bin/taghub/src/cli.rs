@@ -31,13 +31,16 @@ pub enum Command {
     History(command::history::History),
     /// List the agencies: who is granted, who reports, who is silent
     Agencies(command::agencies::Agencies),
+    /// Connect an agency, prove that it is connected, or plan its leave
+    #[command(subcommand)]
+    Agency(command::agency::Agency),
     /// Find what is broken, link by link, with the remedy
     Doctor(command::doctor::Doctor),
     /// Show what a sweep would change in an agency, and write nothing
     Plan(command::sweep::Sweep),
     /// Read an agency's instances now and bring their nodes up to date
     Sweep(command::sweep::Sweep),
-    /// Check, preview, and compare the tag policy
+    /// Check, preview, compare, and approve the tag policy
     #[command(subcommand)]
     Policy(command::policy::Policy),
     /// Run a runbook in many accounts and Regions
@@ -63,6 +66,7 @@ pub async fn run(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Explain(command) => command.run(app).await,
         Command::History(command) => command.run(app).await,
         Command::Agencies(command) => command.run(app).await,
+        Command::Agency(command) => Box::pin(command.run(app)).await,
         Command::Doctor(command) => Box::pin(command.run(app)).await,
         Command::Plan(command) => command.run(app, true).await,
         Command::Sweep(command) => command.run(app, false).await,

@@ -1,6 +1,7 @@
 //! The commands: each reads, lets something pure decide, and prints.
 
 pub mod agencies;
+pub mod agency;
 pub mod campaign;
 pub mod doctor;
 pub mod explain;

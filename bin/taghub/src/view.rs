@@ -1,6 +1,7 @@
 //! What is shown: values in, text out.
 
 pub mod agencies;
+pub mod agency;
 pub mod campaign;
 pub mod doctor;
 pub mod explain;

@@ -62,6 +62,9 @@ pub struct Counts {
     pub superseded: usize,
     #[serde(default)]
     pub unlinked: usize,
+    /// Tags that a changed policy would take away, and keeps until it is approved.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub tags_held: usize,
 }
 
 impl AddAssign for Counts {
@@ -78,6 +81,7 @@ impl AddAssign for Counts {
         self.adopted += other.adopted;
         self.superseded += other.superseded;
         self.unlinked += other.unlinked;
+        self.tags_held += other.tags_held;
     }
 }
 

@@ -78,7 +78,7 @@ pub struct Metrics {
     /// In the order in which they are declared.
     pub metrics: Vec<Metric>,
     /// Some of them once more under a dimension.
-    pub breakdown: Option<Breakdown>,
+    pub breakdowns: Vec<Breakdown>,
 }
 
 /// Metrics under one dimension.
@@ -120,7 +120,7 @@ impl Metrics {
 
     fn document<'a>(&'a self, namespace: &'a str, at: SystemTime, level: &'a str) -> Document<'a> {
         let mut directives = vec![Directive::new(namespace, [Vec::new()], &self.metrics)];
-        directives.extend(self.breakdown.as_ref().map(|Breakdown { dimension, name, .. }| {
+        directives.extend(self.breakdowns.iter().map(|Breakdown { dimension, name, .. }| {
             let broken_down = self.metrics.iter().filter(|metric| metric.name == *name);
             Directive::new(namespace, [vec![*dimension]], broken_down)
         }));
@@ -131,7 +131,7 @@ impl Metrics {
             },
             level,
             timestamp: Timestamp::from(at),
-            dimensions: self.breakdown.iter().map(|breakdown| (breakdown.dimension, &*breakdown.value)).collect(),
+            dimensions: self.breakdowns.iter().map(|breakdown| (breakdown.dimension, &*breakdown.value)).collect(),
             values: self.metrics.iter().map(|metric| (metric.name, metric.value)).collect(),
         }
     }
@@ -195,7 +195,7 @@ mod tests {
     fn the_line_has_the_form_of_the_specification() {
         let metrics = Metrics {
             metrics: vec![Metric::count("Reports", 1), Metric::duration("Lag", Duration::from_micros(1_999))],
-            breakdown: Some(Breakdown { dimension: "Agency", value: "222222222222".to_owned(), name: "Reports" }),
+            breakdowns: vec![Breakdown { dimension: "Agency", value: "222222222222".to_owned(), name: "Reports" }],
         };
         let line = line(&metrics, Some("ERROR"));
         assert_eq!(line.matches('\n').count(), 1);
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn a_hub_with_a_prefix_has_a_namespace_of_its_own() {
-        let metrics = Metrics { metrics: vec![Metric::count("Reports", 1)], breakdown: None };
+        let metrics = Metrics { metrics: vec![Metric::count("Reports", 1)], breakdowns: Vec::new() };
         let mut line = Vec::new();
         metrics.write_as("test-", UNIX_EPOCH, None, &mut line).unwrap();
         let value: Value = serde_json::from_slice(&line).unwrap();
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn without_a_dimension_there_is_one_directive() {
         let calls = CallCounts { calls: 3, throttles: 0 };
-        let metrics = Metrics { metrics: calls.metrics().to_vec(), breakdown: None };
+        let metrics = Metrics { metrics: calls.metrics().to_vec(), breakdowns: Vec::new() };
         let value: Value = serde_json::from_str(&line(&metrics, None)).unwrap();
         assert_eq!(value["_aws"]["CloudWatchMetrics"].as_array().unwrap().len(), 1);
         assert_eq!((&value["ServiceCalls"], &value["ServiceThrottles"]), (&json!(3), &json!(0)));

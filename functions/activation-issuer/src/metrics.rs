@@ -29,7 +29,7 @@ pub fn metrics(result: &Result<Answer, IssueError>) -> Metrics {
         metrics.push(count("NodeLimitPercent", census.percent));
         metrics.extend(census.days_to_limit.map(|days| count("DaysToNodeLimit", days)));
     }
-    Metrics { metrics, breakdown: None }
+    Metrics { metrics, breakdowns: Vec::new() }
 }
 
 #[cfg(test)]

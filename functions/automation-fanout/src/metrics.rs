@@ -15,7 +15,7 @@ pub fn metrics(result: &Result<Answer, FanoutError>, calls: CallCounts) -> Metri
     };
     let mut metrics = answer.map(starts).unwrap_or_default();
     metrics.extend(calls.metrics());
-    Metrics { metrics, breakdown: None }
+    Metrics { metrics, breakdowns: Vec::new() }
 }
 
 /// The locations of a start that takes them from a file are not known here, and not counted.

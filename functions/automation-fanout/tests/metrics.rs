@@ -30,7 +30,7 @@ fn answer(action: &'static str) -> StartAnswer {
 
 fn of(result: &Result<Answer, FanoutError>) -> Vec<(&'static str, Unit, u64)> {
     let metrics = metrics(result, CALLS);
-    assert_eq!(metrics.breakdown, None);
+    assert_eq!(metrics.breakdowns, []);
     metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect()
 }
 

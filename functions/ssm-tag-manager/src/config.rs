@@ -2,6 +2,8 @@
 
 mod retirement;
 
+use std::collections::BTreeSet;
+
 use lambda_kit::{ConfigError, Reader};
 
 pub use self::retirement::{Mode, Settings};
@@ -9,6 +11,10 @@ use crate::plan::Policy;
 
 const TAG_POLICY: &str = "TAG_POLICY";
 const POLICY_PARAMETERS: &str = "POLICY_PARAMETERS";
+const POLICY_HOLD_PERCENT: &str = "POLICY_HOLD_PERCENT";
+const HOLD_PERCENT: std::ops::RangeInclusive<u8> = 0..=100;
+const DEFAULT_HOLD_PERCENT: u8 = 5;
+const APPROVED_POLICIES: &str = "APPROVED_POLICIES";
 const OWNERSHIP_CHECK: &str = "OWNERSHIP_CHECK";
 const LEASE_TABLE: &str = "LEASE_TABLE";
 const DEFAULT_LEASE_TABLE: &str = "tag-hub-leases";
@@ -24,6 +30,10 @@ pub struct Config {
     pub policy: Policy,
     /// Where in Parameter Store there may be other policies, such as `/tag-hub/policy`.
     pub policy_parameters: Option<String>,
+    /// What percentage of the hub's tags on a report's nodes a policy may take away without an approval, 0 to 100.
+    pub policy_hold_percent: u8,
+    /// The digests of the policies that an operator approved.
+    pub approved_policies: BTreeSet<String>,
     /// Whether a node must belong to the agency that reports it.
     pub ownership: OwnershipCheck,
     /// What becomes of nodes whose EC2 instance is gone.
@@ -57,6 +67,13 @@ impl Config {
         if let Some(path) = policy_parameters.as_ref().filter(|path| !is_path(path)) {
             read.problem(POLICY_PARAMETERS, format_args!("expected a path such as /tag-hub/policy, got {path:?}"));
         }
+        let policy_hold_percent = read.number(POLICY_HOLD_PERCENT, HOLD_PERCENT, DEFAULT_HOLD_PERCENT);
+        let approved = read.value(APPROVED_POLICIES).unwrap_or_default();
+        let approved_policies: BTreeSet<String> =
+            approved.split(',').filter(|digest| !digest.is_empty()).map(str::to_owned).collect();
+        for digest in approved_policies.iter().filter(|digest| !is_digest(digest)) {
+            read.problem(APPROVED_POLICIES, format_args!("expected digests of 12 hexadecimal digits, got {digest:?}"));
+        }
         let ownership =
             read.word(OWNERSHIP_CHECK, &[("enforce", OwnershipCheck::Enforce), ("off", OwnershipCheck::Off)]);
         let lease_table = read.value(LEASE_TABLE).unwrap_or_else(|| DEFAULT_LEASE_TABLE.to_owned());
@@ -70,6 +87,8 @@ impl Config {
                 name_prefix: name_prefix?,
                 policy: policy.ok()?,
                 policy_parameters,
+                policy_hold_percent: policy_hold_percent?,
+                approved_policies,
                 ownership: ownership?,
                 retire: retire?,
                 lease_table,
@@ -77,6 +96,11 @@ impl Config {
             })
         })
     }
+}
+
+/// As `taghub policy diff` prints it.
+fn is_digest(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Names of parameters: <https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html>.
@@ -115,6 +139,8 @@ mod tests {
         let variables = [
             ("TAG_POLICY", r#"{"maxTags": 48, "includes": []}"#),
             ("POLICY_PARAMETERS", "tag-hub/"),
+            ("POLICY_HOLD_PERCENT", "101"),
+            ("APPROVED_POLICIES", "0123456789ab,0123456789AB"),
             ("OWNERSHIP_CHECK", "no"),
             ("LEASE_TABLE", "a b"),
             ("BULK_WRITERS", "9"),
@@ -128,6 +154,8 @@ mod tests {
              invalidCharacters, maxTags, removeStale, overwrite; \
              TAG_POLICY: maxTags: expected 1 to 47, got 48; \
              POLICY_PARAMETERS: expected a path such as /tag-hub/policy, got \"tag-hub/\"; \
+             POLICY_HOLD_PERCENT: expected a number from 0 to 100, got \"101\"; \
+             APPROVED_POLICIES: expected digests of 12 hexadecimal digits, got \"0123456789AB\"; \
              OWNERSHIP_CHECK: expected enforce or off, got \"no\"; \
              LEASE_TABLE: expected the name of a table, got \"a b\"; \
              BULK_WRITERS: expected a number from 1 to 8, got \"9\"; \

@@ -8,12 +8,14 @@
 //! differ are written, under the lease of their agency, each after a read of its own: see `writer`.
 
 mod clock;
+mod hold;
 mod look;
 mod mark;
 mod unlinked;
 mod write;
 mod writer;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
@@ -62,6 +64,11 @@ pub struct Handled {
 }
 
 impl Handled {
+    /// A report that is refused before it is looked at.
+    pub(crate) fn refused(error: ManagerError) -> Self {
+        Self { result: Err(error), observed_at: None, lease_use: LeaseUse::default() }
+    }
+
     /// What became of the report, also if the invocation then ends in an error; absent if it was refused.
     pub fn answer(&self) -> Option<&Answer> {
         match &self.result {
@@ -76,7 +83,7 @@ impl Handled {
 pub async fn handle(config: &Config, ports: &(impl Nodes + Leases), invocation: &Invocation, event: &str) -> Handled {
     let (agency, report) = match admit(config, invocation, event) {
         Ok(admitted) => admitted,
-        Err(error) => return Handled { result: Err(error), observed_at: None, lease_use: LeaseUse::default() },
+        Err(error) => return Handled::refused(error),
     };
     let mut lease_use = LeaseUse::default();
     let run = Run::new(config, ports, invocation, &report, agency);
@@ -134,6 +141,8 @@ struct Run<'a, P> {
     lines: LineBudget,
     /// The sources that the report says are terminated.
     terminated: BTreeSet<String>,
+    /// True if the policy only adds: what an earlier one set stays.
+    is_held: Cell<bool>,
 }
 
 impl<'a, P: Nodes + Leases> Run<'a, P> {
@@ -157,6 +166,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             clock: Clock::new(invocation.now, invocation.budget, invocation.entropy),
             lines: LineBudget::new(),
             terminated: BTreeSet::new(),
+            is_held: Cell::default(),
         };
         let terminated = report.terminated.iter().filter_map(|instance| run.source(&instance.ec2_instance_id));
         run.terminated = terminated.map(|source| source.to_string()).collect();
@@ -181,8 +191,10 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             candidates.extend(validated.contested);
         }
         let mut jobs = Vec::new();
-        for looked in self.look(&candidates).await {
-            match looked {
+        let looked = self.look(&candidates).await;
+        let held_count = self.hold(&looked);
+        for looked in looked {
+            match looked.with(held_count > 0) {
                 Looked::Finished(nodes) => nodes.into_iter().for_each(|node| answer.add(node)),
                 Looked::Differs(job) => jobs.push(job),
             }
@@ -195,7 +207,9 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         let deferred = deferred.iter().flat_map(|candidate| candidate.all_have(&Outcome::Deferred));
         deferred.for_each(|node| answer.add(node));
         self.unlinked().await.into_iter().for_each(|node| answer.add(node));
-        Answer { agency: self.agency.clone(), ..answer.finish() }
+        let mut answer = Answer { agency: self.agency.clone(), ..answer.finish() };
+        answer.counts.tags_held = held_count;
+        answer
     }
 
     /// Writes under the lease of the sender.
@@ -214,10 +228,16 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         }
     }
 
-    fn decide(&self, candidate: &Candidate<'_>, live: &Tags, unsettled: Option<&NodeIntent>) -> Decision {
+    fn decide(
+        &self,
+        candidate: &Candidate<'_>,
+        live: &Tags,
+        unsettled: Option<&NodeIntent>,
+        is_held: bool,
+    ) -> Decision {
         let source = self.source_of(candidate.instance);
         let policy = &self.config.policy;
-        let context = self.context(source.as_deref(), &candidate.node, unsettled);
+        let context = ReportContext { is_held, ..self.context(source.as_deref(), &candidate.node, unsettled) };
         if !candidate.rivals.is_empty() {
             return contested(live, context);
         }
@@ -240,6 +260,7 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             terminated: &self.terminated,
             unsettled,
             salt: self.clock.salt(node),
+            is_held: false,
         }
     }
 

@@ -57,6 +57,7 @@ pub(crate) fn log(region: Option<&Region>, answer: &Answer, lease_use: &LeaseUse
         tags_set = counts.tags_set,
         tags_removed = counts.tags_removed,
         tags_dropped = counts.tags_dropped,
+        tags_held = counts.tags_held,
         terminated = answer.terminated.map(|counts| counts.received),
         marked = answer.terminated.map(|counts| counts.marked),
         lease_wait_ms = lease_use.wait.as_millis(),

@@ -12,6 +12,7 @@ use ssm_tag_manager::{Config, Invocation, ManagerError, Responded, metrics, resp
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let level = std::env::var("AWS_LAMBDA_LOG_LEVEL").ok();
+    let version = std::env::var("AWS_LAMBDA_FUNCTION_VERSION").ok();
     init_log(env!("CARGO_PKG_NAME"), level.as_deref());
     let lookup = |name: &str| std::env::var(name).ok();
     let config = Config::from_lookup(lookup).inspect_err(|error| tracing::error!("{error}"))?;
@@ -43,7 +44,7 @@ async fn main() -> Result<(), Error> {
         let read = policies.as_ref().map(PolicyParameters::take_counts).unwrap_or_default();
         let ended = SystemTime::now();
         // Where there is no standard output there is no log to complain in either.
-        let measured = metrics(&responded, calls.take_counts() + read, ended);
+        let measured = metrics(&responded, calls.take_counts() + read, ended, version.as_deref());
         let _ = measured.write_as(&config.name_prefix, ended, level.as_deref(), std::io::stdout());
         responded.into_result().map_err(Diagnostic::from)
     }))

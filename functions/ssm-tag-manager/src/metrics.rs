@@ -10,11 +10,14 @@ use crate::handler::Handled;
 use crate::respond::Responded;
 
 const REPORTS: &str = "Reports";
+const REPORTS_FAILED: &str = "ReportsFailed";
 
 /// The metrics of an invocation that ended at `ended`: all of them each time, at zero where there was nothing.
 ///
 /// `PropagationLag` alone is left out where no node was updated. In a dry run nothing is updated, set or removed.
-pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> Metrics {
+///
+/// `ReportsFailed` comes once more under the version of the function, so that a new one can be watched by itself.
+pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime, version: Option<&str>) -> Metrics {
     let (handled, retired) = match responded {
         Responded::Report(handled) => (Some(handled), None),
         Responded::Retire(result) => (None, result.as_ref().ok()),
@@ -30,6 +33,7 @@ pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> M
     let written = |count| if answer.is_some_and(|answer| answer.dry_run) { 0 } else { count };
     let mut metrics = vec![
         Metric::count(REPORTS, usize::from(answer.is_some())),
+        Metric::count(REPORTS_FAILED, usize::from(handled.is_some_and(has_failed))),
         Metric::count("NodesReceived", counts.received),
         Metric::count("NodesUpdated", updated_count),
         Metric::count("NodesUnchanged", counts.unchanged),
@@ -42,6 +46,7 @@ pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> M
         Metric::count("RejectedStale", rejected(Rejection::Stale)),
         Metric::count("TagsSet", written(counts.tags_set)),
         Metric::count("TagsRemoved", written(counts.tags_removed)),
+        Metric::count("TagsHeld", counts.tags_held),
         Metric::count("TagsDropped", nodes.iter().flat_map(NodeAnswer::notable_drops).count()),
         Metric::count("NodesAdopted", counts.adopted),
         Metric::count("NodesSuperseded", counts.superseded),
@@ -56,8 +61,18 @@ pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime) -> M
         metrics.push(Metric::duration("PropagationLag", since(observed_at, ended)));
     }
     let agency = answer.and_then(|answer| answer.agency.as_ref());
-    let breakdown = agency.map(|agency| Breakdown { dimension: "Agency", value: agency.to_string(), name: REPORTS });
-    Metrics { metrics, breakdown }
+    let agency = agency.map(|agency| Breakdown { dimension: "Agency", value: agency.to_string(), name: REPORTS });
+    let version = version.filter(|_| handled.is_some()).map(|version| Breakdown {
+        dimension: "Version",
+        value: version.to_owned(),
+        name: REPORTS_FAILED,
+    });
+    Metrics { metrics, breakdowns: agency.into_iter().chain(version).collect() }
+}
+
+/// True for a report that ended in an error, unless that only asks Lambda to bring it again, or with a node that failed.
+fn has_failed(handled: &Handled) -> bool {
+    handled.answer().is_none_or(|answer| answer.counts.failed > 0)
 }
 
 /// No time at all where the clocks disagree.

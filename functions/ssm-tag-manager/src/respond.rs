@@ -3,7 +3,6 @@
 use hub::Answer;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::LeaseUse;
 use crate::config::Config;
 use crate::error::ManagerError;
 use crate::handler::{Handled, Invocation, handle};
@@ -39,7 +38,7 @@ struct Kind {
 impl Responded {
     /// A report that is refused before it is looked at.
     pub fn refused(error: ManagerError) -> Self {
-        Self::Report(Handled { result: Err(error), observed_at: None, lease_use: LeaseUse::default() })
+        Self::Report(Handled::refused(error))
     }
 
     /// What the caller is told.

@@ -34,6 +34,17 @@ fn holds(name: &'static str, value: Option<&'static str>) -> Rule {
     }
 }
 
+/// Answers whether any policy is approved.
+fn approved(is_approved: bool) -> Rule {
+    let is_asked = |name: &str| name.starts_with("/tag-hub/policy/approved/");
+    let asked = mock!(SsmClient::get_parameter).match_requests(move |request| request.name().is_some_and(is_asked));
+    if is_approved {
+        asked.then_output(|| GetParameterOutput::builder().parameter(Parameter::builder().build()).build())
+    } else {
+        asked.then_http_response(|| refusal("ParameterNotFound"))
+    }
+}
+
 fn refuses() -> Rule {
     mock!(SsmClient::get_parameter).then_http_response(|| refusal("AccessDeniedException"))
 }
@@ -44,8 +55,11 @@ fn refusal(code: &str) -> HttpResponse {
 }
 
 fn policies(rules: &[&Rule]) -> PolicyParameters {
-    let client =
-        mock_client!(aws_sdk_ssm, RuleMode::Sequential, rules, |config| config.retry_config(RetryConfig::disabled()));
+    mode(RuleMode::Sequential, rules)
+}
+
+fn mode(mode: RuleMode, rules: &[&Rule]) -> PolicyParameters {
+    let client = mock_client!(aws_sdk_ssm, mode, rules, |config| config.retry_config(RetryConfig::disabled()));
     PolicyParameters::over(client, "/tag-hub/policy")
 }
 
@@ -61,23 +75,33 @@ async fn an_agencys_own_policy_goes_before_the_default_and_that_before_the_confi
     for (own, default, expected) in
         [(Some(own), Some(default), "Role"), (None, Some(default), "Name"), (None, None, "Env")]
     {
-        let rules = [holds(OWN, own), holds(DEFAULT, default)];
-        let found = policies(&rules.iter().collect::<Vec<_>>()).config_of(&config(), &agency()).await.unwrap();
+        let rules = [holds(OWN, own), holds(DEFAULT, default), approved(false)];
+        let policies = mode(RuleMode::MatchAny, &rules.iter().collect::<Vec<_>>());
+        let found = policies.config_of(&config(), &agency()).await.unwrap();
         assert_eq!(carried(&found), [expected]);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_policy_is_read_once_a_minute_and_holds_where_it_cannot_be_read() {
-    let (first, second) = (holds(OWN, Some(r#"{"include": ["Role"]}"#)), refuses());
-    let policies = policies(&[&first, &second]);
+    let (first, approval, second) = (holds(OWN, Some(r#"{"include": ["Role"]}"#)), approved(false), refuses());
+    let policies = policies(&[&first, &approval, &second]);
     for _ in 0..3 {
         assert_eq!(carried(&policies.config_of(&config(), &agency()).await.unwrap()), ["Role"]);
     }
-    assert_eq!(policies.take_counts().calls, 1);
+    assert_eq!(policies.take_counts().calls, 2);
     tokio::time::advance(std::time::Duration::from_secs(61)).await;
     assert_eq!(carried(&policies.config_of(&config(), &agency()).await.unwrap()), ["Role"]);
     assert_eq!(policies.take_counts().calls, 1, "it was tried, and the last one holds");
+}
+
+#[tokio::test]
+async fn a_policy_is_approved_by_a_parameter_of_its_digest() {
+    for (answer, is_approved) in [(approved(true), true), (approved(false), false), (refuses(), false)] {
+        let (own, answer) = (holds(OWN, Some(r#"{"include": ["Role"]}"#)), answer);
+        let found = policies(&[&own, &answer]).config_of(&config(), &agency()).await.unwrap();
+        assert_eq!(found.approved_policies.contains(&found.policy.digest), is_approved);
+    }
 }
 
 #[tokio::test]

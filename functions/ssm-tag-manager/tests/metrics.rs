@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hub::{Answer, Counts, DropReason, DroppedTag, NodeAnswer, Outcome, Rejection, Timestamp, WireError};
-use lambda_kit::{CallCounts, Metrics, Unit};
+use lambda_kit::{Breakdown, CallCounts, Metrics, Unit};
 use ssm_tag_manager::config::Mode;
 use ssm_tag_manager::retire::{RetireAnswer, RetireCounts};
 use ssm_tag_manager::{Handled, LeaseUse, ManagerError, Responded, metrics};
@@ -14,8 +14,9 @@ use ssm_tag_manager::{Handled, LeaseUse, ManagerError, Responded, metrics};
 const OBSERVED: i64 = 1_795_312_800;
 const CALLS: CallCounts = CallCounts { calls: 7, throttles: 2 };
 /// In the order of the line. All count, but for the one that is a time.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 25] = [
     "Reports",
+    "ReportsFailed",
     "NodesReceived",
     "NodesUpdated",
     "NodesUnchanged",
@@ -28,6 +29,7 @@ const NAMES: [&str; 23] = [
     "RejectedStale",
     "TagsSet",
     "TagsRemoved",
+    "TagsHeld",
     "TagsDropped",
     "NodesAdopted",
     "NodesSuperseded",
@@ -82,6 +84,7 @@ fn answer() -> Answer {
             adopted: 1,
             superseded: 1,
             unlinked: 1,
+            tags_held: 11,
         },
         nodes: vec![
             node(Outcome::Updated, &[DropReason::Reserved, DropReason::Limit]),
@@ -109,7 +112,7 @@ fn of(result: Result<Answer, ManagerError>) -> Metrics {
     let is_report = !matches!(result, Err(ManagerError::InvalidReport(_)));
     let lease_use = if is_report { lease_use() } else { LeaseUse::default() };
     let handled = Handled { result, observed_at: is_report.then_some(observed_at), lease_use };
-    metrics(&Responded::Report(handled), CALLS, ended())
+    metrics(&Responded::Report(handled), CALLS, ended(), Some("7"))
 }
 
 fn value(metrics: &Metrics, name: &str) -> Option<u64> {
@@ -120,7 +123,7 @@ fn value(metrics: &Metrics, name: &str) -> Option<u64> {
 fn a_report_in_one_line() {
     let mut line = Vec::new();
     of(Ok(answer())).write(ended(), Some("INFO"), &mut line).unwrap();
-    insta::assert_snapshot!(String::from_utf8(line).unwrap(), @r#"{"_aws":{"Timestamp":1795312860500,"CloudWatchMetrics":[{"Namespace":"TagHub","Dimensions":[[]],"Metrics":[{"Name":"Reports","Unit":"Count"},{"Name":"NodesReceived","Unit":"Count"},{"Name":"NodesUpdated","Unit":"Count"},{"Name":"NodesUnchanged","Unit":"Count"},{"Name":"NodesFailed","Unit":"Count"},{"Name":"NodesDeferred","Unit":"Count"},{"Name":"RejectedInvalidId","Unit":"Count"},{"Name":"RejectedUnknownNode","Unit":"Count"},{"Name":"RejectedNotOwned","Unit":"Count"},{"Name":"RejectedConflict","Unit":"Count"},{"Name":"RejectedStale","Unit":"Count"},{"Name":"TagsSet","Unit":"Count"},{"Name":"TagsRemoved","Unit":"Count"},{"Name":"TagsDropped","Unit":"Count"},{"Name":"NodesAdopted","Unit":"Count"},{"Name":"NodesSuperseded","Unit":"Count"},{"Name":"NodesUnlinked","Unit":"Count"},{"Name":"NodesRetired","Unit":"Count"},{"Name":"LeaseWait","Unit":"Milliseconds"},{"Name":"Slices","Unit":"Count"},{"Name":"NodesDeferredForLease","Unit":"Count"},{"Name":"ServiceCalls","Unit":"Count"},{"Name":"ServiceThrottles","Unit":"Count"},{"Name":"PropagationLag","Unit":"Milliseconds"}]},{"Namespace":"TagHub","Dimensions":[["Agency"]],"Metrics":[{"Name":"Reports","Unit":"Count"}]}]},"level":"INFO","timestamp":"2026-11-22T02:01:00Z","Agency":"222222222222","LeaseWait":350,"NodesAdopted":1,"NodesDeferred":1,"NodesDeferredForLease":1,"NodesFailed":1,"NodesReceived":13,"NodesRetired":0,"NodesSuperseded":1,"NodesUnchanged":3,"NodesUnlinked":1,"NodesUpdated":3,"PropagationLag":60500,"RejectedConflict":1,"RejectedInvalidId":1,"RejectedNotOwned":1,"RejectedStale":1,"RejectedUnknownNode":1,"Reports":1,"ServiceCalls":7,"ServiceThrottles":2,"Slices":2,"TagsDropped":1,"TagsRemoved":4,"TagsSet":9}"#);
+    insta::assert_snapshot!(String::from_utf8(line).unwrap(), @r#"{"_aws":{"Timestamp":1795312860500,"CloudWatchMetrics":[{"Namespace":"TagHub","Dimensions":[[]],"Metrics":[{"Name":"Reports","Unit":"Count"},{"Name":"ReportsFailed","Unit":"Count"},{"Name":"NodesReceived","Unit":"Count"},{"Name":"NodesUpdated","Unit":"Count"},{"Name":"NodesUnchanged","Unit":"Count"},{"Name":"NodesFailed","Unit":"Count"},{"Name":"NodesDeferred","Unit":"Count"},{"Name":"RejectedInvalidId","Unit":"Count"},{"Name":"RejectedUnknownNode","Unit":"Count"},{"Name":"RejectedNotOwned","Unit":"Count"},{"Name":"RejectedConflict","Unit":"Count"},{"Name":"RejectedStale","Unit":"Count"},{"Name":"TagsSet","Unit":"Count"},{"Name":"TagsRemoved","Unit":"Count"},{"Name":"TagsHeld","Unit":"Count"},{"Name":"TagsDropped","Unit":"Count"},{"Name":"NodesAdopted","Unit":"Count"},{"Name":"NodesSuperseded","Unit":"Count"},{"Name":"NodesUnlinked","Unit":"Count"},{"Name":"NodesRetired","Unit":"Count"},{"Name":"LeaseWait","Unit":"Milliseconds"},{"Name":"Slices","Unit":"Count"},{"Name":"NodesDeferredForLease","Unit":"Count"},{"Name":"ServiceCalls","Unit":"Count"},{"Name":"ServiceThrottles","Unit":"Count"},{"Name":"PropagationLag","Unit":"Milliseconds"}]},{"Namespace":"TagHub","Dimensions":[["Agency"]],"Metrics":[{"Name":"Reports","Unit":"Count"}]},{"Namespace":"TagHub","Dimensions":[["Version"]],"Metrics":[{"Name":"ReportsFailed","Unit":"Count"}]}]},"level":"INFO","timestamp":"2026-11-22T02:01:00Z","Agency":"222222222222","Version":"7","LeaseWait":350,"NodesAdopted":1,"NodesDeferred":1,"NodesDeferredForLease":1,"NodesFailed":1,"NodesReceived":13,"NodesRetired":0,"NodesSuperseded":1,"NodesUnchanged":3,"NodesUnlinked":1,"NodesUpdated":3,"PropagationLag":60500,"RejectedConflict":1,"RejectedInvalidId":1,"RejectedNotOwned":1,"RejectedStale":1,"RejectedUnknownNode":1,"Reports":1,"ReportsFailed":1,"ServiceCalls":7,"ServiceThrottles":2,"Slices":2,"TagsDropped":1,"TagsHeld":11,"TagsRemoved":4,"TagsSet":9}"#);
 }
 
 #[test]
@@ -136,11 +139,11 @@ fn every_metric_is_there_even_where_nothing_happened() {
     };
     let observed_at = Some(Timestamp::from_unix_seconds(OBSERVED));
     let handled = Handled { result: Ok(empty), observed_at, lease_use: LeaseUse::default() };
-    let metrics = metrics(&Responded::Report(handled), CallCounts::default(), ended());
+    let metrics = metrics(&Responded::Report(handled), CallCounts::default(), ended(), None);
     let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
     let unit = |name| if name == "LeaseWait" { Unit::Milliseconds } else { Unit::Count };
     assert_eq!(found, NAMES.map(|name| (name, unit(name), u64::from(name == "Reports"))));
-    assert_eq!(metrics.breakdown, None, "there is no agency to tell");
+    assert_eq!(metrics.breakdowns, [], "there is no agency to tell");
 }
 
 #[test]
@@ -165,9 +168,13 @@ fn a_refused_report_is_none() {
     let expected = NAMES.map(|name| match name {
         "ServiceCalls" => (name, 7),
         "ServiceThrottles" => (name, 2),
+        "ReportsFailed" => (name, 1),
         _ => (name, 0),
     });
-    assert_eq!((found, metrics.breakdown), (expected.to_vec(), None));
+    assert_eq!(found, expected);
+    // A version that refuses every report shows.
+    let by_version = Breakdown { dimension: "Version", value: "7".to_owned(), name: "ReportsFailed" };
+    assert_eq!(metrics.breakdowns, [by_version]);
 }
 
 #[test]
@@ -192,7 +199,7 @@ fn without_an_update_there_is_no_lag_and_a_clock_ahead_makes_none() {
     let mut answer = answer();
     let late = Timestamp::from_unix_seconds(OBSERVED + 200);
     let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late), lease_use: LeaseUse::default() };
-    assert_eq!(value(&metrics(&Responded::Report(handled), CALLS, ended()), "PropagationLag"), Some(0));
+    assert_eq!(value(&metrics(&Responded::Report(handled), CALLS, ended(), Some("7")), "PropagationLag"), Some(0));
     answer.nodes.retain(|node| !matches!(node.outcome, Outcome::Updated | Outcome::Adopted));
     assert_eq!(value(&of(Ok(answer)), "PropagationLag"), None);
 }
@@ -203,7 +210,7 @@ fn a_run_of_retirement_counts_the_nodes_that_are_gone() {
         let mut answer = RetireAnswer::off();
         answer.mode = mode;
         answer.counts = RetireCounts { marked: 5, retired, kept: 5 - retired, failed: 0 };
-        metrics(&Responded::Retire(Ok(answer)), CALLS, ended())
+        metrics(&Responded::Retire(Ok(answer)), CALLS, ended(), Some("7"))
     };
     for (mode, expected) in [(Mode::On, 3), (Mode::DryRun, 0)] {
         let metrics = retired(mode, 3);
@@ -211,5 +218,5 @@ fn a_run_of_retirement_counts_the_nodes_that_are_gone() {
         assert_eq!((value(&metrics, "Reports"), value(&metrics, "ServiceCalls")), (Some(0), Some(7)));
     }
     let refused = ManagerError::RetireThroughAlias { invoked_arn: String::new() };
-    assert_eq!(value(&metrics(&Responded::Retire(Err(refused)), CALLS, ended()), "NodesRetired"), Some(0));
+    assert_eq!(value(&metrics(&Responded::Retire(Err(refused)), CALLS, ended(), Some("7")), "NodesRetired"), Some(0));
 }

@@ -86,6 +86,7 @@ fn decide_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Opt
         terminated: &BTreeSet::new(),
         unsettled,
         salt: salt(at),
+        is_held: false,
     };
     reconcile(&policy, policy.desired(tags), live, context)
 }
@@ -106,8 +107,28 @@ fn released(live: &Tags, at: i64) -> Plan {
         terminated: &BTreeSet::new(),
         unsettled: None,
         salt: salt(at),
+        is_held: false,
     };
     release(live, context)
+}
+
+/// The plan of a policy that may not take away what another one set.
+fn held(policy: &str, tags: &[Tag], live: &Tags, at: i64) -> Plan {
+    let policy = Policy::parse(policy).unwrap();
+    let owner: AccountId = AGENCY.parse().unwrap();
+    let context = ReportContext {
+        owner: Some(&owner),
+        source: Some(SOURCE),
+        observed_at: Timestamp::from_unix_seconds(at),
+        terminated: &BTreeSet::new(),
+        unsettled: None,
+        salt: salt(at),
+        is_held: true,
+    };
+    match reconcile(&policy, policy.desired(tags), live, context) {
+        Decision::Planned(plan) => plan,
+        Decision::Rejected(reason) | Decision::Unmarked(reason, _) => panic!("rejected: {reason:?}"),
+    }
 }
 
 fn decide(policy: &str, tags: &[Tag], live: &Tags, at: i64) -> Decision {
@@ -161,6 +182,21 @@ proptest! {
         let second = planned(&policy, &tags, &live, NOW + 1);
         prop_assert!(second.is_empty(), "{second:?}");
         prop_assert_eq!(second.dropped, first.dropped);
+    }
+
+    #[test]
+    fn a_held_policy_takes_nothing_away_and_its_approval_makes_up_for_it(
+        policy in policy(), tags in instance(), live in node(),
+    ) {
+        let (mut direct, mut kept) = (live.clone(), live.clone());
+        apply(&planned(&policy, &tags, &live, NOW), &mut direct);
+        let plan = held(&policy, &tags, &live, NOW);
+        apply(&plan, &mut kept);
+        let is_lost = |key: &&String| !kept.contains_key(*key) && *key != "tag-hub:terminated";
+        prop_assert!(plan.withdrawn == 0 || live.keys().find(is_lost).is_none(), "{plan:?}");
+        prop_assert!(held(&policy, &tags, &kept, NOW + 1).is_empty());
+        apply(&planned(&policy, &tags, &kept, NOW + 2), &mut kept);
+        prop_assert_eq!(seen(&kept), seen(&direct));
     }
 
     #[test]

@@ -60,5 +60,5 @@ pub fn metrics(asked: Asked, outcome: Option<&SweepOutcome>, duration: Duration)
             metrics.push(Metric::count("InstancesUnmanaged", unmanaged));
         }
     }
-    Metrics { metrics, breakdown: None }
+    Metrics { metrics, breakdowns: Vec::new() }
 }

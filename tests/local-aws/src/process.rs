@@ -28,6 +28,18 @@ pub(crate) struct MiniStack {
 impl MiniStack {
     /// Starts `MiniStack` and waits until it is ready. Functions find AWS at `endpoint`.
     pub(crate) fn start(options: &Options, endpoint: &str) -> anyhow::Result<Self> {
+        let mut attempts_left = 5;
+        loop {
+            attempts_left -= 1;
+            match Self::try_start(options, endpoint) {
+                // Between a look for a free port and its use, another process can take it.
+                Err(error) if attempts_left > 0 && format!("{error:#}").contains("is already in use") => {}
+                started => return started,
+            }
+        }
+    }
+
+    fn try_start(options: &Options, endpoint: &str) -> anyhow::Result<Self> {
         let home = tempfile::tempdir().context("make a folder for MiniStack")?;
         let log = match &options.keep_logs {
             Some(folder) => {

@@ -7,7 +7,7 @@ use hub::{AGENCY_TAG_KEY, AccountId, ManagedInstanceId, SOURCE_TAG_KEY, is_reser
 use ssm_tag_manager::plan::Tags;
 
 use crate::sandbox::Manager;
-use crate::world::{Counts, Instance, World};
+use crate::world::{Counts, Instance, Node, World};
 
 /// A promise that did not hold.
 #[derive(Debug)]
@@ -101,6 +101,27 @@ fn desired(manager: &Manager, tags: &Tags) -> Tags {
     let tags: Vec<hub::Tag> =
         tags.iter().map(|(key, value)| hub::Tag { key: key.clone(), value: value.clone() }).collect();
     manager.config().policy.desired(&tags).tags.into_iter().map(|tag| (tag.key, tag.value)).collect()
+}
+
+/// Each node that an agency's instance names carries all that it carried, whatever else it carries now.
+pub(crate) fn nothing_was_taken_away(
+    world: &World,
+    before: &BTreeMap<ManagedInstanceId, Node>,
+    accounts: &[AccountId],
+) -> Result<(), String> {
+    let nodes = world.nodes.borrow();
+    for (id, node) in before {
+        let owner = node.tags.get(AGENCY_TAG_KEY).map(String::as_str);
+        if !accounts.iter().any(|account| Some(account.as_str()) == owner) {
+            continue;
+        }
+        let now = nodes.get(id).map(|node| &node.tags);
+        let is_gone = |key: &&String| !is_reserved(key) && !now.is_some_and(|now| now.contains_key(*key));
+        if let Some(key) = node.tags.keys().find(is_gone) {
+            return Err(format!("{id}: lost {key} to a policy that nobody approved; before: {:?}", node.tags));
+        }
+    }
+    Ok(())
 }
 
 /// Writes and calls of the table so far.

@@ -21,6 +21,10 @@ const AGENCIES: [&str; 2] = ["222222222222", "333333333333"];
 /// It sends what it likes. Its own nodes are its own affair.
 const HOSTILE: &str = "666666666666";
 const POLICY: &str = r#"{"exclude": ["secret*"], "set": {"Fleet": "agency"}, "maxTags": 6}"#;
+/// It drops some of what the other carries, and adds a tag.
+const NARROW_POLICY: &str = r#"{"include": ["Env*", "Role"], "set": {"Wave": "1"}, "maxTags": 3}"#;
+/// Some policy that an operator approved for another time.
+const OTHER_APPROVAL: &str = "0123456789ab";
 const OPERATORS_KEYS: [&str; 4] = ["op-1", "op-2", "Owner", "Window"];
 
 /// What a simulation came to.
@@ -52,6 +56,11 @@ pub fn run(seed: u64, rules: Rules) -> Result<Run, Violation> {
     })
 }
 
+/// What is under way goes on, and nothing goes wrong any more.
+fn calm() -> Faults {
+    Faults { lag_ms: 1, ec2_lag_ms: 1, latency_ms: 20, ..Faults::default() }
+}
+
 fn faults(world: &World) -> Faults {
     // Some runs are calm, and some are all storm.
     let storm = world.real(1.0);
@@ -76,12 +85,7 @@ fn faults(world: &World) -> Faults {
 async fn story(world: &Rc<World>) -> Result<(), String> {
     let accounts: Vec<AccountId> = AGENCIES.iter().filter_map(|account| account.parse().ok()).collect();
     let hostile: AccountId = HOSTILE.parse().map_err(|error: hub::Invalid| error.to_string())?;
-    let manager = Rc::new(Manager::new(&[
-        ("TAG_POLICY", POLICY),
-        ("RETIRE_NODES", "on"),
-        ("RETIRE_GRACE_HOURS", "1"),
-        ("BULK_WRITERS", "1"),
-    ]));
+    let manager = manager(POLICY, "");
     for (index, account) in accounts.iter().enumerate() {
         for number in 0..world.pick(1..9) {
             agency::launch(world, 1_000 * (index as u64 + 1) + number, account);
@@ -91,8 +95,7 @@ async fn story(world: &Rc<World>) -> Result<(), String> {
     world.faults.set(faults(world));
     busy(world, &manager, &accounts, &hostile).await;
 
-    // What is under way goes on, and no fault any more.
-    world.faults.set(Faults { lag_ms: 1, ec2_lag_ms: 1, latency_ms: 20, ..Faults::default() });
+    world.faults.set(calm());
     sleep(EVENTS_END).await;
     sleep(LEASES_END).await;
     two_sweeps(world, &manager, &accounts).await;
@@ -100,6 +103,22 @@ async fn story(world: &Rc<World>) -> Result<(), String> {
     let before = check::writes(world);
     two_sweeps(world, &manager, &accounts).await;
     check::nothing_was_written(world, before)?;
+
+    // Another policy takes nothing away, in whatever state the nodes are, until it is approved itself.
+    let held = self::manager(NARROW_POLICY, OTHER_APPROVAL);
+    let nodes = world.nodes.borrow().clone();
+    world.faults.set(faults(world));
+    two_sweeps(world, &held, &accounts).await;
+    world.faults.set(calm());
+    sleep(LEASES_END).await;
+    two_sweeps(world, &held, &accounts).await;
+    check::nothing_was_taken_away(world, &nodes, &accounts)?;
+    let before = check::writes(world);
+    two_sweeps(world, &held, &accounts).await;
+    check::nothing_was_written(world, before)?;
+    let manager = self::manager(NARROW_POLICY, &held.config().policy.digest);
+    two_sweeps(world, &manager, &accounts).await;
+    check::every_node_is_right(world, &manager, &accounts)?;
 
     // Whatever the hub set, it still knows.
     let ids: Vec<String> = world.instances.borrow().keys().cloned().collect();
@@ -112,6 +131,18 @@ async fn story(world: &Rc<World>) -> Result<(), String> {
     sleep(Duration::from_hours(3)).await;
     retire(world, &manager).await;
     check::only_the_dead_are_retired(world, &accounts)
+}
+
+/// The manager as it is deployed with a policy and an approval. No change is small enough to go without one.
+fn manager(policy: &str, approved: &str) -> Rc<Manager> {
+    Rc::new(Manager::new(&[
+        ("TAG_POLICY", policy),
+        ("POLICY_HOLD_PERCENT", "0"),
+        ("APPROVED_POLICIES", approved),
+        ("RETIRE_NODES", "on"),
+        ("RETIRE_GRACE_HOURS", "1"),
+        ("BULK_WRITERS", "1"),
+    ]))
 }
 
 async fn two_sweeps(world: &Rc<World>, manager: &Rc<Manager>, accounts: &[AccountId]) {

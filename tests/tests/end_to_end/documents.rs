@@ -9,6 +9,7 @@ use std::time::Duration;
 use local_aws::Ec2Instance;
 use local_aws::machine::{Kind, Machine};
 use local_aws::stacks;
+use serde_json::{Value, json};
 use tests::document::{Block, How, blocks, missing};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, Paths, Session, World, program};
 
@@ -48,6 +49,7 @@ impl Reader {
         let status = Command::new(&paths.python).args([&script, &paths.packages, &checkout.join("dist")]).status();
         assert!(status.unwrap().success(), "scripts/dist.py failed");
         aws_command(&paths.python, &folder.path().join("bin"));
+        taghub_command(&folder.path().join("bin"));
         let world = World::start(paths, 0, None).unwrap();
         Self { sessions: BTreeMap::new(), machines: Vec::new(), world, folder }
     }
@@ -121,6 +123,28 @@ impl Reader {
         Session::start(name, &checkout, &folder.join(name).join("blocks"), &environment).unwrap()
     }
 
+    /// Gives a session a profile of an account in its AWS configuration.
+    fn with_profile(&self, session: &str, profile: &str, account: &str) {
+        let folder = self.folder.path().join(session).join(".aws");
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!("[{profile}]\naws_access_key_id = {account}\naws_secret_access_key = any\n");
+        std::fs::write(folder.join("credentials"), text).unwrap();
+    }
+
+    /// Runs the steps that `taghub` printed as JSON, each where it says.
+    async fn carry_out(&mut self, plan: &Value, with: &[(&str, &str)]) {
+        for step in plan["steps"].as_array().unwrap() {
+            let account = step["account"].as_str().unwrap();
+            let session = if account == CENTRAL { "central".to_owned() } else { format!("agency-{account}") };
+            for command in step["commands"].as_array().unwrap() {
+                let text = with
+                    .iter()
+                    .fold(command.as_str().unwrap().to_owned(), |text, (word, value)| text.replace(word, value));
+                self.session(&session).await.run(1, &text, BLOCK_WITHIN).unwrap();
+            }
+        }
+    }
+
     /// A terminal on a made-up machine, with `sudo` and `register-instance`. Nothing of an account's is in it.
     async fn start_on_instance(&mut self, name: &str, tag: &str) -> Session {
         let mut found = self.launched("tag:Name", tag).await;
@@ -171,6 +195,12 @@ impl Reader {
 fn aws_command(python: &Path, folder: &Path) {
     let aws = python.parent().unwrap().join("aws");
     script(&folder.join("aws"), &format!("exec '{}' --endpoint-url \"$AWS_ENDPOINT_URL\" \"$@\"", aws.display()));
+}
+
+/// Puts `taghub` into a folder.
+fn taghub_command(folder: &Path) {
+    let program = program("taghub").unwrap();
+    script(&folder.join("taghub"), &format!("exec '{}' \"$@\"", program.display()));
 }
 
 /// Writes a program.
@@ -227,6 +257,87 @@ async fn the_upgrade_from_one_stack_keeps_the_nodes_role() {
     assert_eq!(role(&reader.world).await, before, "the role was made anew");
     // The agency's next instance registers as if nothing had happened.
     reader.world.onboard(AGENCY_A, HOME_REGION, Kind::UbuntuSnap, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_release_reaches_the_first_ring_then_all_and_goes_back() {
+    let mut reader = Reader::new();
+    let world = &reader.world;
+    world.deploy_central(&[("TagPolicy", r#"{"set": {"Rollout": "old"}}"#)]).await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B] {
+        // As an earlier release left it.
+        world.grant(agency).await.unwrap();
+        world.deploy_agency(agency, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+        world.enroll(agency, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+        world.sweep_well(agency).await.unwrap();
+    }
+    let count = reader.follow("docs/rollout.md").await;
+    assert_eq!(count, 13, "blocks that ran, each as often as there are sessions in its mark");
+    // The metric that the alarm watches comes from both versions, each under its number.
+    let log = reader.world.log(CENTRAL, "ssm-tag-manager").await.unwrap();
+    for version in ["1", "2"] {
+        assert!(log.contains(&format!(r#""Version":"{version}""#)), "no report to version {version}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_policy_is_looked_at_held_and_approved() {
+    let mut reader = Reader::new();
+    reader.with_profile("central", "parks", AGENCY_A);
+    let world = &reader.world;
+    let parameters = [("PolicyParameters", "Yes"), ("TagPolicy", r#"{"include": ["Env", "Role"]}"#)];
+    world.deploy_central(&parameters).await.unwrap();
+    world.grant(AGENCY_A).await.unwrap();
+    world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+    for _ in 0..2 {
+        world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD"), ("Role", "web")]).await.unwrap();
+    }
+    world.sweep_well(AGENCY_A).await.unwrap();
+    let count = reader.follow("docs/policy-change.md").await;
+    assert_eq!(count, 8, "blocks that ran");
+}
+
+#[tokio::test]
+async fn an_agency_comes_and_leaves_by_the_plans_that_taghub_prints() {
+    let mut reader = Reader::new();
+    reader.with_profile("central", "parks", AGENCY_A);
+    reader.world.deploy_central(&[]).await.unwrap();
+    let upload =
+        "aws s3 mb s3://code-of-parks && aws s3 cp --only-show-errors dist/tags-collector.zip s3://code-of-parks/c.zip";
+    reader.session(&format!("agency-{AGENCY_A}")).await.run(1, upload, BLOCK_WITHIN).unwrap();
+    let plan = async |reader: &mut Reader, command: &str| -> Value {
+        let line = format!("AWS_REGION={HOME_REGION} taghub agency {command} -o json");
+        let printed = reader.session("central").await.run(1, &line, BLOCK_WITHIN).unwrap();
+        serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"))
+    };
+    let arrival = plan(&mut reader, &format!("add {AGENCY_A} --name Parks")).await;
+    let prove = "AWS_REGION=us-east-1 taghub --agency-profile parks agency test";
+    let words = [("BUCKET", "code-of-parks"), ("KEY", "c.zip"), ("taghub agency test", prove)];
+    // It ends with the proof: an account without instances, whose collector reaches the manager.
+    reader.carry_out(&arrival, &words).await;
+    let world = &reader.world;
+    world.issue_activations().await.unwrap();
+    let web = world.onboard(AGENCY_A, HOME_REGION, Kind::AmazonLinux, &[("Env", "PROD")]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+
+    let leave = plan(&mut reader, "remove Parks --plan").await;
+    assert_eq!((&leave["nodes"], &leave["online"]), (&json!(1), &json!(1)));
+    reader.carry_out(&leave, &[]).await;
+    let world = &reader.world;
+    let gone = world.sweep(AGENCY_A, &json!({})).await.unwrap_err();
+    assert!(format!("{gone:#}").contains("ResourceNotFound"), "{gone:#}");
+    assert!(world.activation_parameter(AGENCY_A, HOME_REGION).await.unwrap().is_none());
+    // The node is connected, keeps its tags, and takes commands.
+    let node = &web.enrolled.node;
+    assert_eq!(world.plain_tags(node)["Env"], "PROD");
+    let command =
+        json!({"InstanceIds": [node], "DocumentName": "AWS-RunShellScript", "Parameters": {"commands": ["uptime"]}});
+    world.central().json("ssm", "SendCommand", &command).await.unwrap();
+    let commands = world.aws.commands().list(CENTRAL, HOME_REGION);
+    assert!(commands[0].nodes.contains_key(node), "the command reached {:?}", commands[0].nodes.keys());
+    let aliases = "aws lambda list-aliases --region us-east-1 --function-name ssm-tag-manager --query 'Aliases[].Name'";
+    let aliases = reader.session("central").await.run(1, aliases, BLOCK_WITHIN).unwrap();
+    assert_eq!(aliases.trim(), "[]");
 }
 
 #[tokio::test]

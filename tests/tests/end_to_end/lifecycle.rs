@@ -190,7 +190,14 @@ async fn an_update_brings_new_code_and_new_behaviour_and_goes_back() {
     // A parameter is text in CloudFormation. The service makes a number of it, MiniStack does not.
     let flexible = json!({"Mode": "FLEXIBLE", "MaximumWindowInMinutes": "45"});
     assert_eq!(schedule(&client).await, ("cron(0 3 * * ? *)".to_owned(), flexible));
-    world.deploy_central(&[("TagPolicy", r#"{"include": ["Role"]}"#)]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    let policy = r#"{"include": ["Role"]}"#;
+    world.deploy_central(&[("TagPolicy", policy)]).await.unwrap();
+    let held = world.sweep_well(AGENCY_A).await.unwrap();
+    assert_eq!(held["counts"]["tagsHeld"], 1, "{held}");
+    assert_eq!(world.plain_tags(&enrolled.node), tags(&[("Env", "PROD"), ("Role", "web")]));
+    let digest = ssm_tag_manager::plan::Policy::parse(policy).unwrap().digest;
+    world.deploy_central(&[("TagPolicy", policy), ("ApprovedPolicies", &digest)]).await.unwrap();
     world.sweep_well(AGENCY_A).await.unwrap();
     assert_eq!(world.plain_tags(&enrolled.node), tags(&[("Role", "web")]));
 

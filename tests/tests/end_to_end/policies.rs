@@ -9,7 +9,9 @@ const OWN: &str = "/tag-hub/policy/222222222222";
 
 #[tokio::test]
 async fn an_agency_has_a_policy_of_its_own_and_its_mistakes_stop_nobody_else() {
-    let parameters = [("PolicyParameters", "Yes"), ("TagPolicy", r#"{"include": ["Env"]}"#)];
+    // Nothing is held: this is about where a policy is.
+    let parameters =
+        [("PolicyParameters", "Yes"), ("TagPolicy", r#"{"include": ["Env"]}"#), ("PolicyHoldPercent", "100")];
     let world = World::deployed_with(&parameters, &[]).await.unwrap();
     let pairs = [("Env", "PROD"), ("Role", "web"), ("Team", "red")];
     let ours = world.enroll(AGENCY_A, HOME_REGION, &pairs).await.unwrap();
@@ -34,7 +36,7 @@ async fn an_agency_has_a_policy_of_its_own_and_its_mistakes_stop_nobody_else() {
     let written = json!({"Name": OWN, "Value": bad, "Type": "String", "Overwrite": true});
     client.json("ssm", "PutParameter", &written).await.unwrap();
     world.deploy_policy("default", r#"{"include": ["Team"]}"#).await.unwrap();
-    let new_sandboxes = [parameters[0], parameters[1], ("LogLevel", "DEBUG")];
+    let new_sandboxes = [parameters[0], parameters[1], parameters[2], ("LogLevel", "DEBUG")];
     world.deploy_central(&new_sandboxes).await.unwrap();
     let answer = world.sweep(AGENCY_A, &json!({})).await.unwrap();
     let told = answer.payload["errorMessage"].as_str().unwrap_or_default();

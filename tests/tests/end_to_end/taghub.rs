@@ -1,5 +1,6 @@
 //! The operator's program, with its output piped and on a terminal.
 
+mod agencies;
 mod bad_input;
 mod campaigns;
 mod fleet;

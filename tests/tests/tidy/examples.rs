@@ -56,6 +56,18 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         good: &["", "Parks", "Parks & Recreation", "Bureau of St. John's-by-the-Sea"],
         bad: &[" ", "222222222222", "a\nb", "<b>"],
     },
+    Examples {
+        parameter: "ApprovedPolicies",
+        good: &["", "0123456789ab", "0123456789ab,ba9876543210"],
+        bad: &[" ", "0123456789AB", "0123456789a", "0123456789ab, ba9876543210", "0123456789ab,"],
+    },
+    Examples {
+        parameter: "ManagerRelease",
+        good: &["0.2.0", "0.2.0-policy-2", "2026-11-27_a"],
+        bad: &["", " ", "-1", "a b", "a/b"],
+    },
+    Examples { parameter: "ManagerVersion", good: &["$LATEST", "1", "42"], bad: &["", "0", "01", "latest", "1.2"] },
+    Examples { parameter: "NextManagerVersion", good: &["", "1", "42"], bad: &["$LATEST", "0", "01", "1.2"] },
     Examples { parameter: "ScheduleExpression", good: &[], bad: &[""] },
     Examples {
         parameter: "ExcludedAccountIds",

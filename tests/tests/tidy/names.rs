@@ -32,13 +32,14 @@ const NAMED: [(&str, &str, usize); 19] = [
 ];
 
 /// Kinds without a name of their own, or named by CloudFormation.
-const NAMELESS: [&str; 12] = [
+const NAMELESS: [&str; 13] = [
     "AWS::CloudFormation::WaitConditionHandle",
     "AWS::Events::EventBusPolicy",
     "AWS::Lambda::Alias",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::EventSourceMapping",
     "AWS::Lambda::Permission",
+    "AWS::Lambda::Version",
     "AWS::S3::BucketPolicy",
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",

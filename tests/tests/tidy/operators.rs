@@ -16,12 +16,13 @@ const CODE: &str = "bin/taghub/src/aws";
 const ELSEWHERE: [&str; 2] = ["ec2:DescribeInstances", "sts:GetCallerIdentity"];
 
 /// What each policy allows beside what all readers may, with the condition under which it does.
-const BESIDE_READERS: [(&str, Option<&str>, &str); 5] = [
+const BESIDE_READERS: [(&str, Option<&str>, &str); 6] = [
     ("Operator", None, "lambda:InvokeFunction"),
     ("Operator", None, "states:StartExecution"),
     ("Operator", None, "states:StopExecution"),
     ("Operator", Some("HasApprovingOperators"), "states:SendTaskSuccess"),
     ("Approver", None, "states:SendTaskSuccess"),
+    ("Approver", None, "ssm:PutParameter"),
 ];
 
 /// Everything in the policies that is allowed without need, or needed and not allowed.

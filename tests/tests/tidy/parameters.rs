@@ -175,8 +175,12 @@ fn the_code_takes_every_allowed_value() {
 
 #[test]
 fn the_code_takes_the_range_of_the_template_and_no_more() {
-    let ranges =
-        [("BulkWriters", "BULK_WRITERS"), ("RetireGraceHours", "RETIRE_GRACE_HOURS"), ("RetireLimit", "RETIRE_LIMIT")];
+    let ranges = [
+        ("BulkWriters", "BULK_WRITERS"),
+        ("PolicyHoldPercent", "POLICY_HOLD_PERCENT"),
+        ("RetireGraceHours", "RETIRE_GRACE_HOURS"),
+        ("RetireLimit", "RETIRE_LIMIT"),
+    ];
     for (name, variable) in ranges {
         let is_taken = |value: i64| {
             let lookup = |name: &str| (name == variable).then(|| value.to_string());
@@ -199,6 +203,25 @@ fn the_code_takes_every_name_of_a_table_that_the_template_takes() {
         };
         assert_eq!(examples.good.iter().find(|value| !is_taken(value)), None);
     }
+}
+
+#[test]
+fn the_code_takes_every_approval_that_the_template_takes() {
+    for examples in EXAMPLES.iter().filter(|examples| examples.parameter == "ApprovedPolicies") {
+        let is_taken = |value: &str| {
+            let lookup = |name: &str| (name == "APPROVED_POLICIES").then(|| value.to_owned());
+            ssm_tag_manager::Config::from_lookup(lookup).is_ok()
+        };
+        assert!(examples.good.iter().all(|value| is_taken(value)));
+    }
+}
+
+/// A release without a name of its own would publish no version.
+#[test]
+fn the_manager_is_called_after_the_release() {
+    let all = parameters();
+    let (_, _, parameter) = all.iter().find(|(_, name, _)| name == "ManagerRelease").unwrap();
+    assert_eq!(parameter["Default"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::repository::{files, text};
 const FILE: &str = "docs/tested.md";
 
 /// A feature, the page that promises it, and the tests that show it.
-const FEATURES: [(&str, &str, &[&str]); 26] = [
+const FEATURES: [(&str, &str, &[&str]); 29] = [
     (
         "Tags follow their instances",
         "semantics.md",
@@ -74,6 +74,29 @@ const FEATURES: [(&str, &str, &[&str]); 26] = [
         "A policy that is not understood changes nothing",
         "deploy.md",
         &["a_policy_that_is_not_understood_changes_nothing", "a_policy_is_the_same_to_template_and_code"],
+    ),
+    (
+        "A changed policy takes little away before it is approved",
+        "policy-change.md",
+        &[
+            "a_policy_is_looked_at_held_and_approved",
+            "every_node_is_exactly_right_in_the_end",
+            "an_approved_digest_removes_and_that_of_another_change_does_not",
+            "no_field_of_a_policy_gets_past_the_hold",
+        ],
+    ),
+    (
+        "Staged rollout, and back with one parameter",
+        "rollout.md",
+        &["a_release_reaches_the_first_ring_then_all_and_goes_back"],
+    ),
+    (
+        "An agency is proved connected, comes, and leaves",
+        "taghub.md",
+        &[
+            "an_agency_is_proved_connected_and_what_is_missing_shows_at_once",
+            "an_agency_comes_and_leaves_by_the_plans_that_taghub_prints",
+        ],
     ),
     (
         "Registered twice, restored, unlinked, renamed",

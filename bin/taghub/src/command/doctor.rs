@@ -67,19 +67,30 @@ impl Doctor {
             (hub_links::hub(app, &hub).await?, "taghub doctor".to_owned())
         };
         drop(progress);
-        if app.is_json() {
-            app.print_json(&chain.json())?;
-        } else if app.out.is_terminal {
-            app.print(&chain.text(&again, &app.out))?;
-        } else {
-            app.print(&chain.tabs())?;
-        }
+        print(app, &chain, &again)?;
         Ok(Exit::wrong_if(chain.broken() > 0))
     }
 }
 
-/// From an agency's grant to its nodes.
-async fn agency(app: &App, hub: &Hub, wanted: &str) -> Result<Chain, Failure> {
+/// Prints a chain in whichever form was asked for; `again` is the command that walks it once more.
+///
+/// # Errors
+/// If nobody reads.
+pub(super) fn print(app: &App, chain: &Chain, again: &str) -> Result<(), Failure> {
+    if app.is_json() {
+        app.print_json(&chain.json())
+    } else if app.out.is_terminal {
+        app.print(&chain.text(again, &app.out))
+    } else {
+        app.print(&chain.tabs())
+    }
+}
+
+/// From an agency's grant to the manager and back, which `taghub agency test` proves.
+///
+/// # Errors
+/// If the grants cannot be listed, and for a name that no agency has.
+pub(super) async fn way(app: &App, hub: &Hub, wanted: &str) -> Result<(Chain, Option<Agency>), Failure> {
     let mut chain = Chain::default();
     let agencies = granted(hub).await?;
     let agency = match find(&agencies, wanted, hub) {
@@ -87,13 +98,20 @@ async fn agency(app: &App, hub: &Hub, wanted: &str) -> Result<Chain, Failure> {
         // An account that is not granted is what a doctor is asked about.
         Err(failure) if wanted.parse::<hub::AccountId>().is_ok() => {
             chain.add(Link::broken("grant", failure.message, failure.help.unwrap_or_default()));
-            return Ok(chain);
+            return Ok((chain, None));
         }
         Err(failure) => return Err(failure),
     };
     chain.add(Link::fine("grant", format!("alias agency-{} of {}", agency.account, hub.about.names.manager)));
     collector(app, hub, agency, &mut chain).await;
-    let (standings, warnings) = standings::read(hub, std::slice::from_ref(agency), app.now()).await?;
+    Ok((chain, Some(agency.clone())))
+}
+
+/// From an agency's grant to its nodes.
+async fn agency(app: &App, hub: &Hub, wanted: &str) -> Result<Chain, Failure> {
+    let (mut chain, agency) = way(app, hub, wanted).await?;
+    let Some(agency) = agency else { return Ok(chain) };
+    let (standings, warnings) = standings::read(hub, std::slice::from_ref(&agency), app.now()).await?;
     for standing in &standings {
         reports(app, standing, &mut chain);
         activation(app, hub, standing, &mut chain);

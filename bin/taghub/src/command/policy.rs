@@ -11,15 +11,16 @@ use ssm_tag_manager::plan::{Policy as TagPolicy, Source};
 use crate::app::App;
 use crate::aws::agencies::{find, granted, session};
 use crate::aws::hub::Hub;
-use crate::aws::{function, instances, nodes};
+use crate::aws::policies::{Policies, approve};
+use crate::aws::{instances, nodes};
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::terminal::Sign;
 use crate::view::agencies::Agency;
 use crate::view::nodes::Node;
-use crate::view::policy::{Change, differences, differences_text, problems};
+use crate::view::policy::{Change, Difference, differences, differences_text, problems};
 
-/// Check, preview, and compare the tag policy.
+/// Check, preview, compare, and approve the tag policy.
 #[derive(Debug, Subcommand)]
 pub enum Policy {
     /// Say what is wrong with policies, without AWS
@@ -28,6 +29,8 @@ pub enum Policy {
     Preview(Preview),
     /// Compare a policy with the one that is deployed
     Diff(Diff),
+    /// Approve a policy that takes tags away
+    Apply(Apply),
 }
 
 /// Say what is wrong with policies, without AWS
@@ -62,17 +65,44 @@ pub struct Preview {
 }
 
 /// Compare a policy with the one that is deployed
+///
+/// The last line has the digest of the policy and whether it is approved. A policy that is not may only add tags, if it would
+/// take away more than a few percent of them.
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
   taghub policy diff policy.json
+  taghub policy diff policy.json --agency Parks  with the one that is deployed for an agency
   taghub policy diff policy.json --exit-code     ends with 1 if they differ")]
 pub struct Diff {
     /// A policy in JSON
     file: PathBuf,
+    /// With the policy of one agency: its account id or its name
+    #[arg(long, value_name = "AGENCY")]
+    agency: Option<String>,
     /// End with 1 if they differ
     #[arg(long)]
     exit_code: bool,
+}
+
+/// Approve a policy that takes tags away
+///
+/// It shows what differs from the policy that is deployed, and asks. Deploy the policy before or afterwards: this approves it,
+/// and deploys nothing. The hub has to read policies from Parameter Store (PolicyParameters of template.yaml).
+#[derive(Debug, Args)]
+#[command(before_long_help = "\
+Examples:
+  taghub policy apply policy.json
+  taghub policy apply policy.json --yes")]
+pub struct Apply {
+    /// A policy in JSON
+    file: PathBuf,
+    /// For the policy of one agency, what differs from it: its account id or its name
+    #[arg(long, value_name = "AGENCY")]
+    agency: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
 }
 
 impl Policy {
@@ -86,6 +116,7 @@ impl Policy {
             Self::Check(command) => command.run(app),
             Self::Preview(command) => Box::pin(command.run(app)).await,
             Self::Diff(command) => command.run(app).await,
+            Self::Apply(command) => command.run(app).await,
         }
     }
 }
@@ -110,22 +141,77 @@ impl Check {
     }
 }
 
-impl Diff {
-    async fn run(self, app: &App) -> Result<Exit, Failure> {
-        let new = checked(&self.file)?;
+/// A policy beside the one that is deployed.
+struct Compared {
+    hub: Hub,
+    policies: Policies,
+    digest: String,
+    differences: Vec<Difference>,
+}
+
+impl Compared {
+    async fn read(app: &App, file: &Path, agency: Option<&str>) -> Result<Self, Failure> {
+        let new = checked(file)?;
+        let digest = TagPolicy::parse(&new).map(|policy| policy.digest).unwrap_or_default();
         let hub = Hub::find(app).await?;
-        let deployed = deployed(&hub).await?;
+        let policies = Policies::read(&hub).await?;
+        let account = match agency {
+            Some(wanted) => Some(find(&granted(&hub).await?, wanted, &hub)?.account.clone()),
+            None => None,
+        };
+        let deployed = policies.deployed(&hub, account.as_ref()).await?;
         let before: Value = serde_json::from_str(&deployed).unwrap_or_default();
         let after: Value = serde_json::from_str(&new).unwrap_or_default();
-        let all = differences(&before, &after);
+        let differences = differences(&before, &after);
+        Ok(Self { hub, policies, digest, differences })
+    }
+}
+
+impl Diff {
+    async fn run(self, app: &App) -> Result<Exit, Failure> {
+        let compared = Compared::read(app, &self.file, self.agency.as_deref()).await?;
+        let Compared { hub, policies, digest, differences: all } = &compared;
+        let is_approved = policies.is_approved(hub, digest).await?;
         if app.is_json() {
-            app.print_json(&json!({"schema": "taghub.policy-diff/1", "differences": all}))?;
+            let schema = "taghub.policy-diff/1";
+            app.print_json(&json!({"schema": schema, "differences": all, "digest": digest, "approved": is_approved}))?;
         } else if all.is_empty() {
             app.print(&format!("{}\n", app.out.mark(Sign::Good, "the same policy is deployed")))?;
         } else {
-            app.print(&differences_text(&all, &app.out))?;
+            let state = if is_approved { "approved" } else { "not approved to take tags away" };
+            app.print(&format!("{}digest {digest}, {state}\n", differences_text(all, &app.out)))?;
+            if !is_approved {
+                app.hint(&format!("once it is looked at: taghub policy apply {}", self.file.display()));
+            }
         }
         Ok(Exit::wrong_if(self.exit_code && !all.is_empty()))
+    }
+}
+
+impl Apply {
+    async fn run(self, app: &App) -> Result<Exit, Failure> {
+        let compared = Compared::read(app, &self.file, self.agency.as_deref()).await?;
+        let Compared { hub, policies, digest, differences } = &compared;
+        let Some(path) = &policies.path else {
+            return Err(Failure::usage("this hub does not look in Parameter Store for approvals").help(format!(
+                "deploy template.yaml with ApprovedPolicies={digest}, or with PolicyParameters=Yes and try again"
+            )));
+        };
+        if !policies.is_approved(hub, digest).await? {
+            if !self.yes {
+                app.say(differences_text(differences, &app.err).trim_end());
+                app.confirm(&format!("Let policy {digest} take tags away?"), digest, "add --yes").await?;
+            }
+            let by = hub.session.caller().await?.arn;
+            approve(hub, path, digest, &by, &app.now().to_string()).await?;
+        }
+        if app.is_json() {
+            app.print_json(&json!({"schema": "taghub.policy-apply/1", "digest": digest, "approved": true}))?;
+        } else {
+            let words = format!("{digest} is approved: where it is deployed, it takes tags away with the next sweep");
+            app.print(&format!("{}\n", app.out.mark(Sign::Good, &words)))?;
+        }
+        Ok(Exit::Done)
     }
 }
 
@@ -208,14 +294,6 @@ async fn compare(
     let unknown = nodes.len() - sources.len();
     (change.nodes, change.unread) = (change.nodes + unknown, change.unread + unknown);
     Ok(())
-}
-
-/// The policy of the manager.
-async fn deployed(hub: &Hub) -> Result<String, Failure> {
-    let manager = &hub.about.names.manager;
-    let variables = function::variables(&hub.session, manager).await;
-    let mut variables = variables.map_err(|error| Failure::aws(&error, manager))?;
-    Ok(variables.remove("TAG_POLICY").unwrap_or_else(|| "{}".to_owned()))
 }
 
 fn text(file: &Path) -> Result<String, Failure> {

@@ -70,6 +70,11 @@ impl Chain {
         holds
     }
 
+    /// True if every link was looked at and none is broken.
+    pub fn is_proved(&self) -> bool {
+        self.links.iter().all(|link| !matches!(link.state, State::Broken | State::NotChecked))
+    }
+
     /// How many links are broken.
     pub fn broken(&self) -> usize {
         self.links.iter().filter(|link| link.is_broken()).count()

@@ -454,6 +454,7 @@ mod tests {
             terminated: &BTreeSet::new(),
             unsettled: None,
             salt: *b"twelve bytes",
+            is_held: false,
         };
         let Decision::Planned(plan) = reconcile(&policy, policy.desired(&source()), &live, context) else { panic!() };
         live.extend(plan.set.clone());

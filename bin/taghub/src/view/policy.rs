@@ -135,6 +135,7 @@ impl Change {
             terminated: &none,
             unsettled: None,
             salt: [0; 12],
+            is_held: false,
         };
         // A node that no report may change is not changed by a policy either.
         let Decision::Planned(plan) = reconcile(policy, policy.desired(tags), live, context) else { return };
@@ -236,6 +237,7 @@ mod tests {
             terminated: &BTreeSet::new(),
             unsettled: None,
             salt: [0; 12],
+            is_held: false,
         };
         let Decision::Planned(plan) = reconcile(&old, old.desired(&on_instance), &live, context) else { panic!() };
         live.extend(plan.set.clone());

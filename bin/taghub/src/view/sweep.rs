@@ -104,6 +104,11 @@ impl Answer {
                 if self.untagged.contains(instance) { "carries no tag managedinstanceid" } else { "was not found" };
             text.push_str(&format!("{}\n", stream.mark(Sign::Look, &format!("{instance} {why}"))));
         }
+        if let held @ 1.. = self.counts.unwrap_or_default().tags_held {
+            let words =
+                format!("{} kept until the changed policy is approved: taghub policy apply", counted(held, "tag"));
+            text.push_str(&format!("{}\n", stream.mark(Sign::Look, &words)));
+        }
         text.push_str(&self.last_line(agency, seconds, stream));
         text
     }
@@ -239,7 +244,8 @@ mod tests {
                 {"region": "us-west-2", "instances": 0, "batches": 0, "failedBatches": 0, "failedInstances": 0,
                  "error": {"code": "UnauthorizedOperation", "message": "you may not"}}],
             "counts": {"received": 3, "updated": 1, "unchanged": 1, "rejected": 1, "failed": 0, "deferred": 0,
-                       "tagsSet": 2, "tagsRemoved": 1, "tagsDropped": 1, "adopted": 0, "superseded": 0, "unlinked": 1},
+                       "tagsSet": 2, "tagsRemoved": 1, "tagsDropped": 1, "adopted": 0, "superseded": 0, "unlinked": 1,
+                       "tagsHeld": 2},
             "nodes": [
                 {"instanceId": "mi-0c97187c257354d2c", "ec2InstanceId": "i-0a", "outcome": outcome,
                  "set": {"Cohort": "prod-web", "Env": "PROD"}, "removed": ["OldOwner"],
@@ -267,6 +273,7 @@ mod tests {
         ! R&D left behind (character)
         ✗ us-west-2: UnauthorizedOperation: you may not
         ! i-0c carries no tag managedinstanceid
+        ! 2 tags kept until the changed policy is approved: taghub policy apply
         Plan: 1 to update, 1 unchanged, 1 rejected, 1 unlinked. 2 tags to set, 1 removed. 1 running instance without a node. Nothing was written.
         ");
         assert!(answer(true).has_changes() && answer(true).has_trouble());
@@ -280,6 +287,7 @@ mod tests {
         ! R&D left behind (character)
         ✗ us-west-2: UnauthorizedOperation: you may not
         ! i-0c carries no tag managedinstanceid
+        ! 2 tags kept until the changed policy is approved: taghub policy apply
         ✗ 3 nodes of Transportation in 4 s: 1 updated, 1 unchanged, 1 rejected, 1 unlinked. 2 tags set, 1 removed. 1 running instance without a node.
         ");
         insta::assert_snapshot!(answer(false).tabs().replace('\t', "|"), @r"

@@ -23,6 +23,8 @@ const LIFETIME: Duration = Duration::from_mins(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The name of the policy of all agencies without one of their own.
 const DEFAULT: &str = "default";
+/// Where the approvals of policies are: a parameter for each digest.
+const APPROVED: &str = "approved";
 
 /// Where the policies are. Lives as long as the sandbox, and remembers what it read for a minute.
 #[derive(Debug)]
@@ -82,6 +84,9 @@ impl PolicyParameters {
             config.policy = Policy::parse(&text)
                 .map_err(|problems| ManagerError::PolicyInvalid { parameter, problem: problems.join("; ") })?;
         }
+        if self.is_approved(&config.policy.digest).await {
+            config.approved_policies.insert(config.policy.digest.clone());
+        }
         let config = Rc::new(config);
         self.known.borrow_mut().insert(agency.clone(), Known { at: Instant::now(), config: Rc::clone(&config) });
         Ok(config)
@@ -90,6 +95,14 @@ impl PolicyParameters {
     /// What was called since this was last asked for.
     pub fn take_counts(&self) -> CallCounts {
         self.read.take_counts()
+    }
+
+    /// True if an operator approved the policy. A policy of which that cannot be read is not.
+    async fn is_approved(&self, digest: &str) -> bool {
+        let name = format!("{}/{APPROVED}/{digest}", self.path);
+        let read = self.read_one(&name).await;
+        read.inspect_err(|error| tracing::warn!(parameter = name, code = %error.code, "approval not read"))
+            .is_ok_and(|found| found.is_some())
     }
 
     /// The first of these parameters that there is, with its name.

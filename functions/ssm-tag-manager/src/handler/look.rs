@@ -16,7 +16,31 @@ const NODE_CONCURRENCY: usize = 8;
 /// <https://docs.aws.amazon.com/resourcegroupstagging/latest/APIReference/API_GetResources.html>.
 const NODES_PER_READ: usize = 100;
 
-/// What a look at a node came to.
+/// What a look at a node came to, with the policy and, if it would take tags away, also with the policy held.
+#[derive(Debug)]
+pub(super) struct LookedAt<'c, 'r> {
+    /// How many tags the hub has on the node.
+    pub(super) owned_count: usize,
+    /// How many of them an earlier policy set, and the one in force does not want.
+    pub(super) withdrawn: usize,
+    free: Looked<'c, 'r>,
+    held: Option<Looked<'c, 'r>>,
+}
+
+impl<'c, 'r> LookedAt<'c, 'r> {
+    /// What it came to with the policy held or not.
+    pub(super) fn with(self, is_held: bool) -> Looked<'c, 'r> {
+        self.held.filter(|_| is_held).unwrap_or(self.free)
+    }
+}
+
+impl<'c, 'r> From<Looked<'c, 'r>> for LookedAt<'c, 'r> {
+    fn from(free: Looked<'c, 'r>) -> Self {
+        Self { owned_count: 0, withdrawn: 0, free, held: None }
+    }
+}
+
+/// What is to be done about a node.
 #[derive(Debug)]
 pub(super) enum Looked<'c, 'r> {
     /// There is nothing to write.
@@ -26,7 +50,7 @@ pub(super) enum Looked<'c, 'r> {
 }
 
 impl<'a, P: Nodes + Leases> Run<'a, P> {
-    pub(super) async fn look<'c>(&self, candidates: &'c [Candidate<'a>]) -> Vec<Looked<'c, 'a>> {
+    pub(super) async fn look<'c>(&self, candidates: &'c [Candidate<'a>]) -> Vec<LookedAt<'c, 'a>> {
         stream::iter(candidates.chunks(NODES_PER_READ))
             .map(async |chunk| self.read_chunk(chunk).await)
             .buffer_unordered(READ_CONCURRENCY)
@@ -54,25 +78,35 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         chunk.iter().map(|candidate| (candidate, Ok(read.remove(&candidate.node)))).collect()
     }
 
-    async fn look_at<'c>(&self, candidate: &'c Candidate<'a>, seen: Result<Option<Tags>, Outcome>) -> Looked<'c, 'a> {
-        let finished = |outcome: &Outcome| Looked::Finished(candidate.all_have(outcome));
-        let mut node = node_answer(candidate.instance, Outcome::Unchanged);
+    async fn look_at<'c>(&self, candidate: &'c Candidate<'a>, seen: Result<Option<Tags>, Outcome>) -> LookedAt<'c, 'a> {
+        let finished = |outcome: &Outcome| Looked::Finished(candidate.all_have(outcome)).into();
         let looked = match seen {
             Ok(seen) => self.before_deadline(self.owned_tags(candidate, seen)).await,
             Err(outcome) => Err(outcome),
         };
-        let (tags, decision) = match looked {
-            Ok(Some(tags)) => {
-                let decision = self.decide(candidate, &tags, None);
-                (tags, decision)
-            }
+        let tags = match looked {
+            Ok(Some(tags)) => tags,
             Ok(None) => return finished(&Outcome::Rejected { reason: Rejection::UnknownNode }),
             Err(outcome) => return finished(&outcome),
         };
+        let decision = self.decide(candidate, &tags, None, false);
+        let (owned_count, withdrawn) = match &decision {
+            Decision::Planned(plan) => (plan.owned_count, plan.withdrawn),
+            Decision::Rejected(_) | Decision::Unmarked(..) => (0, 0),
+        };
+        let held = (withdrawn > 0).then(|| self.looked(candidate, &tags, self.decide(candidate, &tags, None, true)));
+        LookedAt { owned_count, withdrawn, free: self.looked(candidate, &tags, decision), held }
+    }
+
+    fn looked<'c>(&self, candidate: &'c Candidate<'a>, tags: &Tags, decision: Decision) -> Looked<'c, 'a> {
+        let mut node = node_answer(candidate.instance, Outcome::Unchanged);
         match decision {
-            Decision::Rejected(reason) => return finished(&Outcome::Rejected { reason }),
-            Decision::Unmarked(reason, _) if self.report.dry_run => return finished(&Outcome::Rejected { reason }),
-            Decision::Unmarked(..) => return Looked::Differs(job(candidate, NodeIntent::default(), None)),
+            Decision::Unmarked(..) if !self.report.dry_run => {
+                return Looked::Differs(job(candidate, NodeIntent::default(), None));
+            }
+            Decision::Rejected(reason) | Decision::Unmarked(reason, _) => {
+                return Looked::Finished(candidate.all_have(&Outcome::Rejected { reason }));
+            }
             Decision::Planned(plan) if plan.is_empty() => node.dropped = plan.dropped,
             Decision::Planned(plan) if self.report.dry_run => {
                 node.outcome = Outcome::WouldUpdate;
@@ -81,8 +115,8 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
                 node.dropped = plan.dropped;
             }
             Decision::Planned(plan) => {
-                let arrival = self.source_of(candidate.instance).filter(|_| is_arrival(&plan, &tags));
-                return Looked::Differs(job(candidate, plan.intent(&tags), arrival));
+                let arrival = self.source_of(candidate.instance).filter(|_| is_arrival(&plan, tags));
+                return Looked::Differs(job(candidate, plan.intent(tags), arrival));
             }
         }
         Looked::Finished(vec![node])

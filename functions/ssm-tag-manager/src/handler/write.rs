@@ -46,7 +46,7 @@ impl<P: Nodes + Leases> Run<'_, P> {
             return Ok(Outcome::Rejected { reason: Rejection::UnknownNode });
         };
         let unsettled = slice.unsettled_of(id, &live);
-        let mut plan = match self.decide(candidate, &live, unsettled.as_ref()) {
+        let mut plan = match self.decide(candidate, &live, unsettled.as_ref(), self.is_held.get()) {
             Decision::Rejected(reason) => {
                 if let Some(intent) = unsettled {
                     writer.settle(slice, id, &intent).await.map_err(|stopped| self.outcome_of(stopped))?;

@@ -4,13 +4,14 @@
 //! - `2`, or `2s` on a node that its instance left for another one;
 //! - when the last applied report was observed, in Unix seconds;
 //! - 96 random bits, drawn anew with every change. Nobody who cannot read the node's tags knows them, so nobody can
-//!   prepare a key that is taken for an operator's;
+//!   prepare a key that is taken for an operator's. Behind them stands the digest of the policy that the node was last
+//!   brought in line with: to a release that knows of none it is more salt;
 //! - how many characters each hash has, as one digit in base 36;
 //! - a hash of each key that the hub set, and of each key and value that Systems Manager refused, sorted: the first bits
 //!   of SHA-256 over the salt and the text, in base64url.
 //!
 //! A value has at most 256 characters, so the more hashes there are, the shorter they are: 96 bits each for up to 13,
-//! 24 bits each for 55.
+//! 24 bits each for 52.
 //!
 //! Releases before 0.2 wrote `<time>.<hashes>`, with 24 bits of SHA-256 over the key alone. That form is read, and
 //! written in the new form with the next change.
@@ -28,7 +29,9 @@ use super::Tags;
 const MOST_HASH_CHARS: usize = 16;
 const LEAST_HASH_CHARS: usize = 4;
 /// What the two lists of hashes share of the 256 characters of a value.
-const ROOM_FOR_HASHES: usize = 220;
+const ROOM_FOR_HASHES: usize = 208;
+/// How many characters the random bits have.
+const SALT_CHARS: usize = 16;
 
 /// Random bits that only readers of the node's tags know.
 pub type Salt = [u8; 12];
@@ -59,6 +62,8 @@ pub(super) struct Record {
     /// Keys and values that Systems Manager refused.
     pub(super) refused: BTreeSet<(String, String)>,
     pub(super) is_superseded: bool,
+    /// The digest of the policy.
+    pub(super) policy: String,
 }
 
 impl LastApplied {
@@ -70,7 +75,7 @@ impl LastApplied {
     pub(super) fn new(observed_at: Timestamp, salt: Salt, record: &Record) -> Self {
         let hash_count = (record.owned.len() + record.refused_with_room().count()).max(1);
         let form = Form::Salted {
-            salt: URL_SAFE_NO_PAD.encode(salt),
+            salt: URL_SAFE_NO_PAD.encode(salt) + &record.policy,
             hash_chars: (ROOM_FOR_HASHES / hash_count).clamp(LEAST_HASH_CHARS, MOST_HASH_CHARS),
         };
         Self {
@@ -137,6 +142,14 @@ impl LastApplied {
                 || live.keys().filter(|other| *other != key).all(|other| self.form.hash(other) != hash))
     }
 
+    /// The digest of the policy that the node was last brought in line with; empty if that was before policies had one.
+    pub fn policy(&self) -> &str {
+        match &self.form {
+            Form::Salted { salt, .. } => salt.get(SALT_CHARS..).unwrap_or_default(),
+            Form::Unsalted => "",
+        }
+    }
+
     /// True if Systems Manager refused this tag.
     pub(super) fn is_refused(&self, key: &str, value: &str) -> bool {
         !self.refused.is_empty() && self.refused.contains(&self.form.hash(&pair(key, value)))
@@ -150,6 +163,8 @@ impl LastApplied {
     /// True if there is nothing to write for it to say the same as the record.
     pub(super) fn says(&self, record: &Record) -> bool {
         self.is_superseded == record.is_superseded
+            // Where the hub owns nothing, no policy can take anything away.
+            && (self.owned.is_empty() || self.policy() == record.policy)
             && self.says_owned(record)
             && self.refused == self.form.hashes_of_refused(record)
     }
@@ -211,7 +226,7 @@ mod tests {
         Record {
             owned: owned.iter().map(|key| (*key).to_owned()).collect(),
             refused: refused.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-            is_superseded: false,
+            ..Record::default()
         }
     }
 
@@ -244,6 +259,7 @@ mod tests {
                 owned: keys.into_iter().collect(),
                 refused: (0..refused).map(|n| (format!("refused-{n}"), String::new())).collect(),
                 is_superseded: true,
+                policy: "0123456789ab".to_owned(),
             };
             let applied = LastApplied::new(Timestamp::from_unix_seconds(99_999_999_999), SALT, &record);
             let value = applied.to_tag_value();
@@ -260,6 +276,19 @@ mod tests {
         assert_eq!(chars(13, 0) * 6, 96);
         assert!(chars(47, 0) * 6 >= 24);
         assert!(chars(47, 47) * 6 >= 24);
+    }
+
+    #[test]
+    fn the_policy_stands_behind_the_salt() {
+        let by_digest = |policy: &str| Record { policy: policy.to_owned(), ..record(&["Env"], &[]) };
+        let applied = new(&by_digest("0123456789ab"));
+        let read = LastApplied::parse(&applied.to_tag_value()).unwrap();
+        assert_eq!((read.policy(), new(&by_digest("")).policy()), ("0123456789ab", ""));
+        assert!(read.says(&by_digest("0123456789ab")) && !read.says(&by_digest("ba9876543210")));
+        assert!(read.owns("Env", &Tags::new()), "{read:?}");
+        let nothing = new(&Record::default());
+        assert!(nothing.says(&Record { policy: "0123456789ab".to_owned(), ..Record::default() }));
+        assert_eq!(LastApplied::parse("1795312800.ungW").unwrap().policy(), "");
     }
 
     #[test]

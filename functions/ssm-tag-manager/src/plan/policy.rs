@@ -35,6 +35,8 @@ pub struct Policy {
     pub remove_stale: bool,
     /// Let the instance's tag win over an operator's own under the same key.
     pub overwrite: bool,
+    /// Twelve hexadecimal digits that are the same for policies with the same fields, however they are written.
+    pub digest: String,
 }
 
 /// A tag that is added where all of `when` hold, since Systems Manager can target only one tag at a time.

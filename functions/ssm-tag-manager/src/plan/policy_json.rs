@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use hub::is_reserved;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::charset;
 use super::glob::KeyGlob;
@@ -16,6 +17,7 @@ const FIELDS: [&str; 9] =
 /// 50 tags on a node without the three that are reserved.
 const MAX_TAGS_LIMIT: u64 = 47;
 const DEFAULT_MAX_TAGS: u64 = 10;
+const DIGEST_BYTES: usize = 6;
 /// What people target by comes first, so that it is not what falls off a node with more than `maxTags`.
 const DEFAULT_INCLUDE: &[&str] = &["Name", "Patch Group", "PatchGroup", "Env*", "*"];
 
@@ -82,7 +84,24 @@ impl Reader {
             max_tags,
             remove_stale: self.field("removeStale").unwrap_or(true),
             overwrite: self.field("overwrite").unwrap_or(true),
+            digest: self.digest(),
         }
+    }
+
+    /// Over all fields, with the defaults of those that are left out: a release with other defaults has other policies.
+    fn digest(&self) -> String {
+        let mut all = json!({
+            "include": DEFAULT_INCLUDE, "exclude": [], "rename": {}, "set": {}, "derive": [],
+            "invalidCharacters": "drop", "maxTags": DEFAULT_MAX_TAGS, "removeStale": true, "overwrite": true,
+        });
+        for (name, value) in &self.fields {
+            all[name] = value.clone();
+        }
+        // Whether a map keeps its order depends on the features that other crates ask for.
+        all.sort_all_objects();
+        let hash = Sha256::digest(all.to_string());
+        let first = hash.iter().take(DIGEST_BYTES).fold(0_u64, |first, byte| (first << 8) | u64::from(*byte));
+        format!("{first:012x}")
     }
 
     fn problem(&mut self, path: &str, problem: impl std::fmt::Display) {
@@ -207,6 +226,19 @@ mod tests {
         );
         check(r#"{"maxTags": 1}"#, &[]);
         check(r#"{"maxTags": 47}"#, &[]);
+    }
+
+    #[test]
+    fn the_digest_is_of_what_a_policy_says_and_not_of_how() {
+        let digest = |text: &str| Policy::parse(text).unwrap().digest;
+        let all = r#"{"exclude": [], "maxTags": 10, "include": ["Name", "Patch Group", "PatchGroup", "Env*", "*"]}"#;
+        assert_eq!(digest("{}"), digest(all));
+        assert_eq!(
+            digest(r#"{"set": {"a": "1", "b": "2"}, "maxTags": 9}"#),
+            digest("{ \"maxTags\": 9,\n\"set\": {\"b\": \"2\", \"a\": \"1\"}}")
+        );
+        assert_ne!(digest(r#"{"include": ["a", "b"]}"#), digest(r#"{"include": ["b", "a"]}"#));
+        assert!(digest("{}").len() == 12 && digest("{}").bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub struct ReportContext<'a> {
     pub unsettled: Option<&'a NodeIntent>,
     /// Random bits for the node's memory.
     pub salt: Salt,
+    /// True if the policy may add tags and may not take any away: see [`Plan::withdrawn`].
+    pub is_held: bool,
 }
 
 /// What is to be done about a node.
@@ -62,6 +64,11 @@ pub struct Plan {
     pub dropped: Vec<DroppedTag>,
     /// True if the node was linked to an instance that is terminated, and is linked to this one now.
     pub adopts: bool,
+    /// How many tags the hub has on the node.
+    pub owned_count: usize,
+    /// How many of these are not wanted any more, on a node that was last brought in line with another policy. They are
+    /// removed or, if the policy is held, kept until it is approved.
+    pub withdrawn: usize,
     memory: Option<Memory>,
 }
 
@@ -177,6 +184,7 @@ pub fn settled_memory(live: &Tags, unsettled: &NodeIntent, now: Timestamp, salt:
         owned: owned.keys().map(str::to_owned).collect(),
         refused: BTreeSet::new(),
         is_superseded: applied.as_ref().is_some_and(|applied| applied.is_superseded),
+        policy: applied.as_ref().map(|applied| applied.policy().to_owned()).unwrap_or_default(),
     };
     // A key that is gone from the node is forgotten, too: somebody else may set it before the next report.
     let says_all = applied.as_ref().map_or(record.owned.is_empty(), |applied| applied.says_owned(&record));
@@ -260,7 +268,13 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
 
     let wanted_keys: BTreeSet<&str> = kept.iter().map(|tag| tag.key.as_str()).collect();
     let stale: BTreeSet<String> = owned.keys().filter(|key| !wanted_keys.contains(key)).map(str::to_owned).collect();
-    let removed = if policy.remove_stale { &stale } else { &BTreeSet::new() };
+    let earlier =
+        owned.applied.map(LastApplied::policy).filter(|digest| !digest.is_empty() && *digest != policy.digest);
+    let withdrawn = if policy.remove_stale && earlier.is_some() { stale.len() } else { 0 };
+    let is_held = context.is_held && withdrawn > 0;
+    // A node that keeps tags of an earlier policy goes on naming that one.
+    earlier.filter(|_| is_held).unwrap_or(&policy.digest).clone_into(&mut record.policy);
+    let removed = if policy.remove_stale && !is_held { &stale } else { &BTreeSet::new() };
     let is_marked = is_alive_again(live, context.observed_at);
     let (marker, unmark_last) = (is_marked && !adopts, is_marked && adopts);
     let marker = marker.then(|| TERMINATED_TAG_KEY.to_owned());
@@ -281,7 +295,7 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
         .collect();
     let says_the_same = match owned.applied {
         Some(applied) => applied.says(&record),
-        None => record == Record::default(),
+        None => record == Record { policy: record.policy.clone(), ..Record::default() },
     };
     let memory = Memory {
         observed_at: context.observed_at,
@@ -298,7 +312,8 @@ fn plan(policy: &Policy, desired: Desired, owned: &Owned<'_>, context: ReportCon
         stamp.insert(SOURCE_TAG_KEY.to_owned(), source.to_owned());
     }
     let remove = removed.iter().cloned().chain(marker).collect();
-    Plan { remove, unmark_last, set, stamp, dropped, adopts, memory: Some(memory) }
+    let owned_count = owned.keys().count();
+    Plan { remove, unmark_last, set, stamp, dropped, adopts, owned_count, withdrawn, memory: Some(memory) }
 }
 
 /// Leaves behind, the least important first, what the node has no room for.

@@ -57,7 +57,7 @@ async fn every_metric_is_there_even_where_nothing_happened() {
         let metrics = measure(&aws, &aws, payload).await;
         let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
         assert_eq!(found, names.map(|name| (name, lambda_kit::Unit::Count, 0)));
-        assert_eq!(metrics.breakdown, None);
+        assert_eq!(metrics.breakdowns, []);
     }
     let metrics = measure(&aws, &aws, json!({})).await;
     let names: Vec<_> = metrics.metrics[names.len()..].iter().map(|metric| (metric.name, metric.unit)).collect();

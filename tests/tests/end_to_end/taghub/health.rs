@@ -130,10 +130,15 @@ async fn a_policy_is_tried_before_it_is_deployed() {
     operator.write("new.json", &json!({"include": ["Env", "Role"], "maxTags": 12}));
     assert_eq!(operator.run_well("policy check new.json").await.out, "✓ the policy is in order\n");
     let diff = operator.run("policy diff new.json --exit-code").await;
-    assert_eq!(
-        (diff.code, diff.out.as_str()),
-        (1, "  ~ include[1]: \"Patch Group\" → \"Role\"\n  ~ maxTags: 10 → 12\n")
+    let digest = ssm_tag_manager::plan::Policy::parse(r#"{"include": ["Env", "Role"], "maxTags": 12}"#).unwrap().digest;
+    let expected = format!(
+        "  ~ include[1]: \"Patch Group\" → \"Role\"\n  ~ maxTags: 10 → 12\n\
+         digest {digest}, not approved to take tags away\n"
     );
+    assert_eq!((diff.code, diff.out), (1, expected));
+    // This hub takes approvals with a deployment alone.
+    let refused = operator.run("policy apply new.json --yes").await;
+    assert!(refused.code == 2 && refused.err.contains(&format!("ApprovedPolicies={digest}")), "{refused:?}");
     let preview =
         operator.run_well(&format!("policy preview new.json --agency {AGENCY_A} --agency-profile parks")).await;
     let expected = format!(

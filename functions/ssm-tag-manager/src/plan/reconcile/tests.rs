@@ -36,6 +36,7 @@ fn decide_with(
         terminated,
         unsettled,
         salt: salt(at),
+        is_held: false,
     };
     reconcile(&policy, policy.desired(&source(instance)), live, context)
 }
@@ -68,6 +69,7 @@ fn contested_by_several(live: &Tags, terminated: &[&str]) -> Decision {
         terminated: &terminated.iter().map(|source| (*source).to_owned()).collect(),
         unsettled: None,
         salt: salt(T),
+        is_held: false,
     };
     contested(live, context)
 }
