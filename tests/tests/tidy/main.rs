@@ -13,6 +13,7 @@ mod template;
 
 mod alarms;
 mod arns;
+mod controls;
 mod cost;
 mod dashboard;
 mod environment;
