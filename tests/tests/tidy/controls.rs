@@ -115,7 +115,7 @@ const CONTROLS: [(&str, &str, &str, &str, &[&str]); 27] = [
         "register-instance.md",
         &[
             "an_activation_that_is_not_for_this_instance_is_refused_before_anything_is_done",
-            "a_registration_is_never_overwritten_and_nothing_foreign_is_confirmed",
+            "a_registration_is_never_overwritten_and_no_clone_is_confirmed",
         ],
     ),
     (
