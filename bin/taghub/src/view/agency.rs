@@ -194,8 +194,7 @@ fn hub_flag(hub: &Place<'_>) -> String {
 
 fn text(steps: &[Step], region: &Region) -> String {
     let step = |(number, step): (usize, &Step)| {
-        let commands: String = step.commands.iter().map(|command| format!("{command}\n")).collect();
-        format!("# {number}. {}, {region}: {}\n{commands}", step.account, step.title)
+        format!("# {number}. {}, {region}: {}\n{}\n", step.account, step.title, step.commands.join("\n"))
     };
     (1..).zip(steps).map(step).collect::<Vec<_>>().join("\n")
 }

@@ -79,16 +79,17 @@ async fn an_approved_digest_removes_and_that_of_another_change_does_not() {
 async fn no_field_of_a_policy_gets_past_the_hold() {
     let derive = |when: &str| json!({"derive": [{"key": "Cohort", "value": "x", "when": {"Env": when}}]}).to_string();
     let renamed = [("a#b", "1"), ("Env", "PROD")];
-    let cases: [(&str, &str, &[(&str, &str)], &str); 9] = [
-        ("{}", r#"{"exclude": ["Team"]}"#, &TAGS, "Team=red"),
-        ("{}", r#"{"maxTags": 2}"#, &TAGS, "Team=red"),
-        (r#"{"set": {"Fleet": "x"}}"#, "{}", &TAGS, "Fleet=x"),
-        (&derive("PROD"), "{}", &TAGS, "Cohort=x"),
-        (&derive("PROD"), &derive("TEST"), &TAGS, "Cohort=x"),
-        (r#"{"rename": {"Env": "Stage"}}"#, "{}", &TAGS, "Stage=PROD"),
+    let tags: &[(&str, &str)] = &TAGS;
+    let cases = [
+        ("{}", r#"{"exclude": ["Team"]}"#, tags, "Team=red"),
+        ("{}", r#"{"maxTags": 2}"#, tags, "Team=red"),
+        (r#"{"set": {"Fleet": "x"}}"#, "{}", tags, "Fleet=x"),
+        (&derive("PROD"), "{}", tags, "Cohort=x"),
+        (&derive("PROD"), &derive("TEST"), tags, "Cohort=x"),
+        (r#"{"rename": {"Env": "Stage"}}"#, "{}", tags, "Stage=PROD"),
         (r#"{"invalidCharacters": "replace"}"#, "{}", &renamed, "a_b=1"),
-        (r#"{"maxTags": 2}"#, r#"{"maxTags": 2, "include": ["Team", "*"]}"#, &TAGS, "Role=web"),
-        (r#"{"removeStale": false}"#, "{}", &TAGS, "Gone=1"),
+        (r#"{"maxTags": 2}"#, r#"{"maxTags": 2, "include": ["Team", "*"]}"#, tags, "Role=web"),
+        (r#"{"removeStale": false}"#, "{}", tags, "Gone=1"),
     ];
     for (before, after, tags, kept) in cases {
         let account = account();
