@@ -73,17 +73,13 @@ pub(crate) fn launch(world: &World, number: u64, account: &AccountId) {
 fn send_events(world: &Rc<World>, manager: &Rc<Manager>, account: &AccountId, id: &str) {
     let faults = world.faults.get();
     if world.chance(faults.lost_event) {
-        let state = world.instances.borrow().get(id).map(|instance| instance.state.clone());
-        if state.is_some_and(|state| state.is_terminated && state.node.is_none()) {
-            // Without its join key no sweep reports it either: nobody will ever know.
-            world.count("fault: end lost");
-            world.lost_ends.borrow_mut().insert(id.to_owned());
-        }
+        world.note_lost_end(id);
         return world.count("fault: event lost");
     }
+    let is_terminated = world.instances.borrow().get(id).is_some_and(|instance| instance.state.is_terminated);
     for _ in 0..if world.chance(faults.duplicate_event) { 2 } else { 1 } {
         let (world, manager, account, id) = (Rc::clone(world), Rc::clone(manager), account.clone(), id.to_owned());
-        spawn_local(async move { collector::tag_change(&world, &manager, &account, &id).await });
+        spawn_local(async move { collector::event(&world, &manager, &account, &id, is_terminated).await });
     }
 }
 

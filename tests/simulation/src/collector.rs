@@ -97,15 +97,27 @@ pub(crate) async fn sweep(world: &Rc<World>, manager: &Rc<Manager>, account: &Ac
     invoke(world, manager, account, &json!({})).await;
 }
 
-/// A tag of an instance has changed: SQS brings the event until it is worked off, or too often.
-pub(crate) async fn tag_change(world: &Rc<World>, manager: &Rc<Manager>, account: &AccountId, id: &str) {
-    let body = json!({
-        "version": "0", "id": "ffd8a6fe-32f8-ef66-c85c-000000000001", "detail-type": "Tag Change on Resource",
-        "source": "aws.tag", "account": account.as_str(), "time": "2026-11-22T02:00:00Z", "region": "us-east-1",
+/// A tag of an instance has changed, or the instance has ended: SQS brings the event until it is worked off, or too often.
+pub(crate) async fn event(
+    world: &Rc<World>,
+    manager: &Rc<Manager>,
+    account: &AccountId,
+    id: &str,
+    is_terminated: bool,
+) {
+    let mut body = json!({
+        "version": "0", "id": "ffd8a6fe-32f8-ef66-c85c-000000000001", "account": account.as_str(),
+        "time": "2026-11-22T02:00:00Z", "region": "us-east-1",
         "resources": [format!("arn:aws:ec2:us-east-1:{account}:instance/{id}")],
-        "detail": {"changed-tag-keys": ["Env"], "service": "ec2", "resource-type": "instance", "version": 1,
-                   "tags": {"Env": "1"}}
     });
+    (body["source"], body["detail-type"], body["detail"]) = if is_terminated {
+        let detail = json!({"instance-id": id, "state": "terminated"});
+        (json!("aws.ec2"), json!("EC2 Instance State-change Notification"), detail)
+    } else {
+        let detail = json!({"changed-tag-keys": ["Env"], "service": "ec2", "resource-type": "instance", "version": 1,
+                            "tags": {"Env": "1"}});
+        (json!("aws.tag"), json!("Tag Change on Resource"), detail)
+    };
     let message = json!({
         "messageId": "m1", "receiptHandle": "r1", "body": body.to_string(), "attributes": {},
         "messageAttributes": {}, "md5OfBody": "cb73cf13f38119ac2e735fd747c9751e", "eventSource": "aws:sqs",
@@ -118,6 +130,8 @@ pub(crate) async fn tag_change(world: &Rc<World>, manager: &Rc<Manager>, account
             _ => world.count("message again"),
         }
     }
+    world.count("fault: event given up");
+    world.note_lost_end(id);
 }
 
 async fn invoke(world: &Rc<World>, manager: &Rc<Manager>, account: &AccountId, event: &Value) -> Option<Response> {

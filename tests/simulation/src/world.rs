@@ -190,6 +190,16 @@ impl World {
         }
     }
 
+    /// Remembers an end that no event tells of. If the instance has no join key left, no sweep reports it either, and
+    /// nobody will ever know.
+    pub(crate) fn note_lost_end(&self, id: &str) {
+        let state = self.instances.borrow().get(id).map(|instance| instance.state.clone());
+        if state.is_some_and(|state| state.is_terminated && state.node.is_none()) {
+            self.count("fault: end lost");
+            self.lost_ends.borrow_mut().insert(id.to_owned());
+        }
+    }
+
     /// Registers a machine: a new node of the account.
     pub(crate) fn register(&self, number: u64, account: &AccountId) -> ManagedInstanceId {
         let id: ManagedInstanceId = match format!("mi-{number:017x}").parse() {
