@@ -155,7 +155,12 @@ fn kind(line: &str) -> Option<Kind> {
     if FINGERPRINT.iter().any(|words| contains_ignoring_case(line, words)) {
         return Some(Kind::Fingerprint);
     }
-    (is_about_identity(line) && has(&DENIED)).then_some(Kind::Denied)
+    (is_about_identity(line) && has(&DENIED) && !has_credentials(line)).then_some(Kind::Denied)
+}
+
+/// True if the refusal names a session of the node's own role: then its registration is good, and a policy forbids the call.
+fn has_credentials(line: &str) -> bool {
+    line.contains("assumed-role/") && line.contains("/mi-")
 }
 
 fn is_about_identity(line: &str) -> bool {
@@ -265,6 +270,11 @@ mod tests {
             ),
             ("WARN [ssm-document-worker] curl: certificate has expired or is not yet valid", "silent"),
             ("ERROR [HealthCheck] error when calling AWS APIs. error details - InvalidInstanceId: ", "denied"),
+            (
+                "ERROR [ssm-agent-worker] [HealthCheck] error when calling AWS APIs. error details - AccessDeniedException: \
+                 User: arn:aws:sts::111111111111:assumed-role/TagHubNode/mi-0123456789abcdef0 is not authorized",
+                "silent",
+            ),
             ("ERROR error calling RequestManagedInstanceRoleToken: UnrecognizedClientException: ", "denied"),
             (
                 "ERROR [EC2Identity] failed to get credentials: AccessDeniedException: not configured for account",

@@ -89,7 +89,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
         let before = self.files_of(old)?;
         self.machine.say("clearing the registration");
-        register::clear(self.machine, &self.installation).map_err(control)?;
+        if let Err(problem) = register::clear(self.machine, &self.installation) {
+            return Err(self.put_back(&before, control(problem)));
+        }
         let advice = old.map(|old| {
             if is_unused {
                 words::deregister(old)
@@ -105,13 +107,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let old = old.map(|old| old.id.clone());
                 Ok(self.success(Done::Replaced { node: node.id, old }, Some(region)))
             }
-            Err(failure) if !before.is_empty() && self.is_nobody() => {
-                let outcome = match register::put_back(self.machine, &self.installation, &before).map_err(control) {
-                    Ok(()) => "The old registration was put back".to_owned(),
-                    Err(problem) => format!("The old registration was cleared, and not put back: {problem}"),
-                };
-                Err(Failure { message: format!("{}. {outcome}", failure.message), ..failure })
-            }
+            Err(failure) if !before.is_empty() && self.is_nobody() => Err(self.put_back(&before, failure)),
             Err(failure) => {
                 let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
                 let message = format!("{}. The old registration was cleared.{advice}", failure.message);
@@ -122,9 +118,23 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 }
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
+    /// The failure, with what became of the old registration.
+    fn put_back(&self, before: &[(&'static str, Option<String>)], failure: Failure) -> Failure {
+        let outcome = if before.is_empty() {
+            "The old registration may be cleared".to_owned()
+        } else {
+            match register::put_back(self.machine, &self.installation, before).map_err(control) {
+                Ok(()) => "The old registration was put back".to_owned(),
+                Err(problem) => format!("The old registration was cleared, and not put back: {problem}"),
+            }
+        };
+        Failure { message: format!("{}. {outcome}", failure.message), ..failure }
+    }
+
     /// All that makes the machine this node, to be put back; nothing if it is not known as which.
     fn files_of(&self, old: Option<&Node>) -> Result<Vec<(&'static str, Option<String>)>, Failure> {
-        let paths = old.map_or(&[][..], |_| &[VAULT_FILE, MANIFEST_FILE, REGISTRATION_FILE, MARKER_FILE]);
+        let paths =
+            old.map_or(&[][..], |_| &[VAULT_FILE, FINGERPRINT_FILE, MANIFEST_FILE, REGISTRATION_FILE, MARKER_FILE]);
         paths.iter().map(|path| Ok((*path, read(self.machine, path)?))).collect()
     }
 

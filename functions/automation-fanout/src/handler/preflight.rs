@@ -14,7 +14,7 @@ use crate::error::FanoutError;
 use crate::event::{Asked, Order, Preflight};
 use crate::plan::limit::Limit;
 use crate::plan::problem::{Path, Problem};
-use crate::plan::request::{StartRequest, TargetLocation};
+use crate::plan::request::{StartRequest, TargetLocation, is_unit};
 use crate::plan::{Pair, REQUEST_TAG_KEY, TokenSource, advice, plan, rectangles, split_alone};
 use crate::ports::World;
 
@@ -173,14 +173,20 @@ fn trial(request: &StartRequest, runbook: &str) -> Result<StartRequest, Vec<Prob
         // What differs in its targets alone is tried once.
         let seen = seen.entry(location.execution_role().to_owned()).or_default();
         let all: BTreeSet<Pair> = tried.reached().flat_map(|account| pairs_of(account, &tried.regions)).collect();
-        let new: BTreeSet<Pair> = all.difference(seen).cloned().collect();
+        // A unit that leaves others out reaches other accounts.
+        let reach = |(account, region): &Pair| {
+            let TargetLocation { include_child_organization_units, exclude_accounts, .. } = location;
+            let reach = is_unit(account).then(|| format!("{include_child_organization_units} {exclude_accounts:?}"));
+            (format!("{account} {}", reach.unwrap_or_default()), region.clone())
+        };
+        let new: BTreeSet<Pair> = all.iter().filter(|pair| !seen.contains(&reach(pair))).cloned().collect();
         if new.len() == all.len() {
             locations.push(tried);
         } else {
             let areas = rectangles(&new).into_iter();
             locations.extend(areas.map(|(accounts, regions)| TargetLocation { accounts, regions, ..tried.clone() }));
         }
-        seen.extend(new);
+        seen.extend(new.iter().map(reach));
     }
     Ok(StartRequest {
         document_name: runbook.to_owned(),

@@ -68,7 +68,11 @@ pub(super) fn judged(
         return answer;
     }
     answer.failures = brief(failure_groups(&executions));
-    if let Some(id) = stopped.filter(|_| tally.succeeded < tally.locations) {
+    // What a stopped execution did not come to in a unit, nothing lists.
+    let may_be_unlisted = executions.iter().any(|(execution, _)| {
+        execution.request.target_locations.iter().flat_map(TargetLocation::reached).any(|account| is_unit(account))
+    });
+    if let Some(id) = stopped.filter(|_| may_be_unlisted || tally.succeeded < tally.locations) {
         answer.state = WaveState::Stopped;
         answer.reason = format!("its execution {id} was stopped");
         return answer;

@@ -1,6 +1,6 @@
 //! Accounts and Regions that two locations both reach.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::problem::{Path, Problem};
 use super::request::{Target, TargetLocation, is_unit};
@@ -135,7 +135,8 @@ pub(super) struct ThroughUnits<'a> {
 /// locations are compared.
 pub(super) fn through_units<'a>(reaches: &[Reach<'a>], may_meet: impl Fn(usize, usize) -> bool) -> ThroughUnits<'a> {
     let mut shared: Vec<Shared<'a>> = Vec::new();
-    let mut told: BTreeSet<(usize, usize)> = BTreeSet::new();
+    // Whether it is certain what was found of two locations.
+    let mut told: BTreeMap<(usize, usize), bool> = BTreeMap::new();
     let mut left = UNITS_COMPARED_MAX;
     for (of, Reach { location, work }) in reaches.iter().enumerate() {
         let units: Vec<&'a str> = location.reached().map(String::as_str).filter(|item| is_unit(item)).collect();
@@ -149,15 +150,18 @@ pub(super) fn through_units<'a>(reaches: &[Reach<'a>], may_meet: impl Fn(usize, 
             let size = if region.is_some() { 1 + units.len() * other.location.accounts.len() } else { 1 };
             let Some(rest) = left.checked_sub(size) else { return ThroughUnits { shared, is_complete: false } };
             left = rest;
-            let Some(region) = region.filter(|_| is_same_place && !told.contains(&(with, of))) else { continue };
+            let Some(region) = region.filter(|_| is_same_place && told.get(&(with, of)) != Some(&true)) else {
+                continue;
+            };
             let held = |wanted: Holds| {
                 let items = other.location.reached().map(String::as_str);
                 let mut pairs = items.flat_map(|item| units.iter().map(move |unit| (*unit, item)));
                 pairs.find(|(unit, item)| holds(location, &left_out, unit, item) == wanted)
             };
             let surely = held(Holds::Surely);
-            if let Some((unit, item)) = surely.or_else(|| held(Holds::Perhaps)) {
-                told.insert((of, with));
+            let perhaps = || held(Holds::Perhaps).filter(|_| !told.contains_key(&(with, of)));
+            if let Some((unit, item)) = surely.or_else(perhaps) {
+                told.insert((of, with), surely.is_some());
                 shared.push(Shared { unit, item, of, with, region, is_certain: surely.is_some() });
             }
         }
@@ -317,6 +321,9 @@ mod tests {
         check(&[with_children(&["r-ab12"]), plain(&[UNIT])], 1, 0);
         check(&[plain(&[UNIT]), with_children(&["r-ab12"])], 1, 0);
         check(&[with_children(&["r-ab12", UNIT])], 1, 0);
+        // What is certain is refused, whatever else may be.
+        check(&[plain(&[UNIT]), with_children(&["r-ab12", ACCOUNT])], 1, 2);
+        check(&[with_children(&["r-ab12", ACCOUNT]), plain(&[UNIT])], 1, 1);
         check(&[plain(&["r-ab12", UNIT])], 0, 0);
         check(&[without(with_children(&["r-ab12"]), &[UNIT]), plain(&[UNIT])], 0, 0);
         check(&[without(with_children(&["r-ab12"]), &["ou-ab12-zzzzzzzz"]), plain(&[UNIT])], 0, 1);

@@ -118,7 +118,10 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
     let mut groups: Vec<(TargetLocation, BTreeSet<Pair>)> = Vec::new();
     for of_pair in cells.chunk_by(|one, other| one.pair == other.pair) {
         let Some(pair) = of_pair[0].pair.clone() else { continue };
-        for settings in due(execution, &pair, of_pair)? {
+        for mut settings in due(execution, &pair, of_pair)? {
+            // A limit that is given anew is shared over all that had shares of the old one.
+            settings.target_location_max_concurrency.take_if(|_| terms.max_concurrency.is_some());
+            settings.target_location_max_errors.take_if(|_| terms.max_errors.is_some());
             match groups.iter_mut().find(|(other, _)| *other == settings) {
                 Some((_, pairs)) => drop(pairs.insert(pair.clone())),
                 None => groups.push((settings, BTreeSet::from([pair.clone()]))),
