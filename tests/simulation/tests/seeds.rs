@@ -57,7 +57,7 @@ fn without_leases_a_deleted_tag_stays() {
 /// A node whose tags change within the lag of `GetResources` is planned on what is no longer true.
 #[test]
 fn without_a_read_of_the_node_itself_a_deleted_tag_stays() {
-    for seed in [123, 142, 180, 226] {
+    for seed in [123, 126, 180, 226] {
         assert!(run(seed, Rules::default()).is_ok(), "seed {seed}");
         let violation = run(seed, Rules { fresh_reads: false, ..Rules::default() }).unwrap_err();
         assert!(violation.problem.contains("carries"), "{violation}");

@@ -194,7 +194,8 @@ fn hub_flag(hub: &Place<'_>) -> String {
 
 fn text(steps: &[Step], region: &Region) -> String {
     let step = |(number, step): (usize, &Step)| {
-        format!("# {number}. {}, {region}: {}\n{}\n", step.account, step.title, step.commands.join("\n"))
+        let commands: String = step.commands.iter().flat_map(|command| [command.as_str(), "\n"]).collect();
+        format!("# {number}. {}, {region}: {}\n{commands}", step.account, step.title)
     };
     (1..).zip(steps).map(step).collect::<Vec<_>>().join("\n")
 }
