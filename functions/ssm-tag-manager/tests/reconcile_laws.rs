@@ -76,18 +76,24 @@ fn salt(at: i64) -> Salt {
     salt
 }
 
-fn decide_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Option<&NodeIntent>) -> Decision {
-    let policy = Policy::parse(policy).unwrap();
-    let owner: AccountId = AGENCY.parse().unwrap();
-    let context = ReportContext {
-        owner: Some(&owner),
+/// A report of the agency at a time, which leaves nothing open and holds nothing.
+fn context(owner: &AccountId, at: i64) -> ReportContext<'_> {
+    static NOBODY: BTreeSet<String> = BTreeSet::new();
+    ReportContext {
+        owner: Some(owner),
         source: Some(SOURCE),
         observed_at: Timestamp::from_unix_seconds(at),
-        terminated: &BTreeSet::new(),
-        unsettled,
+        terminated: &NOBODY,
+        unsettled: None,
         salt: salt(at),
         is_held: false,
-    };
+    }
+}
+
+fn decide_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Option<&NodeIntent>) -> Decision {
+    let policy = Policy::parse(policy).unwrap();
+    let owner = AGENCY.parse().unwrap();
+    let context = ReportContext { unsettled, ..context(&owner, at) };
     reconcile(&policy, policy.desired(tags), live, context)
 }
 
@@ -99,32 +105,14 @@ fn planned_after(policy: &str, tags: &[Tag], live: &Tags, at: i64, unsettled: Op
 }
 
 fn released(live: &Tags, at: i64) -> Plan {
-    let owner: AccountId = AGENCY.parse().unwrap();
-    let context = ReportContext {
-        owner: Some(&owner),
-        source: Some(SOURCE),
-        observed_at: Timestamp::from_unix_seconds(at),
-        terminated: &BTreeSet::new(),
-        unsettled: None,
-        salt: salt(at),
-        is_held: false,
-    };
-    release(live, context)
+    release(live, context(&AGENCY.parse().unwrap(), at))
 }
 
 /// The plan of a policy that may not take away what another one set.
 fn held(policy: &str, tags: &[Tag], live: &Tags, at: i64) -> Plan {
     let policy = Policy::parse(policy).unwrap();
-    let owner: AccountId = AGENCY.parse().unwrap();
-    let context = ReportContext {
-        owner: Some(&owner),
-        source: Some(SOURCE),
-        observed_at: Timestamp::from_unix_seconds(at),
-        terminated: &BTreeSet::new(),
-        unsettled: None,
-        salt: salt(at),
-        is_held: true,
-    };
+    let owner = AGENCY.parse().unwrap();
+    let context = ReportContext { is_held: true, ..context(&owner, at) };
     match reconcile(&policy, policy.desired(tags), live, context) {
         Decision::Planned(plan) => plan,
         Decision::Rejected(reason) | Decision::Unmarked(reason, _) => panic!("rejected: {reason:?}"),

@@ -1,6 +1,6 @@
 //! The hub: found by the parameter `/tag-hub/about`, which `template.yaml` writes.
 
-use hub::{AccountId, AwsError, FunctionArn, Region};
+use hub::{AccountId, FunctionArn, Region};
 use serde::Deserialize;
 
 use crate::app::App;
@@ -65,16 +65,8 @@ impl Hub {
     pub async fn find(app: &App) -> Result<Self, Failure> {
         let session = Session::open(app, app.global.profile.as_deref(), app.global.region.as_ref()).await?;
         let name = format!("/tag-hub/{}about", app.global.name_prefix);
-        let answer = session.ssm().get_parameter().name(&name).send().await;
-        let text = match answer {
-            Ok(answer) => answer.parameter.and_then(|parameter| parameter.value).unwrap_or_default(),
-            Err(error) => {
-                let error = AwsError::from_sdk("ssm:GetParameter", &error);
-                if error.code == "ParameterNotFound" {
-                    return Err(no_hub(app, &session, &name).await);
-                }
-                return Err(Failure::aws(&error, &name));
-            }
+        let Some(text) = session.parameter(&name).await? else {
+            return Err(no_hub(app, &session, &name).await);
         };
         let about = read(&text, &name)?;
         check_version(&about)?;

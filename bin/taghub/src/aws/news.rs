@@ -30,8 +30,8 @@ pub async fn lately(hub: &Hub, now: Timestamp) -> Result<Latest, AwsError> {
 /// If the log cannot be read.
 pub async fn reports(hub: &Hub, now: Timestamp) -> Result<HashMap<String, Timestamp>, AwsError> {
     let mut reports = HashMap::new();
-    for_each(hub, an_hour_before(now), r#"{ $.fields.message = "report applied" }"#, |at, fields| {
-        if let (Some("report applied"), Some(agency)) = (fields["message"].as_str(), fields["agency"].as_str()) {
+    with(hub, an_hour_before(now), ("message", "report applied"), |at, fields| {
+        if let Some(agency) = fields["agency"].as_str() {
             let last = reports.entry(agency.to_owned()).or_insert(at);
             *last = at.max(*last);
         }

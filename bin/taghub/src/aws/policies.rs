@@ -42,7 +42,7 @@ impl Policies {
     pub async fn deployed(&self, hub: &Hub, agency: Option<&AccountId>) -> Result<String, Failure> {
         let Some(path) = &self.path else { return Ok(self.text.clone()) };
         for name in agency.map(AccountId::as_str).into_iter().chain(["default"]) {
-            if let Some(text) = parameter(hub, &format!("{path}/{name}")).await? {
+            if let Some(text) = hub.session.parameter(&format!("{path}/{name}")).await? {
                 return Ok(text);
             }
         }
@@ -56,7 +56,7 @@ impl Policies {
     pub async fn is_approved(&self, hub: &Hub, digest: &str) -> Result<bool, Failure> {
         let is_configured = self.approved.iter().any(|approved| approved == digest);
         match &self.path {
-            Some(path) if !is_configured => Ok(parameter(hub, &approval(path, digest)).await?.is_some()),
+            Some(path) if !is_configured => Ok(hub.session.parameter(&approval(path, digest)).await?.is_some()),
             _ => Ok(is_configured),
         }
     }
@@ -76,14 +76,4 @@ pub async fn approve(hub: &Hub, path: &str, digest: &str, by: &str, at: &str) ->
 
 fn approval(path: &str, digest: &str) -> String {
     format!("{path}/approved/{digest}")
-}
-
-async fn parameter(hub: &Hub, name: &str) -> Result<Option<String>, Failure> {
-    match hub.session.ssm().get_parameter().name(name).send().await {
-        Ok(answer) => Ok(Some(answer.parameter.and_then(|parameter| parameter.value).unwrap_or_default())),
-        Err(error) => {
-            let error = AwsError::from_sdk("ssm:GetParameter", &error);
-            if error.code == "ParameterNotFound" { Ok(None) } else { Err(Failure::aws(&error, name)) }
-        }
-    }
 }

@@ -116,6 +116,20 @@ impl Session {
         aws_sdk_ssm::Client::from_conf(builder.build())
     }
 
+    /// What a parameter holds, if it is there.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn parameter(&self, name: &str) -> Result<Option<String>, Failure> {
+        match self.ssm().get_parameter().name(name).send().await {
+            Ok(answer) => Ok(Some(answer.parameter.and_then(|parameter| parameter.value).unwrap_or_default())),
+            Err(error) => {
+                let error = AwsError::from_sdk("ssm:GetParameter", &error);
+                if error.code == "ParameterNotFound" { Ok(None) } else { Err(Failure::aws(&error, name)) }
+            }
+        }
+    }
+
     /// The Resource Groups Tagging API.
     pub fn tagging(&self) -> aws_sdk_resourcegroupstagging::Client {
         let mut builder = aws_sdk_resourcegroupstagging::config::Builder::from(&self.config);

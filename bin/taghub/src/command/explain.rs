@@ -7,7 +7,8 @@ use ssm_tag_manager::plan::Source;
 use crate::app::App;
 use crate::aws::agencies::session;
 use crate::aws::hub::Hub;
-use crate::aws::{function, instances, nodes};
+use crate::aws::policies::Policies;
+use crate::aws::{instances, nodes};
 use crate::failure::{Exit, Failure};
 use crate::flags::Format;
 use crate::progress::Progress;
@@ -76,18 +77,16 @@ impl Explain {
         let progress = Progress::new(app, "Looking for the node");
         let hub = Hub::find(app).await?;
         let node = find(&hub, &self.id).await?;
-        let manager = &hub.about.names.manager;
-        let variables = function::variables(&hub.session, manager).await;
-        let variables = variables.map_err(|error| Failure::aws(&error, manager))?;
-        let policy = variables.get("TAG_POLICY").map_or("{}", String::as_str);
+        let policy = Policies::read(&hub).await?.text;
         progress.set("Reading the instance");
         let tags = match Source::of(&node.tags) {
             Some(source) => instance_tags(app, &source).await,
             None => Err("no report named the node, so its instance is not known".to_owned()),
         };
-        let explained = explain(node, policy, tags.as_deref().map_err(Clone::clone));
+        let explained = explain(node, &policy, tags.as_deref().map_err(Clone::clone));
         let explained = explained.map_err(|problems| {
-            let failure = Failure::new(Exit::Aws, "policy", format!("the policy of {manager} is not in order"));
+            let failure =
+                Failure::new(Exit::Aws, "policy", format!("the policy of {} is not in order", hub.about.names.manager));
             problems.into_iter().fold(failure, Failure::detail)
         })?;
         drop(progress);

@@ -16,6 +16,12 @@ pub struct Step {
     pub commands: Vec<String>,
 }
 
+impl Step {
+    fn new(account: &AccountId, title: impl Into<String>, commands: Vec<String>) -> Self {
+        Self { account: account.to_string(), title: title.into(), commands }
+    }
+}
+
 /// Where the hub is and what it is called.
 #[derive(Debug)]
 pub struct Place<'a> {
@@ -61,12 +67,7 @@ impl Arrival<'_> {
     /// The steps, in their order.
     pub fn steps(&self) -> Vec<Step> {
         let Self { hub, account, .. } = self;
-        let (central, prefix) = (hub.account.as_str(), hub.name_prefix);
-        let step = |account: &str, title: &str, commands: Vec<String>| Step {
-            account: account.to_owned(),
-            title: title.to_owned(),
-            commands,
-        };
+        let (central, prefix) = (hub.account, hub.name_prefix);
         let mut grant = vec![format!("AgencyAccountId={account}")];
         grant.extend(self.name.map(|name| format!("AgencyName={name}")));
         grant.extend(self.manager_version.as_ref().map(|version| format!("ManagerVersion={version}")));
@@ -78,14 +79,14 @@ impl Arrival<'_> {
         let collector =
             vec!["CodeBucket=BUCKET".to_owned(), "CodeKey=KEY".to_owned(), format!("ManagerFunctionArn={manager}")];
         vec![
-            step(central, "the grant; it may be one of cfn/agency-grants.yaml instead", vec![grant("0")]),
-            step(
-                account.as_str(),
+            Step::new(central, "the grant; it may be one of cfn/agency-grants.yaml instead", vec![grant("0")]),
+            Step::new(
+                account,
                 "the collector; BUCKET and KEY are where dist/tags-collector.zip lies",
                 vec![deploy(hub, &format!("{prefix}tag-hub"), "cfn/agency.yaml", collector)],
             ),
-            step(
-                account.as_str(),
+            Step::new(
+                account,
                 "the role of the instances that register themselves",
                 vec![deploy(
                     hub,
@@ -94,8 +95,8 @@ impl Arrival<'_> {
                     Vec::new(),
                 )],
             ),
-            step(central, "the proof", vec![format!("taghub{} agency test {account}", hub_flag(hub))]),
-            step(central, "the alarm of silence, once the proof is there", vec![grant("60")]),
+            Step::new(central, "the proof", vec![format!("taghub{} agency test {account}", hub_flag(hub))]),
+            Step::new(central, "the alarm of silence, once the proof is there", vec![grant("60")]),
         ]
     }
 
@@ -109,41 +110,37 @@ impl Leave<'_> {
     /// The steps, in their order.
     pub fn steps(&self) -> Vec<Step> {
         let Self { hub, account, nodes, online } = self;
-        let (central, prefix, region) = (hub.account.as_str(), hub.name_prefix, hub.region);
-        let step =
-            |account: &str, title: String, commands: Vec<String>| Step { account: account.to_owned(), title, commands };
+        let (central, prefix, region) = (hub.account, hub.name_prefix, hub.region);
         let delete = |stack: &str| {
             let both = ["delete-stack", "wait stack-delete-complete"];
             both.map(|verb| format!("aws cloudformation {verb} --region {region} --stack-name {stack}")).to_vec()
         };
         vec![
-            step(
-                account.as_str(),
+            Step::new(
+                account,
                 "the collector, and in each further Region the stack of cfn/agency-region.yaml; a stack set takes the \
-                 account out instead"
-                    .to_owned(),
+                 account out instead",
                 delete(&format!("{prefix}tag-hub")),
             ),
-            step(
-                account.as_str(),
-                "the activation, in each Region that has one".to_owned(),
+            Step::new(
+                account,
+                "the activation, in each Region that has one",
                 vec![format!("aws ssm delete-parameter --region {region} --name /tag-hub/{prefix}activation")],
             ),
-            step(
+            Step::new(
                 central,
-                "the grant; if it is in cfn/agency-grants.yaml, take the account out of the list instead".to_owned(),
+                "the grant; if it is in cfn/agency-grants.yaml, take the account out of the list instead",
                 delete(&format!("{prefix}tag-hub-agency-{account}")),
             ),
-            step(
+            Step::new(
                 central,
-                "the activations that are still valid: each id that this prints goes to aws ssm delete-activation"
-                    .to_owned(),
+                "the activations that are still valid: each id that this prints goes to aws ssm delete-activation",
                 vec![format!(
                     "aws ssm describe-activations --region {region} --output text --query \
                      \"ActivationList[?Tags[?Key=='tag-hub:agency' && Value=='{account}']].ActivationId\""
                 )],
             ),
-            step(
+            Step::new(
                 central,
                 format!(
                     "{} ({online} online) stay connected, with the tags that they have. To let one go, which cannot be \
@@ -152,9 +149,9 @@ impl Leave<'_> {
                 ),
                 Vec::new(),
             ),
-            step(
-                account.as_str(),
-                "the role of the instances, once none of them uses it".to_owned(),
+            Step::new(
+                account,
+                "the role of the instances, once none of them uses it",
                 delete(&format!("{prefix}tag-hub-instance-profile")),
             ),
         ]

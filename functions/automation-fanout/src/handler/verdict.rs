@@ -7,7 +7,7 @@ use super::read::Reading;
 use crate::answer::{FailureGroup, WaveAnswer, WaveState, failure_groups};
 use crate::plan::campaign::{Campaign, Tally};
 use crate::plan::execution::Execution;
-use crate::plan::request::{DEFAULT_EXECUTION_ROLE, Target, TargetLocation, is_unit};
+use crate::plan::request::{DEFAULT_EXECUTION_ROLE, Target, TargetLocation};
 use crate::plan::{Cell, Origin, matrix};
 
 /// How often a wave is looked at.
@@ -69,9 +69,7 @@ pub(super) fn judged(
     }
     answer.failures = brief(failure_groups(&executions));
     // What a stopped execution did not come to in a unit, nothing lists.
-    let may_be_unlisted = executions.iter().any(|(execution, _)| {
-        execution.request.target_locations.iter().flat_map(TargetLocation::reached).any(|account| is_unit(account))
-    });
+    let may_be_unlisted = executions.iter().any(|(execution, _)| reaches_unit(execution));
     if let Some(id) = stopped.filter(|_| may_be_unlisted || tally.succeeded < tally.locations) {
         answer.state = WaveState::Stopped;
         answer.reason = format!("its execution {id} was stopped");
@@ -119,6 +117,10 @@ fn so_far(executions: &[(&Execution, bool)]) -> Tally {
     all
 }
 
+fn reaches_unit(execution: &Execution) -> bool {
+    execution.request.target_locations.iter().any(TargetLocation::reaches_unit)
+}
+
 /// Each location once: it succeeded if it did at once, or when it was resumed. Two locations in one account and Region are
 /// two, and so are two groups of values. How many executions failed before they knew which accounts there are is told too:
 /// each counts as one location that failed.
@@ -130,9 +132,7 @@ fn tally(executions: &[(&Execution, bool)], resumed: &BTreeMap<String, String>) 
     let mut locations: HashMap<Work, Counts> = HashMap::new();
     for (execution, all_steps_read) in executions {
         let cells = matrix(execution, *all_steps_read);
-        let units = execution.request.target_locations.iter().flat_map(TargetLocation::reached);
-        let is_listed = cells.iter().any(|cell| cell.step.is_some())
-            || !(cells.is_empty() || units.into_iter().any(|account| is_unit(account)));
+        let is_listed = cells.iter().any(|cell| cell.step.is_some()) || !(cells.is_empty() || reaches_unit(execution));
         unlisted_count += usize::from(execution.status.is_failure() && !is_listed);
         let first = first_of(&execution.id, resumed, &known);
         let mut counts: HashMap<Work, Counts> = HashMap::new();

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::execution::Step;
 use super::limit::Limit;
-use super::request::{TargetLocation, is_unit};
+use super::request::TargetLocation;
 use super::split::{DEFAULT_CONCURRENCY, DEFAULT_ERRORS};
 
 /// The location of a request that an account and Region belongs to.
@@ -50,7 +50,7 @@ impl<'a> Origins<'a> {
                     indices.push(index);
                 }
             }
-            if location.reached().any(|account| is_unit(account)) {
+            if location.reaches_unit() {
                 with_units.push((index, location.exclude_accounts.iter().map(String::as_str).collect()));
             }
         }

@@ -141,6 +141,11 @@ impl TargetLocation {
         self.accounts.iter().filter(move |account| !left_out.contains(account))
     }
 
+    /// True if only the service knows all accounts that it reaches.
+    pub fn reaches_unit(&self) -> bool {
+        self.reached().any(|account| is_unit(account))
+    }
+
     /// How many accounts times Regions, where no organizational unit hides it.
     pub fn pair_count(&self) -> Option<usize> {
         let has_unit = self.reached().chain(&self.exclude_accounts).any(|account| is_unit(account));

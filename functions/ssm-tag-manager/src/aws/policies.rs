@@ -84,8 +84,9 @@ impl PolicyParameters {
             config.policy = Policy::parse(&text)
                 .map_err(|problems| ManagerError::PolicyInvalid { parameter, problem: problems.join("; ") })?;
         }
-        if self.is_approved(&config.policy.digest).await {
-            config.approved_policies.insert(config.policy.digest.clone());
+        let digest = config.policy.digest.clone();
+        if !config.approved_policies.contains(&digest) && self.is_approved(&digest).await {
+            config.approved_policies.insert(digest);
         }
         let config = Rc::new(config);
         self.known.borrow_mut().insert(agency.clone(), Known { at: Instant::now(), config: Rc::clone(&config) });

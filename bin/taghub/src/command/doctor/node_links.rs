@@ -6,7 +6,8 @@ use ssm_tag_manager::plan::Source;
 use crate::app::App;
 use crate::aws::agencies::granted;
 use crate::aws::hub::Hub;
-use crate::aws::{function, news, nodes};
+use crate::aws::policies::Policies;
+use crate::aws::{news, nodes};
 use crate::command::explain::{Id, find, instance_tags};
 use crate::failure::Failure;
 use crate::view::doctor::{Chain, Link};
@@ -70,11 +71,8 @@ async fn walk(app: &App, hub: &Hub, node: Node, chain: &mut Chain) -> Result<(),
     let Some(source) = source else { return Ok(()) };
     chain.add(match instance_tags(app, &source).await {
         Ok(tags) => {
-            let manager = &hub.about.names.manager;
-            let variables = function::variables(&hub.session, manager).await;
-            let variables = variables.map_err(|error| Failure::aws(&error, manager))?;
-            let policy = variables.get("TAG_POLICY").map_or("{}", String::as_str);
-            compared(node, policy, &tags)
+            let policy = Policies::read(hub).await?.text;
+            compared(node, &policy, &tags)
         }
         Err(why) => Link::not_checked("tags", why),
     });
