@@ -38,7 +38,7 @@ pub(super) enum Finding {
     /// It is gone for good.
     Terminated(String),
     /// It is about to be.
-    Ending(String),
+    Ending,
 }
 
 impl SeenInstance {
@@ -46,7 +46,7 @@ impl SeenInstance {
         let Self { ec2_instance_id, state, managed_instance_id, tags } = self;
         match (state, managed_instance_id) {
             (InstanceState::Terminated, _) => Finding::Terminated(ec2_instance_id),
-            (InstanceState::ShuttingDown, _) => Finding::Ending(ec2_instance_id),
+            (InstanceState::ShuttingDown, _) => Finding::Ending,
             (_, Some(instance_id)) => {
                 Finding::Managed(Instance { instance_id, ec2_instance_id: Some(ec2_instance_id), tags })
             }

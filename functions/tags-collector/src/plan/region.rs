@@ -6,7 +6,7 @@ use hub::{Coverage, Terminated, Timestamp};
 
 use super::batch::{Batch, Batcher, Limits};
 use super::coverage::CoverageTally;
-use super::instance::{Finding, SeenInstance};
+use super::instance::{Finding, InstanceState, SeenInstance};
 use super::scope::RegionScope;
 
 /// Sorts the instances of a Region into reports, as they are read.
@@ -15,10 +15,11 @@ use super::scope::RegionScope;
 /// |---|---|---|
 /// | lives and carries `managedinstanceid` | `instances` | `instances` |
 /// | lives without that tag | `unlinked` | `unlinked` |
-/// | is shutting down | counted only | if its end was asked for, it has to be read again |
+/// | is shutting down | counted only | nothing |
 /// | is terminated | `terminated` if it still carries the tag | `terminated` |
 ///
-/// If the end of an instance was asked for and it lives, nothing is reported.
+/// An instance whose end was asked for and that is not terminated has to be read again: EC2 never takes such an event
+/// back, and a read may be behind it.
 #[derive(Debug)]
 pub struct RegionReading<'a> {
     scope: &'a RegionScope,
@@ -39,7 +40,7 @@ pub struct RegionResult {
     pub terminated_count: usize,
     /// How many of the Region's instances have a node, if all were read.
     pub coverage: Option<Coverage>,
-    /// Instances whose end was asked for and that are still shutting down.
+    /// Instances whose end was asked for and that EC2 does not show as terminated yet.
     pub ending: Vec<String>,
     /// Instances asked for by ID of which something was reported, other than that they name no node.
     pub found: HashSet<String>,
@@ -74,16 +75,20 @@ impl<'a> RegionReading<'a> {
             self.tally.add(&instance);
         }
         let is_end = self.scope.ended_ids.iter().any(|id| id.as_str() == instance.ec2_instance_id);
+        if is_end && instance.state != InstanceState::Terminated {
+            self.result.ending.push(instance.ec2_instance_id);
+            return Ok(None);
+        }
         let has_join_key = instance.managed_instance_id.is_some();
         match instance.finding() {
-            Finding::Managed(instance) if !is_end => {
+            Finding::Managed(instance) => {
                 self.result.instance_count += 1;
                 if let (false, Some(id)) = (is_everything, &instance.ec2_instance_id) {
                     self.result.found.insert(id.clone());
                 }
                 self.batcher.push(&instance, observed_at)
             }
-            Finding::Untagged(id) if !is_end => {
+            Finding::Untagged(id) => {
                 self.result.untagged_count += 1;
                 let batch = self.batcher.push_unlinked(&id, observed_at);
                 if !is_everything {
@@ -99,11 +104,7 @@ impl<'a> RegionReading<'a> {
                 }
                 self.batcher.push_terminated(&Terminated { ec2_instance_id }, observed_at)
             }
-            Finding::Ending(id) if is_end => {
-                self.result.ending.push(id);
-                Ok(None)
-            }
-            Finding::Managed(_) | Finding::Untagged(_) | Finding::Terminated(_) | Finding::Ending(_) => Ok(None),
+            Finding::Terminated(_) | Finding::Ending => Ok(None),
         }
     }
 

@@ -11,7 +11,7 @@ use super::scope::InstanceArn;
 pub struct RetrySet {
     /// Regions that were not read to their end, or of which a report was not taken.
     pub regions: BTreeSet<Region>,
-    /// Instances whose node may fare better the next time, and those that are about to end.
+    /// Instances whose node may fare better the next time, and those whose end EC2 does not show yet.
     pub instance_ids: BTreeSet<String>,
     /// Regions with a node that should carry the mark of a terminated instance and may not.
     pub unmarked_regions: BTreeSet<Region>,

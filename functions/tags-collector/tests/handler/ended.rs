@@ -145,9 +145,13 @@ async fn an_end_comes_again_where_it_could_not_be_read_reported_or_marked() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_that_ec2_does_not_show_yet_comes_again() {
-    let aws = FakeAws::east(vec![in_state(GONE, InstanceState::ShuttingDown, true)]);
-    assert_eq!(failed(&aws, &aws, messages(&[&sample()])).await, ["m0"]);
-    assert!(aws.reports.borrow().is_empty());
+    for state in [InstanceState::ShuttingDown, InstanceState::Running, InstanceState::Stopped] {
+        for has_join_key in [true, false] {
+            let aws = FakeAws::east(vec![in_state(GONE, state, has_join_key)]);
+            assert_eq!(failed(&aws, &aws, messages(&[&sample()])).await, ["m0"], "{state:?}");
+            assert!(aws.reports.borrow().is_empty(), "{state:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
