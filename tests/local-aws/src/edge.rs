@@ -23,7 +23,7 @@ use crate::reply::{self, Protocol, Reply};
 use crate::ssm_tags::Operation;
 use crate::synthetic::Synthetic;
 use crate::upstream::Upstream;
-use crate::{ec2_tags, ssm_describe, ssm_tags, tagging, validate};
+use crate::{ec2_tags, ssm_describe, ssm_patches, ssm_tags, tagging, validate};
 
 /// How a failed signature is called. Everything else that `MiniStack` says about an operation of the
 /// edge's is its own idea of that operation.
@@ -57,6 +57,7 @@ pub(crate) struct Edge {
 enum Owned {
     Tags(Operation, Value),
     Describe(Value),
+    PatchStates(Value),
     Automation(automation::Operation, Value),
     Hybrid(hybrid::Operation, Value),
     Register(Value),
@@ -183,6 +184,7 @@ impl Edge {
                 let body = body();
                 (!wants_only_ec2(&body)).then_some(Owned::Describe(body))
             }
+            ("ssm", "DescribeInstancePatchStates") => Some(Owned::PatchStates(body())),
             ("ssm", hybrid::REGISTER) => Some(Owned::Register(body())),
             ("ssm", name) => {
                 let tags = |operation| {
@@ -251,6 +253,10 @@ impl Edge {
                 let allowed = self.authorize(call, "ssm:DescribeInstanceInformation", "*", Map::new()).await?;
                 hybrid::look_at_roles(self.upstream.as_ref(), nodes, account, region).await?;
                 self.finish(call, allowed, "ssm", &body, || ssm_describe::perform(nodes, account, region, &body))
+            }
+            Owned::PatchStates(body) => {
+                let allowed = self.authorize(call, "ssm:DescribeInstancePatchStates", "*", Map::new()).await?;
+                self.finish(call, allowed, "ssm", &body, || ssm_patches::perform(nodes, account, region, &body))
             }
             Owned::Automation(operation, body) => {
                 let model = self.models.get("ssm")?;

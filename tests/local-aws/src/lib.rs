@@ -62,6 +62,7 @@ mod reply;
 mod server;
 mod sign;
 mod ssm_describe;
+mod ssm_patches;
 mod ssm_tags;
 pub mod stacks;
 pub mod stand_in;
@@ -86,6 +87,7 @@ pub use commands::{Command, Commands};
 pub use faults::{Effect, Fault, FaultId, Faults, Moment};
 pub use imds::{Ec2Instance, Imds, ImdsState};
 pub use nodes::{NewNode, Node, Nodes};
+pub use ssm_patches::PatchState;
 pub use synthetic::{Fleet, Functions, Instance, Invoked, Invoker};
 
 /// How to start. No defaults that depend on the machine: the interpreter comes from the caller.

@@ -404,6 +404,19 @@ def in_parent(extract):
     return extracting
 
 
+def on_path(extract):
+    """Whoever lists the parameters below a path acts on the parameter of that name."""
+    def extracting(service, method, path, headers, body, *rest):
+        arn = extract(service, method, path, headers, body, *rest)
+        target = next((value for name, value in headers.items() if name.lower() == "x-amz-target"), "")
+        if service == "ssm" and target.endswith(".GetParametersByPath"):
+            parent = (iam_actions._safe_json_field(body, "Path") or "").strip("/")
+            if parent:
+                return f"arn:aws:ssm:{get_region()}:{get_account_id()}:parameter/{parent}"
+        return arn
+    return extracting
+
+
 # What the task that is on its way calls its resource with.
 task_arguments = contextvars.ContextVar("task_arguments", default=None)
 
@@ -550,6 +563,7 @@ MENDS = {
     "task-sdk": [(stepfunctions, "_execute_task", of_machine),
                  (stepfunctions, "_invoke_aws_sdk_integration", with_sdk)],
     "parent-resource": [(iam_actions, "extract_resource_arn", in_parent)],
+    "parameter-path": [(iam_actions, "extract_resource_arn", on_path)],
     "conditional-change": [(changesets, "_resolve_props_for_diff", conditional)],
     "nested-attributes": [(provisioners, "_update_resource", with_attributes)],
     "nested-transform": [(engine, "_parse_template", transformed),

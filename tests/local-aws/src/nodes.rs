@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
+use crate::ssm_patches::PatchState;
 
 /// The role of a node that a test makes up. Nobody asks whether it exists.
 const MADE_UP_ROLE: &str = "TagHubHybridNode";
@@ -68,6 +69,8 @@ pub struct Node {
     pub name: Option<String>,
     pub ip_address: String,
     pub computer_name: String,
+    /// What Patch Manager keeps of it; none for a node that was never scanned.
+    pub patch_state: Option<PatchState>,
     /// True while the agent cannot act as its role, because IAM no longer has it or it no longer trusts the service.
     is_without_role: bool,
     tags: Arc<Tags>,
@@ -177,6 +180,7 @@ impl Nodes {
             name: node.name,
             ip_address: node.ip_address,
             computer_name: node.computer_name,
+            patch_state: None,
             is_without_role: false,
             tags: Arc::default(),
             was_tagged: false,
@@ -225,6 +229,11 @@ impl Nodes {
             let now = clock::now();
             node.last_ping = now.checked_sub(ago).unwrap_or(now);
         })
+    }
+
+    /// What a node shows; nothing if there is no such node.
+    pub(crate) fn look<T>(&self, account: &str, region: &str, id: &str, show: impl FnOnce(&Node) -> T) -> Option<T> {
+        self.read().get(&home_key(account, region))?.get(id).map(show)
     }
 
     /// Changes what the node tells of itself, its platform or its name for example; whether there is such a node.

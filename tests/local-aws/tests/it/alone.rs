@@ -80,3 +80,41 @@ async fn a_made_up_fleet_and_functions() {
     let answer = client.invoke(&arn, InvocationType::RequestResponse, &json!(1)).await.unwrap();
     assert_eq!(answer.payload, json!({"caller": AGENCY, "payload": 1}));
 }
+
+#[tokio::test]
+async fn patch_states_of_nodes_that_were_scanned() {
+    let aws = start(|_| {});
+    let id = |index: usize| format!("mi-{index:017x}");
+    for index in 0..12 {
+        aws.nodes().register(CENTRAL, REGION, NewNode { id: Some(id(index)), ..NewNode::default() });
+    }
+    let scanned = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_312_800);
+    for index in 1..12 {
+        let state = local_aws::PatchState {
+            missing_count: 3,
+            failed_count: 1,
+            installed_pending_reboot_count: 0,
+            critical_non_compliant_count: 2,
+            operation_end_time: scanned,
+        };
+        assert!(aws.nodes().update(CENTRAL, REGION, &id(index), |node| node.patch_state = Some(state)));
+    }
+    let client = aws.client(CENTRAL, REGION);
+    let ask = async |body: Value| client.json("ssm", "DescribeInstancePatchStates", &body).await;
+    let two = ask(json!({"InstanceIds": [id(0), id(1), "mi-ffffffffffffffff0"]})).await.unwrap();
+    let [state] = two["InstancePatchStates"].as_array().unwrap().as_slice() else { panic!("{two}") };
+    let shown = ["InstanceId", "MissingCount", "FailedCount", "CriticalNonCompliantCount", "OperationEndTime"];
+    assert_eq!(
+        shown.map(|name| state[name].clone()),
+        [json!(id(1)), json!(3), json!(1), json!(2), json!(1_795_312_800.0)]
+    );
+
+    let all: Vec<String> = (0..12).map(id).collect();
+    let first = ask(json!({"InstanceIds": all, "MaxResults": 10})).await.unwrap();
+    assert_eq!(first["InstancePatchStates"].as_array().unwrap().len(), 10);
+    let rest = ask(json!({"InstanceIds": all, "MaxResults": 10, "NextToken": first["NextToken"]})).await.unwrap();
+    assert_eq!((rest["InstancePatchStates"].as_array().unwrap().len(), &rest["NextToken"]), (1, &Value::Null));
+    for refused in [json!({}), json!({"InstanceIds": (0..51).map(id).collect::<Vec<_>>()})] {
+        assert_eq!(ask(refused).await.unwrap_err().code, "ValidationException");
+    }
+}

@@ -186,6 +186,25 @@ async fn a_role_of_another_account_is_assumed_where_both_sides_allow_it() {
 }
 
 #[tokio::test]
+async fn parameters_below_a_path_are_listed_by_whoever_may_list_that_path() {
+    let aws = start();
+    let central = aws.client(CENTRAL, REGION);
+    let own = json!({"Statement": {"Effect": "Allow", "Principal": {"AWS": CENTRAL}, "Action": "sts:AssumeRole"}});
+    let allowed = format!("arn:aws:ssm:{REGION}:{CENTRAL}:parameter/a/*");
+    let policy = json!({"Statement": {"Effect": "Allow", "Action": "ssm:GetParametersByPath", "Resource": allowed}});
+    role(&central, "lister", &own, &policy).await;
+    let lister = central.assume_role(&format!("arn:aws:iam::{CENTRAL}:role/lister"), "test").await.unwrap();
+    let put = json!({"Name": "/a/b/c", "Value": "here", "Type": "String"});
+    central.json("ssm", "PutParameter", &put).await.unwrap();
+    let listed = lister.json("ssm", "GetParametersByPath", &json!({"Path": "/a/b"})).await.unwrap();
+    assert_eq!(listed["Parameters"][0]["Value"], "here");
+    for path in ["/a", "/c", "/"] {
+        let refused = lister.json("ssm", "GetParametersByPath", &json!({"Path": path})).await.unwrap_err();
+        assert_eq!(refused.code, "AccessDeniedException", "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_stack_that_is_deleted_leaves_nothing_behind() {
     let aws = start();
     let central = aws.client(CENTRAL, REGION);

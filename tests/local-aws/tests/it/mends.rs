@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::support::WITHOUT_MEND;
 
 /// A mend, and a test that fails without it.
-const NEEDED_BY: [(&str, &str); 22] = [
+const NEEDED_BY: [(&str, &str); 23] = [
     ("batching-window", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("concurrency", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("condition-keys", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
@@ -19,6 +19,7 @@ const NEEDED_BY: [(&str, &str); 22] = [
     ("nested-transform", "engines::a_nested_stack_may_be_a_sam_template_and_keeps_its_attributes"),
     ("organization", "events::a_role_of_another_account_is_assumed_where_both_sides_allow_it"),
     ("other-region", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
+    ("parameter-path", "events::parameters_below_a_path_are_listed_by_whoever_may_list_that_path"),
     ("parent-resource", "engines::a_task_calls_a_service_as_the_role_of_its_machine"),
     ("policy-variables", "hybrid::an_instance_acts_as_the_role_of_its_profile_and_tags_itself_alone"),
     ("queue-policy", "events::tags_and_states_that_change_are_told_on_the_default_bus"),
