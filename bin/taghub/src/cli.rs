@@ -25,6 +25,8 @@ pub enum Command {
     Status(command::status::Status),
     /// List the managed nodes, where each comes from and how it stands
     Nodes(command::nodes::Nodes),
+    /// Show how many instances of each agency have a node, and which have none
+    Instances(command::instances::Instances),
     /// Show why a node carries the tags that it carries
     Explain(command::explain::Explain),
     /// Show what the hub did with a node's tags, and which runs touched it
@@ -63,6 +65,7 @@ pub async fn run(app: &App, command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Status(command) => Box::pin(command.run(app)).await,
         Command::Nodes(command) => command.run(app).await,
+        Command::Instances(command) => command.run(app).await,
         Command::Explain(command) => command.run(app).await,
         Command::History(command) => command.run(app).await,
         Command::Agencies(command) => command.run(app).await,

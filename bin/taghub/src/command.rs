@@ -6,6 +6,7 @@ pub mod campaign;
 pub mod doctor;
 pub mod explain;
 pub mod history;
+pub mod instances;
 pub mod nodes;
 pub mod policy;
 pub mod run;

@@ -1,10 +1,12 @@
 //! The managed nodes and their tags, over Systems Manager and the Resource Groups Tagging API.
 
+mod coverage;
 mod leases;
 mod operation;
 mod policies;
 mod retire;
 
+pub use coverage::{CoverageParameters, Kept};
 pub use leases::LeaseTable;
 pub use policies::PolicyParameters;
 

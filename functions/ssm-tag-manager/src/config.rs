@@ -11,6 +11,7 @@ use crate::plan::Policy;
 
 const TAG_POLICY: &str = "TAG_POLICY";
 const POLICY_PARAMETERS: &str = "POLICY_PARAMETERS";
+const COVERAGE_PARAMETERS: &str = "COVERAGE_PARAMETERS";
 const POLICY_HOLD_PERCENT: &str = "POLICY_HOLD_PERCENT";
 const HOLD_PERCENT: std::ops::RangeInclusive<u8> = 0..=100;
 const DEFAULT_HOLD_PERCENT: u8 = 5;
@@ -30,6 +31,8 @@ pub struct Config {
     pub policy: Policy,
     /// Where in Parameter Store there may be other policies, such as `/tag-hub/policy`.
     pub policy_parameters: Option<String>,
+    /// Where in Parameter Store the coverage of agencies is kept, such as `/tag-hub/coverage`.
+    pub coverage_parameters: Option<String>,
     /// What percentage of the hub's tags on a report's nodes a policy may take away without an approval, 0 to 100.
     pub policy_hold_percent: u8,
     /// The digests of the policies that an operator approved.
@@ -63,10 +66,15 @@ impl Config {
         let name_prefix = read.name_prefix();
         let policy = Policy::parse(read.value(TAG_POLICY).as_deref().unwrap_or("{}"));
         let policy = policy.map_err(|problems| problems.iter().for_each(|problem| read.problem(TAG_POLICY, problem)));
-        let policy_parameters = read.value(POLICY_PARAMETERS);
-        if let Some(path) = policy_parameters.as_ref().filter(|path| !is_path(path)) {
-            read.problem(POLICY_PARAMETERS, format_args!("expected a path such as /tag-hub/policy, got {path:?}"));
-        }
+        let mut path = |name: &str, example: &str| {
+            let value = read.value(name);
+            if let Some(path) = value.as_ref().filter(|path| !is_path(path)) {
+                read.problem(name, format_args!("expected a path such as {example}, got {path:?}"));
+            }
+            value
+        };
+        let policy_parameters = path(POLICY_PARAMETERS, "/tag-hub/policy");
+        let coverage_parameters = path(COVERAGE_PARAMETERS, "/tag-hub/coverage");
         let policy_hold_percent = read.number(POLICY_HOLD_PERCENT, HOLD_PERCENT, DEFAULT_HOLD_PERCENT);
         let approved = read.value(APPROVED_POLICIES).unwrap_or_default();
         let approved_policies: BTreeSet<String> =
@@ -87,6 +95,7 @@ impl Config {
                 name_prefix: name_prefix?,
                 policy: policy.ok()?,
                 policy_parameters,
+                coverage_parameters,
                 policy_hold_percent: policy_hold_percent?,
                 approved_policies,
                 ownership: ownership?,
@@ -139,6 +148,7 @@ mod tests {
         let variables = [
             ("TAG_POLICY", r#"{"maxTags": 48, "includes": []}"#),
             ("POLICY_PARAMETERS", "tag-hub/"),
+            ("COVERAGE_PARAMETERS", "/"),
             ("POLICY_HOLD_PERCENT", "101"),
             ("APPROVED_POLICIES", "0123456789ab,0123456789AB"),
             ("OWNERSHIP_CHECK", "no"),
@@ -154,6 +164,7 @@ mod tests {
              invalidCharacters, maxTags, removeStale, overwrite; \
              TAG_POLICY: maxTags: expected 1 to 47, got 48; \
              POLICY_PARAMETERS: expected a path such as /tag-hub/policy, got \"tag-hub/\"; \
+             COVERAGE_PARAMETERS: expected a path such as /tag-hub/coverage, got \"/\"; \
              POLICY_HOLD_PERCENT: expected a number from 0 to 100, got \"101\"; \
              APPROVED_POLICIES: expected digests of 12 hexadecimal digits, got \"0123456789AB\"; \
              OWNERSHIP_CHECK: expected enforce or off, got \"no\"; \

@@ -31,7 +31,9 @@ use crate::answer::{AnswerBuilder, LeaseUse, node_answer};
 use crate::config::{Config, Mode, OwnershipCheck};
 use crate::error::ManagerError;
 use crate::log::{LineBudget, log};
-use crate::plan::{Candidate, Decision, NodeIntent, ReportContext, Source, Tags, contested, reconcile, validate};
+use crate::plan::{
+    Candidate, CoverageRecord, Decision, NodeIntent, ReportContext, Source, Tags, contested, reconcile, validate,
+};
 use crate::ports::{LeaseName, Leases, Nodes};
 use lambda_kit::{Deadline, Stopped};
 use look::Looked;
@@ -61,12 +63,14 @@ pub struct Handled {
     pub observed_at: Option<Timestamp>,
     /// What waiting for leases came to.
     pub lease_use: LeaseUse,
+    /// What is to be kept of the agency's coverage, if the report says something about it.
+    pub coverage: Option<CoverageRecord>,
 }
 
 impl Handled {
     /// A report that is refused before it is looked at.
     pub(crate) fn refused(error: ManagerError) -> Self {
-        Self { result: Err(error), observed_at: None, lease_use: LeaseUse::default() }
+        Self { result: Err(error), observed_at: None, lease_use: LeaseUse::default(), coverage: None }
     }
 
     /// What became of the report, also if the invocation then ends in an error; absent if it was refused.
@@ -96,7 +100,9 @@ pub async fn handle(config: &Config, ports: &(impl Nodes + Leases), invocation: 
     }
     answer.deferred_because.clone_from(&lease_use.problem);
     log(report.region.as_ref(), &answer, &lease_use);
-    Handled { observed_at: Some(run.observed_at), result: conclude(&report, answer, retryable_count), lease_use }
+    let coverage = CoverageRecord::of(run.agency.as_ref(), &report, run.observed_at);
+    let observed_at = Some(run.observed_at);
+    Handled { observed_at, result: conclude(&report, answer, retryable_count), lease_use, coverage }
 }
 
 /// Who sent which report.

@@ -18,6 +18,7 @@
 //! | `POLICY_PARAMETERS` | where in Parameter Store other policies are, such as `/tag-hub/policy`: `<path>/<account id>` for one agency, `<path>/default` for all others; read at most once a minute | none: `TAG_POLICY` is for all |
 //! | `POLICY_HOLD_PERCENT` | what percentage of the hub's tags on a report's nodes a changed policy may take away before an operator approves it, 0 to 100; above that it only adds tags | `5` |
 //! | `APPROVED_POLICIES` | the digests of the policies that an operator approved, with commas; with `POLICY_PARAMETERS` also each parameter `<path>/approved/<digest>` | none |
+//! | `COVERAGE_PARAMETERS` | where in Parameter Store the coverage of each agency and Region is kept, such as `/tag-hub/coverage`: `<path>/<account id>/<Region>`, written if it changes | none: it is not kept |
 //! | `OWNERSHIP_CHECK` | `enforce`: a node belongs to the agency in its tag `tag-hub:agency`; `off`: no check | `enforce` |
 //! | `LEASE_TABLE` | the DynamoDB table of leases: see [`ports::Leases`] | `tag-hub-leases` |
 //! | `BULK_WRITERS` | how many invocations may write many nodes at the same time, 1 to 8 | `2` |
@@ -28,7 +29,8 @@
 //! # IAM actions
 //! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`,
 //! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. With `POLICY_PARAMETERS`
-//! `ssm:GetParameter` on the parameters below it. If
+//! `ssm:GetParameter` on the parameters below it. With `COVERAGE_PARAMETERS` `ssm:GetParameter`,
+//! `ssm:GetParametersByPath` and `ssm:PutParameter` on the parameters below it. If
 //! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation` and `dynamodb:GetItem`, and if it is `on`
 //! `ssm:DeregisterManagedInstance`.
 //!
@@ -39,6 +41,8 @@
 //! A report that cannot be read or whose sender is not who it claims to be fails the invocation before the
 //! first call. So does one of an agency whose policy is not understood (`PolicyInvalid`); that of others goes on. From then on every failure is the outcome of one node. Only a report without a reader
 //! (`"reply": false`) ends in the error `Incomplete` where trying again can help, so that Lambda tries again.
+//!
+//! Coverage that cannot be kept is a line in the log: the next sweep brings it again.
 //!
 //! A run of retirement fails where the marked nodes cannot be found. What goes wrong with one of them is its outcome.
 

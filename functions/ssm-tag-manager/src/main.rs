@@ -1,13 +1,16 @@
 //! The binary: reads the environment and the clock, makes the clients, runs the handler.
 #![expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment and the clock")]
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use lambda_kit::{init_log, sdk_loader};
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
-use ssm_tag_manager::aws::{Calls, LeaseTable, ManagedNodes, PolicyParameters, sdk_config};
+use ssm_tag_manager::aws::{Calls, CoverageParameters, LeaseTable, ManagedNodes, PolicyParameters, sdk_config};
 use ssm_tag_manager::{Config, Invocation, ManagerError, Responded, metrics, respond};
+
+/// What the answer and the metrics of an invocation take.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -20,6 +23,7 @@ async fn main() -> Result<(), Error> {
     let sdk = sdk_config(loader).await;
     let leases = LeaseTable::new(&sdk, &config.lease_table);
     let policies = config.policy_parameters.as_deref().map(|path| PolicyParameters::new(&sdk, path));
+    let coverage = config.coverage_parameters.as_deref().map(|path| CoverageParameters::new(&sdk, path));
     let calls = Calls::new(aws_sdk_ssm::Client::new(&sdk), aws_sdk_resourcegroupstagging::Client::new(&sdk), leases);
     run(service_fn(async |event: LambdaEvent<Box<RawValue>>| {
         let arn =
@@ -41,10 +45,15 @@ async fn main() -> Result<(), Error> {
             Ok(own) => respond(own.as_deref().unwrap_or(&config), &nodes, &invocation, event.payload.get()).await,
             Err(error) => Responded::refused(error),
         };
+        if let (Some(coverage), Some(record)) = (&coverage, responded.coverage()) {
+            let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+            coverage.keep(record, left.saturating_sub(ANSWER_MARGIN)).await;
+        }
+        let kept = coverage.as_ref().map(CoverageParameters::take_counts).unwrap_or_default();
         let read = policies.as_ref().map(PolicyParameters::take_counts).unwrap_or_default();
         let ended = SystemTime::now();
         // Where there is no standard output there is no log to complain in either.
-        let measured = metrics(&responded, calls.take_counts() + read, ended, version.as_deref());
+        let measured = metrics(&responded, calls.take_counts() + read + kept, ended, version.as_deref());
         let _ = measured.write_as(&config.name_prefix, ended, level.as_deref(), std::io::stdout());
         responded.into_result().map_err(Diagnostic::from)
     }))

@@ -5,6 +5,7 @@
 //! [`Plan`] or a rejection. No clock, no AWS, no logging in here.
 
 mod charset;
+mod coverage;
 mod desired;
 mod fold;
 mod glob;
@@ -18,6 +19,7 @@ mod tags;
 mod termination_marker;
 mod validate;
 
+pub use coverage::{CoverageRecord, KeptCoverage, REGIONS_KEPT, UNMANAGED_KEPT};
 pub use desired::{Desired, DesiredTag};
 pub use intent::{Intent, NodeIntent};
 pub use last_applied::{LastApplied, Salt};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::error::ManagerError;
 use crate::handler::{Handled, Invocation, handle};
+use crate::plan::CoverageRecord;
 use crate::ports::{Leases, Retirable};
 use crate::retire::{RetireAnswer, retire};
 
@@ -36,6 +37,14 @@ struct Kind {
 }
 
 impl Responded {
+    /// What is to be kept of the agency's coverage.
+    pub fn coverage(&self) -> Option<&CoverageRecord> {
+        match self {
+            Self::Report(handled) => handled.coverage.as_ref(),
+            Self::Retire(_) => None,
+        }
+    }
+
     /// A report that is refused before it is looked at.
     pub fn refused(error: ManagerError) -> Self {
         Self::Report(Handled::refused(error))

@@ -111,7 +111,7 @@ fn of(result: Result<Answer, ManagerError>) -> Metrics {
     let observed_at = Timestamp::from_unix_seconds(OBSERVED);
     let is_report = !matches!(result, Err(ManagerError::InvalidReport(_)));
     let lease_use = if is_report { lease_use() } else { LeaseUse::default() };
-    let handled = Handled { result, observed_at: is_report.then_some(observed_at), lease_use };
+    let handled = Handled { result, observed_at: is_report.then_some(observed_at), lease_use, coverage: None };
     metrics(&Responded::Report(handled), CALLS, ended(), Some("7"))
 }
 
@@ -138,7 +138,7 @@ fn every_metric_is_there_even_where_nothing_happened() {
         details_omitted: 0,
     };
     let observed_at = Some(Timestamp::from_unix_seconds(OBSERVED));
-    let handled = Handled { result: Ok(empty), observed_at, lease_use: LeaseUse::default() };
+    let handled = Handled { result: Ok(empty), observed_at, lease_use: LeaseUse::default(), coverage: None };
     let metrics = metrics(&Responded::Report(handled), CallCounts::default(), ended(), None);
     let found: Vec<_> = metrics.metrics.iter().map(|metric| (metric.name, metric.unit, metric.value)).collect();
     let unit = |name| if name == "LeaseWait" { Unit::Milliseconds } else { Unit::Count };
@@ -198,7 +198,7 @@ fn a_dry_run_is_a_report_that_writes_nothing() {
 fn without_an_update_there_is_no_lag_and_a_clock_ahead_makes_none() {
     let mut answer = answer();
     let late = Timestamp::from_unix_seconds(OBSERVED + 200);
-    let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late), lease_use: LeaseUse::default() };
+    let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late), lease_use: LeaseUse::default(), coverage: None };
     assert_eq!(value(&metrics(&Responded::Report(handled), CALLS, ended(), Some("7")), "PropagationLag"), Some(0));
     answer.nodes.retain(|node| !matches!(node.outcome, Outcome::Updated | Outcome::Adopted));
     assert_eq!(value(&of(Ok(answer)), "PropagationLag"), None);

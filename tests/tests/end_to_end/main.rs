@@ -6,6 +6,7 @@ mod asynchronous;
 mod budget;
 mod configuration;
 mod contention;
+mod coverage;
 mod documents;
 mod fanout;
 mod fanout_announcement;

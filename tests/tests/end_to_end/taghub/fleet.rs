@@ -93,6 +93,44 @@ async fn nodes_are_listed_filtered_and_explained() {
 }
 
 #[tokio::test]
+async fn instances_without_a_node_are_listed() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world);
+    let none = operator.run_well("instances").await;
+    assert_eq!(none.out, "");
+    assert!(none.err.starts_with("no coverage is known yet"), "{none:?}");
+
+    world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    let bare = world.launch(AGENCY_A, HOME_REGION, &[("Env", "TEST")]).await.unwrap();
+    world.enroll(AGENCY_B, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B] {
+        world.sweep_well(agency).await.unwrap();
+    }
+    let printed = operator.run_well("instances").await;
+    let lines: Vec<&str> = printed.out.lines().map(|line| line.rsplit_once('\t').unwrap().0).collect();
+    let expected = [(AGENCY_A, 2, 1), (AGENCY_B, 1, 0)]
+        .map(|(agency, running, without)| format!("{agency}\t-\t{HOME_REGION}\t{running}\t0\t1\t{without}"));
+    assert_eq!((lines, printed.err), (expected.iter().map(String::as_str).collect(), String::new()));
+    let unmanaged = format!("{bare}\t{AGENCY_A}\t-\t{HOME_REGION}\n");
+    assert_eq!(operator.run_well("instances --unmanaged").await.out, unmanaged);
+    assert_eq!(operator.run_well(&format!("instances --agency {AGENCY_B} --unmanaged --exit-code")).await.out, "");
+    assert_eq!(operator.run("instances --exit-code").await.code, 1);
+    let document = operator.json(&format!("instances --agency {AGENCY_A}")).await;
+    assert_eq!(document["schema"], "taghub.instances/1");
+    assert_eq!((&document["regions"][0]["managed"], &document["regions"][0]["unmanaged"]), (&json!(1), &json!([bare])));
+    let csv = operator.run_well("instances -o csv --unmanaged").await.out;
+    assert!(csv.starts_with("ec2InstanceId,account,name,region\r\n"), "{csv}");
+
+    // Somebody else's text in the path is named and left out.
+    let body =
+        json!({"Name": format!("/tag-hub/coverage/{AGENCY_A}/us-west-1"), "Value": "nonsense", "Type": "String"});
+    world.central().json("ssm", "PutParameter", &body).await.unwrap();
+    let printed = operator.run_well("instances").await;
+    assert_eq!(printed.out.lines().count(), 2);
+    assert!(printed.err.contains("us-west-1 holds no coverage"), "{printed:?}");
+}
+
+#[tokio::test]
 async fn a_plan_writes_nothing_and_a_sweep_does() {
     let world = World::deployed().await.unwrap();
     let web = world.enroll(AGENCY_A, HOME_REGION, &[("a#b", "1")]).await.unwrap();

@@ -1,0 +1,148 @@
+//! What is kept of an agency's coverage: one small parameter for each Region.
+
+use hub::{AccountId, Coverage, Ec2InstanceId, Region, Report, Timestamp};
+
+/// Instances that the parameter names: a parameter of the standard tier holds 4,096 bytes
+/// (<https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html>).
+pub const UNMANAGED_KEPT: usize = 150;
+/// The Regions of one agency that have a parameter. An agency says which Region it reports, and AWS has fewer.
+pub const REGIONS_KEPT: usize = 50;
+
+/// The coverage of one agency and Region as a report says it, bounded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoverageRecord {
+    /// Who reported it.
+    pub agency: AccountId,
+    /// Where the instances are.
+    pub region: Region,
+    /// When it was so.
+    pub observed_at: Timestamp,
+    /// The value of the parameter: a [`Coverage`] as JSON.
+    pub text: String,
+}
+
+/// What a parameter holds, and when it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptCoverage {
+    /// Its value.
+    pub text: String,
+    /// By the clock of Parameter Store; absent if it does not say.
+    pub written_at: Option<Timestamp>,
+}
+
+impl CoverageRecord {
+    /// What is to be kept of a report. Nothing of a dry run, of one without an authenticated sender or without a Region,
+    /// and of one that does not say.
+    pub fn of(agency: Option<&AccountId>, report: &Report, observed_at: Timestamp) -> Option<Self> {
+        if report.dry_run {
+            return None;
+        }
+        let (agency, region, coverage) = (agency?, report.region.as_ref()?, report.coverage.as_ref()?);
+        let text = serde_json::to_string(&bounded(coverage)).ok()?;
+        Some(Self { agency: agency.clone(), region: region.clone(), observed_at, text })
+    }
+
+    /// The last two parts of the parameter's name.
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.agency, self.region)
+    }
+
+    /// True if the parameter has to be written: it says something else, and not of a later time than this report.
+    pub fn differs_from(&self, kept: &KeptCoverage) -> bool {
+        kept.text != self.text && kept.written_at.is_none_or(|written_at| self.observed_at >= written_at)
+    }
+}
+
+/// The same with what fits into a parameter: IDs that are none are left out, and those that are too many are counted.
+fn bounded(coverage: &Coverage) -> Coverage {
+    let mut unmanaged: Vec<&String> =
+        coverage.unmanaged.iter().filter(|id| id.parse::<Ec2InstanceId>().is_ok()).collect();
+    unmanaged.sort();
+    unmanaged.dedup();
+    let omitted = unmanaged.len().saturating_sub(UNMANAGED_KEPT);
+    Coverage {
+        unmanaged: unmanaged.into_iter().take(UNMANAGED_KEPT).cloned().collect(),
+        unmanaged_omitted: coverage.unmanaged_omitted.saturating_add(omitted),
+        ..*coverage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agency() -> AccountId {
+        "222222222222".parse().unwrap()
+    }
+
+    fn report(coverage: Option<Coverage>) -> Report {
+        let text = r#"{"region": "us-west-2", "instances": [], "unlinked": []}"#;
+        Report { coverage, ..Report::from_event(text).unwrap() }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    #[test]
+    fn the_record_is_the_coverage_of_its_agency_and_region() {
+        let coverage = Coverage {
+            running: 41,
+            stopped: 3,
+            managed: 38,
+            unmanaged: vec!["i-0bbbbbbbbbbbbbbbb".to_owned(), "i-0aaaaaaaaaaaaaaaa".to_owned()],
+            unmanaged_omitted: 1,
+        };
+        let record = CoverageRecord::of(Some(&agency()), &report(Some(coverage)), at(7)).unwrap();
+        assert_eq!(record.place(), "222222222222/us-west-2");
+        assert_eq!(
+            record.text,
+            r#"{"running":41,"stopped":3,"managed":38,"unmanaged":["i-0aaaaaaaaaaaaaaaa","i-0bbbbbbbbbbbbbbbb"],"unmanagedOmitted":1}"#
+        );
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_report_that_proves_nothing() {
+        let whole = report(Some(Coverage::default()));
+        assert!(CoverageRecord::of(Some(&agency()), &whole, at(7)).is_some());
+        for (agency, report) in [
+            (None, whole.clone()),
+            (Some(agency()), report(None)),
+            (Some(agency()), Report { dry_run: true, ..whole.clone() }),
+            (Some(agency()), Report { region: None, ..whole }),
+        ] {
+            assert_eq!(CoverageRecord::of(agency.as_ref(), &report, at(7)), None, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_an_agency_sends_fits_into_a_parameter() {
+        let ids = (0..1_000).map(|index| format!("i-{index:017x}"));
+        let hostile = ["", "<script>", "i-0aaaaaaaaaaaaaaaa\u{0}"].map(str::to_owned);
+        let coverage = Coverage {
+            running: usize::MAX,
+            stopped: usize::MAX,
+            managed: usize::MAX,
+            unmanaged: ids.chain(hostile).collect(),
+            unmanaged_omitted: usize::MAX,
+        };
+        let record = CoverageRecord::of(Some(&agency()), &report(Some(coverage)), at(7)).unwrap();
+        assert!(record.text.len() <= 4_096, "{} bytes", record.text.len());
+        let kept: Coverage = serde_json::from_str(&record.text).unwrap();
+        assert_eq!((kept.unmanaged.len(), kept.unmanaged_omitted), (UNMANAGED_KEPT, usize::MAX));
+        assert!(!record.text.contains("script"));
+        let few =
+            Coverage { unmanaged: (0..160).map(|index| format!("i-{index:017x}")).collect(), ..Coverage::default() };
+        assert_eq!(bounded(&few).unmanaged_omitted, 10);
+    }
+
+    #[test]
+    fn it_is_written_where_it_says_something_else_and_nothing_later_was_written() {
+        let record = CoverageRecord::of(Some(&agency()), &report(Some(Coverage::default())), at(100)).unwrap();
+        let kept = |text: &str, written_at| KeptCoverage { text: text.to_owned(), written_at };
+        assert!(!record.differs_from(&kept(&record.text, Some(at(50)))));
+        assert!(record.differs_from(&kept("{}", Some(at(100)))));
+        assert!(record.differs_from(&kept("{}", None)));
+        assert!(!record.differs_from(&kept("{}", Some(at(101)))), "an old report that was delivered late");
+    }
+}
