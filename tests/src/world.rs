@@ -165,6 +165,21 @@ impl World {
         Ok(self.central().invoke("activation-issuer", InvocationType::RequestResponse, event).await?)
     }
 
+    /// Invokes fleet-reporter as central IT and waits for its answer.
+    pub async fn report_fleet(&self, event: &Value) -> anyhow::Result<Invocation> {
+        Ok(self.central().invoke("fleet-reporter", InvocationType::RequestResponse, event).await?)
+    }
+
+    /// A file of the last fleet report; `None` where there is none.
+    pub async fn fleet_file(&self, name: &str) -> anyhow::Result<Option<String>> {
+        let path = format!("/{}/{name}", fleet_bucket());
+        match self.central().rest("s3", http::Method::GET, &path, &[], "").await {
+            Ok(reply) => Ok(Some(String::from_utf8(reply.body.to_vec())?)),
+            Err(error) if error.code == "NoSuchKey" => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// All that a function has logged in an account, a line for each event.
     pub async fn log(&self, account: &str, function: &str) -> anyhow::Result<String> {
         let events = self.log_events(account, &format!("/aws/lambda/{function}")).await?;
@@ -299,6 +314,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// The bucket of fleet reports.
+pub(crate) fn fleet_bucket() -> String {
+    format!("tag-hub-fleet-{CENTRAL}-{HOME_REGION}")
 }
 
 /// The ARN that an agency invokes.

@@ -12,5 +12,6 @@ pub mod news;
 pub mod nodes;
 pub mod policies;
 pub mod queues;
+pub mod report;
 pub mod session;
 pub mod standings;

@@ -38,6 +38,8 @@ pub enum Command {
     Agency(command::agency::Agency),
     /// Find what is broken, link by link, with the remedy
     Doctor(command::doctor::Doctor),
+    /// Write the fleet on one page, with its files
+    Report(command::report::Report),
     /// Show what a sweep would change in an agency, and write nothing
     Plan(command::sweep::Sweep),
     /// Read an agency's instances now and bring their nodes up to date
@@ -71,6 +73,7 @@ pub async fn run(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Agencies(command) => command.run(app).await,
         Command::Agency(command) => Box::pin(command.run(app)).await,
         Command::Doctor(command) => Box::pin(command.run(app)).await,
+        Command::Report(command) => Box::pin(command.run(app)).await,
         Command::Plan(command) => command.run(app, true).await,
         Command::Sweep(command) => command.run(app, false).await,
         Command::Policy(command) => command.run(app).await,

@@ -9,6 +9,7 @@ pub mod history;
 pub mod instances;
 pub mod nodes;
 pub mod policy;
+pub mod report;
 pub mod run;
 pub mod shell;
 pub mod status;

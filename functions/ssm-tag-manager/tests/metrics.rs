@@ -198,7 +198,8 @@ fn a_dry_run_is_a_report_that_writes_nothing() {
 fn without_an_update_there_is_no_lag_and_a_clock_ahead_makes_none() {
     let mut answer = answer();
     let late = Timestamp::from_unix_seconds(OBSERVED + 200);
-    let handled = Handled { result: Ok(answer.clone()), observed_at: Some(late), lease_use: LeaseUse::default(), coverage: None };
+    let handled =
+        Handled { result: Ok(answer.clone()), observed_at: Some(late), lease_use: LeaseUse::default(), coverage: None };
     assert_eq!(value(&metrics(&Responded::Report(handled), CALLS, ended(), Some("7")), "PropagationLag"), Some(0));
     answer.nodes.retain(|node| !matches!(node.outcome, Outcome::Updated | Outcome::Adopted));
     assert_eq!(value(&of(Ok(answer)), "PropagationLag"), None);

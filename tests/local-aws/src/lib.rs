@@ -86,8 +86,7 @@ pub use client::{Client, Invocation, InvocationType, RestReply};
 pub use commands::{Command, Commands};
 pub use faults::{Effect, Fault, FaultId, Faults, Moment};
 pub use imds::{Ec2Instance, Imds, ImdsState};
-pub use nodes::{NewNode, Node, Nodes};
-pub use ssm_patches::PatchState;
+pub use nodes::{NewNode, Node, Nodes, PatchState};
 pub use synthetic::{Fleet, Functions, Instance, Invoked, Invoker};
 
 /// How to start. No defaults that depend on the machine: the interpreter comes from the caller.

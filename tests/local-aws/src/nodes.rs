@@ -6,7 +6,6 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::clock;
-use crate::ssm_patches::PatchState;
 
 /// The role of a node that a test makes up. Nobody asks whether it exists.
 const MADE_UP_ROLE: &str = "TagHubHybridNode";
@@ -77,6 +76,16 @@ pub struct Node {
     /// The Tagging API shows what is or ever was tagged.
     was_tagged: bool,
     past: VecDeque<Past>,
+}
+
+/// What Patch Manager keeps of a node's last operation. Shape: `InstancePatchState`.
+#[derive(Debug, Clone)]
+pub struct PatchState {
+    pub missing_count: u32,
+    pub failed_count: u32,
+    pub installed_pending_reboot_count: u32,
+    pub critical_non_compliant_count: u32,
+    pub operation_end_time: SystemTime,
 }
 
 /// What the Tagging API showed of a node until an instant.
@@ -233,7 +242,7 @@ impl Nodes {
 
     /// What a node shows; nothing if there is no such node.
     pub(crate) fn look<T>(&self, account: &str, region: &str, id: &str, show: impl FnOnce(&Node) -> T) -> Option<T> {
-        self.read().get(&home_key(account, region))?.get(id).map(show)
+        self.read().get(&home_key(account, region))?.by_id.get(id).map(show)
     }
 
     /// Changes what the node tells of itself, its platform or its name for example; whether there is such a node.

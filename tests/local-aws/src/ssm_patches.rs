@@ -3,8 +3,6 @@
 //! Shapes: `DescribeInstancePatchStatesRequest`, `InstancePatchState`. A node that was never scanned, or is not known, is
 //! not among the answers: the operation has no error for it.
 
-use std::time::SystemTime;
-
 use serde_json::{Value, json};
 
 use crate::aws_error::AwsError;
@@ -13,16 +11,6 @@ use crate::nodes::{Node, Nodes, is_node_id};
 use crate::xml;
 
 const DEFAULT_PAGE: usize = 100;
-
-/// What Patch Manager keeps of a node's last operation. Shape: `InstancePatchState`.
-#[derive(Debug, Clone)]
-pub struct PatchState {
-    pub missing_count: u32,
-    pub failed_count: u32,
-    pub installed_pending_reboot_count: u32,
-    pub critical_non_compliant_count: u32,
-    pub operation_end_time: SystemTime,
-}
 
 /// Performs a request that the model accepts.
 ///

@@ -16,6 +16,7 @@ mod fanout_public;
 mod fanout_refusals;
 mod fanout_schedule;
 mod field_cases;
+mod fleet_report;
 mod grants;
 mod hardship;
 mod leases;

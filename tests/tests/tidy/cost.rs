@@ -65,6 +65,8 @@ fn estimate(inputs: &Inputs, nodes: u32, agencies: u32) -> Vec<(&'static str, f6
     let requests = (price("polls") + changed / agencies * 3.0 - REQUESTS_INCLUDED).max(0.0) * agencies;
     let lambda =
         invocations * price("lambda-request") + seconds * price("memory-gigabytes") * price("lambda-gigabyte-second");
+    let reports = price("fleet-reports") * price("fleet-report-seconds") * nodes_f / 1_000.0;
+    let lambda = lambda + reports * price("lambda-gigabyte-second");
     vec![
         ("Hybrid nodes", paid_for * price("hours") * price("node-hour")),
         ("Metrics", (central_metrics + agencies * (agency_metrics + per_agency)) * price("metric")),

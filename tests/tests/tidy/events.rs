@@ -2,6 +2,7 @@
 
 use activation_issuer::event::Request as IssuerRequest;
 use automation_fanout::event::Event as FanoutEvent;
+use fleet_reporter::event::Request as ReporterRequest;
 use hub::Report;
 use regex::Regex;
 use serde_json::Value;
@@ -81,6 +82,13 @@ fn the_campaigns_are_events_of_the_fanout() {
 fn the_issuers_samples_are_its_events() {
     for (path, event) in samples("activation-issuer") {
         IssuerRequest::from_event(&event).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+}
+
+#[test]
+fn the_reporters_samples_are_its_events() {
+    for (path, event) in samples("fleet-reporter") {
+        ReporterRequest::from_event(&event).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 }
 

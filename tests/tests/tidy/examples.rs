@@ -88,6 +88,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     Examples { parameter: "ActivationScheduleExpression", good: &[], bad: &[""] },
     Examples { parameter: "GrantsScheduleExpression", good: &[], bad: &[""] },
     Examples {
+        parameter: "ReportScheduleExpression",
+        good: &["cron(0 5 * * ? *)"],
+        bad: &["", "rate(1 day)", "cron(0 5 * * ?)"],
+    },
+    Examples {
         parameter: "RetireScheduleExpression",
         good: &["cron(0 3 * * ? *)", "cron(0 2 ? * SUN *)"],
         bad: &["", "rate(1 day)", "cron(0 3 * * ?)"],

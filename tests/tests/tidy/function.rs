@@ -9,7 +9,8 @@ use regex::Regex;
 use crate::template::repository;
 
 /// The functions by the name of their package, which is the name that the templates give them.
-pub(crate) const FUNCTIONS: [&str; 4] = ["activation-issuer", "automation-fanout", "ssm-tag-manager", "tags-collector"];
+pub(crate) const FUNCTIONS: [&str; 5] =
+    ["activation-issuer", "automation-fanout", "fleet-reporter", "ssm-tag-manager", "tags-collector"];
 
 /// The variables that a function asks for, by its own configuration.
 pub(crate) fn variables_read(function: &str) -> BTreeSet<String> {
@@ -21,6 +22,7 @@ pub(crate) fn variables_read(function: &str) -> BTreeSet<String> {
     match function {
         "activation-issuer" => drop(activation_issuer::Config::from_lookup(lookup)),
         "automation-fanout" => drop(automation_fanout::Config::from_lookup(lookup)),
+        "fleet-reporter" => drop(fleet_reporter::Config::from_lookup(lookup)),
         "ssm-tag-manager" => drop(ssm_tag_manager::Config::from_lookup(lookup)),
         "tags-collector" => drop(tags_collector::config::Config::from_lookup(lookup)),
         other => panic!("the tidy tests do not know the function {other}: add it to tests/tests/tidy/function.rs"),

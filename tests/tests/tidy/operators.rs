@@ -9,11 +9,11 @@ use crate::repository::{files, text};
 use crate::template::{Template, templates};
 
 const TEMPLATE: &str = "cfn/operator-roles.yaml";
-/// Where the program's code is.
-const CODE: &str = "bin/taghub/src/aws";
+/// Where the program's code is: its own, and what it reads a report with.
+const CODE: [&str; 2] = ["bin/taghub/src/aws", "functions/fleet-reporter/src/aws"];
 
-/// Calls in an agency's account, or that need no permission.
-const ELSEWHERE: [&str; 2] = ["ec2:DescribeInstances", "sts:GetCallerIdentity"];
+/// Calls in an agency's account, of the function alone, or that need no permission.
+const ELSEWHERE: [&str; 3] = ["ec2:DescribeInstances", "s3:PutObject", "sts:GetCallerIdentity"];
 
 /// What each policy allows beside what all readers may, with the condition under which it does.
 const BESIDE_READERS: [(&str, Option<&str>, &str); 6] = [
@@ -52,9 +52,9 @@ pub(crate) fn problems(template: &Template) -> Vec<String> {
 
 /// The actions that the program names where it calls AWS.
 fn called() -> BTreeSet<String> {
-    let action = Regex::new(r#""((?:cloudwatch|ec2|lambda|logs|sqs|ssm|states|sts|tag):[A-Z][A-Za-z]+)""#).unwrap();
+    let action = Regex::new(r#""((?:cloudwatch|ec2|lambda|logs|s3|sqs|ssm|states|sts|tag):[A-Z][A-Za-z]+)""#).unwrap();
     let mut found = BTreeSet::new();
-    for file in files().into_iter().filter(|file| file.starts_with(CODE)) {
+    for file in files().into_iter().filter(|file| CODE.iter().any(|code| file.starts_with(code))) {
         let text = text(&file).unwrap();
         // What stands in the tests of a file is not called.
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
@@ -62,6 +62,8 @@ fn called() -> BTreeSet<String> {
     }
     // The parameter that describes the hub is read outside of the folder, by the same rule.
     found.insert("ssm:GetParameter".to_owned());
+    // Without it S3 does not say that there is no report.
+    found.insert("s3:ListBucket".to_owned());
     for elsewhere in ELSEWHERE {
         assert!(found.remove(elsewhere), "{elsewhere} is not called any more");
     }

@@ -31,7 +31,7 @@ const TO_TAKE_MESSAGES: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", 
 const TO_ENCRYPT: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
 /// What a function needs without calling it, because AWS asks for it in the course of another call.
-pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 5] = [
+pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 6] = [
     NeededWithACall {
         function: "activation-issuer",
         action: "iam:PassRole",
@@ -50,6 +50,13 @@ pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 5] = [
         action: "iam:PassRole",
         call: "ssm:StartAutomationExecution",
         reason: "a start hands the administration role over to Systems Manager, and whether it may is checked there",
+    },
+    NeededWithACall {
+        function: "fleet-reporter",
+        action: "s3:ListBucket",
+        call: "s3:GetObject",
+        reason: "S3 says that an object is not there only to whoever may list the bucket: \
+                 https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html",
     },
     NeededWithACall {
         function: "automation-fanout",
@@ -145,6 +152,9 @@ const OF_OTHERS: [(&str, &[Permission]); 3] = [
 /// Roles whose permissions no resource of their template needs. Theirs are for runbooks, and the table in
 /// docs/permissions.md holds them.
 const OF_RUNBOOKS: [&str; 2] = ["AdministrationRole", "ExecutionRole"];
+
+/// The one bucket that other accounts read.
+const SHARED_BUCKET: &str = "ArtifactBucket";
 
 /// What a function calls, and what AWS asks for along with these calls.
 pub(crate) fn actions_needed(function: &str) -> BTreeSet<String> {
@@ -422,6 +432,11 @@ fn problems_of_bucket(bucket: &Resource<'_>) -> Vec<String> {
     problems.extend(
         (!all.iter().any(refuses_without_tls)).then(|| format!("{}: takes requests without TLS", bucket.place())),
     );
+    if bucket.id != SHARED_BUCKET {
+        let open = all.iter().filter(|one| !one.is_deny());
+        problems.extend(open.map(|one| format!("{}: {} opens it to somebody", bucket.place(), one.sid())));
+        return problems;
+    }
     for action in ["s3:GetObject", "s3:GetObjectVersion"] {
         let releases = json!({"Fn::Sub": format!("${{{}.Arn}}/releases/*", bucket.id)});
         let is_open = all.iter().any(|one| {

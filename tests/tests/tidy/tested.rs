@@ -16,7 +16,7 @@ use crate::repository::{files, text};
 const FILE: &str = "docs/tested.md";
 
 /// A feature, the page that promises it, and the tests that show it.
-const FEATURES: [(&str, &str, &[&str]); 29] = [
+const FEATURES: [(&str, &str, &[&str]); 31] = [
     (
         "Tags follow their instances",
         "semantics.md",
@@ -139,6 +139,26 @@ const FEATURES: [(&str, &str, &[&str]); 29] = [
             "every_kind_of_machine_becomes_a_tagged_node_and_stays_that_one",
             "a_success_means_that_the_running_agent_uses_the_node",
             "many_faults",
+        ],
+    ),
+    (
+        "Instances without a node are known",
+        "messages.md",
+        &[
+            "whatever_an_agency_sends_fits_into_a_parameter",
+            "an_agencys_coverage_is_kept_by_region_and_written_when_it_changes",
+            "instances_without_a_node_are_listed",
+        ],
+    ),
+    (
+        "The fleet page",
+        "fleet-page.md",
+        &[
+            "every_node_counts_once",
+            "what_agencies_write_stays_text",
+            "the_report_says_what_is_there_and_continues_the_one_before",
+            "the_page_shows_what_is_on_the_local_aws_and_loads_nothing",
+            "a_thousand_agencies_and_a_hundred_thousand_nodes_are_one_page",
         ],
     ),
     (
@@ -321,7 +341,7 @@ pub(crate) enum Place {
 impl Place {
     fn of(path: &str) -> Self {
         // Everything under this runs real programs on the local AWS; a simulation has its world in memory.
-        if path.starts_with("tests/tests/end_to_end/") {
+        if path.starts_with("tests/tests/end_to_end/") || path == "tests/tests/page.rs" {
             Self::LocalAws
         } else if path.starts_with("tests/simulation/")
             || path.ends_with("interleaving.rs")

@@ -1,10 +1,10 @@
 //! The coverage of agencies: what the manager keeps of their collectors' reports.
 
+use fleet::RegionCoverage;
 use hub::{AwsError, Timestamp};
 
 use crate::aws::hub::Hub;
 use crate::failure::Failure;
-use crate::view::instances::RegionCoverage;
 
 /// Reads what is kept, in the order of accounts and Regions. A parameter that holds something else is left out, with a
 /// warning.

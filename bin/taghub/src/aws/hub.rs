@@ -46,6 +46,20 @@ pub struct Names {
     pub fanout: String,
     /// The state machine of campaigns.
     pub campaign: String,
+    /// The function that reports on the fleet; a hub of an earlier release has none.
+    pub reporter: Option<String>,
+    /// The bucket of its reports.
+    pub reports: Option<String>,
+}
+
+impl Names {
+    /// The functions, as far as this hub has them.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        [Some(&self.manager), Some(&self.issuer), Some(&self.fanout), self.reporter.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+    }
 }
 
 /// A hub, with a session in its account.

@@ -8,9 +8,8 @@ use crate::aws::json::{SQS, call};
 use crate::aws::session::Session;
 
 /// The names of the hub's queues.
-pub fn names(about: &About) -> [String; 3] {
-    let names = &about.names;
-    [&names.manager, &names.issuer, &names.fanout].map(|function| format!("{function}-failures"))
+pub fn names(about: &About) -> Vec<String> {
+    about.names.functions().map(|function| format!("{function}-failures")).collect()
 }
 
 /// How many messages a queue holds; nothing if there is no such queue.

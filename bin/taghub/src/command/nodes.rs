@@ -88,7 +88,7 @@ impl Nodes {
             read += page.len();
             progress.set(&format!("{} read", counted(read, "node")));
             let listed = page.into_iter().map(|node| {
-                let news = news.of(&node).cloned();
+                let news = news.of(&node.id, &node.tags).cloned();
                 Listed::new(node, news.as_ref(), &agencies)
             });
             let mut listed: Vec<Listed> = listed.filter(|listed| self.wants(listed, agency)).collect();

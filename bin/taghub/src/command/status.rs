@@ -65,7 +65,7 @@ async fn read(app: &App, hub: &Hub) -> Result<(Shown, Vec<String>), Failure> {
     let now = app.now();
     let why = |error: AwsError| error.code;
     let (session, names) = (&hub.session, &hub.about.names);
-    let all = [names.manager.as_str(), names.issuer.as_str(), names.fanout.as_str()];
+    let all: Vec<&str> = names.functions().collect();
     let errors = alarms::errors(session, &all, now).await.map_err(why);
     let mut functions = Vec::new();
     for (at, name) in all.iter().enumerate() {

@@ -1,5 +1,6 @@
 //! The agencies: who is granted, who reports, who is silent.
 
+use fleet::SILENT_AFTER_SECONDS;
 use hub::{AccountId, Timestamp};
 use serde::Serialize;
 
@@ -14,8 +15,6 @@ pub const COLUMNS: Columns = Columns {
     keys: &["account", "name", "nodes", "lastReport", "activationEnds", "state"],
 };
 
-/// An agency is silent after so long: two of the collector's usual sweeps, and half an hour.
-const SILENT_AFTER_SECONDS: i64 = 60 * 60;
 /// An activation that ends within so many days needs a look.
 const ENDS_SOON_SECONDS: i64 = 3 * 24 * 60 * 60;
 

@@ -1,6 +1,7 @@
 //! How many instances of each agency have a node, and which have none.
 
-use hub::{AccountId, Coverage, Region, Timestamp};
+use fleet::RegionCoverage;
+use hub::{Coverage, Timestamp};
 use serde::Serialize;
 
 use super::agencies::Agency;
@@ -21,37 +22,6 @@ pub const UNMANAGED_COLUMNS: Columns = Columns {
     kept: 2,
     keys: &["ec2InstanceId", "account", "name", "region"],
 };
-
-/// What is kept of an agency and Region.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegionCoverage {
-    /// The agency.
-    pub account: AccountId,
-    /// The Region of the instances.
-    pub region: Region,
-    /// How many there are.
-    pub coverage: Coverage,
-    /// When that last changed.
-    pub changed_at: Option<Timestamp>,
-}
-
-impl RegionCoverage {
-    /// What a parameter `…/<account>/<Region>` says; nothing if it holds something else.
-    pub fn of(name: &str, value: &str, changed_at: Option<Timestamp>) -> Option<Self> {
-        let mut parts = name.rsplit('/');
-        let (region, account) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        Some(Self { account, region, coverage: serde_json::from_str(value).ok()?, changed_at })
-    }
-
-    /// Running instances without a node, those that are not named too.
-    pub fn unmanaged(&self) -> usize {
-        self.coverage.unmanaged.len().saturating_add(self.coverage.unmanaged_omitted)
-    }
-
-    fn instances(&self) -> usize {
-        self.coverage.running.saturating_add(self.coverage.stopped)
-    }
-}
 
 /// An agency and Region, beside what the agency is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,19 +134,6 @@ mod tests {
 
     fn kept() -> RegionCoverage {
         RegionCoverage::of(NAME, VALUE, Some("2026-11-23T05:00:00Z".parse().unwrap())).unwrap()
-    }
-
-    #[test]
-    fn what_is_no_coverage_is_left_out() {
-        for (name, value) in [
-            ("/tag-hub/coverage/222222222222/us-west-2", "{}"),
-            ("/tag-hub/coverage/222222222222/us-west-2", "nonsense"),
-            ("/tag-hub/coverage/2222/us-west-2", VALUE),
-            ("/tag-hub/coverage/222222222222/mars", VALUE),
-            ("us-west-2", VALUE),
-        ] {
-            assert_eq!(RegionCoverage::of(name, value, None), None, "{name} {value}");
-        }
     }
 
     #[test]

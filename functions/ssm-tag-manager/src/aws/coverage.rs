@@ -76,9 +76,8 @@ impl CoverageParameters {
         let name = format!("{}/{}", self.path, record.place());
         match self.read(&name).await? {
             Some(kept) if !record.differs_from(&kept) => return Ok(Kept::Unchanged),
-            Some(_) => {}
             None if self.count(record).await? >= REGIONS_KEPT => return Ok(Kept::TooManyRegions),
-            None => {}
+            Some(_) | None => {}
         }
         let request = self.ssm.put_parameter().name(name).value(&record.text).r#type(ParameterType::String);
         let request = request.overwrite(true);

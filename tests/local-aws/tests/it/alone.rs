@@ -88,7 +88,7 @@ async fn patch_states_of_nodes_that_were_scanned() {
     for index in 0..12 {
         aws.nodes().register(CENTRAL, REGION, NewNode { id: Some(id(index)), ..NewNode::default() });
     }
-    let scanned = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_795_312_800);
+    let scanned = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(498_698);
     for index in 1..12 {
         let state = local_aws::PatchState {
             missing_count: 3,

@@ -196,8 +196,8 @@ async fn parameters_below_a_path_are_listed_by_whoever_may_list_that_path() {
     let lister = central.assume_role(&format!("arn:aws:iam::{CENTRAL}:role/lister"), "test").await.unwrap();
     let put = json!({"Name": "/a/b/c", "Value": "here", "Type": "String"});
     central.json("ssm", "PutParameter", &put).await.unwrap();
-    let listed = lister.json("ssm", "GetParametersByPath", &json!({"Path": "/a/b"})).await.unwrap();
-    assert_eq!(listed["Parameters"][0]["Value"], "here");
+    let found = lister.json("ssm", "GetParametersByPath", &json!({"Path": "/a/b"})).await.unwrap();
+    assert_eq!(found["Parameters"][0]["Value"], "here");
     for path in ["/a", "/c", "/"] {
         let refused = lister.json("ssm", "GetParametersByPath", &json!({"Path": path})).await.unwrap_err();
         assert_eq!(refused.code, "AccessDeniedException", "{path}");

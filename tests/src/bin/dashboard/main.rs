@@ -18,8 +18,12 @@ use tests::{AGENCY_A, AGENCY_B, CENTRAL, Enrolled, HOME_REGION, World};
 use crate::figures::Figures;
 
 const PERIODS: usize = 16;
-const LOG_GROUPS: [&str; 3] =
-    ["/aws/lambda/ssm-tag-manager", "/aws/lambda/automation-fanout", "/aws/lambda/activation-issuer"];
+const LOG_GROUPS: [&str; 4] = [
+    "/aws/lambda/ssm-tag-manager",
+    "/aws/lambda/automation-fanout",
+    "/aws/lambda/activation-issuer",
+    "/aws/lambda/fleet-reporter",
+];
 const NOTE: &str = "Drawn by make dashboard from the metrics of a short run on the local AWS: each round of sweeps stands \
                     for a quarter of an hour.";
 
@@ -42,6 +46,7 @@ async fn main() -> anyhow::Result<()> {
         }
         if period.is_multiple_of(4) {
             world.central().invoke("activation-issuer", InvocationType::RequestResponse, &json!({})).await?;
+            world.report_fleet(&json!({})).await?;
         }
         if let Some(fault) = fault {
             world.aws.faults().remove(fault);

@@ -131,6 +131,36 @@ async fn instances_without_a_node_are_listed() {
 }
 
 #[tokio::test]
+async fn the_fleet_is_reported_as_the_function_reports_it() {
+    let world = World::deployed().await.unwrap();
+    world.enroll(AGENCY_A, HOME_REGION, &[("Name", "web-01"), ("Env", "PROD")]).await.unwrap();
+    world.launch(AGENCY_A, HOME_REGION, &[("Env", "TEST")]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    world.report_fleet(&json!({})).await.unwrap();
+    let operator = Operator::central(&world);
+    let printed = operator.run_well("report --dir here").await;
+    assert_eq!(printed.out, "here/index.html\nhere/fleet.csv\nhere/fleet.json\n");
+    let read = |name: &str| std::fs::read_to_string(operator.home.path().join("here").join(name)).unwrap();
+    let without_times = |text: &str| {
+        let mut summary: Value = serde_json::from_str(text).unwrap();
+        summary["generated"].take();
+        summary["trend"][0]["at"].take();
+        summary
+    };
+    let own = world.fleet_file("fleet.json").await.unwrap().unwrap();
+    assert_eq!(without_times(&read("fleet.json")), without_times(&own));
+    assert_eq!(Some(read("fleet.csv")), world.fleet_file("fleet.csv").await.unwrap());
+    assert!(read("index.html").starts_with("<!DOCTYPE html>"));
+    let document = operator.json("report").await;
+    assert_eq!((&document["nodes"], &document["files"][0]), (&json!(1), &json!("fleet/index.html")), "{document}");
+    assert_eq!(operator.run("report --exit-code").await.code, 1, "an agency without an activation");
+    operator.write("taken", &json!({}));
+    let refused = operator.run("report --dir taken").await;
+    assert_eq!(refused.code, 2);
+    assert!(refused.err.contains("cannot write to taken"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn a_plan_writes_nothing_and_a_sweep_does() {
     let world = World::deployed().await.unwrap();
     let web = world.enroll(AGENCY_A, HOME_REGION, &[("a#b", "1")]).await.unwrap();

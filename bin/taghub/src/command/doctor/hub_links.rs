@@ -19,13 +19,13 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
     let mut chain = Chain::default();
     chain.add(Link::fine("hub", format!("version {} in {}", hub.about.version, hub.place())));
     let names = &hub.about.names;
-    for name in [&names.manager, &names.issuer, &names.fanout] {
+    for name in names.functions() {
         chain.add(match function::variables(&hub.session, name).await {
             Ok(variables) => {
                 let policy =
                     variables.get("TAG_POLICY").map(|policy| problems("TAG_POLICY", policy)).unwrap_or_default();
                 match policy.first() {
-                    None => Link::fine("function", name.clone()),
+                    None => Link::fine("function", name.to_owned()),
                     Some(problem) => Link::broken(
                         "policy",
                         problem.clone(),
@@ -33,7 +33,7 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
                     ),
                 }
             }
-            Err(error) if error.code == "ResourceNotFoundException" && *name == names.fanout => Link::look(
+            Err(error) if error.code == "ResourceNotFoundException" && name == names.fanout => Link::look(
                 "function",
                 format!("{name} is not there"),
                 "Deploy template.yaml with Fanout=Yes to run runbooks.",

@@ -140,7 +140,7 @@ async fn report(app: &App, hub: &Hub, node: &Node) -> Link {
             return Link::not_checked("report", format!("the log of the manager was not read: {}", error.code));
         }
     };
-    let tagging = Tagging::of(node, news.of(node));
+    let tagging = Tagging::of(node, news.of(&node.id, &node.tags));
     let remedy = match &tagging {
         Tagging::InStep | Tagging::LeftBehind(_) => return Link::fine("report", "the last one found nothing wrong"),
         Tagging::NotReported => return Link::not_checked("report", "none named it yet"),
