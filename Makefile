@@ -91,7 +91,7 @@ sam: package ## Build the functions with SAM, and check that they are those of m
 check: setup ## Check format, lints, prose, documentation and templates
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --workspace --test packages -- -D warnings
+	cargo clippy --locked --workspace --test packages --test page -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 	cargo nextest run --locked --workspace -E 'binary(tidy)'
 	cargo deny --locked check --hide-inclusion-graph bans licenses sources
@@ -128,6 +128,22 @@ soak: programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=10
 	@TAG_HUB_SEEDS=$(SOAK_ROUNDS) cargo test --locked --workspace --test end_to_end --quiet -- \
 		--nocapture contention::
 	@"$(TARGET_DIR)/debug/soak" --seeds $(SOAK_SEEDS) --minutes $(SOAK_MINUTES)
+
+# A browser and what drives it, from the npm registry, each pinned with its hash. They are large, and only this needs them.
+PAGE_TOOLS := $(abspath $(VENV))/page-$(shell cat tests/page/package-lock.json | cksum | cut -d ' ' -f 1)
+
+$(PAGE_TOOLS): | tests/page/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is not installed; get Node.js 20 or later." >&2; exit 1; }
+	@rm -rf "$(VENV)"/page-* && mkdir -p "$@.new"
+	@cp tests/page/package.json tests/page/package-lock.json "$@.new"
+	@npm ci --prefix "$@.new" --no-audit --no-fund --ignore-scripts --loglevel=error
+	@mv "$@.new" "$@"
+
+.PHONY: test-page
+test-page: programs $(PAGE_TOOLS) ## Open the fleet page in a headless Chromium
+	@cp tests/page/check.mjs "$(PAGE_TOOLS)"
+	@PAGE_TOOLS="$(PAGE_TOOLS)" cargo nextest run --locked --workspace --test page
+	$(TOOK)
 
 .PHONY: demo
 demo: programs ## Show Tag Hub at work on the local AWS (KEEP=1 leaves it running)

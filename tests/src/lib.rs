@@ -11,6 +11,7 @@ pub mod document;
 mod emulator;
 mod instances;
 mod leases;
+pub mod made_up;
 mod onboarding;
 mod paths;
 mod session;

@@ -10,6 +10,7 @@ mod fanout;
 mod host;
 mod hostile;
 mod package;
+mod reporter;
 mod scale;
 mod throughput;
 
@@ -41,6 +42,8 @@ enum Part {
     /// Memory for reports that are made up to hurt.
     Hostile,
     Fanout,
+    /// The fleet report.
+    Reporter,
     Throughput,
     /// Many agencies at once, and recovery after trouble.
     Contention,
@@ -68,6 +71,7 @@ async fn main() -> anyhow::Result<()> {
             Part::Sweeps => scale::measure(&paths, &packages, &arguments.sizes).await?,
             Part::Hostile => hostile::measure(&paths, &packages).await?,
             Part::Fanout => fanout::measure(&paths, &packages).await?,
+            Part::Reporter => reporter::measure(&paths, &packages).await?,
             Part::Throughput => throughput::measure(&paths, &packages, arguments.rate).await?,
             Part::Contention => contention::measure(&paths, &packages, arguments.rate).await?,
         }

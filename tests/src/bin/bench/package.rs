@@ -12,6 +12,7 @@ pub(crate) struct Packages {
     pub(crate) manager: Package,
     pub(crate) fanout: Package,
     pub(crate) issuer: Package,
+    pub(crate) reporter: Package,
     pub(crate) echo: Package,
 }
 
@@ -25,8 +26,8 @@ pub(crate) struct Package {
 
 impl Packages {
     /// All of them, the one that the others are compared with first.
-    pub(crate) fn all(&self) -> [&Package; 5] {
-        [&self.echo, &self.collector, &self.manager, &self.fanout, &self.issuer]
+    pub(crate) fn all(&self) -> [&Package; 6] {
+        [&self.echo, &self.collector, &self.manager, &self.fanout, &self.issuer, &self.reporter]
     }
 }
 
@@ -42,6 +43,7 @@ pub(crate) fn unpack(paths: &Paths, emulator: &Emulator) -> anyhow::Result<Packa
         manager: unpack("ssm-tag-manager")?,
         fanout: unpack("automation-fanout")?,
         issuer: unpack("activation-issuer")?,
+        reporter: unpack("fleet-reporter")?,
         echo: unpack("bare-echo")?,
     })
 }
