@@ -16,14 +16,6 @@ const UNNAMED: &str = "Reports of account ";
 /// # Errors
 /// If the aliases of the manager cannot be listed.
 pub async fn granted(hub: &Hub) -> Result<Vec<Agency>, Failure> {
-    Ok(granted_versions(hub).await?.into_iter().map(|(agency, _)| agency).collect())
-}
-
-/// The same, each with the version of the manager that its reports go to, such as `7` or `$LATEST`.
-///
-/// # Errors
-/// If the aliases of the manager cannot be listed.
-pub async fn granted_versions(hub: &Hub) -> Result<Vec<(Agency, String)>, Failure> {
     let manager = &hub.about.names.manager;
     let client = hub.session.lambda();
     let mut pages = client.list_aliases().function_name(manager).into_paginator().send();
@@ -33,10 +25,10 @@ pub async fn granted_versions(hub: &Hub) -> Result<Vec<(Agency, String)>, Failur
         agencies.extend(page.aliases.unwrap_or_default().into_iter().filter_map(|alias| {
             let account = alias.name?.strip_prefix(AGENCY_ALIAS_PREFIX)?.parse().ok()?;
             let name = alias.description.filter(|text| !text.is_empty() && !text.starts_with(UNNAMED));
-            Some((Agency { account, name }, alias.function_version.unwrap_or_default()))
+            Some(Agency { account, name, manager_version: alias.function_version.unwrap_or_default() })
         }));
     }
-    agencies.sort_by(|(a, _), (b, _)| a.account.cmp(&b.account));
+    agencies.sort_by(|a: &Agency, b| a.account.cmp(&b.account));
     Ok(agencies)
 }
 

@@ -1,6 +1,8 @@
 //! The policies of the manager, and their approvals.
 
-use hub::{AccountId, AwsError};
+use std::collections::BTreeMap;
+
+use hub::{AGENCY_TAG_KEY, AccountId, AwsError};
 use serde_json::{Value, json};
 
 use crate::aws::function;
@@ -47,6 +49,15 @@ impl Policies {
             }
         }
         Ok(self.text.clone())
+    }
+
+    /// The policy that the tags of a node go through, by the agency that owns it.
+    ///
+    /// # Errors
+    /// If the manager's configuration or a parameter cannot be read.
+    pub async fn of_node(hub: &Hub, tags: &BTreeMap<String, String>) -> Result<String, Failure> {
+        let owner = tags.get(AGENCY_TAG_KEY).and_then(|owner| owner.parse().ok());
+        Self::read(hub).await?.deployed(hub, owner.as_ref()).await
     }
 
     /// True if a policy with this digest may take tags away.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::doctor;
 use crate::app::App;
-use crate::aws::agencies::{find, granted, granted_versions};
+use crate::aws::agencies::{find, granted};
 use crate::aws::hub::{About, Hub};
 use crate::aws::nodes;
 use crate::failure::{Exit, Failure};
@@ -105,16 +105,16 @@ impl Add {
     async fn run(self, app: &App) -> Result<Exit, Failure> {
         let progress = Progress::new(app, "Looking for the hub");
         let hub = Hub::find(app).await?;
-        let granted = granted_versions(&hub).await?;
+        let granted = granted(&hub).await?;
         drop(progress);
-        if granted.iter().any(|(agency, _)| agency.account == self.account) {
+        if granted.iter().any(|agency| agency.account == self.account) {
             app.say(&app.err.mark(Sign::Look, &format!("{} is granted already", self.account)));
         }
         let arrival = Arrival {
             hub: &place(&hub.about),
             account: &self.account,
             name: self.name.as_deref(),
-            manager_version: most_used(granted.into_iter().map(|(_, version)| version)),
+            manager_version: most_used(granted.into_iter().map(|agency| agency.manager_version)),
         };
         if app.is_json() {
             app.print_json(

@@ -77,7 +77,7 @@ impl Explain {
         let progress = Progress::new(app, "Looking for the node");
         let hub = Hub::find(app).await?;
         let node = find(&hub, &self.id).await?;
-        let policy = Policies::read(&hub).await?.text;
+        let policy = Policies::of_node(&hub, &node.tags).await?;
         progress.set("Reading the instance");
         let tags = match Source::of(&node.tags) {
             Some(source) => instance_tags(app, &source).await,

@@ -10,9 +10,9 @@ use crate::terminal::Sign;
 
 /// The columns of the table.
 pub const COLUMNS: Columns = Columns {
-    headers: &["AGENCY", "ACCOUNT", "NODES", "LAST REPORT", "ACTIVATION", "STATE"],
+    headers: &["AGENCY", "ACCOUNT", "NODES", "LAST REPORT", "ACTIVATION", "MANAGER", "STATE"],
     kept: 2,
-    keys: &["account", "name", "nodes", "lastReport", "activationEnds", "state"],
+    keys: &["account", "name", "nodes", "lastReport", "activationEnds", "managerVersion", "state"],
 };
 
 /// An activation that ends within so many days needs a look.
@@ -25,6 +25,8 @@ pub struct Agency {
     pub account: AccountId,
     /// What its grant calls it.
     pub name: Option<String>,
+    /// The version of the manager that its reports go to, such as `7` or `$LATEST`.
+    pub manager_version: String,
 }
 
 impl Agency {
@@ -148,6 +150,7 @@ impl Standing {
                 Cell::text(self.nodes.to_string()),
                 Cell::text(report),
                 Cell::text(activation),
+                Cell::text(&self.agency.manager_version),
                 Cell::text(state.words()),
             ],
             piped: vec![
@@ -156,6 +159,7 @@ impl Standing {
                 self.nodes.to_string(),
                 instant(self.last_report),
                 instant(self.activation_ends),
+                self.agency.manager_version.clone(),
                 state.as_str().to_owned(),
             ],
         }
@@ -169,6 +173,7 @@ impl Standing {
             nodes: self.nodes,
             last_report: self.last_report.flatten(),
             activation_ends: self.activation_ends.flatten(),
+            manager_version: &self.agency.manager_version,
             state: self.state(now),
         }
     }
@@ -183,6 +188,7 @@ pub struct Line<'a> {
     nodes: usize,
     last_report: Option<Timestamp>,
     activation_ends: Option<Timestamp>,
+    manager_version: &'a str,
     state: State,
 }
 
@@ -212,7 +218,11 @@ mod tests {
 
     fn standing(name: Option<&str>, nodes: usize, report: Option<&str>, ends: Option<&str>) -> Standing {
         let instant = |text: &str| text.parse().unwrap();
-        let agency = Agency { account: "222222222222".parse().unwrap(), name: name.map(str::to_owned) };
+        let agency = Agency {
+            account: "222222222222".parse().unwrap(),
+            name: name.map(str::to_owned),
+            manager_version: "7".to_owned(),
+        };
         Standing { agency, nodes, last_report: Some(report.map(instant)), activation_ends: Some(ends.map(instant)) }
     }
 
@@ -228,14 +238,17 @@ mod tests {
         let stream = Stream::new(Some((120, 24)), Color::Never, |name| (name == "LANG").then(|| "C.UTF-8".to_owned()));
         let rows: Vec<Row> = all.iter().map(|one| one.row(now())).collect();
         insta::assert_snapshot!(render(&COLUMNS, &rows, &stream), @r"
-        AGENCY          ACCOUNT       NODES  LAST REPORT   ACTIVATION    STATE
-        ✗ Libraries     222222222222  4      7 h ago       19 days left  silent
-        ! Parks         222222222222  4      11 min ago    2 days left   activation ends soon
-        · 222222222222  222222222222  0      40 s ago      29 days left  no nodes
-        ! Water         222222222222  5      5 min ago     none          no valid activation
-        ✗ Revenue       222222222222  9      none in 24 h  29 days left  no report in 24 h
+        AGENCY          ACCOUNT       NODES  LAST REPORT   ACTIVATION    MANAGER  STATE
+        ✗ Libraries     222222222222  4      7 h ago       19 days left  7        silent
+        ! Parks         222222222222  4      11 min ago    2 days left   7        activation ends soon
+        · 222222222222  222222222222  0      40 s ago      29 days left  7        no nodes
+        ! Water         222222222222  5      5 min ago     none          7        no valid activation
+        ✗ Revenue       222222222222  9      none in 24 h  29 days left  7        no report in 24 h
         ");
-        assert_eq!(tabs(&rows[0]), "222222222222\tLibraries\t4\t2026-11-22T22:14:00Z\t2026-12-12T06:00:00Z\tsilent\n");
+        assert_eq!(
+            tabs(&rows[0]),
+            "222222222222\tLibraries\t4\t2026-11-22T22:14:00Z\t2026-12-12T06:00:00Z\t7\tsilent\n"
+        );
         assert_eq!(summary(&all, now()), "5 agencies granted, 22 nodes; no reports from Libraries, Revenue");
     }
 

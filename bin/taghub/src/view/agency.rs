@@ -142,6 +142,13 @@ impl Leave<'_> {
             ),
             Step::new(
                 central,
+                "its last figures, in each Region that its collector read",
+                vec![format!(
+                    "aws ssm delete-parameters --region {region} --names /tag-hub/{prefix}coverage/{account}/{region}"
+                )],
+            ),
+            Step::new(
+                central,
                 format!(
                     "{} ({online} online) stay connected, with the tags that they have. To let one go, which cannot be \
                      undone: aws ssm deregister-managed-instance --instance-id mi-…",
@@ -262,9 +269,12 @@ mod tests {
         # 4. 111111111111, us-east-1: the activations that are still valid: each id that this prints goes to aws ssm delete-activation
         aws ssm describe-activations --region us-east-1 --output text --query "ActivationList[?Tags[?Key=='tag-hub:agency' && Value=='444444444444']].ActivationId"
 
-        # 5. 111111111111, us-east-1: 3 nodes (2 online) stay connected, with the tags that they have. To let one go, which cannot be undone: aws ssm deregister-managed-instance --instance-id mi-…
+        # 5. 111111111111, us-east-1: its last figures, in each Region that its collector read
+        aws ssm delete-parameters --region us-east-1 --names /tag-hub/coverage/444444444444/us-east-1
 
-        # 6. 444444444444, us-east-1: the role of the instances, once none of them uses it
+        # 6. 111111111111, us-east-1: 3 nodes (2 online) stay connected, with the tags that they have. To let one go, which cannot be undone: aws ssm deregister-managed-instance --instance-id mi-…
+
+        # 7. 444444444444, us-east-1: the role of the instances, once none of them uses it
         aws cloudformation delete-stack --region us-east-1 --stack-name tag-hub-instance-profile
         aws cloudformation wait stack-delete-complete --region us-east-1 --stack-name tag-hub-instance-profile
         "#);

@@ -138,8 +138,14 @@ mod tests {
 
     #[test]
     fn a_region_for_people_and_for_programs() {
-        let (kept, agencies) =
-            (kept(), [Agency { account: "222222222222".parse().unwrap(), name: Some("Parks".to_owned()) }]);
+        let (kept, agencies) = (
+            kept(),
+            [Agency {
+                account: "222222222222".parse().unwrap(),
+                name: Some("Parks".to_owned()),
+                manager_version: "7".to_owned(),
+            }],
+        );
         let line = Line::new(&kept, &agencies);
         let stream = Stream::new(Some((100, 24)), Color::Never, |name| (name == "LANG").then(|| "C.UTF-8".to_owned()));
         let now = "2026-11-23T06:00:00Z".parse().unwrap();

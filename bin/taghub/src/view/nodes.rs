@@ -203,7 +203,11 @@ mod tests {
 
     #[test]
     fn a_row_for_people_and_for_programs() {
-        let agencies = [Agency { account: "555555555555".parse().unwrap(), name: Some("Parks".to_owned()) }];
+        let agencies = [Agency {
+            account: "555555555555".parse().unwrap(),
+            name: Some("Parks".to_owned()),
+            manager_version: "7".to_owned(),
+        }];
         let listed = Listed::new(node("booking-db-01", &[PARKS, SOURCE]), None, &agencies);
         let stream = Stream::new(Some((120, 24)), Color::Never, |name| (name == "LANG").then(|| "C.UTF-8".to_owned()));
         insta::assert_snapshot!(render(&COLUMNS, &[listed.row()], &stream), @r"

@@ -219,7 +219,7 @@ mod tests {
             pairs.iter().map(|(key, value)| Tag { key: (*key).to_owned(), value: (*value).to_owned() }).collect()
         };
         let owner: hub::AccountId = "222222222222".parse().unwrap();
-        let parks = Agency { account: owner.clone(), name: Some("Parks".to_owned()) };
+        let parks = Agency { account: owner.clone(), name: Some("Parks".to_owned()), manager_version: "7".to_owned() };
         let now: Timestamp = "2026-11-23T06:00:00Z".parse().unwrap();
         let source = "222222222222/us-east-1/i-0abcdef0123456789";
         let mut live =

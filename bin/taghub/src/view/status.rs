@@ -1,5 +1,8 @@
 //! The whole hub on one screen.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use hub::Timestamp;
 use serde_json::{Value, json};
 
@@ -84,7 +87,9 @@ impl Status {
     }
 
     fn facts(&self) -> Vec<Fact> {
-        let mut facts = vec![self.agencies_fact(), self.nodes_fact(), self.limit_fact()];
+        let mut facts = vec![self.agencies_fact()];
+        facts.extend(self.manager_fact());
+        facts.extend([self.nodes_fact(), self.limit_fact()]);
         facts.extend(self.activations_fact());
         facts.push(match &self.alarms {
             Ok(alarms) if alarms.is_empty() => Fact::new("Alarms", Some(Sign::Good), "none rings"),
@@ -111,6 +116,30 @@ impl Status {
                 Some(Sign::Bad),
                 format!("{granted} granted; no reports from {}", silent.join(", ")),
             ),
+        }
+    }
+
+    /// How many agencies report to each version of the manager, the version of most of them first.
+    fn versions(&self) -> Vec<(&str, usize)> {
+        let mut counts = BTreeMap::new();
+        for one in &self.agencies {
+            *counts.entry(one.agency.manager_version.as_str()).or_default() += 1;
+        }
+        let mut counts = Vec::from_iter(counts);
+        counts.sort_by_key(|(_, count)| Reverse(*count));
+        counts
+    }
+
+    fn manager_fact(&self) -> Option<Fact> {
+        match self.versions().as_slice() {
+            [] => None,
+            [(version, _)] => Some(Fact::new("Manager", None, format!("version {version} for all"))),
+            several => {
+                let of_version =
+                    |(version, count): &(&str, usize)| format!("{version} for {}", counted_agencies(*count));
+                let words = several.iter().map(of_version).collect::<Vec<_>>().join(", ");
+                Some(Fact::new("Manager", Some(Sign::Running), format!("versions {words}")))
+            }
         }
     }
 
@@ -166,6 +195,7 @@ impl Status {
         let silent = self.agencies.iter().filter(|one| one.state(self.now).is_silent()).count();
         lines.push(format!("agencies.granted\t{}", self.agencies.len()));
         lines.push(format!("agencies.silent\t{silent}"));
+        lines.extend(self.versions().iter().map(|(version, count)| format!("manager.version.{version}\t{count}")));
         lines.push(format!("nodes.all\t{}", self.nodes.1));
         lines.push(format!("nodes.online\t{}", self.nodes.0));
         lines.push(format!("nodes.limit\t{}", self.limit));
@@ -268,7 +298,11 @@ mod tests {
     fn status() -> Status {
         let now: Timestamp = "2026-11-23T06:00:12Z".parse().unwrap();
         let standing = |account: &str, name: &str, report: Option<&str>, ends: &str| Standing {
-            agency: Agency { account: account.parse().unwrap(), name: Some(name.to_owned()) },
+            agency: Agency {
+                account: account.parse().unwrap(),
+                name: Some(name.to_owned()),
+                manager_version: if name == "Parks" { "8" } else { "7" }.to_owned(),
+            },
             nodes: 4,
             last_report: Some(report.map(|at| at.parse().unwrap())),
             activation_ends: Some(Some(ends.parse().unwrap())),
@@ -310,6 +344,7 @@ mod tests {
         automation-fanout  not read     -              3 days ago
 
         Agencies     ✗ 2 granted; no reports from Libraries
+        Manager      ● versions 7 for 1 agency, 8 for 1 agency
         Nodes        ! 38 of 42 online
         Limit        ✓ 42 of 1,000 nodes, 4%
         Activations  ! 2 valid, Parks's ends in 2 days
@@ -325,5 +360,9 @@ mod tests {
         let tabs = status().tabs();
         assert!(tabs.contains("agencies.silent\t1\n") && tabs.contains("automation-fanout.errors\t-\n"), "{tabs}");
         assert_eq!(status().json()["nodes"]["online"], 38);
+        assert!(tabs.contains("manager.version.7\t1\nmanager.version.8\t1\n"), "{tabs}");
+        let mut same = status();
+        same.agencies.remove(0);
+        assert!(same.text(&stream(100)).contains("Manager      version 7 for all\n"));
     }
 }

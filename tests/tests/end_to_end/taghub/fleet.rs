@@ -7,12 +7,12 @@ use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, World};
 
 use super::Operator;
 
-const PROFILES: &str = "[parks]\naws_access_key_id = 222222222222\naws_secret_access_key = any\n";
+pub(super) const PROFILES: &str = "[parks]\naws_access_key_id = 222222222222\naws_secret_access_key = any\n";
 
 #[tokio::test]
 async fn nodes_are_listed_filtered_and_explained() {
     let policy = r#"{"include": ["Env", "Role", "Name"]}"#;
-    let world = World::deployed_with(&[("TagPolicy", policy)], &[]).await.unwrap();
+    let world = World::deployed_with(&[("TagPolicy", policy), ("PolicyParameters", "Yes")], &[]).await.unwrap();
     let web = [("Name", "web-01"), ("Env", "PROD"), ("Role", "R,D"), ("Owner", "nobody")];
     let web = world.enroll(AGENCY_A, HOME_REGION, &web).await.unwrap();
     let db = world.enroll(AGENCY_B, HOME_REGION, &[("Name", "db-01"), ("Env", "TEST")]).await.unwrap();
@@ -66,6 +66,11 @@ async fn nodes_are_listed_filtered_and_explained() {
     let missing = operator.run(&format!("explain {} Nope --agency-profile parks", web.node)).await;
     assert_eq!(missing.code, 5, "{missing:?}");
     assert!(missing.err.contains("There are: Env, Name, Owner, Role"), "{missing:?}");
+
+    // By the policy of its own agency, where it has one.
+    world.deploy_policy(AGENCY_A, r#"{"include": ["Owner"]}"#).await.unwrap();
+    let explained = operator.run_well(&format!("explain {} Owner --agency-profile parks", web.node)).await;
+    assert!(explained.out.starts_with("Owner\tnobody\tinclude\t"), "{explained:?}");
 
     // What happened to it, and what ran on it.
     let history = operator.run_well(&format!("history {}", web.node)).await.out;
@@ -242,7 +247,7 @@ async fn agencies_stand_as_their_reports_and_activations_do() {
     world.central().query("monitoring", "PutMetricData", &datum).await.unwrap();
     let silent = operator.run_well("agencies --silent").await.out;
     let fields: Vec<&str> = silent.trim_end().split('\t').collect();
-    assert_eq!((fields[1], fields[5]), ("Parks & Recreation", "silent"), "{silent}");
+    assert_eq!((fields[1], fields[6]), ("Parks & Recreation", "silent"), "{silent}");
     let by_name = operator.run_well("nodes --ids --agency \"parks & recreation\"").await;
     assert!(by_name.err.contains("no such node of Parks & Recreation"), "{by_name:?}");
     let typed = operator.run("nodes --agency \"Parks and Recreation\"").await;

@@ -71,7 +71,7 @@ async fn walk(app: &App, hub: &Hub, node: Node, chain: &mut Chain) -> Result<(),
     let Some(source) = source else { return Ok(()) };
     chain.add(match instance_tags(app, &source).await {
         Ok(tags) => {
-            let policy = Policies::read(hub).await?.text;
+            let policy = Policies::of_node(hub, &node.tags).await?;
             compared(node, &policy, &tags)
         }
         Err(why) => Link::not_checked("tags", why),

@@ -213,7 +213,11 @@ mod tests {
 
     #[test]
     fn failures_come_first_and_the_view_fits_the_terminal() {
-        let agencies = [Agency { account: "222222222222".parse().unwrap(), name: Some("Parks".to_owned()) }];
+        let agencies = [Agency {
+            account: "222222222222".parse().unwrap(),
+            name: Some("Parks".to_owned()),
+            manager_version: "7".to_owned(),
+        }];
         let status = status(false);
         let run = Run { name: "restart-1123-k7qd", status: &status };
         let now = "2026-11-23T06:05:23Z".parse().unwrap();
