@@ -134,7 +134,7 @@ mod tests {
 
     /// A command of an example, without what follows it on its line.
     fn example(line: &str) -> Vec<String> {
-        let ends = ["  ", " > ", " | "].into_iter().filter_map(|end| line.find(end));
+        let ends = ["  ", " > ", " | ", " 2>"].into_iter().filter_map(|end| line.find(end));
         let line = &line[..ends.min().unwrap_or(line.len())];
         let parts = line.split('"').enumerate();
         let words = parts.flat_map(|(at, part)| match at % 2 {

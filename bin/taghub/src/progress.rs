@@ -12,7 +12,7 @@ use crate::app::App;
 const AFTER: Duration = Duration::from_millis(300);
 const TICK: Duration = Duration::from_millis(100);
 
-/// A line on standard error, from its making to its end. Nothing without a terminal or with `--quiet`.
+/// A line on standard error, from its making to its end. Nothing without a terminal that can draw it, or with `--quiet`.
 #[derive(Debug)]
 pub struct Progress {
     text: Arc<Mutex<String>>,
@@ -23,7 +23,7 @@ impl Progress {
     /// Begins to wait for something.
     pub fn new(app: &App, text: &str) -> Self {
         let shared = Arc::new(Mutex::new(text.to_owned()));
-        let shown = app.err.is_terminal && !app.global.quiet && !app.global.verbose;
+        let shown = app.err.redraws && !app.global.quiet && !app.global.verbose;
         let frames: &'static [&'static str] = if app.err.utf8 {
             &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"]
         } else {

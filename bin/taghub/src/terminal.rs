@@ -50,6 +50,8 @@ pub enum Sign {
 pub struct Stream {
     /// Whether somebody looks at it.
     pub is_terminal: bool,
+    /// True for a terminal that can draw a line again in its place.
+    pub redraws: bool,
     /// Characters in a line.
     pub width: usize,
     /// Lines.
@@ -65,12 +67,14 @@ impl Stream {
     /// environment.
     pub fn new(size: Option<(usize, usize)>, color: Color, lookup: impl Fn(&str) -> Option<String>) -> Self {
         let is_set = |name: &str| lookup(name).is_some_and(|value| !value.is_empty());
-        let is_plain = is_set("NO_COLOR") || lookup("TERM").is_some_and(|term| term == "dumb");
+        let is_dumb = lookup("TERM").is_some_and(|term| term == "dumb");
+        let is_plain = is_set("NO_COLOR") || is_dumb;
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find(|name| is_set(name)).and_then(&lookup);
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         let (width, height) = size.unwrap_or_default();
         Self {
             is_terminal: size.is_some(),
+            redraws: size.is_some() && !is_dumb,
             width: if width == 0 { USUAL_WIDTH } else { width },
             height: if height == 0 { USUAL_HEIGHT } else { height },
             color: match color {
@@ -163,6 +167,9 @@ mod tests {
         ] {
             assert_eq!(stream(size, color, variables).color, expected, "{size:?} {color:?} {variables:?}");
         }
+        assert!(stream(terminal, Color::Auto, &[("NO_COLOR", "1")]).redraws);
+        assert!(!stream(terminal, Color::Always, &[("TERM", "dumb")]).redraws);
+        assert!(!stream(None, Color::Always, &[]).redraws);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod fleet;
 mod health;
 mod runs;
 mod terminal;
+mod transcripts;
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read as _, Write as _};
@@ -100,18 +101,20 @@ impl Operator {
         serde_json::from_str(&printed.out).unwrap_or_else(|error| panic!("{arguments}: {error}: {printed:?}"))
     }
 
-    /// `taghub` on a terminal of so many columns.
-    fn terminal(&self, columns: usize, arguments: &str) -> Command {
-        let program = program("taghub").unwrap();
-        let line = format!("stty cols {columns} rows 24; exec {} {arguments}", program.display());
+    /// A line of shell on a terminal of so many columns; `taghub` is in the search path there.
+    fn terminal(&self, columns: usize, line: &str) -> Command {
+        let mut path = program("taghub").unwrap().parent().unwrap().as_os_str().to_owned();
+        path.push(":/usr/bin:/bin");
         let mut command = self.command("script");
+        command.env("PATH", path);
+        let line = format!("stty cols {columns} rows 24; {line}");
         command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
         command
     }
 
     /// Runs `taghub` on a terminal, where somebody presses Ctrl-C once a text is shown; the exit code.
     async fn interrupted_at(&self, text: &'static str, arguments: &str) -> Option<i32> {
-        let mut command = self.terminal(100, arguments);
+        let mut command = self.terminal(100, &format!("exec taghub {arguments}"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let ended = tokio::task::spawn_blocking(move || {
             let mut terminal = command.spawn().unwrap();
@@ -130,7 +133,12 @@ impl Operator {
 
     /// Runs `taghub` on a terminal, where somebody types; what it shows, on both streams together.
     async fn on_terminal(&self, columns: usize, arguments: &str, typed: &str) -> Printed {
-        let mut command = self.terminal(columns, arguments);
+        self.types(columns, &format!("exec taghub {arguments}"), typed).await
+    }
+
+    /// Runs a line of shell in the same way.
+    async fn types(&self, columns: usize, line: &str, typed: &str) -> Printed {
+        let mut command = self.terminal(columns, line);
         let input = self.home.path().join("typed");
         std::fs::write(&input, typed).unwrap();
         command.stdin(std::fs::File::open(input).unwrap());

@@ -93,7 +93,7 @@ pub async fn follow(app: &App, hub: &Hub, arn: &str, interval: Option<Duration>)
             if has_changed {
                 app.print(&format!("{}\n", campaign.json()))?;
             }
-        } else if app.err.is_terminal && !app.global.quiet {
+        } else if app.err.redraws && !app.global.quiet {
             let text = campaign.text(app.now(), &app.err);
             screen.draw(text.lines(), app.err.height);
         } else if has_changed && !app.global.quiet {

@@ -127,7 +127,7 @@ pub async fn follow(
                 app.print(&format!("{}\n", with_schema(&status.raw)))?;
             }
         } else if app.global.quiet {
-        } else if app.err.is_terminal {
+        } else if app.err.redraws {
             let seconds = i64::try_from(wait.as_secs()).unwrap_or_default();
             let lines = matrix::live(&run, &agencies, now, seconds, &app.err);
             screen.draw(lines.iter().map(String::as_str), app.err.height);
