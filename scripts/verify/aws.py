@@ -79,6 +79,8 @@ class Place:
         self.region, self.is_aws = central.region, central.is_aws()
         self.node_role = f"{prefix}tag-hub-verify-node"
         self.parameter = f"/tag-hub/{prefix}activation"
+        self.coverage = f"/tag-hub/{prefix}coverage"
+        self.report_bucket = f"{prefix}tag-hub-fleet-{central.id}-{central.region}"
         self.instances, self.nodes = {}, {}
 
     def named(self, name):

@@ -9,7 +9,10 @@ from verify.aws import NotThere, code
 def everything(place):
     """All that a run made, whatever it came to. Answers with what is left."""
     problems = []
-    for step in (instances, nodes, activations, stacks_of_hub, rest_of_stacks, node_role, buckets, parameter):
+    steps = (
+        instances, nodes, activations, report, stacks_of_hub, rest_of_stacks, node_role, buckets, parameter, coverage
+    )
+    for step in steps:
         try:
             step(place)
         except Exception as problem:  # noqa: BLE001: one that does not go must not keep the others
@@ -128,6 +131,18 @@ def buckets(place):
         if stacks.empty_bucket(account, name):
             place.say(f"{account.role}: deleting the bucket {name}")
             account.client("s3").delete_bucket(Bucket=name)
+
+
+def report(place):
+    """CloudFormation deletes no bucket with something in it."""
+    stacks.empty_bucket(place.central, place.report_bucket)
+
+
+def coverage(place):
+    ssm = place.central.client("ssm")
+    pages = ssm.get_paginator("get_parameters_by_path").paginate(Path=place.coverage, Recursive=True)
+    for name in [parameter["Name"] for page in pages for parameter in page["Parameters"]]:
+        ssm.delete_parameter(Name=name)
 
 
 def parameter(place):

@@ -24,6 +24,10 @@ enum Scenario {
     ReportUnknown,
     /// A sweep of the agency.
     Sweep,
+    /// The same, with figures that the hub does not have yet.
+    Cover,
+    /// The fleet on one page.
+    ReportFleet,
     /// A runbook is started, with a tag.
     Start,
     /// A run is followed.
@@ -42,7 +46,7 @@ enum Scenario {
 }
 
 /// By role and statement. An action of [`IN_THE_BACKGROUND`] needs no row.
-const SCENARIOS: [(&str, &str, Scenario); 40] = [
+const SCENARIOS: [(&str, &str, Scenario); 54] = [
     ("SsmTagManagerRole", "ReadTagsInBulk", Scenario::Report),
     ("SsmTagManagerRole", "SetTagsOfNode", Scenario::Report),
     ("SsmTagManagerRole", "RemoveTagsOfNode", Scenario::Report),
@@ -50,6 +54,21 @@ const SCENARIOS: [(&str, &str, Scenario); 40] = [
     ("SsmTagManagerRole", "TakeLease", Scenario::Report),
     // Without it a lease ends by itself, five minutes later.
     ("SsmTagManagerRole", "ReleaseLease", Scenario::Simulation),
+    ("SsmTagManagerRole", "ReadCoverage", Scenario::Cover),
+    ("SsmTagManagerRole", "CountRegionsOfAgency", Scenario::Cover),
+    ("SsmTagManagerRole", "KeepCoverage", Scenario::Cover),
+    ("FleetReporterRole", "ReadGrants", Scenario::ReportFleet),
+    ("FleetReporterRole", "ReadCoverage", Scenario::ReportFleet),
+    ("FleetReporterRole", "ReadActivations", Scenario::ReportFleet),
+    ("FleetReporterRole", "ListNodes", Scenario::ReportFleet),
+    ("FleetReporterRole", "ReadPatchStates", Scenario::ReportFleet),
+    ("FleetReporterRole", "ReadTagsInBulk", Scenario::ReportFleet),
+    ("FleetReporterRole", "ReadMetrics", Scenario::ReportFleet),
+    ("FleetReporterRole", "ReadManagerLog", Scenario::ReportFleet),
+    ("FleetReporterRole", "ReadEarlierReport", Scenario::ReportFleet),
+    // Without it a first report takes the earlier one for one that may not be read.
+    ("FleetReporterRole", "SeeWhetherThereIsOne", Scenario::Simulation),
+    ("FleetReporterRole", "WriteReport", Scenario::ReportFleet),
     ("TagsCollectorRole", "ReadInstances", Scenario::Sweep),
     ("TagsCollectorRole", "ReportToManager", Scenario::Sweep),
     ("AutomationFanoutRole", "UseRunbooks", Scenario::Start),
@@ -93,8 +112,14 @@ const SCENARIOS: [(&str, &str, Scenario); 40] = [
 ];
 
 /// Roles that a service takes to begin an invocation, and services that a function's own role is used for by Lambda.
-const BY_SCHEDULERS: [&str; 5] =
-    ["SweepScheduleRole", "FanoutScheduleRole", "CampaignScheduleRole", "ActivationScheduleRole", "RetireScheduleRole"];
+const BY_SCHEDULERS: [&str; 6] = [
+    "SweepScheduleRole",
+    "FanoutScheduleRole",
+    "CampaignScheduleRole",
+    "ActivationScheduleRole",
+    "RetireScheduleRole",
+    "ReportScheduleRole",
+];
 const IN_THE_BACKGROUND: [&str; 4] = ["logs:", "sqs:", "xray:", "kms:"];
 
 /// A policy of a role, as it is deployed.
@@ -173,6 +198,8 @@ impl Stage {
             Scenario::Report => self.report(&self.node, "updated").await,
             Scenario::ReportUnknown => self.report("mi-00000000000000000", "unknown-node").await,
             Scenario::Sweep => well(&self.world.sweep(AGENCY_A, &json!({})).await.unwrap()),
+            Scenario::Cover => self.cover().await,
+            Scenario::ReportFleet => well(&self.world.report_fleet(&json!({})).await.unwrap()),
             Scenario::Start => self.start(1).await.map(drop),
             Scenario::Follow => self.follow(1).await,
             Scenario::FollowMany => self.follow(120).await,
@@ -202,6 +229,20 @@ impl Stage {
         let is_so = of_node["outcome"] == expected || of_node["reason"] == expected;
         // Why a node was deferred stands beside the nodes.
         if is_so { Ok(()) } else { Err(format!("{of_node} {}", answer.payload["deferredBecause"])) }
+    }
+
+    /// What went wrong stands in the log alone, because no report fails for it.
+    async fn cover(&self) -> Result<(), String> {
+        let client = self.world.central();
+        let name = format!("/tag-hub/coverage/{AGENCY_A}/{HOME_REGION}");
+        client.json("ssm", "DeleteParameters", &json!({"Names": [name]})).await.unwrap();
+        well(&self.world.sweep(AGENCY_A, &json!({})).await.unwrap())?;
+        if client.json("ssm", "GetParameter", &json!({"Name": name})).await.is_ok() {
+            return Ok(());
+        }
+        let log = self.world.log(CENTRAL, "ssm-tag-manager").await.unwrap();
+        let line = log.lines().rev().find(|line| line.contains("coverage not kept"));
+        Err(line.unwrap_or("nothing was said about it").to_owned())
     }
 
     /// Starts a run in this many accounts, of which all but the first do not know of it.
