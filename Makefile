@@ -38,8 +38,8 @@ RELEASE := tag-hub-$(VERSION)-$(ARCHITECTURE).tar.gz
 STARTED := $(shell date +%s)
 TOOK = @s=$$(($$(date +%s) - $(STARTED))); echo "make $@ took $$((s / 60)) min $$((s % 60)) s."
 
-# What is deployed as it is, without Lambda: the tool that registers instances.
-PROGRAMS := $(addprefix $(TARGET_DIR)/$(RUST_TARGET)/release/,$(notdir $(wildcard bin/register-instance)))
+# What is handed out as it is: the tool that registers instances, and the operators' program.
+PROGRAMS := $(addprefix $(TARGET_DIR)/$(RUST_TARGET)/release/,$(notdir $(wildcard bin/*)))
 
 # The stamp is named after the contents of the pins, so that a new checkout of the same pins has nothing to do.
 TOOLS := $(VENV)/.installed-$(shell cksum < requirements.txt | cut -d ' ' -f 1)

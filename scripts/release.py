@@ -35,7 +35,7 @@ def sboms(target, rust_target):
     command += ["--no-build-deps", "--target", rust_target, "--quiet"]
     subprocess.run(command, cwd=REPOSITORY, check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"})
     (target / "sbom").mkdir()
-    names = [*(path.stem for path in target.glob("*.zip")), "register-instance"]
+    names = [*(path.stem for path in target.glob("*.zip")), *(path.name for path in (REPOSITORY / "bin").iterdir())]
     for name in names:
         (found,) = REPOSITORY.glob(f"*/{name}/{name}_bin.cdx.json")
         # Our own crates are named by where they lie, which is nobody's business.
