@@ -36,13 +36,13 @@ pub(crate) async fn tell(world: &World) -> anyhow::Result<()> {
     let asked = campaigns.told().await?;
     ensure!(asked["State"] == "WaitsForApproval" && asked["Next"] == "ring-2", "somebody is asked: {asked}");
     ensure!(runs(world).len() == before + 1, "ring-1 alone was run");
-    show::note(&format!("{}: {}; approved", text(&asked, "Wave")?, text(&asked, "Summary")?));
+    show::taghub(world, CENTRAL, "campaign status restart-by-rings").await?;
     // The preflight went well; what the runbook does there will not.
     world.aws.automation().script(AGENCY_B, "*", Outcome::TargetFailure { resources: 2, failed: 1 });
-    campaigns.answer(&asked, true).await?;
+    show::taghub(world, CENTRAL, "campaign approve restart-by-rings --wave ring-1").await?;
     let stopped = campaigns.ended(&execution).await?;
     ensure!(stopped["error"] == "WaveStopped", "ring-2 fails, and the campaign stops: {stopped}");
-    show::note(&format!("stopped: {}", text(&stopped, "cause")?));
+    show::taghub(world, CENTRAL, "campaign status restart-by-rings").await?;
     let told = campaigns.told().await?;
     ensure!(told["State"] == "Stopped" && told["Wave"] == "ring-2", "somebody is told: {told}");
     ensure!(runs(world).len() == before + 2, "two waves, nothing twice");

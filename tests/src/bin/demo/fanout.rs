@@ -116,19 +116,22 @@ async fn tagged(world: &World, agency: &str, region: &str) -> anyhow::Result<BTr
     Ok(instances.iter().filter_map(|instance| instance["instanceId"].as_str().map(str::to_owned)).collect())
 }
 
-/// Asks until the run has ended, and shows the matrix whenever it has changed. It has to be seen under way before; only
-/// then its time goes faster, so that no slow machine misses it.
+/// The run as `taghub run watch` shows it, and its end.
 async fn follow(world: &World, execution: &str) -> anyhow::Result<Value> {
+    let watch = format!("run watch {execution} --interval 1s");
+    let (shown, ended) = tokio::join!(show::taghub(world, CENTRAL, &watch), end(world, execution));
+    shown?;
+    ended
+}
+
+/// Asks until the run has ended. It has to be seen under way before; only then its time goes faster, so that no slow
+/// machine misses it.
+async fn end(world: &World, execution: &str) -> anyhow::Result<Value> {
     let request = json!({"Action": "Status", "AutomationExecutionId": execution});
     let deadline = Instant::now() + WITHIN;
-    let mut shown = Value::Null;
     let mut was_under_way = false;
     loop {
         let status = call(world, &request).await?;
-        if status["Executions"] != shown {
-            show::matrix(&status);
-            shown = status["Executions"].clone();
-        }
         if status["Terminal"] == true {
             ensure!(was_under_way, "no location was ever seen in progress: {status}");
             return Ok(status);

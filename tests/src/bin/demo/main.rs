@@ -20,6 +20,9 @@ use clap::Parser;
 use fleet::Fleet;
 use tests::{AGENCY_A, CENTRAL, HOME_REGION, Paths, World, program};
 
+/// Where the page of the fleet stays.
+const PAGE: &str = ".local-aws/fleet";
+
 /// Tag Hub at work on a local AWS.
 #[derive(Parser)]
 #[command(version)]
@@ -43,7 +46,10 @@ async fn main() -> anyhow::Result<()> {
     fanout::tell(&world, &fleet).await?;
     campaign::tell(&world).await?;
     expected::tags(&world, &fleet)?;
-    show::step("Everything shown was so.");
+    show::step("The hub at one glance, and the fleet on one page");
+    show::taghub(&world, CENTRAL, "status").await?;
+    show::taghub(&world, CENTRAL, &format!("report --dir {PAGE}")).await?;
+    show::step(&format!("Everything shown was so. The page stays: {PAGE}/index.html"));
     if arguments.keep {
         look_around(&world, &fleet)?;
         tokio::signal::ctrl_c().await?;

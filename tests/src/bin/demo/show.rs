@@ -2,14 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
+use std::process::Command;
 use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table};
-use serde_json::Value;
-use tests::World;
-
-use crate::fleet::Fleet;
-use crate::{answers, expected};
+use anyhow::ensure;
+use tests::{HOME_REGION, World, program};
 
 /// A line that says what comes next.
 pub(crate) fn step(text: &str) {
@@ -50,56 +47,20 @@ pub(crate) async fn wait(
     result
 }
 
-/// Every node with its agency, source, tags, and what was left behind and why.
-pub(crate) fn nodes(world: &World, fleet: &Fleet, all: &[Value]) {
-    let left_behind = answers::left_behind(all);
-    let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
-    if !std::io::stdout().is_terminal() {
-        table.set_width(140);
-    }
-    table.set_header(["node", "agency", "source", "tags", "left behind"]);
-    for enrolled in fleet.members.iter().map(|member| &member.enrolled) {
-        let tags = world.tags(&enrolled.node);
-        let reserved = |key: &str| tags.get(key).cloned().unwrap_or_default();
-        let plain = expected::plain_tags(world, &enrolled.node);
-        let plain: Vec<String> = plain.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let left_behind = left_behind.get(&enrolled.instance).into_iter().flatten();
-        let left_behind: Vec<String> = left_behind.map(|(key, reason)| format!("{key}: {reason}")).collect();
-        let source = reserved(hub::SOURCE_TAG_KEY).replacen(&format!("{}/", enrolled.agency), "", 1);
-        table.add_row([
-            enrolled.node.clone(),
-            reserved(hub::AGENCY_TAG_KEY),
-            source,
-            plain.join("\n"),
-            left_behind.join("\n"),
-        ]);
-    }
-    println!("{table}");
-    for (instance, (node, reason)) in answers::refused(all) {
-        note(&format!("{instance}: {node} is refused: {reason}"));
-    }
-}
-
-/// One line for each account and Region of a run, and the summary.
-pub(crate) fn matrix(status: &Value) {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let locations = status["Executions"].as_array().into_iter().flatten();
-    let locations = locations.flat_map(|execution| execution["Locations"].as_array().into_iter().flatten());
-    let cells: Vec<String> = locations
-        .map(|location| {
-            let cause = location["Cause"].as_str().map(|cause| format!(" ({cause})")).unwrap_or_default();
-            format!(
-                "{} {}: {}{cause}",
-                text(&location["Account"]),
-                text(&location["Region"]),
-                text(&location["Status"])
-            )
-        })
-        .collect();
-    note(&cells.join(" | "));
-    note(&text(&status["Summary"]));
+/// What `taghub` shows to somebody with the credentials of an account. 1 is something found, and no error.
+pub(crate) async fn taghub(world: &World, account: &str, arguments: &str) -> anyhow::Result<()> {
+    println!("   $ taghub {arguments}");
+    let mut command = Command::new(program("taghub")?);
+    command.current_dir(&world.paths().repository).args(arguments.split(' '));
+    command.env("AWS_ENDPOINT_URL", world.aws.endpoint());
+    command.env("AWS_REGION", HOME_REGION).env("AWS_ACCESS_KEY_ID", account).env("AWS_SECRET_ACCESS_KEY", "any");
+    // The same for everybody: no profile of the person at the screen, and nothing in their home.
+    command.env_remove("AWS_PROFILE").env("AWS_CONFIG_FILE", "/dev/null");
+    command.env("XDG_STATE_HOME", world.paths().repository.join(".local-aws"));
+    // This process answers its calls meanwhile.
+    let status = tokio::task::spawn_blocking(move || command.status()).await??;
+    ensure!(status.code().is_some_and(|code| code < 2), "taghub {arguments} ended with {status}");
+    Ok(())
 }
 
 /// What changed between two states of a node's tags.

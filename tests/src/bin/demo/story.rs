@@ -71,7 +71,9 @@ async fn first_run(world: &World, fleet: &Fleet) -> anyhow::Result<()> {
     show::step("The schedule fires, and the tags reach the nodes");
     expected::arrive(world, fleet, "every node has its tags", SCHEDULE_WITHIN).await?;
     let answers = [dry_run(world, AGENCY_A).await?, dry_run(world, AGENCY_B).await?];
-    show::nodes(world, fleet, &answers);
+    show::taghub(world, CENTRAL, "nodes --sort agency").await?;
+    show::taghub(world, CENTRAL, "instances").await?;
+    show::taghub(world, AGENCY_A, "plan").await?;
     expected::left_behind(fleet, &answers)?;
     for (agency, answer) in [AGENCY_A, AGENCY_B].into_iter().zip(&answers) {
         expected::counts(fleet, agency, answer)?;
