@@ -47,6 +47,7 @@ pub enum Sign {
 
 /// A stream of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what a terminal can or cannot do")]
 pub struct Stream {
     /// Whether somebody looks at it.
     pub is_terminal: bool,
