@@ -49,7 +49,7 @@ pub fn view(execution: &Execution, all_steps_read: bool) -> ExecutionStatus {
     status.keep(LISTED_MAX);
     status.warnings = warnings(execution, &cells, all_steps_read);
     let shown = shown(&cells);
-    status.locations_omitted = cells.len() - shown.len();
+    status.locations_omitted = cells.iter().filter(|cell| !cell.is_unlisted()).count() - shown.len();
     let all = shown.into_iter().map(location).collect();
     if has_locations {
         status.locations = all;
@@ -61,8 +61,8 @@ pub fn view(execution: &Execution, all_steps_read: bool) -> ExecutionStatus {
 
 /// As many as an answer could hold at all, in their order: those in trouble rather than the others.
 fn shown<'c, 's>(cells: &'c [Cell<'s>]) -> Vec<&'c Cell<'s>> {
-    let mut indices: Vec<usize> = (0..cells.len()).collect();
-    if cells.len() > LOCATIONS_MAX {
+    let mut indices: Vec<usize> = (0..cells.len()).filter(|index| !cells[*index].is_unlisted()).collect();
+    if indices.len() > LOCATIONS_MAX {
         indices.sort_by_key(|index| rank(&cells[*index].status, cells[*index].cause));
         indices.truncate(LOCATIONS_MAX);
         indices.sort_unstable();
@@ -99,6 +99,9 @@ pub(super) fn failures(cells: &[Cell<'_>]) -> Vec<FailureGroup> {
             accounts_omitted: 0,
         });
         group.count += 1;
+        if cell.is_unlisted() {
+            group.message.get_or_insert_with(|| "counted by the service, which does not name them all".to_owned());
+        }
         if let Some((account, region)) = &cell.pair {
             group.accounts.entry(account.clone()).or_default().push(region.clone());
         }
@@ -177,6 +180,9 @@ fn warnings(execution: &Execution, cells: &[Cell<'_>], all_steps_read: bool) -> 
     let mut warnings: Vec<String> = execution.warning_message.as_deref().map(cut).into_iter().collect();
     if execution.status.is_success() && all_steps_read && cells.iter().all(|cell| cell.step.is_none()) {
         warnings.push("ended well without running anywhere: nothing was targeted".to_owned());
+    }
+    if execution.may_hide_more() {
+        warnings.push("how many accounts of its units or file it never came to is not known".to_owned());
     }
     let empty_count = cells.iter().filter(|cell| cell.status.is_success() && cell.cause.is_some()).count();
     if empty_count > 0 {

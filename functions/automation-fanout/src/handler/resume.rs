@@ -39,7 +39,10 @@ impl<W: World> Run<'_, W> {
         let mut answer = StartAnswer { action: "Resume", idempotency_key: key.clone(), ..StartAnswer::default() };
         let mut planned = Vec::new();
         for reading in readings {
-            let plan = self.plan_resumption(reading, terms, &key).await;
+            let plan = self.plan_resumption(reading, terms, &key).await.map(|(plan, left_behind)| {
+                answer.failed.extend(left_behind.map(|reason| failure(&reading.id, reason.code(), reason.to_string())));
+                plan
+            });
             planned.push((reading.id.clone(), plan.and_then(|plan| left(plan, &reading.id, resumptions, &key))));
         }
         refuse_shared(&mut planned, resumptions, &key);
@@ -55,19 +58,20 @@ impl<W: World> Run<'_, W> {
                 Err(Refusal::NothingLeft(words)) => answer.notes.push(format!("{id}: {words}")),
                 Err(Refusal::Failed { code, message }) => {
                     tracing::warn!(execution = id, code, "execution not resumed");
-                    answer.failed.push(Failure {
-                        automation_execution_id: Some(id),
-                        code,
-                        message,
-                        ..Failure::default()
-                    });
+                    answer.failed.push(failure(&id, &code, message));
                 }
             }
         }
         self.start_all(due, answer, wait).await
     }
 
-    async fn plan_resumption(&mut self, reading: &Reading, terms: &Terms, key: &str) -> Result<Plan, Refusal> {
+    /// What is to be started, and what cannot be although it is left too.
+    async fn plan_resumption(
+        &mut self,
+        reading: &Reading,
+        terms: &Terms,
+        key: &str,
+    ) -> Result<(Plan, Option<Unresumable>), Refusal> {
         let Reading { id, execution: Some(execution), all_steps_read, error } = reading else {
             return Err(Refusal::unread(reading));
         };
@@ -87,8 +91,12 @@ impl<W: World> Run<'_, W> {
             .map_err(|problems| Refusal::Failed { code: "NotResumable".to_owned(), message: listed(&problems) })?;
         let words = Some(words).filter(|words| !words.is_empty());
         plan.notes.splice(0..0, resumption.notes.into_iter().chain(words));
-        Ok(plan)
+        Ok((plan, resumption.left_behind))
     }
+}
+
+fn failure(id: &str, code: &str, message: String) -> Failure {
+    Failure { automation_execution_id: Some(id.to_owned()), code: code.to_owned(), message, ..Failure::default() }
 }
 
 /// What of a plan is still to be started, and what was started of it before.

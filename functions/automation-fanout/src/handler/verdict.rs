@@ -52,7 +52,7 @@ pub(super) fn judged(
         answer.reason = format!("{} of {} locations succeeded so far", tally.succeeded, tally.locations);
         return answer;
     }
-    let (tally, unlisted_count) = tally(&executions, resumed);
+    let (tally, came_nowhere) = tally(&executions, resumed);
     answer.locations = tally.locations;
     answer.succeeded = tally.succeeded;
     answer.failed_percent = tally.failed_percent();
@@ -75,7 +75,14 @@ pub(super) fn judged(
         answer.reason = format!("its execution {id} was stopped");
         return answer;
     }
-    let came_nowhere = unlisted_count > 0 && tally.locations == unlisted_count;
+    if campaign.gate.max_failed_percent < 100 && executions.iter().any(|(execution, _)| execution.may_hide_more()) {
+        answer.state = WaveState::Stopped;
+        answer.reason = format!(
+            "{} of {} locations succeeded, and how many accounts of its units were never begun is not known",
+            tally.succeeded, tally.locations
+        );
+        return answer;
+    }
     let (state, verdict) = if tally.passes(&campaign.gate) && !came_nowhere {
         (WaveState::Passed, "within")
     } else {
@@ -118,13 +125,13 @@ fn so_far(executions: &[(&Execution, bool)]) -> Tally {
 }
 
 fn reaches_unit(execution: &Execution) -> bool {
-    execution.request.target_locations.iter().any(TargetLocation::reaches_unit)
+    execution.request.hides_accounts()
 }
 
 /// Each location once: it succeeded if it did at once, or when it was resumed. Two locations in one account and Region are
-/// two, and so are two groups of values. How many executions failed before they knew which accounts there are is told too:
-/// each counts as one location that failed.
-fn tally(executions: &[(&Execution, bool)], resumed: &BTreeMap<String, String>) -> (Tally, usize) {
+/// two, and so are two groups of values. Whether nothing is known but what no step names is told too: an execution that
+/// failed before it knew which accounts there are counts as one location that failed.
+fn tally(executions: &[(&Execution, bool)], resumed: &BTreeMap<String, String>) -> (Tally, bool) {
     let known: HashMap<&str, &Execution> =
         executions.iter().map(|(execution, _)| (execution.id.as_str(), *execution)).collect();
     let mut unnamed = Tally::default();
@@ -133,7 +140,11 @@ fn tally(executions: &[(&Execution, bool)], resumed: &BTreeMap<String, String>) 
     for (execution, all_steps_read) in executions {
         let cells = matrix(execution, *all_steps_read);
         let is_listed = cells.iter().any(|cell| cell.step.is_some()) || !(cells.is_empty() || reaches_unit(execution));
-        unlisted_count += usize::from(execution.status.is_failure() && !is_listed);
+        if execution.status.is_failure() && !is_listed {
+            let counted = cells.iter().filter(|cell| cell.is_unlisted()).count();
+            unnamed.locations += usize::from(counted == 0);
+            unlisted_count += counted.max(1);
+        }
         let first = first_of(&execution.id, resumed, &known);
         let mut counts: HashMap<Work, Counts> = HashMap::new();
         for cell in &cells {
@@ -160,11 +171,11 @@ fn tally(executions: &[(&Execution, bool)], resumed: &BTreeMap<String, String>) 
     }
     let total = |count: fn(&Counts) -> usize| locations.values().map(count).sum::<usize>();
     let tally = Tally {
-        locations: total(|counts| counts.all.max(1)) + unnamed.locations + unlisted_count,
+        locations: total(|counts| counts.all.max(1)) + unnamed.locations,
         succeeded: total(|counts| if counts.was_put_right { counts.all.max(1) } else { counts.well })
             + unnamed.succeeded,
     };
-    (tally, unlisted_count)
+    (tally, unlisted_count > 0 && tally.locations == unlisted_count)
 }
 
 /// What is done in one place for one start of the wave.

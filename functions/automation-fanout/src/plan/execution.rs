@@ -41,6 +41,13 @@ pub struct Execution {
     pub resolved_targets: Vec<String>,
 }
 
+impl Execution {
+    /// True where it ended early, and nothing tells how many accounts of its units or of its file it never came to.
+    pub fn may_hide_more(&self) -> bool {
+        self.status.is_failure() && self.progress.is_none() && self.request.hides_accounts()
+    }
+}
+
 /// How far the steps of an execution are, by the service's own count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -144,7 +151,7 @@ impl Status {
 
     /// True where nothing more will happen. A word that is not known may still change.
     pub fn is_terminal(&self) -> bool {
-        self.is_success() || self.is_failure() || matches!(self.as_str(), "Exited" | Self::NOT_STARTED)
+        self.is_success() || self.is_failure() || self.as_str() == Self::NOT_STARTED
     }
 
     /// True where all went well.
@@ -157,7 +164,7 @@ impl Status {
         self.is_cancelled()
             || matches!(
                 self.as_str(),
-                "Failed" | "TimedOut" | "Rejected" | "CompletedWithFailure" | "ChangeCalendarOverrideRejected"
+                "Failed" | "TimedOut" | "Rejected" | "CompletedWithFailure" | "ChangeCalendarOverrideRejected" | "Exited"
             )
     }
 
@@ -245,7 +252,7 @@ mod tests {
             ("ChangeCalendarOverrideRejected", true, false, true),
             ("CompletedWithSuccess", true, true, false),
             ("CompletedWithFailure", true, false, true),
-            ("Exited", true, false, false),
+            ("Exited", true, false, true),
             ("NotStarted", true, false, false),
             ("SomethingNew", false, false, false),
             ("", false, false, false),

@@ -25,11 +25,21 @@ pub struct Cell<'a> {
     pub origin: Origin,
 }
 
+impl Cell<'_> {
+    /// True for one that the service counts and does not name.
+    pub fn is_unlisted(&self) -> bool {
+        self.pair.is_none() && self.step.is_none()
+    }
+}
+
 /// An account and a Region.
 pub type Pair = (String, String);
 
+/// So many that nobody names are told apart at most.
+const UNLISTED_MAX: usize = 200_000;
+
 /// All accounts and Regions: those with a step, and with `all_steps_read` also those that the request names
-/// and that have none yet.
+/// and that have none yet, and those that the service counts and does not name.
 pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
     let has_ended = execution.status.is_terminal();
     let locations = &execution.request.target_locations;
@@ -39,8 +49,8 @@ pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
         by_pair.entry(pair(step)).or_default().push(step);
     }
     let without_step = Status::from(if has_ended { Status::NOT_STARTED } else { Status::PENDING });
-    let missing = |pair: &Pair, origin| Cell {
-        pair: Some(pair.clone()),
+    let missing = |pair: Option<Pair>, origin| Cell {
+        pair,
         status: without_step.clone(),
         cause: None,
         step: None,
@@ -69,19 +79,32 @@ pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
             });
         }
         if let Some(pair) = pair.as_ref().filter(|_| all_steps_read) {
-            cells.extend(left.into_iter().map(|origin| missing(pair, origin)));
+            cells.extend(left.into_iter().map(|origin| missing(Some(pair.clone()), origin)));
         }
     }
     // What organizational units hold is not known here.
     for (index, location) in locations.iter().enumerate().filter(|_| all_steps_read) {
         for account in location.reached().filter(|account| !is_unit(account)) {
             let pairs = location.regions.iter().map(|region| Some((account.clone(), region.clone())));
-            let new = pairs.filter(|pair| !by_pair.contains_key(pair)).flatten();
-            cells.extend(new.map(|pair| missing(&pair, Origin::Location(index))));
+            let new = pairs.filter(|pair| !by_pair.contains_key(pair));
+            cells.extend(new.map(|pair| missing(pair, Origin::Location(index))));
         }
+    }
+    if all_steps_read {
+        let count = unlisted(execution, &cells);
+        cells.extend((0..count).map(|_| missing(None, Origin::Unknown)));
     }
     cells.sort_by(|a, b| (&a.pair, name(a)).cmp(&(&b.pair, name(b))));
     cells
+}
+
+/// How many accounts of units and files the service counts beside these, without those that it counts as successes.
+fn unlisted(execution: &Execution, cells: &[Cell<'_>]) -> usize {
+    let Some(progress) = execution.progress.filter(|_| execution.request.hides_accounts()) else { return 0 };
+    let number = |count: i32| usize::try_from(count).unwrap_or_default();
+    let not_well = cells.iter().filter(|cell| !cell.status.is_success()).count();
+    let more = number(progress.total).saturating_sub(cells.len());
+    more.min(number(progress.total.saturating_sub(progress.success)).saturating_sub(not_well)).min(UNLISTED_MAX)
 }
 
 fn name<'a>(cell: &Cell<'a>) -> Option<&'a str> {

@@ -129,6 +129,13 @@ pub struct Alarm {
     pub name: String,
 }
 
+impl StartRequest {
+    /// True where the service alone knows all accounts and Regions that it reaches.
+    pub fn hides_accounts(&self) -> bool {
+        self.target_locations_url.is_some() || self.target_locations.iter().any(TargetLocation::reaches_unit)
+    }
+}
+
 impl TargetLocation {
     /// The name of its execution role.
     pub fn execution_role(&self) -> &str {

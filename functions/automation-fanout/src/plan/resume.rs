@@ -39,6 +39,8 @@ pub struct Resumption {
     pub request: StartRequest,
     /// How it was made.
     pub notes: Vec<String>,
+    /// What of the execution is not in it.
+    pub left_behind: Option<Unresumable>,
 }
 
 /// Why an execution cannot be resumed.
@@ -56,6 +58,13 @@ pub enum Unresumable {
     /// It succeeded everywhere.
     #[error("every location succeeded")]
     NothingLeft,
+    /// So many accounts and Regions were never begun, none where nothing tells how many.
+    #[error(
+        "{} of its units or file never began and cannot be resumed, since the service does not name them; start the units \
+         anew, with an IdempotencyKey of its own and the accounts that it came to in ExcludeAccounts",
+        unlisted(*.0)
+    )]
+    Unlisted(usize),
     /// Several locations reach an account and Region, and it is not known which of them failed.
     #[error(
         "{account} in {region} is in {} of the execution, which differ in their settings, and nothing tells which of them \
@@ -88,7 +97,7 @@ impl Unresumable {
     pub fn code(&self) -> &'static str {
         match self {
             Self::StillRunning(_) | Self::LocationsRunning(_) => STILL_RUNNING,
-            Self::NoLocations | Self::NothingLeft | Self::Ambiguous { .. } => "NotResumable",
+            Self::NoLocations | Self::NothingLeft | Self::Unlisted(_) | Self::Ambiguous { .. } => "NotResumable",
             Self::InvalidLimit { .. } => "InvalidLimit",
         }
     }
@@ -107,7 +116,9 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
         return Err(Unresumable::StillRunning(execution.status.clone()));
     }
     let cells = matrix(execution, true);
-    if cells.iter().all(|cell| cell.pair.is_none()) {
+    let unlisted_count = cells.iter().filter(|cell| cell.is_unlisted()).count();
+    let left_behind = (unlisted_count > 0 || execution.may_hide_more()).then_some(Unresumable::Unlisted(unlisted_count));
+    if unlisted_count == 0 && cells.iter().all(|cell| cell.pair.is_none()) {
         return Err(Unresumable::NoLocations);
     }
     let running_count = cells.iter().filter(|cell| !cell.status.is_terminal() && !cell.status.is_pending()).count();
@@ -129,7 +140,7 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
         }
     }
     if groups.is_empty() {
-        return Err(Unresumable::NothingLeft);
+        return Err(left_behind.unwrap_or(Unresumable::NothingLeft));
     }
     let mut notes = Vec::new();
     let mut target_locations = Vec::new();
@@ -145,7 +156,7 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
         parameters: given(&execution.request.parameters),
         ..execution.request.clone()
     };
-    Ok(Resumption { request, notes })
+    Ok(Resumption { request, notes, left_behind })
 }
 
 /// The parameters that have a value. The service tells those too that an execution, begun elsewhere, had none for, and
@@ -194,6 +205,10 @@ fn settings(location: &TargetLocation) -> TargetLocation {
     let names_accounts = location.reached().any(|account| !is_unit(account));
     let units = location.exclude_accounts.iter().filter(|account| names_accounts && is_unit(account));
     TargetLocation { exclude_accounts: units.cloned().collect(), ..origin::settings(location) }
+}
+
+fn unlisted(count: usize) -> String {
+    if count == 0 { "an unknown number of accounts".to_owned() } else { format!("{count} accounts and Regions") }
 }
 
 fn places(locations: &[usize]) -> String {
