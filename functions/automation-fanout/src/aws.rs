@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_config::{ConfigLoader, SdkConfig};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::Builder;
-use aws_sdk_ssm::types::{SignalType as SdkSignalType, StopType as SdkStopType};
+use aws_sdk_ssm::types::{ResourceTypeForTagging, SignalType as SdkSignalType, StopType as SdkStopType, Tag};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use hub::AwsError;
@@ -139,6 +139,22 @@ impl Automation for Calls {
             .send()
             .await
             .map_err(|error| AwsError::from_sdk("ssm:StopAutomationExecution", &error))?;
+        Ok(())
+    }
+
+    async fn mark(&self, id: &str, tag_key: &str) -> Result<(), AwsError> {
+        const OPERATION: &str = "ssm:AddTagsToResource";
+        let tag = Tag::builder().key(tag_key).value("").build();
+        self.ssm
+            .add_tags_to_resource()
+            .resource_type(ResourceTypeForTagging::Automation)
+            .resource_id(id)
+            .tags(tag.map_err(|error| unexpected(OPERATION, error.to_string()))?)
+            .customize()
+            .interceptor(self.tally.clone())
+            .send()
+            .await
+            .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
         Ok(())
     }
 

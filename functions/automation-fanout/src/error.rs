@@ -86,7 +86,8 @@ impl From<FanoutError> for Diagnostic {
     }
 }
 
-fn first(failed: &[Failure]) -> String {
+/// The first of what was not done, and how many more.
+pub(crate) fn first(failed: &[Failure]) -> String {
     let Some(failure) = failed.first() else {
         return "no reason is known".to_owned();
     };

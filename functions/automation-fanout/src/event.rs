@@ -290,7 +290,8 @@ fn resume_order(reader: &mut Reader, fields: &Map<String, Value>) -> ResumeOrder
 }
 
 fn idempotency_key(reader: &mut Reader, fields: &Map<String, Value>) -> Option<String> {
-    let words = Expected::Open("1 to 256 characters, none of them invisible, and no space at the ends");
+    let words =
+        Expected::Open("1 to 256 characters, none of them invisible or decomposed (NFD), and no space at the ends");
     let key = |text: &str| {
         let is_key = checks::is_length(text, 1, KEY_LENGTH_MAX) && checks::is_plain(text);
         is_key.then(|| checks::token(text).unwrap_or_else(|| text.to_owned()))

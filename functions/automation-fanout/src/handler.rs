@@ -107,7 +107,7 @@ struct Run<'a, W> {
     pages: Pace,
     lists: Pace,
     tag_reads: Pace,
-    runbooks: facts::Runbooks,
+    seen: facts::Seen,
 }
 
 impl<'a, W: World> Run<'a, W> {
@@ -125,7 +125,7 @@ impl<'a, W: World> Run<'a, W> {
             pages: Pace::per_second(PAGES_PER_SECOND),
             lists: Pace::per_second(LISTS_PER_SECOND),
             tag_reads: Pace::per_second(TAG_READS_PER_SECOND),
-            runbooks: facts::Runbooks::default(),
+            seen: facts::Seen::default(),
         }
     }
 

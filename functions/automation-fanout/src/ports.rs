@@ -21,6 +21,8 @@ pub trait Automation {
     async fn stop(&self, id: &str, stop_type: StopType) -> Result<(), AwsError>;
     /// Answers an execution that waits.
     async fn signal(&self, signal: &Signal) -> Result<(), AwsError>;
+    /// Gives an execution a tag of this key.
+    async fn mark(&self, id: &str, tag_key: &str) -> Result<(), AwsError>;
 }
 
 /// Past executions of the central account and Region.

@@ -149,7 +149,7 @@ pub(super) fn step(step: types::StepExecution) -> Step {
         name: step.step_name.unwrap_or_default(),
         action: step.action.unwrap_or_default(),
         status: status(step.step_status.as_ref()),
-        inputs: sorted(step.inputs).into_iter().filter(|(name, _)| is_of_use(name)).collect(),
+        inputs: sorted(step.inputs).into_iter().collect(),
         outputs: sorted(step.outputs).into_iter().collect(),
         failure_message: step.failure_message,
         warning_message: step.warning_message,
@@ -157,14 +157,6 @@ pub(super) fn step(step: types::StepExecution) -> Step {
         failure_stage: details.and_then(|details| details.failure_stage),
         target_location: step.target_location.map(location),
     }
-}
-
-/// Inputs repeat the whole request, in each of what may be a hundred thousand steps. These say where and how far.
-fn is_of_use(input: &str) -> bool {
-    input.starts_with("TargetLocation")
-        || input.ends_with("ExecutionId")
-        || input.ends_with("TargetsSummary")
-        || input == "Approvers"
 }
 
 /// The word as it came, also where the SDK does not know it.

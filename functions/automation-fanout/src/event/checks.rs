@@ -80,13 +80,28 @@ pub(super) fn execution_id(text: &str) -> Option<String> {
 const UNSEEN: [char; 8] =
     ['\u{034f}', '\u{115f}', '\u{1160}', '\u{17b4}', '\u{17b5}', '\u{2800}', '\u{3164}', '\u{ffa0}'];
 
-/// True for a text that reads as what it is: every character is seen, spaces are plain, and none is at the ends.
+/// Characters that Unicode's composed form (NFC) has others for, which look the same: accents and parts of letters that it puts
+/// together, and old names of letters. Marks of scripts that have no composed letters are not among them.
+fn is_decomposed(c: char) -> bool {
+    matches!(c,
+        '\u{300}'..='\u{36f}' | '\u{653}'..='\u{655}' | '\u{1100}'..='\u{11ff}' | '\u{3099}' | '\u{309a}'
+        | '\u{374}' | '\u{37e}' | '\u{387}' | '\u{958}'..='\u{95f}' | '\u{2126}' | '\u{212a}' | '\u{212b}' | '\u{2329}'
+        | '\u{232a}' | '\u{f900}'..='\u{faff}' | '\u{fb1d}' | '\u{fb1f}' | '\u{fb2a}'..='\u{fb4e}' | '\u{2f800}'..='\u{2fa1f}'
+        | '\u{1f71}' | '\u{1f73}' | '\u{1f75}' | '\u{1f77}' | '\u{1f79}' | '\u{1f7b}' | '\u{1f7d}' | '\u{1fbb}' | '\u{1fbe}'
+        | '\u{1fc9}' | '\u{1fcb}' | '\u{1fd3}' | '\u{1fdb}' | '\u{1fe3}' | '\u{1feb}' | '\u{1fee}' | '\u{1fef}' | '\u{1ff9}'
+        | '\u{1ffb}' | '\u{1ffd}'
+    )
+}
+
+/// True for a text that reads as what it is: every character is seen and in composed form, spaces are plain, and none is at
+/// the ends.
 pub(super) fn is_plain(text: &str) -> bool {
     let is_seen = |c: char| {
         let is_variation = matches!(c, '\u{180b}'..='\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}');
         let group = c.general_category_group();
         c == ' '
             || !(is_variation
+                || is_decomposed(c)
                 || UNSEEN.contains(&c)
                 || matches!(group, GeneralCategoryGroup::Separator | GeneralCategoryGroup::Other))
     };

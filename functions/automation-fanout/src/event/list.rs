@@ -49,9 +49,20 @@ impl Outcome {
     /// The service's words for it.
     pub fn statuses(self) -> &'static [&'static str] {
         match self {
-            Self::Running => &["Pending", "InProgress", "Waiting", "Cancelling"],
+            Self::Running => &[
+                "Pending",
+                "InProgress",
+                "Waiting",
+                "Cancelling",
+                "PendingApproval",
+                "Approved",
+                "Scheduled",
+                "RunbookInProgress",
+                "PendingChangeCalendarOverride",
+                "ChangeCalendarOverrideApproved",
+            ],
             Self::Success => &["Success", "CompletedWithSuccess"],
-            Self::Failed => &["Failed", "Rejected", "CompletedWithFailure"],
+            Self::Failed => &["Failed", "Rejected", "CompletedWithFailure", "ChangeCalendarOverrideRejected", "Exited"],
             Self::TimedOut => &["TimedOut"],
             Self::Cancelled => &["Cancelled"],
         }

@@ -360,7 +360,7 @@ fn tags_keys_and_ids() {
         (start_with("/ClientToken", json!("x")), "ClientToken: expected a UUID, got \"x\""),
         (
             start_with("/IdempotencyKey", json!("")),
-            "IdempotencyKey: expected 1 to 256 characters, none of them invisible, and no space at the ends, got \"\"",
+            "IdempotencyKey: expected 1 to 256 characters, none of them invisible or decomposed (NFD), and no space at the ends, got \"\"",
         ),
         (start_with("/WaitSeconds", json!(901)), "WaitSeconds: expected a whole number from 0 to 900, got 901"),
         (start_with("/WaitSeconds", json!("60")), "WaitSeconds: expected a whole number from 0 to 900, got a string"),

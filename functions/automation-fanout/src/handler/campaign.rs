@@ -11,7 +11,7 @@ use crate::plan::campaign::{Campaign, PlannedWave, campaign_digest, waves};
 use crate::plan::execution::Listed;
 use crate::plan::problem::{Path, Problem};
 use crate::plan::request::TargetLocation;
-use crate::plan::{StartTag, WaveMark, split};
+use crate::plan::{StartTag, WaveMark, advice, split};
 use crate::ports::{CalendarState, World};
 
 const CALENDARS: &str = "ssm:GetCalendarState";
@@ -20,19 +20,25 @@ pub(super) const SUCH_AS_MAX: usize = 5;
 impl<W: World> Run<'_, W> {
     /// Refuses what could not be carried out, before anything is.
     pub(super) async fn campaign(&mut self, campaign: &Campaign) -> Result<CampaignAnswer, FanoutError> {
-        let (planned, notes) = waves(campaign).map_err(FanoutError::InvalidRequest)?;
+        let (planned, mut notes) = waves(campaign).map_err(FanoutError::InvalidRequest)?;
+        notes.extend(advice::without_targets(&campaign.request).iter().map(|note| format!("Request.{note}")));
         self.calendars(campaign).await?;
-        let order = whole(campaign)?;
         // Regions, targets and the runbook are those of a start.
-        self.prepare(order, false).await.map_err(|error| within(error, "Request"))?;
+        self.prepare(whole(campaign)?, false).await.map_err(|error| within(error, "Request"))?;
         let begun = self.begun(campaign, &planned).await?;
+        let skipped = first_wave(campaign, &planned);
+        // A wave has less than the whole, and may lack what it needs.
+        for index in skipped..planned.len() {
+            let field = format!("Waves[{index}].Request");
+            let part = order(campaign, &planned, index, &begun).map_err(|error| within(error, &field))?;
+            self.prepare(part, false).await.map_err(|error| within(error, &field))?;
+        }
         let resumptions = if campaign.resume && !begun.is_empty() {
             self.resumptions().await.map_err(FanoutError::NotListed)?
         } else {
             super::history::Resumptions::default()
         };
-        let skipped = campaign.from.as_ref().and_then(|from| planned.iter().position(|wave| wave.name == *from));
-        let left = &planned[skipped.unwrap_or_default()..];
+        let left = &planned[skipped..];
         let next = left.iter().skip(1).map(|wave| Some(wave.name.clone())).chain([None]);
         let plan = |(wave, next): (&PlannedWave, Option<String>)| {
             let accounts: BTreeSet<&String> =
@@ -55,7 +61,7 @@ impl<W: World> Run<'_, W> {
             action: "Campaign",
             name: campaign.name.clone(),
             // What goes on was tried when it began.
-            preflight: campaign.preflight && skipped.is_none(),
+            preflight: campaign.preflight && campaign.from.is_none(),
             waves: left.iter().zip(next).map(plan).collect(),
             notes,
         })
@@ -114,20 +120,29 @@ fn whole(campaign: &Campaign) -> Result<Order, FanoutError> {
     })
 }
 
-/// A wave as it is started.
-pub(super) fn order(campaign: &Campaign, planned: &[PlannedWave], index: usize) -> Result<Order, FanoutError> {
+/// The wave that a run of a campaign begins with.
+fn first_wave(campaign: &Campaign, planned: &[PlannedWave]) -> usize {
+    planned.iter().position(|wave| campaign.from.as_ref() == Some(&wave.name)).unwrap_or_default()
+}
+
+/// A wave as it is started, where all this was begun of the campaign. A run that knows of no other wave takes the
+/// campaign's name with its first start.
+pub(super) fn order(
+    campaign: &Campaign,
+    planned: &[PlannedWave],
+    index: usize,
+    begun: &[(Listed, StartTag)],
+) -> Result<Order, FanoutError> {
     let PlannedWave { request, key, .. } = planned[index].clone();
+    let is_first = index == first_wave(campaign, planned) && begun.iter().all(|(_, tag)| tag.is_of_key(&key));
     Ok(Order {
         split: split(&request).map_err(FanoutError::InvalidRequest)?,
+        // What is said of the whole need not hold of a part.
+        all_targets: campaign.all_targets && !advice::is_targeted(&request),
         request,
         matching: Vec::new(),
-        all_targets: campaign.all_targets,
         idempotency_key: Some(key),
-        wave: Some(WaveMark {
-            campaign: campaign.name.clone(),
-            digest: campaign_digest(planned),
-            is_first: index == 0,
-        }),
+        wave: Some(WaveMark { campaign: campaign.name.clone(), digest: campaign_digest(planned), is_first }),
         wait: Duration::ZERO,
     })
 }

@@ -7,7 +7,7 @@ use hub::AwsError;
 use tokio::time::timeout;
 
 use super::Run;
-use crate::plan::advice::{Allowed, Facts as Known, Unread};
+use crate::plan::advice::{Allowed, Facts as Known, KnownRegion, Unread};
 use crate::plan::request::StartRequest;
 use crate::plan::runbook::Runbook;
 use crate::ports::World;
@@ -17,9 +17,12 @@ const WITHIN: Duration = Duration::from_secs(8);
 
 type Key = (String, Option<String>);
 
-/// The runbooks that this invocation has read.
+/// What this invocation has read.
 #[derive(Debug, Default)]
-pub(super) struct Runbooks(HashMap<Key, Result<Runbook, Unread>>);
+pub(super) struct Seen {
+    runbooks: HashMap<Key, Result<Runbook, Unread>>,
+    regions: Option<Result<Vec<KnownRegion>, Unread>>,
+}
 
 impl<W: World> Run<'_, W> {
     /// What is known about a request, with the number of steps where somebody will read it.
@@ -32,12 +35,15 @@ impl<W: World> Run<'_, W> {
         }
         let regions = if request.target_locations.is_empty() {
             Err(Unread::NotThere)
+        } else if let Some(known) = &self.seen.regions {
+            known.clone()
         } else {
-            match timeout(WITHIN, self.world.regions()).await {
+            let read = match timeout(WITHIN, self.world.regions()).await {
                 Ok(Ok(regions)) => Ok(regions),
                 Ok(Err(error)) => Err(unread(&error)),
                 Err(_) => Err(Unread::Failed("no answer in time".to_owned())),
-            }
+            };
+            self.seen.regions.insert(read).clone()
         };
         Known { runbook, regions }
     }
@@ -45,7 +51,7 @@ impl<W: World> Run<'_, W> {
     /// The runbook of a request, read once in an invocation.
     pub(super) async fn runbook(&mut self, request: &StartRequest) -> Result<Runbook, Unread> {
         let key = (request.document_name.clone(), request.document_version.clone());
-        if let Some(known) = self.runbooks.0.get(&key) {
+        if let Some(known) = self.seen.runbooks.get(&key) {
             return known.clone();
         }
         let read = match timeout(WITHIN, self.world.runbook(&key.0, key.1.as_deref())).await {
@@ -54,7 +60,7 @@ impl<W: World> Run<'_, W> {
             Ok(Err(error)) => Err(unread(&error)),
             Err(_) => Err(Unread::Failed("no answer in time".to_owned())),
         };
-        self.runbooks.0.insert(key, read.clone());
+        self.seen.runbooks.insert(key, read.clone());
         read
     }
 

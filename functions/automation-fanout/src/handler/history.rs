@@ -9,7 +9,7 @@ use super::{Run, too_late};
 use crate::answer::{ListAnswer, ListedExecution, cut};
 use crate::error::FanoutError;
 use crate::event::Query;
-use crate::plan::execution::{Execution, Listed};
+use crate::plan::execution::Listed;
 use crate::plan::{REQUEST_TAG_KEY, RESUMES_TAG_KEY, StartTag, key_mark};
 use crate::ports::World;
 
@@ -82,11 +82,6 @@ impl<W: World> Run<'_, W> {
         self.in_time(TAGS, self.world.tags(id)).await
     }
 
-    /// The execution that an execution resumes.
-    pub(super) async fn resumes(&mut self, id: &str) -> Result<Option<String>, AwsError> {
-        Ok(value(&self.tags(id).await?, RESUMES_TAG_KEY).map(str::to_owned))
-    }
-
     /// An execution as it is answered, where it is one of those that were asked for.
     async fn listed(&mut self, listed: Listed, query: &Query) -> Result<Option<ListedExecution>, AwsError> {
         if let Some(key) = &query.idempotency_key
@@ -127,8 +122,12 @@ impl<W: World> Run<'_, W> {
             execution: Some(execution),
             error: None,
         };
-        self.read_steps(&mut reading).await;
-        let places = reading.execution.map(|execution| places(&execution, instance)).unwrap_or_default();
+        self.read_steps(&mut reading, Some(instance)).await;
+        let mut places = reading.execution.map(|execution| execution.places(instance)).unwrap_or_default();
+        if let Some(more_count) = places.len().checked_sub(TOUCHED_MAX).filter(|count| *count > 0) {
+            places.truncate(TOUCHED_MAX);
+            places.push(format!("{more_count} more"));
+        }
         match reading.error {
             // It may turn up in a step that was not read.
             Some(error) if places.is_empty() => Err(error),
@@ -244,36 +243,10 @@ impl Resumptions {
     }
 }
 
-fn value<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
     tags.iter().find(|tag| tag.key == key).map(|tag| tag.value.as_str())
 }
 
 fn start_tag(tags: &[Tag]) -> Option<StartTag> {
     StartTag::parse(value(tags, REQUEST_TAG_KEY)?)
-}
-
-fn places(execution: &Execution, instance: &str) -> Vec<String> {
-    let mut places = Vec::new();
-    let names = |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == instance);
-    for (name, values) in &execution.request.parameters {
-        if values.iter().any(|value| names(value)) {
-            places.push(format!("Parameters.{name}"));
-        }
-    }
-    if execution.request.targets.iter().flat_map(|target| &target.values).any(|value| names(value))
-        || execution.resolved_targets.iter().any(|value| names(value))
-    {
-        places.push("Targets".to_owned());
-    }
-    for step in &execution.steps {
-        let outputs = step.outputs.iter().flat_map(|(_, values)| values).any(|value| names(value));
-        if outputs || step.inputs.iter().any(|(_, value)| names(value)) || names(&step.name) {
-            places.push(format!("step {}", step.name));
-        }
-    }
-    if let Some(more_count) = places.len().checked_sub(TOUCHED_MAX).filter(|count| *count > 0) {
-        places.truncate(TOUCHED_MAX);
-        places.push(format!("{more_count} more"));
-    }
-    places
 }

@@ -126,7 +126,7 @@ impl<W: World> Run<'_, W> {
             delay = (delay * 3 / 2).min(DELAY_MAX);
         }
         for reading in &mut readings {
-            self.read_steps(reading).await;
+            self.read_steps(reading, None).await;
         }
         readings
     }
@@ -139,7 +139,7 @@ impl<W: World> Run<'_, W> {
         }
         if !readings.iter().any(Reading::may_change) {
             for reading in &mut readings {
-                self.read_steps(reading).await;
+                self.read_steps(reading, None).await;
             }
         }
         readings
@@ -170,8 +170,9 @@ impl<W: World> Run<'_, W> {
         }
     }
 
-    /// Reads the steps page by page where the execution did not bring them all.
-    pub(super) async fn read_steps(&mut self, reading: &mut Reading) {
+    /// Reads the steps page by page where the execution did not bring them all: with an instance only those that name it, but
+    /// with all that they say.
+    pub(super) async fn read_steps(&mut self, reading: &mut Reading, instance: Option<&str>) {
         let Some(execution) = reading.execution.as_mut().filter(|execution| execution.steps_truncated) else {
             return;
         };
@@ -187,8 +188,13 @@ impl<W: World> Run<'_, W> {
             };
             match result {
                 Ok(mut page) => {
-                    if steps.len() >= STEPS_IN_FULL {
-                        page.steps.iter_mut().for_each(Step::slim);
+                    if let Some(instance) = instance {
+                        page.steps.retain(|step| step.names(instance));
+                    } else {
+                        page.steps.iter_mut().for_each(Step::drop_request);
+                        if steps.len() >= STEPS_IN_FULL {
+                            page.steps.iter_mut().for_each(Step::slim);
+                        }
                     }
                     steps.extend(page.steps);
                     page_token = page.next_token.filter(|token| seen_tokens.insert(token.clone()));
@@ -204,7 +210,7 @@ impl<W: World> Run<'_, W> {
             }
         }
         // The steps that came with the execution are the first of all.
-        if reading.all_steps_read || steps.len() > execution.steps.len() {
+        if reading.all_steps_read || steps.len() > execution.steps.len() || (instance.is_some() && !steps.is_empty()) {
             execution.steps = steps;
         }
     }

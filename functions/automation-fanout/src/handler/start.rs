@@ -5,8 +5,10 @@ use std::time::Duration;
 use hub::AwsError;
 
 use super::attempts::NO_TIME_TO_START;
+use super::history::value;
 use super::read::{GET, Origin};
-use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_FOUND, NOT_TRIED, Run, STOPPED};
+use super::stop::STOPPED_TAG_KEY;
+use super::{DEADLINE_EXCEEDED, NO_ANSWER_IN_TIME, NOT_FOUND, NOT_TRIED, Run, STOPPED, too_late};
 use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecution, StatusAnswer};
 use crate::error::FanoutError;
 use crate::event::Order;
@@ -21,6 +23,8 @@ use crate::ports::{Node, World};
 pub(super) const MISMATCH: &str = "IdempotentParameterMismatch";
 /// Lambda returns at most 6 MB; this leaves room for what a preview tells beside the requests.
 const REQUESTS_BYTES_MAX: usize = 4_000_000;
+/// What the service says of the tags of an execution that it does not know.
+const NO_RESOURCE: &str = "InvalidResourceId";
 /// There may be room later.
 const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
 
@@ -134,6 +138,7 @@ impl<W: World> Run<'_, W> {
         }
         let (role, words) = advice::role(&request, &facts.runbook, &self.config.administration_role_arn);
         notes.extend(Some(words).filter(|words| !words.is_empty()));
+        notes.extend(advice::without_targets(&request));
         let tokens = TokenSource { wave, ..TokenSource::of(&key) };
         let mut plan = plan(&request, &split, role, &tokens).map_err(FanoutError::InvalidRequest)?;
         plan.notes.splice(0..0, notes);
@@ -244,16 +249,16 @@ impl<W: World> Run<'_, W> {
     async fn halted(&mut self, first: &str) -> Option<Failure> {
         let halted =
             |code: &str, message: String| Some(Failure { code: code.to_owned(), message, ..Failure::default() });
-        if !self.reads.turn(self.begin_until).await {
-            return halted(DEADLINE_EXCEEDED, NO_TIME_TO_START.to_owned());
-        }
-        match self.in_time(GET, self.world.execution(first)).await {
-            Ok(execution) if execution.status.is_stopped() => {
+        match self.was_stopped(first).await {
+            Ok(true) => {
                 halted(STOPPED, format!("not tried, because the execution {first} of the first part was stopped"))
             }
-            Ok(_) => None,
             // It was started a moment ago, and what is not shown yet nobody can stop.
-            Err(error) if error.code == NOT_FOUND => None,
+            Err(error) if [NOT_FOUND, NO_RESOURCE].contains(&error.code.as_str()) => None,
+            Ok(false) => None,
+            Err(error) if error.code == DEADLINE_EXCEEDED && error.message != NO_ANSWER_IN_TIME => {
+                halted(DEADLINE_EXCEEDED, NO_TIME_TO_START.to_owned())
+            }
             Err(error) => halted(
                 NOT_TRIED,
                 format!(
@@ -261,6 +266,15 @@ impl<W: World> Run<'_, W> {
                 ),
             ),
         }
+    }
+
+    async fn was_stopped(&mut self, id: &str) -> Result<bool, AwsError> {
+        if !self.reads.turn(self.begin_until).await {
+            return Err(too_late(GET, NO_TIME_TO_START));
+        }
+        let execution = self.in_time(GET, self.world.execution(id)).await?;
+        // One that is to complete what runs says nothing about it.
+        Ok(execution.status.is_stopped() || value(&self.tags(id).await?, STOPPED_TAG_KEY).is_some())
     }
 
     /// A start, or why not, and whether trying again cannot help.

@@ -10,6 +10,9 @@ use crate::event::{Asked, StopType};
 use crate::ports::World;
 
 const STOP: &str = "ssm:StopAutomationExecution";
+const MARK: &str = "ssm:AddTagsToResource";
+/// On an execution that somebody stopped, where its status does not say so: nothing more of its request is started.
+pub(super) const STOPPED_TAG_KEY: &str = "tag-hub:stopped";
 /// What the service says of an execution that has ended.
 const HAS_ENDED: &str = "InvalidAutomationStatusUpdateException";
 
@@ -27,6 +30,16 @@ impl<W: World> Run<'_, W> {
                 Ok(outcome) => {
                     tracing::info!(execution = id, stop_type = stop_type.into_str(), ?outcome, "execution stopped");
                     answer.executions.push(StoppedExecution { automation_execution_id: id.clone(), outcome });
+                    // A status that says it is on its way, or never will be.
+                    let shows = stop_type == StopType::Cancel && outcome == StopOutcome::StopRequested;
+                    if let Err(AwsError { code, message, .. }) = if shows { Ok(()) } else { self.mark(id).await } {
+                        let message = format!(
+                            "it could not be marked as stopped, so that what is not started yet of its request may still \
+                             start; stop it again: {message}"
+                        );
+                        let automation_execution_id = Some(id.clone());
+                        answer.failed.push(Failure { automation_execution_id, code, message, ..Failure::default() });
+                    }
                 }
                 Err(AwsError { code, message, .. }) => {
                     tracing::warn!(execution = id, stop_type = stop_type.into_str(), code, "execution not stopped");
@@ -49,6 +62,13 @@ impl<W: World> Run<'_, W> {
             return Err(FanoutError::InvalidRequest(asked.iter().map(unknown_execution).collect()));
         }
         Err(FanoutError::NothingStopped(Box::new(answer)))
+    }
+
+    async fn mark(&mut self, id: &str) -> Result<(), AwsError> {
+        if !self.tag_reads.turn(self.begin_until).await {
+            return Err(too_late(MARK, "the function's time is up"));
+        }
+        self.in_time(MARK, self.world.mark(id, STOPPED_TAG_KEY)).await
     }
 
     async fn stop_one(&mut self, id: &str, stop_type: StopType) -> Result<StopOutcome, AwsError> {

@@ -1,22 +1,24 @@
 //! `Wave`: one step of a campaign's wave, as the state machine asks for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use hub::AwsError;
 
 use super::Run;
 use super::campaign::{order, within};
+use super::history::value;
 use super::read::Reading;
 use super::start::{Due, Prepared};
+use super::stop::STOPPED_TAG_KEY;
 use super::verdict::{LOOK_SECONDS, judged, waiting};
 use crate::answer::{StartAnswer, WaveAnswer, WaveState};
-use crate::error::FanoutError;
+use crate::error::{FanoutError, first};
 use crate::event::WaveOrder;
 use crate::log;
 use crate::plan::campaign::{Campaign, PlannedWave, waves};
 use crate::plan::problem::{Path, Problem};
-use crate::plan::{STILL_RUNNING, Terms, TokenSource, plan};
+use crate::plan::{RESUMES_TAG_KEY, STILL_RUNNING, Terms, TokenSource, plan};
 use crate::ports::World;
 
 /// How often a closed calendar, or a start that did not get through, is tried again.
@@ -42,12 +44,19 @@ impl<W: World> Run<'_, W> {
             match self.begin(&campaign, &planned, index).await.map_err(|error| within(error, "Campaign"))? {
                 Begun::Started(started) => ids = started,
                 Begun::Waits(reason) => return Ok(later(waiting(&campaign, &name, Vec::new()), reason)),
+                Begun::Broken(ids, reason) => {
+                    return Ok(WaveAnswer { state: WaveState::Stopped, reason, ..waiting(&campaign, &name, ids) });
+                }
             }
         }
         let names: Vec<&str> = ids.iter().map(String::as_str).collect();
         let readings = self.read_ended(&names).await;
-        let mut stopped: Vec<&str> =
-            readings.iter().filter(|one| one.was_stopped()).map(|one| one.id.as_str()).collect();
+        let (resumed, marked) = match self.tagged_as(&readings).await {
+            Ok(told) => told,
+            Err(error) => return Ok(later(waiting(&campaign, &name, ids), unknown_resumptions(&error))),
+        };
+        let mut stopped: Vec<&str> = readings.iter().map(|one| one.id.as_str()).collect();
+        stopped.retain(|id| marked.contains(*id));
         if !stopped.is_empty() {
             match self.resumptions().await {
                 // What was resumed counts by its resumption.
@@ -55,10 +64,6 @@ impl<W: World> Run<'_, W> {
                 Err(error) => return Ok(later(waiting(&campaign, &name, ids), unknown_resumptions(&error))),
             }
         }
-        let resumed = match self.resumed(&readings).await {
-            Ok(resumed) => resumed,
-            Err(error) => return Ok(later(waiting(&campaign, &name, ids), unknown_resumptions(&error))),
-        };
         let answer = judged(&campaign, &name, &readings, stopped.first().copied(), &resumed);
         if answer.state == WaveState::Stopped && campaign.resume {
             return self.go_on(&earlier, &readings, answer).await;
@@ -66,18 +71,24 @@ impl<W: World> Run<'_, W> {
         Ok(answer)
     }
 
-    /// Which of several executions that have ended resumes which, by their own tags: a list may not have them yet.
-    async fn resumed(&mut self, readings: &[Reading]) -> Result<BTreeMap<String, String>, AwsError> {
-        let mut resumed = BTreeMap::new();
+    /// Which of these executions resumes which, and which were stopped, once all have ended: by their own tags, because a
+    /// list may not have them yet.
+    async fn tagged_as(
+        &mut self,
+        readings: &[Reading],
+    ) -> Result<(BTreeMap<String, String>, BTreeSet<String>), AwsError> {
+        let (mut resumed, mut stopped) = (BTreeMap::new(), BTreeSet::new());
         let have_ended = readings
             .iter()
             .all(|reading| reading.execution.as_ref().is_some_and(|execution| execution.status.is_terminal()));
-        for Reading { id, .. } in readings.iter().filter(|_| have_ended && readings.len() > 1) {
-            if let Some(earlier) = self.resumes(id).await? {
-                resumed.insert(id.clone(), earlier);
-            }
+        for reading in readings.iter().filter(|_| have_ended) {
+            let tags = self.tags(&reading.id).await?;
+            let resumes = value(&tags, RESUMES_TAG_KEY).map(|earlier| (reading.id.clone(), earlier.to_owned()));
+            resumed.extend(resumes);
+            let was_stopped = reading.was_stopped() || value(&tags, STOPPED_TAG_KEY).is_some();
+            stopped.extend(was_stopped.then(|| reading.id.clone()));
         }
-        Ok(resumed)
+        Ok((resumed, stopped))
     }
 
     /// Starts the wave under its key. What was started under it before, however long ago, is not started again.
@@ -93,11 +104,20 @@ impl<W: World> Run<'_, W> {
             Err(FanoutError::NotListed(error)) => return Ok(unknown(error)),
             Err(error) => return Err(error),
         };
-        let order = order(campaign, planned, index)?;
+        let order = order(campaign, planned, index, &begun)?;
         let of_the_wave = begun.into_iter().filter(|(_, tag)| tag.is_of_key(&planned[index].key));
         let known: BTreeMap<usize, String> =
             of_the_wave.filter_map(|(listed, tag)| Some((tag.part?, listed.id))).collect();
         let mut ids: Vec<String> = known.values().cloned().collect();
+        // What is started of it runs, whatever becomes of the rest.
+        let broken = |ids: Vec<String>, error: FanoutError| match passing(error) {
+            Ok(words) if ids.is_empty() => Ok(Begun::Waits(format!("nothing is started: {words}"))),
+            Ok(words) => Ok(Begun::Waits(format!("not all of it is started: {words}"))),
+            Err(FanoutError::NothingStarted(answer)) if !ids.is_empty() => {
+                Ok(Begun::Broken(ids, format!("not all of it is started: {}", first(&answer.failed))))
+            }
+            Err(error) => Err(error),
+        };
         let tokens = TokenSource { wave: order.wave.clone(), ..TokenSource::of(&planned[index].key) };
         let all = plan(&order.request, &order.split, None, &tokens).map_err(FanoutError::InvalidRequest)?.parts.len();
         if (0..all).any(|part| !known.contains_key(&part)) {
@@ -120,12 +140,11 @@ impl<W: World> Run<'_, W> {
             let answer = StartAnswer { action: "Start", idempotency_key: key, ..StartAnswer::default() };
             let answer = match self.start_all(vec![due], answer, Duration::ZERO).await {
                 Ok(answer) => answer,
-                Err(error) => return passing(error).map(|words| Begun::Waits(format!("nothing is started: {words}"))),
+                Err(error) => return broken(ids, error),
             };
             ids.extend(answer.executions.iter().map(|started| started.automation_execution_id.clone()));
             if !answer.failed.is_empty() {
-                return passing(FanoutError::NothingStarted(Box::new(answer)))
-                    .map(|words| Begun::Waits(format!("not all of it is started: {words}")));
+                return broken(ids, FanoutError::NothingStarted(Box::new(answer)));
             }
         }
         if known.is_empty() {
@@ -148,12 +167,22 @@ impl<W: World> Run<'_, W> {
         };
         let mut ids = resumptions.family(&answer.automation_execution_ids);
         if ids.len() == answer.automation_execution_ids.len() {
-            let is_due = |reading: &&Reading| earlier.contains(&reading.id) && !resumptions.has_resumed(&reading.id);
+            let key = super::resume::DEFAULT_KEY;
+            // One that was resumed in part is resumed in the rest too.
+            let is_due = |reading: &&Reading| {
+                let is_open = !resumptions.has_resumed(&reading.id) || !resumptions.parts(&reading.id, key).is_empty();
+                earlier.contains(&reading.id) && is_open
+            };
             let due: Vec<Reading> = readings.iter().filter(is_due).cloned().collect();
-            let key = super::resume::DEFAULT_KEY.to_owned();
-            match self.resume_readings(&due, &resumptions, &Terms::default(), key, Duration::ZERO).await {
-                Ok(resumed) if resumed.executions.is_empty() => return Ok(answer),
-                Ok(resumed) => ids.extend(resumed.executions.into_iter().map(|one| one.automation_execution_id)),
+            match self.resume_readings(&due, &resumptions, &Terms::default(), key.to_owned(), Duration::ZERO).await {
+                Ok(resumed) => {
+                    let started = resumed.executions.into_iter().map(|one| one.automation_execution_id);
+                    let new: Vec<String> = started.filter(|id| !ids.contains(id)).collect();
+                    if new.is_empty() {
+                        return Ok(answer);
+                    }
+                    ids.extend(new);
+                }
                 Err(error) => {
                     return passing(error).map(|words| later(answer, format!("it is not resumed yet: {words}")));
                 }
@@ -173,6 +202,8 @@ enum Begun {
     Started(Vec<String>),
     /// Not yet, for this reason.
     Waits(String),
+    /// These executions alone, and the rest never will be, for this reason.
+    Broken(Vec<String>, String),
 }
 
 fn unknown_resumptions(error: &AwsError) -> String {

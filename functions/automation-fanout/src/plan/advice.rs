@@ -75,9 +75,14 @@ pub fn refusals(request: &StartRequest, all_targets: bool, facts: &Facts) -> Vec
         }
         return problems;
     }
+    let mut path = "Targets".to_owned();
     let got = match selected {
         Selected::Something => return problems,
         Selected::Nothing => "nothing".to_owned(),
+        Selected::NotIn(index) => {
+            path = format!("TargetLocations[{index}].Targets");
+            "nothing, unlike another location".to_owned()
+        }
         Selected::NotBy(place) => {
             format!("{place}, which selects nothing: it has no value, a blank one, or a known key in another spelling")
         }
@@ -107,8 +112,28 @@ pub fn refusals(request: &StartRequest, all_targets: bool, facts: &Facts) -> Vec
         // The start itself says what is not there.
         Err(Unread::NotThere) => None,
     };
-    problems.extend(text.map(|text| Problem::new(Path::Root.field("Targets"), text)));
+    problems.extend(text.map(|text| Problem::new(path, text)));
     problems
+}
+
+/// Whether every location of a request has targets.
+pub fn is_targeted(request: &StartRequest) -> bool {
+    selected(request) == Selected::Something
+}
+
+/// The locations without targets beside others with some, where the request has none for all.
+pub fn without_targets(request: &StartRequest) -> Vec<String> {
+    let locations = &request.target_locations;
+    let with = locations.iter().position(|location| !location.targets.is_empty());
+    let Some(with) = with.filter(|_| request.targets.is_empty()) else { return Vec::new() };
+    let without = (0..locations.len()).filter(|at| locations[*at].targets.is_empty());
+    let note = |without: usize| {
+        format!(
+            "TargetLocations[{without}]: it has no Targets, unlike TargetLocations[{with}], so that the runbook runs there \
+             once, without a target"
+        )
+    };
+    without.map(note).collect()
 }
 
 /// What a request says about what the runbook works on.
@@ -116,6 +141,8 @@ pub fn refusals(request: &StartRequest, all_targets: bool, facts: &Facts) -> Vec
 enum Selected {
     Something,
     Nothing,
+    /// This location has no target, and another has.
+    NotIn(usize),
     /// What stands here selects nothing.
     NotBy(String),
 }
@@ -137,7 +164,13 @@ fn selected(request: &StartRequest) -> Selected {
         }
         is_given = true;
     }
-    if is_given { Selected::Something } else { Selected::Nothing }
+    let is_for_all = !(request.targets.is_empty() && request.target_maps.is_empty());
+    let bare = request.target_locations.iter().position(|location| location.targets.is_empty());
+    match bare.filter(|_| !is_for_all) {
+        _ if !is_given => Selected::Nothing,
+        Some(index) => Selected::NotIn(index),
+        None => Selected::Something,
+    }
 }
 
 /// A key that is not known here is the service's to know, but not another spelling of one that is.
@@ -340,16 +373,6 @@ fn values(request: &StartRequest, notes: &mut Vec<String>) {
 
 fn places(request: &StartRequest, facts: &Facts, notes: &mut Vec<String>) {
     let locations = &request.target_locations;
-    if request.targets.is_empty()
-        && let Some(with) = locations.iter().position(|location| !location.targets.is_empty())
-    {
-        for without in (0..locations.len()).filter(|at| locations[*at].targets.is_empty()) {
-            notes.push(format!(
-                "TargetLocations[{without}]: it has no Targets, unlike TargetLocations[{with}], so that the runbook runs \
-                 there once, without a target"
-            ));
-        }
-    }
     if locations.is_empty() && request.target_locations_url.is_none() {
         notes.push(
             "without TargetLocations the runbook runs in the central account alone, as the administration role".into(),

@@ -5,7 +5,7 @@ use std::fmt;
 use hub::Timestamp;
 use serde::Serialize;
 
-use super::request::{StartRequest, TargetLocation};
+use super::request::{StartRequest, Target, TargetLocation};
 
 /// What is kept of long texts where there are many.
 const SHORT_BYTES: usize = 600;
@@ -42,6 +42,27 @@ pub struct Execution {
 }
 
 impl Execution {
+    /// Where it and its steps tell an instance or node.
+    pub fn places(&self, instance: &str) -> Vec<String> {
+        let request = &self.request;
+        let has = |text: &String| has_word(text, instance);
+        let in_targets = |targets: &[Target]| targets.iter().flat_map(|target| &target.values).any(has);
+        let parameters = request.parameters.iter().filter(|(_, values)| values.iter().any(has));
+        let mut places: Vec<String> = parameters.map(|(name, _)| format!("Parameters.{name}")).collect();
+        if in_targets(&request.targets) || self.resolved_targets.iter().any(has) {
+            places.push("Targets".to_owned());
+        }
+        let maps = request.target_maps.iter().enumerate();
+        let maps = maps.filter(|(_, map)| map.values().flatten().any(has));
+        places.extend(maps.map(|(index, _)| format!("TargetMaps[{index}]")));
+        let locations = request.target_locations.iter().enumerate();
+        let locations = locations.filter(|(_, location)| in_targets(&location.targets));
+        places.extend(locations.map(|(index, _)| format!("TargetLocations[{index}].Targets")));
+        let steps = self.steps.iter().filter(|step| step.names(instance));
+        places.extend(steps.map(|step| format!("step {}", step.name)));
+        places
+    }
+
     /// True where it ended early, and nothing tells how many accounts of its units or of its file it never came to.
     pub fn may_hide_more(&self) -> bool {
         self.status.is_failure() && self.progress.is_none() && self.request.hides_accounts()
@@ -110,7 +131,33 @@ pub struct Step {
     pub target_location: Option<TargetLocation>,
 }
 
+/// Whether a text has an instance or node as one of its words.
+fn has_word(text: &str, instance: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == instance)
+}
+
 impl Step {
+    /// Whether it tells an instance or node anywhere.
+    pub fn names(&self, instance: &str) -> bool {
+        let has = |text: &String| has_word(text, instance);
+        let targets = self.target_location.iter().flat_map(|location| &location.targets);
+        has(&self.name)
+            || self.inputs.iter().any(|(_, value)| has(value))
+            || self.outputs.iter().flat_map(|(_, values)| values).any(has)
+            || targets.flat_map(|target| &target.values).any(has)
+    }
+
+    /// Leaves out inputs that repeat the whole request, in each of what may be a hundred thousand steps. The others say where
+    /// it is and how far.
+    pub fn drop_request(&mut self) {
+        self.inputs.retain(|(name, _)| {
+            name.starts_with("TargetLocation")
+                || name.ends_with("ExecutionId")
+                || name.ends_with("TargetsSummary")
+                || name == "Approvers"
+        });
+    }
+
     /// Leaves out what its place, its cause and its child do not need: for executions of many steps.
     pub fn slim(&mut self) {
         if self.target_location.as_ref().is_some_and(|location| location.accounts.len() == 1) {
@@ -164,7 +211,12 @@ impl Status {
         self.is_cancelled()
             || matches!(
                 self.as_str(),
-                "Failed" | "TimedOut" | "Rejected" | "CompletedWithFailure" | "ChangeCalendarOverrideRejected" | "Exited"
+                "Failed"
+                    | "TimedOut"
+                    | "Rejected"
+                    | "CompletedWithFailure"
+                    | "ChangeCalendarOverrideRejected"
+                    | "Exited"
             )
     }
 

@@ -49,13 +49,8 @@ pub fn matrix(execution: &Execution, all_steps_read: bool) -> Vec<Cell<'_>> {
         by_pair.entry(pair(step)).or_default().push(step);
     }
     let without_step = Status::from(if has_ended { Status::NOT_STARTED } else { Status::PENDING });
-    let missing = |pair: Option<Pair>, origin| Cell {
-        pair,
-        status: without_step.clone(),
-        cause: None,
-        step: None,
-        origin,
-    };
+    let missing =
+        |pair: Option<Pair>, origin| Cell { pair, status: without_step.clone(), cause: None, step: None, origin };
     let mut cells = Vec::with_capacity(execution.steps.len());
     for (pair, steps) in &by_pair {
         let (of_steps, left) = match pair {

@@ -79,6 +79,17 @@ pub enum Unresumable {
         /// The locations.
         locations: Vec<usize>,
     },
+    /// Where it failed it ran with settings that nobody knows.
+    #[error(
+        "nothing tells with which role or targets it ran for {account} in {region}, which no location of its request names; \
+         start it anew with its TargetLocationsURL, or with TargetLocations"
+    )]
+    NoSettings {
+        /// The account.
+        account: String,
+        /// The Region.
+        region: String,
+    },
     /// The old limit cannot be kept.
     #[error(
         "TargetLocationMaxConcurrency {limit} cannot be shared out over the {parts} groups of accounts and Regions that \
@@ -97,7 +108,11 @@ impl Unresumable {
     pub fn code(&self) -> &'static str {
         match self {
             Self::StillRunning(_) | Self::LocationsRunning(_) => STILL_RUNNING,
-            Self::NoLocations | Self::NothingLeft | Self::Unlisted(_) | Self::Ambiguous { .. } => "NotResumable",
+            Self::NoLocations
+            | Self::NothingLeft
+            | Self::Unlisted(_)
+            | Self::Ambiguous { .. }
+            | Self::NoSettings { .. } => "NotResumable",
             Self::InvalidLimit { .. } => "InvalidLimit",
         }
     }
@@ -117,7 +132,8 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
     }
     let cells = matrix(execution, true);
     let unlisted_count = cells.iter().filter(|cell| cell.is_unlisted()).count();
-    let left_behind = (unlisted_count > 0 || execution.may_hide_more()).then_some(Unresumable::Unlisted(unlisted_count));
+    let left_behind =
+        (unlisted_count > 0 || execution.may_hide_more()).then_some(Unresumable::Unlisted(unlisted_count));
     if unlisted_count == 0 && cells.iter().all(|cell| cell.pair.is_none()) {
         return Err(Unresumable::NoLocations);
     }
@@ -176,8 +192,21 @@ fn due(execution: &Execution, pair: &Pair, cells: &[Cell<'_>]) -> Result<Vec<Tar
         match &cell.origin {
             Origin::Location(index) => drop(found.insert(*index)),
             Origin::Unknown => {
+                // Of a file nothing is known but what the step tells. What tells its role tells all settings.
                 let told = cell.step.and_then(|step| step.target_location.as_ref());
-                all.push(told.map(settings).unwrap_or_default());
+                let told = told.filter(|location| location.execution_role_name.is_some());
+                let request = &execution.request;
+                let has_lost = |told: &&TargetLocation| {
+                    request.target_parameter_name.is_some()
+                        && request.target_maps.is_empty()
+                        && request.targets.is_empty()
+                        && told.targets.is_empty()
+                };
+                let Some(told) = told.filter(|told| !has_lost(told)) else {
+                    let (account, region) = pair.clone();
+                    return Err(Unresumable::NoSettings { account, region });
+                };
+                all.push(settings(told));
             }
             Origin::OneOf(_) => {
                 let reaching = cells.iter().flat_map(|cell| match &cell.origin {

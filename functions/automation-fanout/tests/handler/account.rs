@@ -62,6 +62,8 @@ pub(crate) struct Account {
     calendars: RefCell<BTreeMap<String, bool>>,
     calendar_fault: Option<&'static str>,
     signals: RefCell<Vec<Signal>>,
+    marks: RefCell<Vec<(String, String)>>,
+    mark_fault: Option<&'static str>,
     looks: RefCell<usize>,
     ends: BTreeMap<(String, String), End>,
     value_ends: BTreeMap<String, End>,
@@ -93,6 +95,8 @@ impl Account {
             calendars: RefCell::default(),
             calendar_fault: None,
             signals: RefCell::default(),
+            marks: RefCell::default(),
+            mark_fault: None,
             looks: RefCell::default(),
             ends: BTreeMap::new(),
             value_ends: BTreeMap::new(),
@@ -190,6 +194,11 @@ impl Account {
     /// A step tells where it ran, and nothing else of its location.
     pub(crate) fn with_bare_steps(self) -> Self {
         Self { tells_settings: false, ..self }
+    }
+
+    /// No execution can be marked as stopped.
+    pub(crate) fn with_mark_fault(self, code: &'static str) -> Self {
+        Self { mark_fault: Some(code), ..self }
     }
 
     /// No calendar can be read.
@@ -357,11 +366,13 @@ impl History for Account {
     }
 
     async fn tags(&self, id: &str) -> Result<Vec<Tag>, AwsError> {
-        let known = self.known.borrow();
-        known
-            .get(id)
-            .map(|known| known.request.tags.clone())
-            .ok_or_else(|| error("ssm:ListTagsForResource", "InvalidResourceId"))
+        let tags = self.known.borrow().get(id).map(|known| known.request.tags.clone());
+        let tags = tags.or_else(|| self.fixed.borrow().contains_key(id).then(Vec::new));
+        let mut tags = tags.ok_or_else(|| error("ssm:ListTagsForResource", "InvalidResourceId"))?;
+        let marks = self.marks.borrow();
+        let marks = marks.iter().filter(|(marked, _)| marked == id);
+        tags.extend(marks.map(|(_, key)| Tag { key: key.clone(), value: String::new() }));
+        Ok(tags)
     }
 }
 
@@ -456,13 +467,24 @@ impl Automation for Account {
         Ok(StepPage { steps: steps[start..end].to_vec(), next_token })
     }
 
-    async fn stop(&self, id: &str, _: StopType) -> Result<(), AwsError> {
+    async fn mark(&self, id: &str, tag_key: &str) -> Result<(), AwsError> {
+        if let Some(code) = self.mark_fault {
+            return Err(error("ssm:AddTagsToResource", code));
+        }
+        self.tags(id).await.map_err(|_| error("ssm:AddTagsToResource", "InvalidResourceId"))?;
+        self.marks.borrow_mut().push((id.to_owned(), tag_key.to_owned()));
+        Ok(())
+    }
+
+    async fn stop(&self, id: &str, stop_type: StopType) -> Result<(), AwsError> {
         self.call(Call::Stop).await;
         let fixed = self.fixed.borrow().get(id).map(|execution| execution.status.is_terminal());
         let ended = || error("ssm:StopAutomationExecution", "InvalidAutomationStatusUpdateException");
         match (fixed, self.known.borrow_mut().get_mut(id)) {
             (Some(true), _) => Err(ended()),
             (_, Some(known)) if known.was_stopped() || known.started.elapsed() >= self.run_takes => Err(ended()),
+            // What runs comes to its end, and nothing shows that it was stopped.
+            (_, Some(_)) if stop_type == StopType::Complete => Ok(()),
             (_, Some(known)) => {
                 known.stopped = Some(Instant::now());
                 Ok(())

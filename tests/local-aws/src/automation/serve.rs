@@ -28,6 +28,7 @@ pub(crate) enum Operation {
     Stop,
     Signal,
     ListTags,
+    AddTags,
     DescribeDocument,
     GetDocument,
     CalendarState,
@@ -43,6 +44,7 @@ impl Operation {
             "StopAutomationExecution" => Some(Self::Stop),
             "SendAutomationSignal" => Some(Self::Signal),
             "ListTagsForResource" => (body["ResourceType"] == "Automation").then_some(Self::ListTags),
+            "AddTagsToResource" => (body["ResourceType"] == "Automation").then_some(Self::AddTags),
             "DescribeDocument" => Some(Self::DescribeDocument),
             "GetDocument" => Some(Self::GetDocument),
             "GetCalendarState" => Some(Self::CalendarState),
@@ -103,6 +105,7 @@ pub(crate) async fn serve(
         Operation::Stop => stop(automation, &home, body),
         Operation::Signal => signal(automation, &home, body),
         Operation::ListTags => tags_of(automation, &home, body),
+        Operation::AddTags => add_tags(automation, &home, body),
         Operation::DescribeDocument | Operation::GetDocument => {
             document(automation, upstream, &home, operation, body, &caller).await?
         }
@@ -146,6 +149,20 @@ fn tags_of(automation: &Automation, home: &Home, body: &Value) -> Result<Value, 
     let unknown = |_| AwsError::new(400, "InvalidResourceId", "The resource ID isn't valid.");
     let (execution, _, _) = state.find(home, &named).map_err(unknown)?;
     Ok(json!({"TagList": crate::xml::items(&execution.new.request["Tags"])}))
+}
+
+fn add_tags(automation: &Automation, home: &Home, body: &Value) -> Result<Value, AwsError> {
+    tags_of(automation, home, body)?;
+    let mut state = automation.lock();
+    let number = state.number(&json!({"AutomationExecutionId": body["ResourceId"]}))?;
+    if let Some(execution) = state.executions.get_mut(&number) {
+        let new = crate::xml::items(&body["Tags"]);
+        let mut tags = crate::xml::items(&execution.new.request["Tags"]).to_vec();
+        tags.retain(|tag| new.iter().all(|new| new["Key"] != tag["Key"]));
+        tags.extend_from_slice(new);
+        execution.new.request["Tags"] = json!(tags);
+    }
+    Ok(json!({}))
 }
 
 fn calendar_state(automation: &Automation, body: &Value) -> Result<Value, AwsError> {
@@ -367,7 +384,10 @@ fn needs(call: &Call, operation: Operation, body: &Value, id: Id) -> Vec<Need> {
         Operation::Get | Operation::ListSteps | Operation::Stop | Operation::Signal => {
             vec![on(execution(body["AutomationExecutionId"].as_str().unwrap_or_default()))]
         }
-        Operation::ListTags => vec![on(execution(body["ResourceId"].as_str().unwrap_or_default()))],
+        Operation::ListTags | Operation::AddTags => {
+            let id = body["ResourceId"].as_str().unwrap_or_default();
+            vec![Need { context: tags(body), ..on(execution(id)) }]
+        }
         Operation::DescribeDocument | Operation::GetDocument => {
             let name = body["Name"].as_str().unwrap_or_default();
             let [document, _] = documents::arns(&call.account, &call.region, name, "$DEFAULT");
