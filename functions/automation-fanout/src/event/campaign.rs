@@ -28,7 +28,8 @@ pub(super) fn campaign(reader: &mut Reader, fields: &Map<String, Value>, root: &
         }
     }
     let before = reader.problems.len();
-    let words = Expected::Open("1 to 150 characters, none of them /, invisible or decomposed (NFD), and no space at the ends");
+    let words =
+        Expected::Open("1 to 150 characters, none of them /, invisible or decomposed (NFD), and no space at the ends");
     let name = name(reader, fields, root, &words, NAME_MAX);
     let path = root.field("Request");
     let request = if let Some(value) = fields.get("Request") {
@@ -141,7 +142,8 @@ fn waves_of(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>) -
 fn wave(reader: &mut Reader, value: &Value, path: &Path<'_>) -> Option<Wave> {
     const CHOICES: [&str; 4] = ["Accounts", "OrganizationalUnits", "Regions", "Percent"];
     let fields = reader.object(value, path, &["Name", "Accounts", "OrganizationalUnits", "Regions", "Percent"])?;
-    let words = Expected::Open("1 to 64 characters, none of them /, invisible or decomposed (NFD), and no space at the ends");
+    let words =
+        Expected::Open("1 to 64 characters, none of them /, invisible or decomposed (NFD), and no space at the ends");
     let name = name(reader, fields, path, &words, WAVE_NAME_MAX);
     let given: Vec<&str> = CHOICES.into_iter().filter(|choice| fields.contains_key(*choice)).collect();
     let [choice] = given.as_slice() else {

@@ -239,8 +239,24 @@ mod tests {
         }
         check(
             is_plain,
-            &["patch-2026-11", "Straße 7", "automation-fanout 2026-11-22T02:00:00Z"],
             &[
+                "patch-2026-11",
+                "Straße 7",
+                "automation-fanout 2026-11-22T02:00:00Z",
+                "caf\u{e9}",
+                "가",
+                "हिन्दी",
+                "ไทย",
+                "வா",
+            ],
+            &[
+                // Each of these looks like another text.
+                "cafe\u{301}",
+                "\u{1100}\u{1161}",
+                "\u{212b}",
+                "\u{30ab}\u{3099}",
+                "\u{1f71}",
+                "\u{f900}",
                 " a",
                 "a ",
                 "a\u{a0}",

@@ -113,3 +113,48 @@ fn is_instance(text: &str) -> bool {
         (8..=17).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::execution::Status;
+
+    /// The service's own words: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_AutomationExecution.html>.
+    const WORDS: [&str; 19] = [
+        "Pending",
+        "InProgress",
+        "Waiting",
+        "Success",
+        "TimedOut",
+        "Cancelling",
+        "Cancelled",
+        "Failed",
+        "PendingApproval",
+        "Approved",
+        "Rejected",
+        "Scheduled",
+        "RunbookInProgress",
+        "PendingChangeCalendarOverride",
+        "ChangeCalendarOverrideApproved",
+        "ChangeCalendarOverrideRejected",
+        "CompletedWithSuccess",
+        "CompletedWithFailure",
+        "Exited",
+    ];
+
+    #[test]
+    fn every_status_is_one_outcome() {
+        let all = [Outcome::Running, Outcome::Success, Outcome::Failed, Outcome::TimedOut, Outcome::Cancelled];
+        for word in WORDS {
+            let fitting: Vec<Outcome> = all.into_iter().filter(|one| one.statuses().contains(&word)).collect();
+            assert_eq!(fitting.len(), 1, "{word}: {fitting:?}");
+            let status = Status::from(word);
+            assert_eq!(
+                (status.is_terminal(), status.is_success()),
+                (fitting[0] != Outcome::Running, fitting[0] == Outcome::Success),
+                "{word}"
+            );
+        }
+        assert!(all.iter().all(|one| one.statuses().len() <= 10), "a filter takes no more");
+    }
+}

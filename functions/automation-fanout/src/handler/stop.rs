@@ -30,9 +30,9 @@ impl<W: World> Run<'_, W> {
                 Ok(outcome) => {
                     tracing::info!(execution = id, stop_type = stop_type.into_str(), ?outcome, "execution stopped");
                     answer.executions.push(StoppedExecution { automation_execution_id: id.clone(), outcome });
-                    // A status that says it is on its way, or never will be.
-                    let shows = stop_type == StopType::Cancel && outcome == StopOutcome::StopRequested;
-                    if let Err(AwsError { code, message, .. }) = if shows { Ok(()) } else { self.mark(id).await } {
+                    // Of one that is to complete what runs, no status says so.
+                    let marked = if stop_type == StopType::Complete { self.mark(id).await } else { Ok(()) };
+                    if let Err(AwsError { code, message, .. }) = marked {
                         let message = format!(
                             "it could not be marked as stopped, so that what is not started yet of its request may still \
                              start; stop it again: {message}"

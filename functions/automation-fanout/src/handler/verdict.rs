@@ -32,7 +32,7 @@ pub(super) fn waiting(campaign: &Campaign, wave: &str, ids: Vec<String>) -> Wave
     }
 }
 
-/// Where a wave stands by its executions. One that was `stopped` for good ends the campaign. `resumed` has the execution that
+/// Where a wave stands by its executions. One that was `stopped` and left something out ends the campaign. `resumed` has the execution that
 /// each resumption among them goes on with.
 pub(super) fn judged(
     campaign: &Campaign,
@@ -68,9 +68,7 @@ pub(super) fn judged(
         return answer;
     }
     answer.failures = brief(failure_groups(&executions));
-    // What a stopped execution did not come to in a unit, nothing lists.
-    let may_be_unlisted = executions.iter().any(|(execution, _)| reaches_unit(execution));
-    if let Some(id) = stopped.filter(|_| may_be_unlisted || tally.succeeded < tally.locations) {
+    if let Some(id) = stopped {
         answer.state = WaveState::Stopped;
         answer.reason = format!("its execution {id} was stopped");
         return answer;
@@ -124,10 +122,6 @@ fn so_far(executions: &[(&Execution, bool)]) -> Tally {
     all
 }
 
-fn reaches_unit(execution: &Execution) -> bool {
-    execution.request.hides_accounts()
-}
-
 /// Each location once: it succeeded if it did at once, or when it was resumed. Two locations in one account and Region are
 /// two, and so are two groups of values. Whether nothing is known but what no step names is told too: an execution that
 /// failed before it knew which accounts there are counts as one location that failed.
@@ -139,7 +133,8 @@ fn tally(executions: &[(&Execution, bool)], resumed: &BTreeMap<String, String>) 
     let mut locations: HashMap<Work, Counts> = HashMap::new();
     for (execution, all_steps_read) in executions {
         let cells = matrix(execution, *all_steps_read);
-        let is_listed = cells.iter().any(|cell| cell.step.is_some()) || !(cells.is_empty() || reaches_unit(execution));
+        let is_listed =
+            cells.iter().any(|cell| cell.step.is_some()) || !(cells.is_empty() || execution.request.hides_accounts());
         if execution.status.is_failure() && !is_listed {
             let counted = cells.iter().filter(|cell| cell.is_unlisted()).count();
             unnamed.locations += usize::from(counted == 0);

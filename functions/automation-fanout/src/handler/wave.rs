@@ -18,7 +18,7 @@ use crate::event::WaveOrder;
 use crate::log;
 use crate::plan::campaign::{Campaign, PlannedWave, waves};
 use crate::plan::problem::{Path, Problem};
-use crate::plan::{RESUMES_TAG_KEY, STILL_RUNNING, Terms, TokenSource, plan};
+use crate::plan::{RESUMES_TAG_KEY, STILL_RUNNING, Terms, TokenSource, matrix, plan};
 use crate::ports::World;
 
 /// How often a closed calendar, or a start that did not get through, is tried again.
@@ -86,7 +86,7 @@ impl<W: World> Run<'_, W> {
             let resumes = value(&tags, RESUMES_TAG_KEY).map(|earlier| (reading.id.clone(), earlier.to_owned()));
             resumed.extend(resumes);
             let was_stopped = reading.was_stopped() || value(&tags, STOPPED_TAG_KEY).is_some();
-            stopped.extend(was_stopped.then(|| reading.id.clone()));
+            stopped.extend((was_stopped && has_left_out(reading)).then(|| reading.id.clone()));
         }
         Ok((resumed, stopped))
     }
@@ -204,6 +204,14 @@ enum Begun {
     Waits(String),
     /// These executions alone, and the rest never will be, for this reason.
     Broken(Vec<String>, String),
+}
+
+/// Whether an execution that was stopped may have left something out. What it did not come to in a unit, nothing lists.
+fn has_left_out(reading: &Reading) -> bool {
+    reading.execution.as_ref().is_some_and(|execution| {
+        let cells = matrix(execution, reading.all_steps_read);
+        execution.request.hides_accounts() || cells.iter().any(|cell| !cell.status.is_success())
+    })
 }
 
 fn unknown_resumptions(error: &AwsError) -> String {

@@ -161,6 +161,7 @@ fn from_text(text: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::execution::Progress;
     use crate::plan::request::StartRequest;
 
     fn location(accounts: &[&str], regions: &[&str]) -> TargetLocation {
@@ -233,6 +234,42 @@ mod tests {
         assert!(statuses(&matrix(&execution, true)).contains(&"444444444444 us-east-1 NotStarted".to_owned()));
         execution.status = "InProgress".into();
         assert!(statuses(&matrix(&execution, true)).contains(&"444444444444 us-east-1 Pending".to_owned()));
+    }
+
+    #[test]
+    fn what_the_service_counts_and_does_not_name_is_there_too() {
+        let progress = |total, success| Some(Progress { total, success, ..Progress::default() });
+        let unlisted = |execution: &Execution, all| -> Vec<String> {
+            matrix(execution, all)
+                .iter()
+                .filter(|cell| cell.is_unlisted())
+                .map(|cell| cell.status.to_string())
+                .collect()
+        };
+        let none: Vec<String> = Vec::new();
+        // Six cells are known, of which three did well.
+        for (total, success, expected) in [
+            (10, 3, 4),
+            (10, 5, 2),
+            (10, 10, 0),
+            (6, 3, 0),
+            (3, 3, 0),
+            (0, 0, 0),
+            (-1, 0, 0),
+            (i32::MAX, -5, UNLISTED_MAX),
+        ] {
+            let ended = Execution { progress: progress(total, success), ..execution("Failed") };
+            assert_eq!(unlisted(&ended, true), vec!["NotStarted".to_owned(); expected], "{total} {success}");
+            assert_eq!(unlisted(&ended, false), none, "what was not read may be it");
+        }
+        let running = Execution { progress: progress(10, 3), ..execution("InProgress") };
+        assert_eq!(unlisted(&running, true), vec!["Pending".to_owned(); 4]);
+        // All is named.
+        let mut named = Execution { progress: progress(10, 3), ..execution("Failed") };
+        named.request.target_locations.pop();
+        assert_eq!(unlisted(&named, true), none);
+        named.request.target_locations_url = Some("https://bucket.s3.amazonaws.com/x".to_owned());
+        assert_eq!(unlisted(&named, true).len(), 4);
     }
 
     #[test]

@@ -143,7 +143,7 @@ pub(super) fn settings(location: &TargetLocation) -> TargetLocation {
     }
 }
 
-fn without_limits(location: TargetLocation) -> TargetLocation {
+pub(super) fn without_limits(location: TargetLocation) -> TargetLocation {
     TargetLocation { target_location_max_concurrency: None, target_location_max_errors: None, ..location }
 }
 

@@ -7,7 +7,7 @@ use hub::Tag;
 use super::execution::{Execution, Status};
 use super::limit::Limit;
 use super::matrix::{Cell, Pair, matrix};
-use super::origin::{self, Origin};
+use super::origin::{self, Origin, without_limits};
 use super::request::{StartRequest, TargetLocation, is_unit};
 use super::share::{evenly, share};
 use super::split::{ACCOUNTS_MAX, REGIONS_MAX};
@@ -159,10 +159,7 @@ pub fn resumption(execution: &Execution, terms: &Terms) -> Result<Resumption, Un
         return Err(left_behind.unwrap_or(Unresumable::NothingLeft));
     }
     let mut notes = Vec::new();
-    let mut target_locations = Vec::new();
-    for (settings, pairs) in &groups {
-        target_locations.extend(locations(settings, pairs, terms, &mut notes)?);
-    }
+    let target_locations = locations(&groups, terms, &mut notes)?;
     let link = Tag { key: RESUMES_TAG_KEY.to_owned(), value: execution.id.clone() };
     let request = StartRequest {
         target_locations,
@@ -245,43 +242,61 @@ fn places(locations: &[usize]) -> String {
     places.join(" and ")
 }
 
-/// Locations that reach these pairs and no others, with the old location's limits kept over all of them.
+/// Locations that reach these pairs and no others, with the limits kept over them.
 fn locations(
-    settings: &TargetLocation,
-    pairs: &BTreeSet<Pair>,
+    groups: &[(TargetLocation, BTreeSet<Pair>)],
     terms: &Terms,
     notes: &mut Vec<String>,
 ) -> Result<Vec<TargetLocation>, Unresumable> {
     let mut parts = Vec::new();
-    for (accounts, regions) in rectangles(pairs) {
-        for accounts in evenly(&accounts, ACCOUNTS_MAX) {
-            for regions in evenly(&regions, REGIONS_MAX) {
-                parts.push(TargetLocation {
-                    accounts: accounts.to_vec(),
-                    regions: regions.to_vec(),
-                    ..settings.clone()
-                });
+    let mut settings = Vec::new();
+    for (of_group, pairs) in groups {
+        for (accounts, regions) in rectangles(pairs) {
+            for accounts in evenly(&accounts, ACCOUNTS_MAX) {
+                for regions in evenly(&regions, REGIONS_MAX) {
+                    let (accounts, regions) = (accounts.to_vec(), regions.to_vec());
+                    parts.push(TargetLocation { accounts, regions, ..of_group.clone() });
+                    settings.push(of_group);
+                }
             }
         }
     }
-    let weights: Vec<usize> = parts.iter().map(|part| part.accounts.len() * part.regions.len()).collect();
-    if let Some(limit) = terms.max_concurrency.or(settings.target_location_max_concurrency) {
-        for (part, limit) in parts.iter_mut().zip(concurrency(limit, &weights, terms, notes)?) {
-            part.target_location_max_concurrency = Some(limit);
+    let weight = |part: &TargetLocation| part.accounts.len() * part.regions.len();
+    for family in families(&settings, terms.max_concurrency.is_some()) {
+        let weights: Vec<usize> = family.iter().map(|index| weight(&parts[*index])).collect();
+        if let Some(limit) = terms.max_concurrency.or(settings[family[0]].target_location_max_concurrency) {
+            for (index, limit) in family.iter().zip(concurrency(limit, &weights, terms, notes)?) {
+                parts[*index].target_location_max_concurrency = Some(limit);
+            }
         }
     }
-    if let Some(limit) = terms.max_errors.or(settings.target_location_max_errors) {
-        let shares = match limit {
-            Limit::Count(total) => {
-                share(total, &weights, 0).unwrap_or_default().into_iter().map(Limit::Count).collect()
+    for family in families(&settings, terms.max_errors.is_some()) {
+        let weights: Vec<usize> = family.iter().map(|index| weight(&parts[*index])).collect();
+        let shares = match terms.max_errors.or(settings[family[0]].target_location_max_errors) {
+            Some(Limit::Count(total)) => {
+                share(total, &weights, 0).unwrap_or_default().into_iter().map(|one| Some(Limit::Count(one))).collect()
             }
-            percent @ Limit::Percent(_) => vec![percent; parts.len()],
+            other => vec![other; family.len()],
         };
-        for (part, limit) in parts.iter_mut().zip(shares) {
-            part.target_location_max_errors = Some(limit);
+        for (index, limit) in family.iter().zip(shares) {
+            parts[*index].target_location_max_errors = limit;
         }
     }
     Ok(parts)
+}
+
+/// The parts that share a limit: those with the same settings, or where it is given anew, all that differ in nothing but
+/// their shares of the old limits.
+fn families(settings: &[&TargetLocation], is_new: bool) -> Vec<Vec<usize>> {
+    let mut families: Vec<(TargetLocation, Vec<usize>)> = Vec::new();
+    for (index, settings) in settings.iter().enumerate() {
+        let kind = if is_new { without_limits((*settings).clone()) } else { (*settings).clone() };
+        match families.iter_mut().find(|(other, _)| *other == kind) {
+            Some((_, family)) => family.push(index),
+            None => families.push((kind, vec![index])),
+        }
+    }
+    families.into_iter().map(|(_, family)| family).collect()
 }
 
 fn concurrency(

@@ -11,7 +11,9 @@ mod resume;
 mod start;
 mod status;
 mod stop;
+mod units;
 mod wait;
+mod waves;
 
 use std::time::Duration;
 

@@ -215,6 +215,36 @@ fn a_location_without_targets_beside_one_with_them_is_told() {
     other.targets = vec![Target { key: "CloudConnector".to_owned(), values: vec!["x".to_owned()] }];
     two.target_locations.push(other);
     let notes = noted(&two, &facts, &["AWS-*"], &[]);
-    assert!(notes.iter().any(|note| note.starts_with("TargetLocations[0]: it has no Targets, unlike")), "{notes:?}");
+    let told = without_targets(&two);
+    assert!(told.len() == 1 && told[0].starts_with("TargetLocations[0]: it has no Targets, unlike"), "{told:?}");
     assert!(notes.iter().any(|note| note.contains("the key CloudConnector is newer")), "{notes:?}");
+}
+
+#[test]
+fn a_location_without_targets_beside_others_is_refused_or_told() {
+    let facts = facts(runbook(&[("InstanceId", false), ("AutomationAssumeRole", true)]));
+    let target = || vec![Target { key: "tag:Env".to_owned(), values: vec!["x".to_owned()] }];
+    let mut mixed = request(&["us-east-1"]);
+    let bare = mixed.target_locations[0].clone();
+    mixed.target_locations.extend([TargetLocation { targets: target(), ..bare.clone() }, bare]);
+    let told = texts(&refusals(&mixed, false, &facts));
+    let words = "TargetLocations[0].Targets: expected a target, got nothing, unlike another location: the runbook";
+    assert!(told.len() == 1 && told[0].starts_with(words), "{told:?}");
+    assert_eq!(without_targets(&mixed).len(), 2);
+    assert!(!is_targeted(&mixed));
+    // The caller's word, or a parameter, or a runbook that takes no targets.
+    assert_eq!(refusals(&mixed, true, &facts), []);
+    let mut given = mixed.clone();
+    given.parameters.insert("InstanceId".to_owned(), vec!["i-1".to_owned()]);
+    assert_eq!(refusals(&given, false, &facts), []);
+    let harmless = Facts { runbook: Ok(runbook(&[("Operation", true)])), ..facts.clone() };
+    assert_eq!(refusals(&mixed, false, &harmless), []);
+    // With targets for all of them.
+    let whole = StartRequest { targets: target(), ..mixed.clone() };
+    assert_eq!((refusals(&whole, false, &facts), without_targets(&whole)), (vec![], vec![]));
+    assert!(is_targeted(&whole));
+    for location in &mut mixed.target_locations {
+        location.targets = target();
+    }
+    assert_eq!((refusals(&mixed, false, &facts), refusals(&mixed, true, &facts).len()), (vec![], 1));
 }

@@ -70,7 +70,7 @@ fn only_what_did_not_succeed_is_started_again() {
         step(C, "us-east-1", "Canceled"),
     ];
     let old = execution(vec![location(&[A, B, C], &["us-east-1", "us-west-2"])], steps);
-    let Resumption { request, notes } = resumption(&old, &Terms::default()).unwrap();
+    let Resumption { request, notes, .. } = resumption(&old, &Terms::default()).unwrap();
     assert_eq!(groups(&request), [format!("{B} {C} x us-east-1 us-west-2, 1, 0"), format!("{A} x us-west-2, 1, 0")]);
     assert_eq!((request.document_name.as_str(), request.document_version.as_deref()), ("Patch", Some("7")));
     assert_eq!(request.target_locations[0].execution_role_name.as_deref(), Some("Execution"));
@@ -262,4 +262,126 @@ proptest! {
         let sum: u32 = limits.iter().map(|limit| if let Some(Limit::Count(count)) = limit { *count } else { 0 }).sum();
         prop_assert!(sum == concurrency || concurrency == 1);
     }
+}
+
+const UNIT: &str = "ou-ab12-cdefghij";
+
+fn counted(total: i32, success: i32) -> Option<crate::plan::execution::Progress> {
+    Some(crate::plan::execution::Progress { total, success, ..Default::default() })
+}
+
+#[test]
+fn what_a_unit_never_came_to_is_told_and_not_called_a_success() {
+    let old = |status: &str, progress| Execution {
+        progress,
+        ..execution(vec![location(&[UNIT], &["us-east-1"])], vec![step(A, "us-east-1", status)])
+    };
+    let done = |progress| resumption(&old("Success", progress), &Terms::default()).unwrap_err();
+    assert_eq!(done(counted(50, 1)), Unresumable::Unlisted(49));
+    assert_eq!(done(None), Unresumable::Unlisted(0), "it failed, and nothing tells where");
+    assert_eq!(done(counted(1, 1)), Unresumable::NothingLeft);
+    let well = Execution { status: "Success".into(), ..old("Success", None) };
+    assert_eq!(resumption(&well, &Terms::default()).unwrap_err(), Unresumable::NothingLeft);
+    let refusal = done(counted(50, 1));
+    assert_eq!(
+        (refusal.code(), refusal.to_string().as_str()),
+        (
+            "NotResumable",
+            "49 accounts and Regions of its units or file never began and cannot be resumed, since the service does not \
+             name them; start the units anew, with an IdempotencyKey of its own and the accounts that it came to in \
+             ExcludeAccounts"
+        )
+    );
+    for (progress, left_behind) in [
+        (counted(100, 0), Some(Unresumable::Unlisted(99))),
+        (None, Some(Unresumable::Unlisted(0))),
+        (counted(1, 0), None),
+    ] {
+        let resumed = resumption(&old("Failed", progress), &Terms::default()).unwrap();
+        assert_eq!(
+            (groups(&resumed.request), resumed.left_behind),
+            (vec![format!("{A} x us-east-1, 1, 0")], left_behind)
+        );
+    }
+    let nowhere = |progress| Execution { progress, ..execution(vec![location(&[UNIT], &["us-east-1"])], vec![]) };
+    let refused = |progress| resumption(&nowhere(progress), &Terms::default()).unwrap_err();
+    assert_eq!((refused(counted(5, 0)), refused(None)), (Unresumable::Unlisted(5), Unresumable::NoLocations));
+}
+
+#[test]
+fn what_ended_in_no_known_way_is_left_too() {
+    let steps = vec![step(A, "us-east-1", "Success"), step(B, "us-east-1", "Exited")];
+    let old = execution(vec![location(&[A, B], &["us-east-1"])], steps);
+    let resumed = resumption(&old, &Terms::default()).unwrap();
+    assert_eq!(groups(&resumed.request), [format!("{B} x us-east-1, 1, 0")]);
+}
+
+#[test]
+fn a_limit_given_anew_is_shared_over_all_that_had_shares_of_the_old_one() {
+    let share = |account: &str, limit| TargetLocation {
+        target_location_max_concurrency: Some(Limit::Count(limit)),
+        target_location_max_errors: Some(Limit::Count(limit)),
+        ..location(&[account], &["us-east-1"])
+    };
+    let steps = [A, B, C].map(|account| step(account, "us-east-1", "Failed")).to_vec();
+    let steps: Vec<Step> = steps.into_iter().map(|step| Step { target_location: None, ..step }).collect();
+    let old = execution(vec![share(A, 4), share(B, 3), share(C, 3)], steps);
+    let given =
+        Terms { max_concurrency: Some(Limit::Count(10)), max_errors: Some(Limit::Count(5)), ..Terms::default() };
+    let resumed = resumption(&old, &given).unwrap();
+    assert_eq!(groups(&resumed.request), [format!("{A} {B} {C} x us-east-1, 10, 5")]);
+    let one = Terms { max_errors: None, ..given };
+    let resumed = resumption(&old, &one).unwrap();
+    assert_eq!(groups(&resumed.request)[0], format!("{A} x us-east-1, 4, 4"), "with its own errors still");
+    assert_eq!(groups(&resumed.request)[1], format!("{B} {C} x us-east-1, 6, 3"));
+    let sum: u32 = resumed
+        .request
+        .target_locations
+        .iter()
+        .map(|location| {
+            let Some(Limit::Count(count)) = location.target_location_max_concurrency else { panic!("a number") };
+            count
+        })
+        .sum();
+    assert_eq!(sum, 10);
+}
+
+#[test]
+fn what_a_file_gave_is_kept_or_missed_aloud() {
+    let role = |told: TargetLocation| told.execution_role_name.unwrap_or_default();
+    let told = |change: fn(&mut TargetLocation)| {
+        let mut told = location(&[A], &["us-east-1"]);
+        change(&mut told);
+        let mut old = execution(vec![], vec![Step { target_location: Some(told), ..step(A, "us-east-1", "Failed") }]);
+        old.request.target_locations_url = Some("https://bucket.s3.amazonaws.com/x".to_owned());
+        old.progress = counted(1, 0);
+        old
+    };
+    let resumed =
+        |old: &Execution| resumption(old, &Terms::default()).map(|one| one.request.target_locations[0].clone());
+    assert_eq!(resumed(&told(|_| {})).map(role).unwrap(), "Execution");
+    let refusal = resumed(&told(|told| told.execution_role_name = None)).unwrap_err();
+    assert_eq!(
+        (refusal.code(), refusal.to_string()),
+        (
+            "NotResumable",
+            format!(
+                "nothing tells with which role or targets it ran for {A} in us-east-1, which no location of its request \
+                 names; start it anew with its TargetLocationsURL, or with TargetLocations"
+            )
+        )
+    );
+    // The file had targets, which the step does not tell.
+    let mut targeted = told(|_| {});
+    targeted.request.target_parameter_name = Some("InstanceId".to_owned());
+    assert!(matches!(resumed(&targeted).unwrap_err(), Unresumable::NoSettings { .. }));
+    let target = Target { key: "tag:Env".to_owned(), values: vec!["x".to_owned()] };
+    let mut by_step = targeted.clone();
+    by_step.steps[0].target_location.as_mut().unwrap().targets = vec![target.clone()];
+    assert_eq!(resumed(&by_step).unwrap().targets, vec![target.clone()]);
+    targeted.request.targets = vec![target];
+    assert!(resumed(&targeted).is_ok());
+    let mut bare = told(|_| {});
+    bare.steps[0].target_location = None;
+    assert!(matches!(resumed(&bare).unwrap_err(), Unresumable::NoSettings { .. }));
 }
