@@ -9,6 +9,7 @@ use automation_fanout::ports::{Automation as _, Facts as _, History as _};
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::config::{Builder, Credentials};
+use aws_sdk_ssm::operation::add_tags_to_resource::AddTagsToResourceOutput;
 use aws_sdk_ssm::operation::describe_automation_executions::DescribeAutomationExecutionsOutput;
 use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomationStepExecutionsOutput;
 use aws_sdk_ssm::operation::describe_document::DescribeDocumentOutput;
@@ -250,7 +251,7 @@ async fn an_execution_is_read_with_all_that_a_resumption_needs() {
     let step = &execution.steps[0];
     assert_eq!((step.name.as_str(), step.status.as_str()), ("one", "Failed"));
     let inputs: Vec<&str> = step.inputs.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!((inputs, step.outputs[0].1.len()), (vec!["Approvers"], 1), "what repeats the request is left out");
+    assert_eq!((inputs, step.outputs[0].1.len()), (vec!["Approvers", "DocumentName"], 1));
     assert_eq!((step.failure_type.as_deref(), step.failure_stage.as_deref()), (Some("Permission"), Some("Invocation")));
     assert_eq!(step.target_location.as_ref(), request().target_locations.first());
 }
@@ -310,6 +311,20 @@ async fn a_stop_says_how() {
             .then_output(|| StopAutomationExecutionOutput::builder().build());
         executions(&rule).await.stop(ID, stop_type).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_mark_is_a_tag_of_the_execution() {
+    let rule = mock!(Client::add_tags_to_resource)
+        .match_requests(|request| {
+            let tag = types::Tag::builder().key("tag-hub:stopped").value("").build().unwrap();
+            request.resource_type() == Some(&types::ResourceTypeForTagging::Automation)
+                && request.resource_id() == Some(ID)
+                && request.tags() == [tag]
+        })
+        .then_output(|| AddTagsToResourceOutput::builder().build());
+    executions(&rule).await.mark(ID, "tag-hub:stopped").await.unwrap();
+    assert_eq!(rule.num_calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]

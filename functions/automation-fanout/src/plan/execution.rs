@@ -255,6 +255,8 @@ impl fmt::Display for Status {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -280,6 +282,42 @@ mod tests {
         assert!(step.inputs.is_empty());
         assert_eq!((step.action.as_str(), step.failure_message.map(|text| text.chars().count())), ("", Some(600)));
         assert_eq!(step.outputs, [output("ExecutionId", "child"), output("Output", "No targets found")]);
+    }
+
+    #[test]
+    fn an_instance_is_found_wherever_it_is_told() {
+        const ID: &str = "i-0123456789abcdef0";
+        let target = || vec![Target { key: "ParameterValues".to_owned(), values: vec![format!("x {ID}")] }];
+        let text = format!("[\"{ID}\"]");
+        let location = || TargetLocation { targets: target(), ..TargetLocation::default() };
+        let map = || BTreeMap::from([("Id".to_owned(), vec![ID.to_owned()])]);
+        let of = |request| Execution { request, ..Execution::default() };
+        let step =
+            |step: Step| Execution { steps: vec![Step { name: "s".to_owned(), ..step }], ..Execution::default() };
+        let plain = StartRequest::default;
+        for (execution, expected) in [
+            (of(StartRequest { parameters: map(), ..plain() }), "Parameters.Id"),
+            (of(StartRequest { targets: target(), ..plain() }), "Targets"),
+            (Execution { resolved_targets: vec![ID.to_owned()], ..Execution::default() }, "Targets"),
+            (of(StartRequest { target_maps: vec![BTreeMap::new(), map()], ..plain() }), "TargetMaps[1]"),
+            (of(StartRequest { target_locations: vec![location()], ..plain() }), "TargetLocations[0].Targets"),
+            (step(Step { inputs: vec![("InstanceIds".to_owned(), text.clone())], ..Step::default() }), "step s"),
+            (step(Step { outputs: vec![("Out".to_owned(), vec![text])], ..Step::default() }), "step s"),
+            (step(Step { target_location: Some(location()), ..Step::default() }), "step s"),
+        ] {
+            assert_eq!(execution.places(ID), [expected], "{execution:#?}");
+            assert!(execution.places("i-0123456789abcdef").is_empty(), "a part of a word is none");
+        }
+    }
+
+    #[test]
+    fn inputs_that_repeat_the_request_are_dropped() {
+        let input = |name: &str| (name.to_owned(), "x".to_owned());
+        let names =
+            ["Approvers", "DocumentName", "RuntimeParameters", "TargetLocations", "ExecutionId", "TargetsSummary"];
+        let mut step = Step { inputs: names.map(input).to_vec(), ..Step::default() };
+        step.drop_request();
+        assert_eq!(step.inputs, ["Approvers", "TargetLocations", "ExecutionId", "TargetsSummary"].map(input));
     }
 
     #[test]

@@ -32,6 +32,8 @@ struct Known {
     request: StartRequest,
     started: Instant,
     stopped: Option<Instant>,
+    /// What runs comes to its end, and nothing shows that it was stopped.
+    completes: Option<Instant>,
     ends: BTreeMap<(String, String), End>,
     value_ends: BTreeMap<String, End>,
 }
@@ -222,7 +224,10 @@ impl Account {
     /// The id of each execution with its request, when it was started, and when it was stopped.
     pub(crate) fn history(&self) -> Vec<(String, StartRequest, Instant, Option<Instant>)> {
         let known = self.known.borrow();
-        known.iter().map(|(id, one)| (id.clone(), one.request.clone(), one.started, one.stopped)).collect()
+        known
+            .iter()
+            .map(|(id, one)| (id.clone(), one.request.clone(), one.started, one.stopped.or(one.completes)))
+            .collect()
     }
 
     /// The milliseconds at which calls of a kind were made.
@@ -356,6 +361,11 @@ impl History for Account {
                 started_at: Some(self.time(known.started)),
                 ..Listed::default()
             })
+            .chain(self.fixed.borrow().values().filter(|_| tag_key.is_none()).map(|fixed| Listed {
+                id: fixed.id.clone(),
+                status: fixed.status.clone(),
+                ..Listed::default()
+            }))
             .filter(|listed| query.outcome.is_none_or(|outcome| outcome.statuses().contains(&listed.status.as_str())))
             .collect();
         // A page has two, so that there are several.
@@ -442,7 +452,14 @@ impl Automation for Account {
         let id = format!("00000000-0000-4000-8000-{:012}", self.known.borrow().len() + 1);
         tokens.insert(token, (request.clone(), id.clone(), Instant::now()));
         let (ends, value_ends) = (self.ends.clone(), self.value_ends.clone());
-        let known = Known { request: request.clone(), started: Instant::now(), stopped: None, ends, value_ends };
+        let known = Known {
+            request: request.clone(),
+            started: Instant::now(),
+            stopped: None,
+            completes: None,
+            ends,
+            value_ends,
+        };
         self.known.borrow_mut().insert(id.clone(), known);
         if is_lost {
             return Err(error("ssm:StartAutomationExecution", "InternalServerError"));
@@ -483,8 +500,10 @@ impl Automation for Account {
         match (fixed, self.known.borrow_mut().get_mut(id)) {
             (Some(true), _) => Err(ended()),
             (_, Some(known)) if known.was_stopped() || known.started.elapsed() >= self.run_takes => Err(ended()),
-            // What runs comes to its end, and nothing shows that it was stopped.
-            (_, Some(_)) if stop_type == StopType::Complete => Ok(()),
+            (_, Some(known)) if stop_type == StopType::Complete => {
+                known.completes.get_or_insert_with(Instant::now);
+                Ok(())
+            }
             (_, Some(known)) => {
                 known.stopped = Some(Instant::now());
                 Ok(())

@@ -84,6 +84,7 @@ async fn play(seed: u64, variants: &[Value]) -> Account {
     let mut dice = Dice::new(seed ^ 0x9e37_79b9_7f4a_7c15);
     for round in 0..4 {
         let stops_after = (dice.below(4) == 0).then(|| dice.below(4_000) as u64);
+        let stop_type = ["Cancel", "Complete"][dice.below(2)];
         let sent = (0..=dice.below(2)).map(|at| {
             // The first request comes more often than any of the others.
             let variant = variants[dice.below(12).saturating_sub(5).min(6)].clone();
@@ -99,7 +100,8 @@ async fn play(seed: u64, variants: &[Value]) -> Account {
             tokio::time::sleep(Duration::from_millis(delay)).await;
             let ids: Vec<String> = account.history().into_iter().map(|(id, ..)| id).collect();
             if !ids.is_empty() {
-                let _ = send(&account, &json!({"Action": "Stop", "AutomationExecutionIds": ids})).await;
+                let stop = json!({"Action": "Stop", "AutomationExecutionIds": ids, "Type": stop_type});
+                let _ = send(&account, &stop).await;
             }
         };
         tokio::join!(join_all(sent), stop);
@@ -263,7 +265,11 @@ fn campaigns() -> Vec<Value> {
     });
     vec![
         whole.clone(),
-        changed(&whole, |campaign| campaign["Gate"] = json!({})),
+        // A run that begins with the second wave.
+        changed(&whole, |campaign| {
+            campaign["Gate"] = json!({});
+            campaign["From"] = json!("two");
+        }),
         changed(&whole, |campaign| campaign["Request"]["Parameters"] = json!({"Operation": ["Install"]})),
         changed(&whole, |campaign| campaign["Request"]["DocumentName"] = json!("TagHub-Other")),
         changed(&whole, |campaign| campaign["Waves"][0]["Name"] = json!("first")),

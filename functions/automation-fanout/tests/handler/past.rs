@@ -103,3 +103,34 @@ async fn a_list_that_was_cut_within_its_last_page_says_so() {
     let both = send(&account, &json!({"Action": "List", "MaxResults": 2})).await.unwrap();
     assert_eq!((listed(&both).len(), &both["Complete"]), (2, &json!(true)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_found_in_any_of_many_steps() {
+    const INSTANCE: &str = "i-0123456789abcdef0";
+    let mut steps: Vec<_> = (0..130).map(|n| step(&format!("{n:012}"), "us-east-1", "Success", "")).collect();
+    let list = json!({"Action": "List", "InstanceId": INSTANCE});
+    let of = |steps| Account::new().with_execution(execution(ID, "Success", steps));
+    assert_eq!(listed(&send(&of(steps.clone()), &list).await.unwrap()).len(), 0);
+    for index in [3, 70, 129] {
+        steps[index].inputs.push(("InstanceIds".to_owned(), format!("[\"{INSTANCE}\"]")));
+    }
+    let answer = send(&of(steps), &list).await.unwrap();
+    let name = |n: usize| format!("step {n:012}-us-east-1");
+    assert_eq!(answer["Executions"][0]["Touched"], json!([name(3), name(70), name(129)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_found_in_the_targets_of_a_location() {
+    const INSTANCE: &str = "i-0123456789abcdef0";
+    let target = |value: &str| json!([{"Key": "ParameterValues", "Values": [value]}]);
+    let location = |value: &str| json!({"Accounts": [A], "Regions": ["us-east-1"], "Targets": target(value)});
+    let event = json!({"DocumentName": "Patch", "TargetParameterName": "InstanceId",
+                       "TargetLocations": [location("i-11111111111111111"), location(INSTANCE)]});
+    let account = Account::new().with_bare_steps();
+    send(&account, &event).await.unwrap();
+    let maps = json!({"DocumentName": "Patch", "TargetParameterName": "InstanceId", "TargetMaps": [{"InstanceId": [INSTANCE]}]});
+    send_with(&account, 900, "other", &maps).await.unwrap();
+    let answer = send(&account, &json!({"Action": "List", "InstanceId": INSTANCE})).await.unwrap();
+    let touched = |index: usize| &answer["Executions"][index]["Touched"];
+    assert_eq!((touched(0), touched(1)), (&json!(["TargetMaps[0]"]), &json!(["TargetLocations[1].Targets"])));
+}

@@ -1,9 +1,11 @@
 //! `Stop`.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use crate::account::{Account, Call};
-use crate::{ID, ID_2, execution, fleet, ids, sample, send, send_with};
+use crate::{A, B, ID, ID_2, NO_ROLE, codes, execution, fleet, ids, sample, send, send_with};
 
 #[tokio::test(start_paused = true)]
 async fn executions_are_stopped_one_a_second() {
@@ -60,4 +62,60 @@ async fn a_stop_of_nothing_is_an_error() {
         "nothing was stopped: DeadlineExceeded: not stopped, because the function's time is up"
     );
     assert_eq!(error.error_type(), "NothingStopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_complete_keeps_the_remaining_parts_from_starting() {
+    for (stop_type, fault, expected) in [
+        (Some("Complete"), None, vec!["Stopped", "Stopped"]),
+        (None, None, vec!["Stopped", "Stopped"]),
+        (Some("Complete"), Some("AccessDeniedException"), vec![]),
+    ] {
+        let account = Account::new().with_run_of(Duration::from_mins(5));
+        let account = if let Some(code) = fault { account.with_mark_fault(code) } else { account };
+        // Time for one start.
+        let begun = send_with(&account, 11, "request-1", &fleet(3)).await.unwrap();
+        assert_eq!(ids(&begun).len(), 1);
+        let mut stop = json!({"Action": "Stop", "AutomationExecutionIds": ids(&begun)});
+        if let Some(stop_type) = stop_type {
+            stop["Type"] = json!(stop_type);
+        }
+        let stopped = send(&account, &stop).await.unwrap();
+        assert_eq!((ids(&stopped), stopped["Complete"].as_bool()), (ids(&begun), Some(fault.is_none())));
+        if fault.is_some() {
+            let message = stopped["Failed"][0]["Message"].as_str().unwrap();
+            assert!(message.starts_with("it could not be marked as stopped, so that"), "{message}");
+        }
+        let again = send_with(&account, 900, "request-2", &fleet(3)).await.unwrap();
+        assert_eq!(codes(&again["Failed"]), expected);
+        assert_eq!(account.started().len(), 3 - expected.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_that_was_told_to_complete_ends_the_campaign_where_something_is_left() {
+    let campaign = json!({"Name": "c", "Gate": {"MaxFailedPercent": 100},
+        "Request": {"DocumentName": "Patch", "TargetLocations": [{"Accounts": [A, B], "Regions": ["us-east-1"]}]},
+        "Waves": [{"Name": "all", "Percent": 100}]});
+    let wave = |campaign: &Value, earlier: &Value, ids: &Value| json!({"Action": "Wave", "Campaign": campaign, "Wave": "all", "EarlierExecutions": earlier, "AutomationExecutionIds": ids});
+    for (end, state) in [(("Failed", NO_ROLE), "Stopped"), (("Success", ""), "Passed")] {
+        let account = Account::new().with_end(B, "us-east-1", end);
+        let ids =
+            send(&account, &wave(&campaign, &json!([]), &json!([]))).await.unwrap()["AutomationExecutionIds"].clone();
+        send(&account, &json!({"Action": "Stop", "Type": "Complete", "AutomationExecutionIds": ids})).await.unwrap();
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let answer = send(&account, &wave(&campaign, &json!([]), &ids)).await.unwrap();
+        assert_eq!(answer["State"], state, "{answer:#}");
+        if state == "Stopped" {
+            assert_eq!(answer["Reason"], format!("its execution {} was stopped", ids[0].as_str().unwrap()));
+            // It goes on when it is told to.
+            let account = account.with_end(B, "us-east-1", ("Success", ""));
+            let mut go_on = campaign.clone();
+            go_on["Resume"] = json!(true);
+            let resumed = send(&account, &wave(&go_on, &ids, &ids)).await.unwrap();
+            tokio::time::sleep(Duration::from_mins(1)).await;
+            let ids = &resumed["AutomationExecutionIds"];
+            assert_eq!(send(&account, &wave(&go_on, ids, ids)).await.unwrap()["State"], "Passed");
+        }
+    }
 }
