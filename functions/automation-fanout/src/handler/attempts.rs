@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use hub::AwsError;
 
-use super::{NO_ANSWER_IN_TIME, Run, too_late};
+use super::start::first_was_stopped;
+use super::{NO_ANSWER_IN_TIME, Run, STOPPED, too_late};
 use crate::plan::request::StartRequest;
 use crate::ports::World;
 
@@ -24,8 +25,13 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(8);
 
 impl<W: World> Run<'_, W> {
-    /// Starts an execution and gives its id. Each attempt takes a turn of the pace, and all have the request's token.
-    pub(super) async fn attempt_start(&mut self, request: &StartRequest) -> Result<String, AwsError> {
+    /// Starts an execution and gives its id. Each attempt takes a turn of the pace, and all have the request's token. None is
+    /// made once the execution of the `first` part is stopped, but where one before it may have gone through.
+    pub(super) async fn attempt_start(
+        &mut self,
+        request: &StartRequest,
+        first: Option<&str>,
+    ) -> Result<String, AwsError> {
         if !self.starts.turn(self.begin_until).await {
             return Err(too_late(START, NO_TIME_TO_START));
         }
@@ -44,6 +50,12 @@ impl<W: World> Run<'_, W> {
             // What is under way goes on until the answer has to get out.
             if !self.starts.turn(self.answer_until).await {
                 return Err(too_late(START, if may_have_started { NO_ANSWER_IN_TIME } else { ALWAYS_THROTTLED }));
+            }
+            if let Some(first) = first.filter(|_| !may_have_started)
+                && matches!(self.was_stopped(first).await, Ok(true))
+            {
+                let (code, message) = (STOPPED.to_owned(), first_was_stopped(first));
+                return Err(AwsError { operation: START, code, message, request_id: None, retryable: false });
             }
         }
     }

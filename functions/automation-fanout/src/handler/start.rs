@@ -226,7 +226,7 @@ impl<W: World> Run<'_, W> {
                 });
                 continue;
             }
-            match self.start_one(part, resumes).await {
+            match self.start_one(part, resumes, begun.as_deref()).await {
                 Ok(started) => {
                     begun.get_or_insert_with(|| started.automation_execution_id.clone());
                     answer.executions.push(started);
@@ -250,9 +250,7 @@ impl<W: World> Run<'_, W> {
         let halted =
             |code: &str, message: String| Some(Failure { code: code.to_owned(), message, ..Failure::default() });
         match self.was_stopped(first).await {
-            Ok(true) => {
-                halted(STOPPED, format!("not tried, because the execution {first} of the first part was stopped"))
-            }
+            Ok(true) => halted(STOPPED, first_was_stopped(first)),
             // It was started a moment ago, and what is not shown yet nobody can stop.
             Err(error) if [NOT_FOUND, NO_RESOURCE].contains(&error.code.as_str()) => None,
             Ok(false) => None,
@@ -268,7 +266,7 @@ impl<W: World> Run<'_, W> {
         }
     }
 
-    async fn was_stopped(&mut self, id: &str) -> Result<bool, AwsError> {
+    pub(super) async fn was_stopped(&mut self, id: &str) -> Result<bool, AwsError> {
         if !self.reads.turn(self.begin_until).await {
             return Err(too_late(GET, NO_TIME_TO_START));
         }
@@ -278,9 +276,14 @@ impl<W: World> Run<'_, W> {
     }
 
     /// A start, or why not, and whether trying again cannot help.
-    async fn start_one(&mut self, part: Part, resumes: Option<&str>) -> Result<StartedExecution, (Failure, bool)> {
+    async fn start_one(
+        &mut self,
+        part: Part,
+        resumes: Option<&str>,
+        first: Option<&str>,
+    ) -> Result<StartedExecution, (Failure, bool)> {
         let client_token = token(&part);
-        match self.attempt_start(&part.request).await {
+        match self.attempt_start(&part.request, first).await {
             Ok(automation_execution_id) => {
                 tracing::info!(
                     execution = automation_execution_id,
@@ -314,6 +317,10 @@ impl<W: World> Run<'_, W> {
         let readings = self.read(&ids, Origin::Started, wait).await;
         Some(super::read::answer(readings))
     }
+}
+
+pub(super) fn first_was_stopped(first: &str) -> String {
+    format!("not tried, because the execution {first} of the first part was stopped")
 }
 
 /// The requests that fit into so many bytes of JSON, and how many do not.

@@ -119,3 +119,21 @@ async fn a_wave_that_was_told_to_complete_ends_the_campaign_where_something_is_l
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_throttled_is_not_tried_again_once_the_first_part_is_stopped() {
+    let throttled = Some("ThrottlingException");
+    let mut faults = vec![None];
+    faults.extend([throttled; 5]);
+    let account = Account::new().with_run_of(Duration::from_mins(5)).with_start_faults(&faults);
+    let event = fleet(3);
+    let start = send(&account, &event);
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let first = account.history()[0].0.clone();
+        send(&account, &json!({"Action": "Stop", "AutomationExecutionId": first})).await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(start, stop);
+    assert_eq!(codes(&answer.unwrap()["Failed"]), ["Stopped", "NotTried"]);
+    assert_eq!((account.started().len(), account.times(&Call::Start).len()), (1, 3));
+}
