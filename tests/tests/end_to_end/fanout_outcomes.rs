@@ -82,7 +82,11 @@ async fn a_run_is_stopped_at_once_or_after_what_has_begun() {
 
         let stop = with(json!({"Action": "Stop", "AutomationExecutionId": id}), kind);
         let answer = fan_out_well(&world, &stop).await;
-        assert_eq!(answer["Executions"][0]["Outcome"], "stop-requested", "{answer}");
+        assert_eq!(
+            (&answer["Executions"][0]["Outcome"], &answer["Complete"]),
+            (&json!("stop-requested"), &json!(true)),
+            "{answer}"
+        );
         let execution = final_status(&world, &id).await;
         let answer = fan_out_well(&world, &stop).await;
         assert_eq!(answer["Executions"][0]["Outcome"], "already-ended", "{answer}");

@@ -31,7 +31,7 @@ const TO_TAKE_MESSAGES: [&str; 3] = ["sqs:ReceiveMessage", "sqs:DeleteMessage", 
 const TO_ENCRYPT: [&str; 2] = ["kms:GenerateDataKey", "kms:Decrypt"];
 
 /// What a function needs without calling it, because AWS asks for it in the course of another call.
-pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 6] = [
+pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 5] = [
     NeededWithACall {
         function: "activation-issuer",
         action: "iam:PassRole",
@@ -64,13 +64,6 @@ pub(crate) const NEEDED_WITH_A_CALL: [NeededWithACall; 6] = [
         call: "ssm:StartAutomationExecution",
         reason: "a start with an alarm makes the role by which Systems Manager reads it, once in an account: \
                  https://docs.aws.amazon.com/systems-manager/latest/userguide/running-automations-multiple-accounts-regions.html",
-    },
-    NeededWithACall {
-        function: "automation-fanout",
-        action: "ssm:AddTagsToResource",
-        call: "ssm:StartAutomationExecution",
-        reason: "the tags come with the start, and AWS's examples of policies allow it for that: \
-                 https://docs.aws.amazon.com/systems-manager/latest/userguide/automation-setup-identity-based-policies.html",
     },
 ];
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use hub::AwsError;
 
-use super::start::first_was_stopped;
 use super::{NO_ANSWER_IN_TIME, Run, STOPPED, too_late};
 use crate::plan::request::StartRequest;
 use crate::ports::World;
@@ -23,6 +22,11 @@ const ATTEMPTS_MAX: u32 = 8;
 /// After an attempt that failed; it doubles up to the maximum. All of them together are 39 seconds.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// What is said of a start once the execution of the first part is stopped.
+pub(super) fn first_was_stopped(first: &str) -> String {
+    format!("not tried, because the execution {first} of the first part was stopped")
+}
 
 impl<W: World> Run<'_, W> {
     /// Starts an execution and gives its id. Each attempt takes a turn of the pace, and all have the request's token. None is

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hub::AwsError;
 
-use super::attempts::NO_TIME_TO_START;
+use super::attempts::{NO_TIME_TO_START, first_was_stopped};
 use super::history::value;
 use super::read::{GET, Origin};
 use super::stop::STOPPED_TAG_KEY;
@@ -317,10 +317,6 @@ impl<W: World> Run<'_, W> {
         let readings = self.read(&ids, Origin::Started, wait).await;
         Some(super::read::answer(readings))
     }
-}
-
-pub(super) fn first_was_stopped(first: &str) -> String {
-    format!("not tried, because the execution {first} of the first part was stopped")
 }
 
 /// The requests that fit into so many bytes of JSON, and how many do not.

@@ -366,3 +366,24 @@ async fn what_never_begins_can_be_shown_in_three_ways() {
         assert_eq!(get(&central, &id).await["AutomationExecutionStatus"], "Failed");
     }
 }
+
+#[tokio::test]
+async fn an_execution_takes_tags_after_its_start() {
+    let aws = start();
+    let central = aws.client(CENTRAL, REGION);
+    let mut body = restart(&[AGENCY]);
+    body["Tags"] = json!([{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}]);
+    let id = begin(&central, &body).await.unwrap();
+    let of = |id: &str, tags: Value| {
+        let mut body = json!({"ResourceType": "Automation", "ResourceId": id});
+        body.as_object_mut().unwrap().extend(tags.as_object().unwrap().clone());
+        body
+    };
+    let new = json!({"Tags": [{"Key": "b", "Value": ""}, {"Key": "c", "Value": "3"}]});
+    central.json("ssm", "AddTagsToResource", &of(&id, new.clone())).await.unwrap();
+    let list = central.json("ssm", "ListTagsForResource", &of(&id, json!({}))).await.unwrap();
+    let expected = [("a", "1"), ("b", ""), ("c", "3")].map(|(key, value)| json!({"Key": key, "Value": value}));
+    assert_eq!(list["TagList"], json!(expected));
+    let unknown = of("4f7ca192-7e9a-40fe-9192-5cb15abcdef0", new);
+    assert_eq!(central.json("ssm", "AddTagsToResource", &unknown).await.unwrap_err().code, "InvalidResourceId");
+}
