@@ -5,6 +5,8 @@ mod facts;
 mod history;
 mod tally;
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::{ConfigLoader, SdkConfig};
@@ -45,12 +47,13 @@ pub struct Calls {
     ec2: aws_sdk_ec2::Client,
     tagging: aws_sdk_resourcegroupstagging::Client,
     tally: Tally,
+    known_tags: Arc<Mutex<HashMap<String, Vec<hub::Tag>>>>,
 }
 
 impl Calls {
     /// Calls over these clients.
     pub fn new(ssm: Client, ec2: aws_sdk_ec2::Client, tagging: aws_sdk_resourcegroupstagging::Client) -> Self {
-        Self { ssm, ec2, tagging, tally: Tally::default() }
+        Self { ssm, ec2, tagging, tally: Tally::default(), known_tags: Arc::default() }
     }
 
     /// What was called since this was last asked for.
@@ -164,7 +167,7 @@ impl Automation for Calls {
             .send_automation_signal()
             .automation_execution_id(&signal.execution.id)
             .signal_type(SdkSignalType::from(signal.signal_type.into_str()))
-            .set_payload(Some(payload).filter(|payload: &std::collections::HashMap<_, _>| !payload.is_empty()))
+            .set_payload(Some(payload).filter(|payload: &HashMap<_, _>| !payload.is_empty()))
             .customize()
             .interceptor(self.tally.clone())
             .send()

@@ -36,6 +36,8 @@ pub trait History {
     ) -> Result<ExecutionPage, AwsError>;
     /// The tags of an execution.
     async fn tags(&self, id: &str) -> Result<Vec<hub::Tag>, AwsError>;
+    /// The same as they were read before, by this or an earlier invocation. What a start gave its execution stays.
+    fn known_tags(&self, id: &str) -> Option<Vec<hub::Tag>>;
 }
 
 /// What a start is checked against.

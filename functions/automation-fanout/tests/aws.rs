@@ -14,6 +14,7 @@ use aws_sdk_ssm::operation::describe_automation_executions::DescribeAutomationEx
 use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomationStepExecutionsOutput;
 use aws_sdk_ssm::operation::describe_document::DescribeDocumentOutput;
 use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionOutput;
+use aws_sdk_ssm::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use aws_sdk_ssm::operation::start_automation_execution::{
     StartAutomationExecutionInput, StartAutomationExecutionOutput,
 };
@@ -311,6 +312,23 @@ async fn a_stop_says_how() {
             .then_output(|| StopAutomationExecutionOutput::builder().build());
         executions(&rule).await.stop(ID, stop_type).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn tags_that_were_read_are_known() {
+    let rule = mock!(Client::list_tags_for_resource).then_output(|| {
+        let tag = types::Tag::builder().key("tag-hub:request").value("x").build().unwrap();
+        ListTagsForResourceOutput::builder().tag_list(tag).build()
+    });
+    let calls = executions(&rule).await;
+    assert_eq!(calls.known_tags(ID), None);
+    let tags = calls.tags(ID).await.unwrap();
+    assert_eq!((calls.clone().known_tags(ID), calls.known_tags(ID)), (Some(tags.clone()), Some(tags)));
+    calls.tags(ID).await.unwrap();
+    assert_eq!(rule.num_calls(), 2, "who asks for them reads them");
+    let rule = mock!(Client::list_tags_for_resource).then_output(|| ListTagsForResourceOutput::builder().build());
+    let calls = executions(&rule).await;
+    assert_eq!((calls.tags(ID).await.unwrap().len(), calls.known_tags(ID)), (0, None), "they may not be there yet");
 }
 
 #[tokio::test]

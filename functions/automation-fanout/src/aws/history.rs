@@ -10,6 +10,8 @@ use crate::ports::{ExecutionPage, History};
 const DESCRIBE: &str = "ssm:DescribeAutomationExecutions";
 /// The largest page: <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeAutomationExecutions.html>.
 const EXECUTIONS_PER_PAGE: i32 = 50;
+/// The tags of so many executions are kept, which take some 30 MB.
+const KNOWN_MAX: usize = 50_000;
 
 impl History for Calls {
     async fn executions(
@@ -52,7 +54,19 @@ impl History for Calls {
             .await
             .map_err(|error| AwsError::from_sdk("ssm:ListTagsForResource", &error))?;
         let tags = output.tag_list.unwrap_or_default().into_iter();
-        Ok(tags.map(|tag| Tag { key: tag.key, value: tag.value }).collect())
+        let tags: Vec<Tag> = tags.map(|tag| Tag { key: tag.key, value: tag.value }).collect();
+        // Without ours they may not all be there yet.
+        if tags.iter().any(|tag| hub::is_reserved(&tag.key))
+            && let Ok(mut known) = self.known_tags.lock()
+            && known.len() < KNOWN_MAX
+        {
+            known.insert(id.to_owned(), tags.clone());
+        }
+        Ok(tags)
+    }
+
+    fn known_tags(&self, id: &str) -> Option<Vec<Tag>> {
+        self.known_tags.lock().ok()?.get(id).cloned()
     }
 }
 

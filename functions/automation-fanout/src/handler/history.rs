@@ -164,9 +164,12 @@ impl<W: World> Run<'_, W> {
         loop {
             let page = self.list_page(&Query::default(), Some(tag_key), page_token).await?;
             for listed in page.executions {
-                if let Some(read) = read(&self.tags(&listed.id).await?) {
-                    found.push((listed, read));
-                }
+                // All of them are more than one invocation may read: the next goes on from here.
+                let tags = match self.world.known_tags(&listed.id) {
+                    Some(tags) => tags,
+                    None => self.tags(&listed.id).await?,
+                };
+                found.extend(read(&tags).map(|read| (listed, read)));
             }
             page_token = page.next_token;
             if page_token.is_none() {

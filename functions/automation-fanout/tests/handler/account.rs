@@ -66,6 +66,7 @@ pub(crate) struct Account {
     signals: RefCell<Vec<Signal>>,
     marks: RefCell<Vec<(String, String)>>,
     mark_fault: Option<&'static str>,
+    read_tags: RefCell<BTreeMap<String, Vec<Tag>>>,
     looks: RefCell<usize>,
     ends: BTreeMap<(String, String), End>,
     value_ends: BTreeMap<String, End>,
@@ -99,6 +100,7 @@ impl Account {
             signals: RefCell::default(),
             marks: RefCell::default(),
             mark_fault: None,
+            read_tags: RefCell::default(),
             looks: RefCell::default(),
             ends: BTreeMap::new(),
             value_ends: BTreeMap::new(),
@@ -379,10 +381,15 @@ impl History for Account {
         let tags = self.known.borrow().get(id).map(|known| known.request.tags.clone());
         let tags = tags.or_else(|| self.fixed.borrow().contains_key(id).then(Vec::new));
         let mut tags = tags.ok_or_else(|| error("ssm:ListTagsForResource", "InvalidResourceId"))?;
+        self.read_tags.borrow_mut().insert(id.to_owned(), tags.clone());
         let marks = self.marks.borrow();
         let marks = marks.iter().filter(|(marked, _)| marked == id);
         tags.extend(marks.map(|(_, key)| Tag { key: key.clone(), value: String::new() }));
         Ok(tags)
+    }
+
+    fn known_tags(&self, id: &str) -> Option<Vec<Tag>> {
+        self.read_tags.borrow().get(id).cloned()
     }
 }
 

@@ -187,3 +187,22 @@ async fn what_a_later_wave_lacks_is_refused_before_the_first() {
     .unwrap();
     assert_eq!(looks.looks(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn more_runs_than_an_invocation_can_look_at_are_looked_at_in_several() {
+    let account = Account::new();
+    for index in 0..220 {
+        let event = json!({"DocumentName": "Patch", "IdempotencyKey": format!("key {index}"),
+                           "TargetLocations": [{"Accounts": [A], "Regions": ["us-east-1"]}]});
+        send(&account, &event).await.unwrap();
+    }
+    let campaign = json!({"Name": "c", "Waves": [{"Name": "all", "Percent": 100}],
+        "Request": {"DocumentName": "Patch", "TargetLocations": [{"Accounts": [B], "Regions": ["us-east-1"]}]}});
+    // Forty seconds, for five reads of tags a second.
+    let step = async |name: &str| send_with(&account, 50, name, &first(&campaign, "all")).await.unwrap();
+    let waits = step("one").await;
+    assert_eq!((&waits["State"], account.started().len()), (&json!("Waiting"), 220), "{waits:#}");
+    assert!(waits["Reason"].as_str().unwrap().contains("it is not known what was started before"), "{waits:#}");
+    let begun = step("two").await;
+    assert_eq!((&begun["State"], account.started().len()), (&json!("Running"), 221), "{begun:#}");
+}
