@@ -114,7 +114,9 @@ impl<W: World> Run<'_, W> {
             Ok(words) if ids.is_empty() => Ok(Begun::Waits(format!("nothing is started: {words}"))),
             Ok(words) => Ok(Begun::Waits(format!("not all of it is started: {words}"))),
             Err(FanoutError::NothingStarted(answer)) if !ids.is_empty() => {
-                Ok(Begun::Broken(ids, format!("not all of it is started: {}", first(&answer.failed))))
+                let words =
+                    format!("not all of it is started: {}; started are {}", first(&answer.failed), ids.join(", "));
+                Ok(Begun::Broken(ids, words))
             }
             Err(error) => Err(error),
         };

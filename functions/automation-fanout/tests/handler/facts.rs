@@ -170,3 +170,17 @@ async fn a_token_in_the_other_case_is_the_same_key() {
     assert_eq!(send_with(&account, 900, "request-2", &second).await.unwrap()["Executions"], first["Executions"]);
     assert_eq!(account.started().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_notes_a_location_without_targets_beside_others() {
+    let account = Account::new();
+    let location = |account: &str| json!({"Accounts": [account], "Regions": ["us-east-1"]});
+    let target = json!([{"Key": "tag:Env", "Values": ["x"]}]);
+    let event = json!({"DocumentName": "Patch", "TargetParameterName": "InstanceId",
+                       "TargetLocations": [with(location(A), json!({"Targets": target})), location(B)]});
+    for action in ["Start", "Preview", "Preflight"] {
+        let answer = send(&account, &with(event.clone(), json!({"Action": action}))).await.unwrap();
+        let told = notes(&answer).iter().filter(|note| note.contains("it has no Targets, unlike")).count();
+        assert_eq!(told, 1, "{action}: {answer:#}");
+    }
+}

@@ -46,7 +46,8 @@ async fn a_wave_of_which_a_part_is_refused_names_what_runs() {
     let answer = send(&account, &first(&wide(), "all")).await.unwrap();
     assert_eq!((&answer["State"], account.started().len()), (&json!("Stopped"), 1), "{answer:#}");
     assert_eq!(answer["AutomationExecutionIds"], json!(["00000000-0000-4000-8000-000000000001"]));
-    let words = "not all of it is started: InvalidAutomationExecutionParametersException: on demand";
+    let words = "not all of it is started: InvalidAutomationExecutionParametersException: on demand; started are \
+                 00000000-0000-4000-8000-000000000001";
     assert_eq!(answer["Reason"], words);
 
     // The first part was started by an earlier step.
