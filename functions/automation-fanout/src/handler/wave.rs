@@ -83,8 +83,9 @@ impl<W: World> Run<'_, W> {
             .all(|reading| reading.execution.as_ref().is_some_and(|execution| execution.status.is_terminal()));
         for reading in readings.iter().filter(|_| have_ended) {
             let tags = self.tags(&reading.id).await?;
-            let resumes = value(&tags, RESUMES_TAG_KEY).map(|earlier| (reading.id.clone(), earlier.to_owned()));
-            resumed.extend(resumes);
+            if let Some(earlier) = value(&tags, RESUMES_TAG_KEY) {
+                resumed.insert(reading.id.clone(), earlier.to_owned());
+            }
             let was_stopped = reading.was_stopped() || value(&tags, STOPPED_TAG_KEY).is_some();
             stopped.extend((was_stopped && has_left_out(reading)).then(|| reading.id.clone()));
         }

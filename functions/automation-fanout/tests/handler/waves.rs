@@ -32,7 +32,8 @@ fn first(campaign: &Value, name: &str) -> Value {
 
 fn with(event: &Value, more: Value) -> Value {
     let mut event = event.clone();
-    event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("an object") };
+    event.as_object_mut().unwrap().extend(more);
     event
 }
 

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::execution::Step;
+use crate::plan::execution::{Progress, Step};
 use crate::plan::request::Target;
 
 const OLD: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
@@ -266,8 +266,9 @@ proptest! {
 
 const UNIT: &str = "ou-ab12-cdefghij";
 
-fn counted(total: i32, success: i32) -> Option<crate::plan::execution::Progress> {
-    Some(crate::plan::execution::Progress { total, success, ..Default::default() })
+#[expect(clippy::unnecessary_wraps, reason = "beside what is not counted")]
+fn counted(total: i32, success: i32) -> Option<Progress> {
+    Some(Progress { total, success, ..Progress::default() })
 }
 
 #[test]
