@@ -23,6 +23,8 @@ use tokio::time::Instant;
 const ID: &str = "4f7ca192-7e9a-40fe-9192-5cb15EXAMPLE";
 /// The runbook and the Regions are looked at before a start.
 const LOOKS: usize = 2;
+/// Whether the first part was stopped, its status and its tags say.
+const STOP_LOOKS: usize = 2;
 const THROTTLED: Answer = Answer::Error(400, "ThrottlingException");
 
 /// What a request gets.
@@ -53,6 +55,10 @@ impl HttpConnector for Wire {
             let status = StatusCode::try_from(403).unwrap();
             let body = "<Response><Errors><Error><Code>UnauthorizedOperation</Code></Error></Errors></Response>";
             return HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from(body))));
+        }
+        if is(&request, "ListTagsForResource") {
+            let status = StatusCode::try_from(200).unwrap();
+            return HttpConnectorFuture::ready(Ok(HttpResponse::new(status, SdkBody::from("{}"))));
         }
         let is_read = is(&request, "GetAutomationExecution");
         if is_read && self.requests.lock().unwrap().iter().any(|(_, body)| body["ClientToken"].is_string()) {
@@ -157,8 +163,8 @@ async fn attempts_and_starts_are_a_second_apart_whatever_comes_back() {
     assert_eq!(wire.tokens(), [0, 0, 0, 1, 1, 2, 2, 3, 3, 4], "every attempt of a start has its token");
     // An attempt without an answer is given up after ten seconds.
     assert_eq!(wire.distances(), [1.0, 2.0, 1.0, 1.0, 1.0, 11.0, 1.0, 1.0, 1.0]);
-    // Before each part but the first, somebody may have stopped the run.
-    assert_eq!(counts, CallCounts { calls: 10 + 4 + LOOKS, throttles: 3 });
+    // Before each part but the first, somebody may have stopped the run, and before one that was throttled is tried again.
+    assert_eq!(counts, CallCounts { calls: 10 + (4 + 1) * STOP_LOOKS + LOOKS, throttles: 3 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +174,7 @@ async fn a_start_that_stays_throttled_is_given_up_after_eight_attempts() {
     assert_eq!(answer.unwrap()["Failed"][0]["Code"], "ThrottlingException");
     assert_eq!(wire.tokens(), [0, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
     assert!(wire.distances().iter().all(|seconds| *seconds >= 1.0), "{:?}", wire.distances());
-    assert_eq!(counts, CallCounts { calls: 10 + 2 + LOOKS, throttles: 8 });
+    assert_eq!(counts, CallCounts { calls: 10 + (2 + 7) * STOP_LOOKS + LOOKS, throttles: 8 });
 }
 
 #[tokio::test(start_paused = true)]
