@@ -58,7 +58,7 @@ def arguments():
     parser.add_argument("--clean", action="store_true", help="only remove what an earlier run has left")
     given = parser.parse_args()
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,14}-", given.prefix):
-        parser.error("--prefix takes at most 16 lower-case letters, digits, and hyphens, from a letter to a hyphen")
+        parser.error("--prefix takes at most 16 lowercase letters, digits, and hyphens, from a letter to a hyphen")
     return given
 
 

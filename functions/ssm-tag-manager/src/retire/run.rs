@@ -279,7 +279,7 @@ impl<P: Retirable + Leases> Run<'_, P> {
 fn outcome_of(stopped: Stopped) -> RetireOutcome {
     match stopped {
         Stopped::NotBegun => RetireOutcome::Kept { reason: Reason::Deferred },
-        Stopped::CutOff => failed("DeadlineExceeded", "the time was up before AWS had done it".to_owned()),
+        Stopped::CutOff => failed("DeadlineExceeded", "time ran out before AWS answered".to_owned()),
         // The node went away in between.
         Stopped::Failed(error) if matches!(error.code.as_str(), "InvalidInstanceId" | "InvalidResourceId") => {
             RetireOutcome::Kept { reason: Reason::UnknownNode }
@@ -301,7 +301,7 @@ fn unread(stopped: Stopped) -> ManagerError {
         Stopped::NotBegun | Stopped::CutOff => AwsError {
             operation: "tag:GetResources",
             code: "DeadlineExceeded".to_owned(),
-            message: "the time was up before all pages were read".to_owned(),
+            message: "time ran out before all pages were read".to_owned(),
             request_id: None,
             retryable: true,
         },
