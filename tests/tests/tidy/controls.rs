@@ -26,7 +26,7 @@ const CONTROLS: [(&str, &str, &str, &str, &[&str]); 27] = [
     (
         "AC-5",
         "Separation of Duties",
-        "Those who start a campaign cannot approve it, unless `OperatorsApprove` is on",
+        "`TagHubOperator` starts campaigns but cannot approve them, unless `OperatorsApprove` is `Yes`",
         "taghub.md",
         &["whoever_acts_is_allowed_what_it_needs_and_nothing_else", "a_campaign_is_tried_first_asks_stops_and_goes_on"],
     ),
