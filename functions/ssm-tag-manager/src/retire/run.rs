@@ -47,7 +47,7 @@ pub async fn retire(
     let RetireEvent { dry_run, .. } = decode_str(event).map_err(ManagerError::InvalidEvent)?;
     let mode = config.retire.mode.with_dry_run(dry_run);
     if mode == Mode::Off {
-        tracing::info!(%mode, "nothing is retired");
+        tracing::info!(%mode, "retirement is off; nothing to do");
         return Ok(RetireAnswer::off());
     }
     let run = Run {
@@ -69,7 +69,7 @@ pub async fn retire(
         retired = counts.retired,
         kept = counts.kept,
         failed = counts.failed,
-        "marked nodes looked at"
+        "checked marked nodes"
     );
     Ok(answer)
 }
