@@ -67,7 +67,7 @@ $(TOOLS): | requirements.txt
 	@touch "$@"
 
 .PHONY: build
-build: setup ## Build the packages of the functions (ARCHITECTURE=arm64 for that processor)
+build: setup ## Build the functions' packages (ARCHITECTURE=arm64 for Graviton)
 	@test -d "$$(rustc --print target-libdir --target $(RUST_TARGET))" \
 		|| { echo "Rust has no standard library for $(RUST_TARGET); run: rustup target add $(RUST_TARGET)" >&2; exit 1; }
 	@test -d "$(TARGET_DIR)/$(RUST_TARGET)/release" \
@@ -76,19 +76,19 @@ build: setup ## Build the packages of the functions (ARCHITECTURE=arm64 for that
 		$(if $(filter arm64,$(ARCHITECTURE)),--target $(RUST_TARGET).2.26)
 
 .PHONY: package
-package: build ## Lay out dist/: packages, templates and sums for a deployment without SAM's build
+package: build ## Write dist/: packages, templates, and checksums to deploy without SAM's build
 	@"$(LOCAL_AWS_PYTHON)" scripts/dist.py "$(PACKAGES)" dist $(PROGRAMS)
 	@cat dist/SHA256SUMS
 
 # SAM asks cargo lambda for each function by itself. All of them are there from `make build`, so nothing is compiled.
 .PHONY: sam
-sam: package ## Build the functions with SAM, and check that they are those of make package
+sam: package ## Build the functions with SAM, and check that they equal those of make package
 	@sam build --beta-features
 	@"$(LOCAL_AWS_PYTHON)" scripts/same.py .aws-sam/build dist
 	$(TOOK)
 
 .PHONY: check
-check: setup ## Check format, lints, prose, documentation and templates
+check: setup ## Check format, lints, prose, documentation, and templates
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace --test packages --test page -- -D warnings
@@ -104,7 +104,7 @@ check: setup ## Check format, lints, prose, documentation and templates
 	$(TOOK)
 
 .PHONY: test
-test: programs ## Run all tests but those of the packages, on the local AWS where they need one
+test: programs ## Run all tests except those of the packages, on the local AWS if they need it
 	@echo "Running the tests: about 10 minutes, on two cores."
 	@cargo nextest run --locked --workspace
 	@cargo test --locked --workspace --doc
@@ -112,7 +112,7 @@ test: programs ## Run all tests but those of the packages, on the local AWS wher
 
 # The tests of what is released. --workspace turns on the same features as above, so that nothing is compiled anew.
 .PHONY: test-packages
-test-packages: package programs ## Test the packages that are released
+test-packages: package programs ## Test the packages as they are released
 	@LAMBDA_PACKAGES="$(PACKAGES)" cargo nextest run --locked --workspace --test packages
 	$(TOOK)
 
@@ -124,7 +124,7 @@ SOAK_SEEDS ?= 1000000
 export SIMULATION_SEEDS ?= 10000
 
 .PHONY: soak
-soak: programs ## Try for hours what must hold under concurrency (SOAK_ROUNDS=100 SOAK_MINUTES=60)
+soak: programs ## Test the invariants under concurrency for hours (SOAK_ROUNDS=100 SOAK_MINUTES=60)
 	@TAG_HUB_SEEDS=$(SOAK_ROUNDS) cargo test --locked --workspace --test end_to_end --quiet -- \
 		--nocapture contention::
 	@"$(TARGET_DIR)/debug/soak" --seeds $(SOAK_SEEDS) --minutes $(SOAK_MINUTES)
@@ -157,14 +157,14 @@ bench: build programs ## Measure what Tag Hub promises
 # CLEAN=1 only removes what an earlier run has left, and needs no packages.
 given = $(if $(value $1),--$2 "$($1)")
 .PHONY: verify-aws
-verify-aws: $(if $(CLEAN),setup,package) ## Try on AWS what is assumed, with CENTRAL_PROFILE and AGENCY_PROFILE (CLEAN=1 YES=1)
+verify-aws: $(if $(CLEAN),setup,package) ## Check the assumptions on AWS, with CENTRAL_PROFILE and AGENCY_PROFILE (CLEAN=1 YES=1)
 	@"$(LOCAL_AWS_PYTHON)" scripts/verify_aws.py $(if $(YES),--yes) $(if $(CLEAN),--clean) \
 		$(call given,CENTRAL_PROFILE,central-profile) $(call given,AGENCY_PROFILE,agency-profile) \
 		$(call given,REGION,region) $(call given,PREFIX,prefix) $(call given,SUBNET,subnet) \
 		$(call given,ENDPOINT_URL,endpoint-url) $(call given,RESULTS,results) $(call given,BY,by)
 
 .PHONY: dashboard
-dashboard: programs ## Draw the dashboard with the figures of a local run, into docs/dashboard.svg
+dashboard: programs ## Draw docs/dashboard.svg with the figures of a local run
 	@"$(TARGET_DIR)/debug/dashboard"
 
 # Everything is built together, the functions with the tests and the demo: cargo would compile the AWS SDK anew for each
@@ -179,15 +179,15 @@ programs: cargo
 
 # The advisories change without a change here, and have to be fetched: this is no part of make check.
 .PHONY: advisories
-advisories: setup ## Look for security advisories against what is compiled in
+advisories: setup ## Check the compiled dependencies for security advisories
 	cargo deny --locked check --hide-inclusion-graph advisories
 
 .PHONY: notice
-notice: setup ## Write NOTICE: the licenses of what is compiled in
+notice: setup ## Write NOTICE: the licenses of the compiled dependencies
 	@"$(LOCAL_AWS_PYTHON)" scripts/notice.py
 
 .PHONY: release
-release: package ## Lay out dist/ as a release: also with licenses, changes and what it is built from
+release: package ## Write dist/ as a release: also licenses, changes, and SBOMs
 	@$(call installed,cargo-cyclonedx,$(CARGO_CYCLONEDX))
 	@"$(LOCAL_AWS_PYTHON)" scripts/release.py dist $(RUST_TARGET)
 	@tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C dist -czf "$(RELEASE)" .
@@ -195,7 +195,7 @@ release: package ## Lay out dist/ as a release: also with licenses, changes and 
 	$(TOOK)
 
 .PHONY: requirements
-requirements: ## Pin the Python tools of requirements.in anew, with the hash of every file
+requirements: ## Pin the Python tools of requirements.in again, with the hash of every file
 	@"$(PYTHON)" -m venv "$(VENV)-pins"
 	@"$(VENV)-pins/bin/pip" install --quiet --disable-pip-version-check pip-tools==7.6.2
 	@"$(VENV)-pins/bin/pip-compile" --quiet --generate-hashes --strip-extras --allow-unsafe \

@@ -58,22 +58,22 @@ def arguments():
     parser.add_argument("--clean", action="store_true", help="only remove what an earlier run has left")
     given = parser.parse_args()
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,14}-", given.prefix):
-        parser.error("--prefix takes at most 16 lower-case letters, digits, and hyphens, from a letter to a hyphen")
+        parser.error("--prefix takes at most 16 lowercase letters, digits, and hyphens, from a letter to a hyphen")
     return given
 
 
 def objections(place):
     """Why it must not begin."""
     if place.central.id == place.agency.id:
-        yield f"both profiles are of the account {place.central.id}; the central account and the agency have to be two"
+        yield f"both profiles are of the account {place.central.id}; the central account and the agency must differ"
     for name in ("template.yaml", "tags-collector.zip", "install.sh", "register-instance-x86_64"):
         if not (place.dist / name).exists():
-            yield f"{place.dist / name} is not there; run make package"
+            yield f"{place.dist / name} is missing; run make package"
     for account in (place.central, place.agency):
         stack = stacks.find(account, place.named("tag-hub"))
         if stack:
             whose = "an earlier run left it: use CLEAN=1" if stacks.is_own(stack) else "somebody else made it: take another prefix"
-            yield f"{account.role}: the stack {stack['StackName']} is there already; {whose}"
+            yield f"{account.role}: the stack {stack['StackName']} already exists; {whose}"
     pages = place.agency.client("ec2").get_paginator("describe_instances").paginate(
         Filters=[{"Name": "tag-key", "Values": ["managedinstanceid"]}, {"Name": "instance-state-name", "Values": ["running"]}]
     )
@@ -89,7 +89,7 @@ def asked(place):
     for what, count, price, hours in PRICES:
         total += count * price * hours
         say(f"  {count:3} {what:34} {count * price * hours:8.3f} USD")
-    say(f"  in all about {total:.2f} USD for an hour; a run takes 20 to 40 minutes. An estimate, and no offer of AWS.")
+    say(f"  in all about {total:.2f} USD for an hour; a run takes 20 to 40 minutes. An estimate, not an offer by AWS.")
     if place.yes:
         return True
     if not sys.stdin.isatty():
@@ -159,7 +159,7 @@ def main():
         tell(place, found)
     except KeyboardInterrupt:
         is_interrupted = True
-        say("interrupted; removing everything. Once more leaves it there: CLEAN=1 removes it later")
+        say("interrupted; removing everything. Interrupt again to leave it there: CLEAN=1 removes it later")
     found.left = cleanup.everything(place)
     if given.results:
         given.results.write_text(json.dumps(found.document(), indent=2) + "\n")

@@ -23,20 +23,20 @@ pub struct Cli {
 pub enum Command {
     /// Show the whole hub on one screen
     Status(command::status::Status),
-    /// List the managed nodes, where each comes from and how it stands
+    /// List the managed nodes, each with its origin and state
     Nodes(command::nodes::Nodes),
     /// Show how many instances of each agency have a node, and which have none
     Instances(command::instances::Instances),
-    /// Show why a node carries the tags that it carries
+    /// Show why a node carries its tags
     Explain(command::explain::Explain),
     /// Show what the hub did with a node's tags, and which runs touched it
     History(command::history::History),
-    /// List the agencies: who is granted, who reports, who is silent
+    /// List the agencies: which have a grant, which report, and which are silent
     Agencies(command::agencies::Agencies),
-    /// Connect an agency, prove that it is connected, or plan its leave
+    /// Connect an agency, test its connection, or plan its removal
     #[command(subcommand)]
     Agency(command::agency::Agency),
-    /// Find what is broken, link by link, with the remedy
+    /// Check every link, and say how to mend what is broken
     Doctor(command::doctor::Doctor),
     /// Write the fleet on one page, with its files
     Report(command::report::Report),
@@ -102,7 +102,7 @@ Exit codes:
     4  no credentials, or not allowed
     5  no such hub, agency, node, run, or campaign
     6  hub of another version
-    7  the time of --timeout is over; the work goes on
+    7  --timeout is over; the work in AWS continues
   130  Ctrl-C";
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub struct Global {
     #[arg(long, global = true)]
     pub no_input: bool,
 
-    /// Give up waiting after this time, such as 90s, 10m, or 2h. The work goes on
+    /// Stop waiting after this time, such as 90s, 10m, or 2h. The work in AWS continues
     #[arg(long, value_name = "TIME", value_parser = duration, global = true)]
     pub timeout: Option<Duration>,
 }
@@ -90,7 +90,7 @@ fn name_prefix(text: &str) -> Result<String, String> {
     if prefix.is_empty() || is_prefix {
         return Ok(prefix);
     }
-    Err("expected at most 16 lower-case letters, digits, and hyphens, beginning with a letter".to_owned())
+    Err("expected at most 16 lowercase letters, digits, and hyphens, beginning with a letter".to_owned())
 }
 
 /// Reads `K=V`.

@@ -27,7 +27,7 @@ async fn main() {
     let result = tokio::select! {
         result = work => result,
         () = over(timeout) => {
-            let message = "the time of --timeout is over; the work in AWS goes on";
+            let message = "--timeout is over; the work in AWS continues";
             Err(Failure::new(Exit::Timeout, "timeout", message))
         }
         _ = tokio::signal::ctrl_c() => {

@@ -45,7 +45,7 @@ pub fn save(app: &App, about: &About, run: &LastRun) -> Result<(), Failure> {
     let path = file(app, about)?;
     let failed = |error: std::io::Error| {
         Failure::new(Exit::Usage, "state", format!("cannot remember the run in {}: {error}", path.display()))
-            .help("set XDG_STATE_HOME to a folder that can be written")
+            .help("set XDG_STATE_HOME to a writable folder")
     };
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;

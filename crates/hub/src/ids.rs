@@ -97,17 +97,17 @@ identifier!(
 );
 
 identifier!(
-    /// The id of a managed node of a hybrid activation: `mi-` and 17 lower-case hexadecimal digits
+    /// The id of a managed node of a hybrid activation: `mi-` and 17 lowercase hexadecimal digits
     /// (`ManagedInstanceId` in the SSM API).
     ManagedInstanceId,
-    "a managed instance id: mi- and 17 lower-case hexadecimal digits",
+    "a managed instance id: mi- and 17 lowercase hexadecimal digits",
     is_managed_instance_id
 );
 
 identifier!(
-    /// The id of an EC2 instance: `i-` and 8 or 17 lower-case hexadecimal digits.
+    /// The id of an EC2 instance: `i-` and 8 or 17 lowercase hexadecimal digits.
     Ec2InstanceId,
-    "an EC2 instance id: i- and 8 or 17 lower-case hexadecimal digits",
+    "an EC2 instance id: i- and 8 or 17 lowercase hexadecimal digits",
     is_ec2_instance_id
 );
 

@@ -83,7 +83,7 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         Some(items)
     }
 
-    /// The prefix of a hub's names, `NAME_PREFIX`: none, or lower-case letters, digits, and hyphens that begin with a letter
+    /// The prefix of a hub's names, `NAME_PREFIX`: none, or lowercase letters, digits, and hyphens that begin with a letter
     /// and end with a hyphen, such as `test-`. The templates take no other.
     pub fn name_prefix(&mut self) -> Option<String> {
         let prefix = self.value(NAME_PREFIX).unwrap_or_default();
@@ -176,11 +176,11 @@ mod tests {
     #[test]
     fn a_required_value_is_trimmed_and_parsed() {
         let is_lower = |value: &str| value.bytes().all(|byte| byte.is_ascii_lowercase());
-        let required = |value| read(value, |reader| reader.required("V", "a lower-case word", text(is_lower)));
+        let required = |value| read(value, |reader| reader.required("V", "a lowercase word", text(is_lower)));
         assert_eq!(required(Some(" word\n")), (Some("word".to_owned()), vec![]));
-        assert_eq!(required(Some("Word")), (None, vec!["V: expected a lower-case word, got \"Word\"".to_owned()]));
+        assert_eq!(required(Some("Word")), (None, vec!["V: expected a lowercase word, got \"Word\"".to_owned()]));
         for absent in [None, Some(""), Some("  ")] {
-            assert_eq!(required(absent), (None, vec!["V: expected a lower-case word, got nothing".to_owned()]));
+            assert_eq!(required(absent), (None, vec!["V: expected a lowercase word, got nothing".to_owned()]));
         }
     }
 

@@ -56,8 +56,8 @@ impl Stopped {
 impl<E: fmt::Display> fmt::Display for Stopped<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotBegun => f.write_str("the time was up before it began"),
-            Self::CutOff => f.write_str("the time was up before it ended"),
+            Self::NotBegun => f.write_str("time ran out before it started"),
+            Self::CutOff => f.write_str("time ran out before it ended"),
             Self::Failed(error) => error.fmt(f),
         }
     }

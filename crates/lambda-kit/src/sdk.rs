@@ -44,7 +44,7 @@ fn trusting(bundle: &Bundle) -> Result<Connector, TrustError> {
         return Ok(connector?);
     }
     let (usable, left_out_count) = bundle.usable()?;
-    tracing::warn!(path = bundle.path(), left_out_count, "certificates that cannot be parsed are not trusted");
+    tracing::warn!(path = bundle.path(), left_out_count, "ignored certificates that cannot be parsed");
     Ok(connector(usable)?)
 }
 

@@ -10,22 +10,22 @@ pub(crate) fn advice(config: &Config, agency: &AccountId, error: &AwsError) -> O
     let is_about_key = error.message.to_ascii_lowercase().contains("kms") || error.code.contains("KMS");
     match error.operation {
         "sts:AssumeRole" if error.is_access_denied() => Some(format!(
-            "the role {writer_role_name} in account {agency} is not there or does not trust this function: deploy \
-             cfn/agency.yaml there, with this account as the central one"
+            "account {agency} has no role {writer_role_name} that trusts this function: deploy cfn/agency.yaml there, with \
+             this account's ManagerFunctionArn"
         )),
         "ssm:GetParameter" | "ssm:PutParameter" if is_about_key || error.code == "InvalidKeyId" => Some(format!(
-            "the key of the parameter {parameter_name} in account {agency} is closed to the role {writer_role_name}: \
-             let the key's policy allow it kms:Decrypt and kms:Encrypt, or delete the parameter, so that it is made \
-             anew with the account's own key"
+            "the key of the parameter {parameter_name} in account {agency} does not let the role {writer_role_name} use \
+             it: let the key's policy allow it kms:Decrypt and kms:Encrypt, or delete the parameter, and the next run \
+             creates it with the default key"
         )),
         "ssm:PutParameter" if error.code == "HierarchyTypeMismatchException" => Some(format!(
-            "the parameter {parameter_name} in account {agency} is no SecureString, and Parameter Store changes no \
-             parameter's type: delete it, so that it is made anew"
+            "the parameter {parameter_name} in account {agency} is not a SecureString, and Parameter Store cannot \
+             convert it: delete it, and the next run creates it again"
         )),
         "ssm:GetParameter" | "ssm:GetParameterHistory" | "ssm:PutParameter" if error.is_access_denied() => {
             Some(format!(
                 "the role {writer_role_name} in account {agency} may not use the parameter {parameter_name}: deploy \
-             cfn/agency.yaml there anew, and look for a policy of the organization that forbids it"
+                 cfn/agency.yaml there again, and look for a service control policy that denies it"
             ))
         }
         "ssm:CreateActivation" if error.code == "ValidationException" || error.code == "InvalidParameters" => {
@@ -36,7 +36,7 @@ pub(crate) fn advice(config: &Config, agency: &AccountId, error: &AwsError) -> O
         }
         "ssm:CreateActivation" if error.is_access_denied() => Some(format!(
             "this function's role needs ssm:CreateActivation, and ssm:AddTagsToResource and iam:PassRole on {node_role}: \
-             deploy template.yaml anew"
+             deploy template.yaml again"
         )),
         _ => None,
     }

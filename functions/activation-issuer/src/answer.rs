@@ -157,7 +157,7 @@ impl Answer {
     /// What failed, agency by agency, in words.
     pub fn problems(&self) -> String {
         let troubled: Vec<_> = self.agencies.iter().filter(|agency| !agency.is_served()).collect();
-        let mut text = format!("{} of {} agencies not served", troubled.len(), self.agencies.len());
+        let mut text = format!("{} of {} agencies failed or were deferred", troubled.len(), self.agencies.len());
         for (index, agency) in troubled.iter().take(NAMED_MAX).enumerate() {
             let separator = if index == 0 { ": " } else { "; " };
             // Writing to a string does not fail.
@@ -174,7 +174,7 @@ impl fmt::Display for AgencyAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.failure {
             Some(failure) => write!(f, "{}, {}", self.agency, failure.message),
-            None => write!(f, "{}, no time was left", self.agency),
+            None => write!(f, "{}, deferred because time ran out", self.agency),
         }
     }
 }
@@ -219,7 +219,10 @@ mod tests {
         assert!(answer(vec![agency(Outcome::Live), agency(Outcome::WouldRevoke)]).is_complete());
         let few = answer(vec![agency(Outcome::Deferred), agency(Outcome::Live)]);
         assert!(!few.is_complete());
-        assert_eq!(few.problems(), "1 of 2 agencies not served: 222222222222, no time was left");
+        assert_eq!(
+            few.problems(),
+            "1 of 2 agencies failed or were deferred: 222222222222, deferred because time ran out"
+        );
         let many = answer(vec![agency(Outcome::Deferred); 12]);
         assert!(many.problems().ends_with("; and 2 more"), "{}", many.problems());
     }

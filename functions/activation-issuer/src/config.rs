@@ -67,7 +67,7 @@ impl Config {
             read.required(MANAGER_FUNCTION_NAME, "the name of a function", text(is_function_name));
         let writer_role_name =
             read.required(WRITER_ROLE_NAME, "the name of a role, without a path", text(is_role_name));
-        let node_role = read.required(NODE_ROLE, "the name of a role and no ARN", text(is_role_name_with_path));
+        let node_role = read.required(NODE_ROLE, "the name of a role, not an ARN", text(is_role_name_with_path));
         let parameter_name =
             read.required(PARAMETER_NAME, "the name of a parameter, such as /a/b", text(is_parameter_name));
         let parameter_regions = read.list(PARAMETER_REGIONS).or_else(|| region.clone().map(|region| vec![region]));
@@ -228,7 +228,7 @@ mod tests {
         invalid configuration: AWS_REGION: expected a Region code such as us-east-1, got "here"
         MANAGER_FUNCTION_NAME: expected the name of a function, got "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager"
         WRITER_ROLE_NAME: expected the name of a role, without a path, got "path/TagHubActivationWriter"
-        NODE_ROLE: expected the name of a role and no ARN, got "arn:aws:iam::111111111111:role/tag-hub-managed-node"
+        NODE_ROLE: expected the name of a role, not an ARN, got "arn:aws:iam::111111111111:role/tag-hub-managed-node"
         PARAMETER_NAME: expected the name of a parameter, such as /a/b, got "tag-hub"
         PARAMETER_REGIONS: expected a Region code such as us-east-1, got "mars"
         REGISTRATION_LIMIT: expected a number from 1 to 1000, got "1001"
@@ -248,7 +248,7 @@ mod tests {
         invalid configuration: AWS_REGION: expected a Region code such as us-east-1, got nothing
         MANAGER_FUNCTION_NAME: expected the name of a function, got nothing
         WRITER_ROLE_NAME: expected the name of a role, without a path, got nothing
-        NODE_ROLE: expected the name of a role and no ARN, got nothing
+        NODE_ROLE: expected the name of a role, not an ARN, got nothing
         PARAMETER_NAME: expected the name of a parameter, such as /a/b, got nothing
         ");
     }

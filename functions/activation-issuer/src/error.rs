@@ -26,7 +26,7 @@ pub enum IssueError {
         function: String,
     },
     /// It could not be read which agencies or activations there are. Nothing was written.
-    #[error("nothing could be read: {0}")]
+    #[error("failed to list agencies or activations: {0}")]
     NothingRead(AwsError),
     /// Something failed for an agency, or there was no time for it. Everything else was done.
     #[error("{}", .0.problems())]

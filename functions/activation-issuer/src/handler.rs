@@ -151,7 +151,7 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             let mut answer = AgencyAnswer::new(agency, Outcome::Failed);
             answer.fail(Failure {
                 error_code: DEADLINE_EXCEEDED.to_owned(),
-                message: "cut off by the end of the invocation; the next run takes it up".to_owned(),
+                message: "the invocation ended before this call; the next run continues".to_owned(),
             });
             answer
         })

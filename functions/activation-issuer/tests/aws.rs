@@ -243,7 +243,7 @@ async fn a_throttled_call_is_repeated_and_half_an_answer_is_none() {
         .output(|| CreateActivationOutput::builder().activation_code(CODE).build())
         .build();
     let error = central(&[], &[&rule]).create(&new_activation()).await.unwrap_err();
-    assert_eq!(error.to_string(), "ssm:CreateActivation failed: UnexpectedAnswer: the answer holds no activation");
+    assert_eq!(error.to_string(), "ssm:CreateActivation failed: UnexpectedAnswer: the answer has no activation");
     assert_eq!(rule.num_calls(), 3);
 }
 

@@ -7,7 +7,7 @@ use lambda_runtime::Diagnostic;
 #[derive(Debug, thiserror::Error)]
 pub enum ManagerError {
     /// The event is not a report.
-    #[error("the report is refused: {0}")]
+    #[error("invalid report: {0}")]
     InvalidReport(#[from] WireError),
     /// The invoked ARN names no agency.
     #[error("expected an invocation through an alias agency-<account id>, got {invoked_arn:?}")]
@@ -16,11 +16,11 @@ pub enum ManagerError {
         invoked_arn: String,
     },
     /// The event asks for an action that there is not.
-    #[error("the event is refused: {0}")]
+    #[error("invalid event: {0}")]
     InvalidEvent(WireError),
     /// The action was asked for through an alias. Agencies have nothing else, and it is not for them.
     #[error(
-        "expected the action retire through the function itself or $LATEST, which the central account alone may invoke, got {invoked_arn:?}"
+        "the action retire works only through the function itself or $LATEST, which only the central account may invoke, got {invoked_arn:?}"
     )]
     RetireThroughAlias {
         /// The ARN that was invoked.
@@ -46,7 +46,7 @@ pub enum ManagerError {
         agency: AccountId,
     },
     /// Some nodes have to be tried again, and nobody reads the answer that says so.
-    #[error("{retryable_count} of {} nodes have to be tried again: {}", reported_count(.answer), summary(.answer))]
+    #[error("{retryable_count} of {} nodes must be retried: {}", reported_count(.answer), summary(.answer))]
     Incomplete {
         /// Failed with a chance, or deferred.
         retryable_count: usize,

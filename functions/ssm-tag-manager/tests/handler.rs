@@ -352,7 +352,7 @@ async fn a_node_that_went_away_in_between_is_unknown() {
 async fn without_a_reader_what_can_be_tried_again_is_an_error() {
     let account = account().with_fault(Fault::on_set(NODE, "TooManyUpdates", true));
     let error = send(&account, &sample("asynchronous")).await.unwrap_err();
-    assert!(error.to_string().starts_with("1 of 3 nodes have to be tried again: "), "{error}");
+    assert!(error.to_string().starts_with("1 of 3 nodes must be retried: "), "{error}");
     assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "Incomplete");
     let account = account.without_faults().with_fault(Fault::on_set(NODE, "AccessDeniedException", false));
     assert!(send(&account, &sample("asynchronous")).await.is_ok(), "trying again would not help");
@@ -392,9 +392,9 @@ async fn what_is_no_report_is_refused_with_its_place() {
     let mut wrong = sample("report");
     wrong["instances"][1]["tags"][0]["Value"] = json!(7);
     for (event, expected) in [
-        (json!("report"), "the report is refused: event: expected an object, got a string"),
-        (json!({"version": 2, "instances": []}), "the report is refused: version: expected version 1, got 2"),
-        (wrong, "the report is refused: instances[1].tags[0].Value: got integer `7`, expected a string"),
+        (json!("report"), "invalid report: event: expected an object, got a string"),
+        (json!({"version": 2, "instances": []}), "invalid report: version: expected version 1, got 2"),
+        (wrong, "invalid report: instances[1].tags[0].Value: got integer `7`, expected a string"),
     ] {
         let error = send(&account, &event).await.unwrap_err();
         assert_eq!(error.to_string(), expected);

@@ -49,7 +49,7 @@ impl Config {
         if collect_regions.is_none() {
             read.problem(
                 COLLECT_REGIONS,
-                format_args!("expected a comma list of Regions where {AWS_REGION} is not set"),
+                format_args!("expected comma-separated Regions, because {AWS_REGION} is not set"),
             );
         }
         let invocation_type = read.word(
@@ -134,7 +134,7 @@ mod tests {
     fn what_is_missing_is_told() {
         insta::assert_snapshot!(parse(&[]).unwrap_err().replace("; ", "\n"), @r"
         invalid configuration: MANAGER_FUNCTION_ARN: expected a function ARN with the alias of this agency, arn:PARTITION:lambda:REGION:ACCOUNT:function:NAME:agency-<12 digits>, got nothing
-        COLLECT_REGIONS: expected a comma list of Regions where AWS_REGION is not set
+        COLLECT_REGIONS: expected comma-separated Regions, because AWS_REGION is not set
         ");
     }
 

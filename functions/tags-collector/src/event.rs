@@ -269,7 +269,7 @@ mod tests {
             (json!({"instanceIds": [7]}), "instanceIds[0]: got integer `7`, expected a string"),
             (
                 json!({"instanceIds": ["i-01234567", "mi-0123456789abcdef0"]}),
-                "instanceIds[1]: expected an EC2 instance id: i- and 8 or 17 lower-case hexadecimal digits, \
+                "instanceIds[1]: expected an EC2 instance id: i- and 8 or 17 lowercase hexadecimal digits, \
                  got \"mi-0123456789abcdef0\"",
             ),
             (json!({"detail-type": "Scheduled Event"}), "event: missing field `source`"),

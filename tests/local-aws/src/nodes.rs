@@ -16,7 +16,7 @@ pub(crate) type Tags = BTreeMap<String, String>;
 /// What registration gives a node. Shapes: `InstanceInformation`, `RegisterManagedInstance` of the agent.
 #[derive(Debug, Clone)]
 pub struct NewNode {
-    /// `mi-` and 17 lower-case hexadecimal digits; `None` takes a fresh one.
+    /// `mi-` and 17 lowercase hexadecimal digits; `None` takes a fresh one.
     pub id: Option<String>,
     /// The activation it was registered with.
     pub activation_id: String,

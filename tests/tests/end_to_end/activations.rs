@@ -363,8 +363,8 @@ async fn unreadable(hub: &Hub) {
 /// An activation that cannot be stored is deleted again, at once.
 async fn unwritable(hub: &Hub) {
     for (code, advice) in [
-        ("AccessDeniedException", "deploy cfn/agency.yaml there anew"),
-        ("HierarchyTypeMismatchException", "is no SecureString"),
+        ("AccessDeniedException", "deploy cfn/agency.yaml there again"),
+        ("HierarchyTypeMismatchException", "is not a SecureString"),
     ] {
         let all = hub.activations(AGENCY_A).len();
         hub.delete_parameters(AGENCY_A).await;

@@ -249,7 +249,7 @@ async fn it_does_not_begin_where_it_would_do_harm_or_cost_unasked() {
     let enrolled = verification.world.enroll(AGENCY_A, HOME_REGION, &[]).await.unwrap();
     let before = verification.everything().await;
     for (more, complaint) in [
-        (&["--yes", "--agency-profile", "central"][..], "have to be two"),
+        (&["--yes", "--agency-profile", "central"][..], "must differ"),
         (&["--yes", "--prefix", "Verify"], "letters, digits, and hyphens"),
         (&["--yes", "--prefix", "a-prefix-too-long-"], "at most 16"),
         (&["--yes", "--by", "somebody"], "this is a stand-in"),

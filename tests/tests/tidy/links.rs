@@ -120,6 +120,27 @@ fn every_source_file_that_a_page_names_is_there() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// An alarm says which page to read.
+#[test]
+fn every_page_that_a_template_names_is_there() {
+    let page = Regex::new(r"(docs/[\w-]+\.md)(?:#([\w-]+))?").unwrap();
+    let is_template = |path: &&String| Path::new(path).extension().is_some_and(|extension| extension == "yaml");
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for file in files().iter().filter(is_template) {
+        for found in page.captures_iter(&text(file).unwrap()) {
+            count += 1;
+            let target = repository().join(&found[1]).is_file().then(|| text(&found[1]).unwrap());
+            let has_anchor = |page: String| found.get(2).is_none_or(|anchor| anchors(&page).contains(anchor.as_str()));
+            if !target.is_some_and(has_anchor) {
+                broken.push(format!("{file}: {}", &found[0]));
+            }
+        }
+    }
+    assert!(count > 30, "only {count} pages");
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
 #[test]
 fn source_files_are_read_from_code_spans() {
     let page = "`a/b.rs` and `c.rs`, not d.rs, `e.yaml` or `f.rs::g`\n";

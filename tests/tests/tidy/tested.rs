@@ -28,7 +28,7 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         &["many_changes_of_one_instance_are_one_read_and_one_write", "a_tag_change_reads_one_instance_in_one_region"],
     ),
     (
-        "Concurrent writers leave no node wrong",
+        "Concurrent writers leave every node right",
         "architecture.md",
         &[
             "every_node_is_exactly_right_in_the_end",
@@ -38,7 +38,7 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Crashes and lost answers leave nothing half done",
+        "Crashes and lost answers leave nothing half-done",
         "architecture.md",
         &[
             "a_holder_that_dies_at_any_call_leaves_nothing_that_nobody_owns",
@@ -47,12 +47,12 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Throttling delays and never loses",
+        "Throttling delays changes but loses none",
         "operations.md",
         &["in_a_throttling_storm_every_node_is_right_in_the_end", "throttling_never_uses_up_the_attempts"],
     ),
     (
-        "An agency reaches its own nodes only",
+        "An agency reaches only its own nodes",
         "security.md",
         &[
             "another_agencys_node_stays_untouched",
@@ -61,22 +61,22 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Operators' own tags stay",
+        "Operators' tags stay",
         "semantics.md",
         &["an_operators_own_tags_stay", "what_is_neither_ours_nor_the_sources_never_changes"],
     ),
     (
-        "The steady state writes nothing",
+        "If nothing changed, nothing is written",
         "performance.md",
         &["a_run_costs_what_was_promised", "the_steady_state_costs_one_read_per_hundred_nodes"],
     ),
     (
-        "A policy that is not understood changes nothing",
+        "An invalid policy changes nothing",
         "deploy.md",
         &["a_policy_that_is_not_understood_changes_nothing", "a_policy_is_the_same_to_template_and_code"],
     ),
     (
-        "A changed policy takes little away before it is approved",
+        "A changed policy removes few tags before its approval",
         "policy-change.md",
         &[
             "a_policy_is_looked_at_held_and_approved",
@@ -86,12 +86,12 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Staged rollout, and back with one parameter",
+        "Staged rollout, and rollback with one parameter",
         "rollout.md",
         &["a_release_reaches_the_first_ring_then_all_and_goes_back"],
     ),
     (
-        "An agency is proved connected, comes, and leaves",
+        "An agency is added, tested, and removed",
         "taghub.md",
         &[
             "an_agency_is_proved_connected_and_what_is_missing_shows_at_once",
@@ -99,7 +99,7 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Registered twice, restored, unlinked, renamed",
+        "Instances registered twice, restored, unlinked, or with look-alike keys",
         "semantics.md",
         &[
             "an_instance_that_registers_again_leaves_its_first_node_without_the_hubs_tags",
@@ -109,12 +109,12 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Retirement deregisters the dead and nothing else",
+        "Retirement deregisters only terminated instances' nodes",
         "retirement.md",
         &["a_node_goes_with_its_instance_once_all_the_evidence_is_there", "the_dead_go_and_the_living_stay"],
     ),
     (
-        "Activations are made, renewed, and deleted",
+        "Activations are created, renewed, and deleted",
         "activations.md",
         &[
             "an_activation_is_made_once_renewed_in_time_and_deleted_when_nobody_needs_it",
@@ -123,7 +123,7 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Limits of nodes, and the tier",
+        "Node limits and the tier",
         "cost.md",
         &[
             "an_agency_keeps_its_key_and_the_account_its_limit",
@@ -167,7 +167,7 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         &["whatever_tries_again_starts_one_execution", "no_location_is_started_twice_under_one_key"],
     ),
     (
-        "Runs are followed, stopped, and resumed",
+        "Runs are tracked, stopped, and resumed",
         "fanout.md",
         &[
             "every_cause_of_trouble_is_told",
@@ -176,12 +176,12 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Campaigns in waves",
+        "Campaigns run in waves",
         "fanout.md",
         &["a_campaign_is_tried_first_asks_stops_and_goes_on", "no_location_is_started_twice_in_one_campaign"],
     ),
     (
-        "Least privilege, each statement needed",
+        "Least privilege: every statement is needed",
         "security.md",
         &["without_any_one_statement_something_no_longer_works", "no_statement_can_go_unnoticed"],
     ),
@@ -190,14 +190,14 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         "deploy.md",
         &["nodes_stay_connected_when_every_stack_is_gone", "the_nodes_role_outlives_its_stack_and_is_of_no_other"],
     ),
-    ("Upgrade that keeps the nodes' role", "upgrade.md", &["the_upgrade_from_one_stack_keeps_the_nodes_role"]),
+    ("Upgrades keep the node role", "upgrade.md", &["the_upgrade_from_one_stack_keeps_the_nodes_role"]),
     (
         "Two hubs in one account",
         "second-hub.md",
         &["a_second_hub_stands_beside_the_first", "every_fixed_name_carries_the_prefix_and_fits"],
     ),
     (
-        "Deployment, update, roll-back, removal",
+        "Deployment, upgrade, rollback, and removal",
         "deploy.md",
         &[
             "the_walk_through_of_a_deployment_works_as_it_is_written",
@@ -216,7 +216,7 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
         ],
     ),
     (
-        "Trying it on AWS",
+        "Verification on AWS",
         "verify.md",
         &[
             "every_probe_runs_and_nothing_is_left",
@@ -224,7 +224,11 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
             "an_interrupted_run_removes_everything_and_a_killed_one_is_removed_later",
         ],
     ),
-    ("Older collectors are served", "deploy.md", &["a_collector_of_the_last_release_is_served_and_reads_every_answer"]),
+    (
+        "A new manager serves older collectors",
+        "deploy.md",
+        &["a_collector_of_the_last_release_is_served_and_reads_every_answer"],
+    ),
 ];
 
 /// What `make verify-aws` has recorded of its runs on AWS.

@@ -72,7 +72,7 @@ pub fn decoded<T: DeserializeOwned>(function: &str, raw: Value) -> Result<Answer
     match T::deserialize(&raw) {
         Ok(value) => Ok(Answered { raw, value }),
         Err(problem) => {
-            Err(Failure::new(Exit::Aws, "unexpected-answer", format!("{function} answered something unexpected"))
+            Err(Failure::new(Exit::Aws, "unexpected-answer", format!("{function} returned an unexpected answer"))
                 .detail(problem.to_string())
                 .help("install the taghub of the hub's own version"))
         }

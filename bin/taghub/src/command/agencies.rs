@@ -18,14 +18,14 @@ Examples:
   taghub agencies --silent --exit-code           ends with 1 if one does not report
   taghub agencies -o csv > agencies.csv";
 
-/// List the agencies: who is granted, who reports, who is silent
+/// List the agencies: which have a grant, which report, and which are silent
 #[derive(Debug, Args)]
 #[command(before_long_help = EXAMPLES)]
 pub struct Agencies {
-    /// Those alone that do not report
+    /// Only those that do not report
     #[arg(long)]
     silent: bool,
-    /// End with 1 if one of those listed needs something done
+    /// Exit with 1 if one of those listed needs attention
     #[arg(long)]
     exit_code: bool,
 }

@@ -17,18 +17,18 @@ use crate::terminal::Sign;
 use crate::view::agency::{Arrival, Leave, Place};
 use crate::view::nodes::Ping;
 
-/// Connect an agency, prove that it is connected, or plan its leave.
+/// Connect an agency, test its connection, or plan its removal.
 #[derive(Debug, Subcommand)]
 pub enum Agency {
-    /// Prove the way from an agency's collector to the manager
+    /// Test the path from an agency's collector to the manager
     Test(Test),
     /// Print what to deploy for an agency
     Add(Add),
-    /// Print what to do for an agency to leave, with its nodes still connected
+    /// Print the steps to remove an agency; its nodes stay connected
     Remove(Remove),
 }
 
-/// Prove the way from an agency's collector to the manager
+/// Test the path from an agency's collector to the manager
 ///
 /// It invokes the collector for a dry run: the collector calls the manager in every sweep, also if the account has no
 /// instances. Ends with 1 unless the whole way was walked. It needs a profile of the agency's account.
@@ -59,7 +59,7 @@ pub struct Add {
     name: Option<String>,
 }
 
-/// Print what to do for an agency to leave, with its nodes still connected
+/// Print the steps to remove an agency; its nodes stay connected
 ///
 /// It removes nothing, so --plan is required.
 #[derive(Debug, Args)]
@@ -92,7 +92,7 @@ impl Agency {
 
 impl Test {
     async fn run(self, app: &App) -> Result<Exit, Failure> {
-        let progress = Progress::new(app, "Walking from the grant to the manager");
+        let progress = Progress::new(app, "Checking the path from the grant to the manager");
         let hub = Hub::find(app).await?;
         let (chain, _) = doctor::way(app, &hub, &self.agency).await?;
         drop(progress);
@@ -108,7 +108,7 @@ impl Add {
         let granted = granted(&hub).await?;
         drop(progress);
         if granted.iter().any(|agency| agency.account == self.account) {
-            app.say(&app.err.mark(Sign::Look, &format!("{} is granted already", self.account)));
+            app.say(&app.err.mark(Sign::Look, &format!("{} already has a grant", self.account)));
         }
         let arrival = Arrival {
             hub: &place(&hub.about),
@@ -130,7 +130,7 @@ impl Add {
 impl Remove {
     async fn run(self, app: &App) -> Result<Exit, Failure> {
         if !self.plan {
-            return Err(Failure::usage("taghub removes no agency").help("add --plan to see what to do"));
+            return Err(Failure::usage("taghub does not remove agencies").help("add --plan to print the steps"));
         }
         let progress = Progress::new(app, "Looking at the agency");
         let hub = Hub::find(app).await?;

@@ -27,7 +27,7 @@ Examples:
   taghub doctor --node mi-0123456789abcdef0      from a node to its instance
   taghub doctor --instance i-0123456789abcdef0   from an instance to its node";
 
-/// Find what is broken, link by link, with the remedy
+/// Check every link, and say how to mend what is broken
 ///
 /// Ends with 1 if a link is broken. What may not be read is named and not guessed at.
 #[derive(Debug, Args)]
@@ -54,13 +54,13 @@ impl Doctor {
         let progress = Progress::new(app, "Looking for the hub");
         let hub = Hub::find(app).await?;
         let (chain, again) = if let Some(wanted) = &self.agency {
-            progress.set("Walking from the grant to the nodes");
+            progress.set("Checking the links from the grant to the nodes");
             (agency(app, &hub, wanted).await?, format!("taghub doctor --agency {wanted}"))
         } else if let Some(id) = &self.node {
-            progress.set("Walking from the node to its instance");
+            progress.set("Checking the links from the node to its instance");
             (node_links::node(app, &hub, id).await?, format!("taghub doctor --node {id}"))
         } else if let Some(id) = &self.instance {
-            progress.set("Walking from the instance to its node");
+            progress.set("Checking the links from the instance to its node");
             (node_links::instance(app, &hub, id).await?, format!("taghub doctor --instance {id}"))
         } else {
             progress.set("Looking at the parts of the hub");
@@ -180,11 +180,7 @@ fn reports(app: &App, standing: &Standing, chain: &mut Chain) {
         Some(Some(at)) if !state.is_silent() => Link::fine("reports", format!("last {} ago", ago(at))),
         Some(last) => {
             let words = last.map_or_else(|| "none in 24 h".to_owned(), |at| format!("last {} ago", ago(at)));
-            Link::broken(
-                "reports",
-                words,
-                "Look at the schedule and the log of tags-collector in the agency's account.",
-            )
+            Link::broken("reports", words, "Check the schedule and the log of tags-collector in the agency's account.")
         }
     });
 }
@@ -199,7 +195,7 @@ fn activation(app: &App, hub: &Hub, standing: &Standing, chain: &mut Chain) {
             Link::broken(
                 "activation",
                 words,
-                format!("Look at the log of {}; cfn/agency.yaml has its role.", hub.about.names.issuer),
+                format!("Check the log of {}; cfn/agency.yaml creates its role in the agency.", hub.about.names.issuer),
             )
         }
     });

@@ -23,7 +23,7 @@ Examples:
   taghub explain mi-0123456789abcdef0 --agency-profile parks
                                                  with a profile of the agency's account";
 
-/// Show why a node carries the tags that it carries
+/// Show why a node carries its tags
 ///
 /// The tags of the instance are read in the agency's account: with --agency-profile, or with the only profile of the AWS
 /// configuration that names the account. Without one, only the node is shown.
@@ -33,9 +33,9 @@ pub struct Explain {
     /// A managed node, mi-…, or an EC2 instance, i-…
     #[arg(value_parser = str::parse::<Id>)]
     id: Id,
-    /// One tag alone, by its key on the instance or on the node
+    /// Only one tag, by its key on the instance or on the node
     key: Option<String>,
-    /// End with 1 if a tag is left behind or not in step
+    /// Exit with 1 if a tag was dropped or is not in step
     #[arg(long)]
     exit_code: bool,
 }
@@ -64,7 +64,7 @@ impl std::str::FromStr for Id {
     fn from_str(text: &str) -> Result<Self, String> {
         let node = text.parse().map(Self::Node);
         let id = if text.starts_with("mi-") { node } else { text.parse().map(Self::Instance) };
-        id.map_err(|_| "expected mi- and 17, or i- and 8 or 17 lower-case hexadecimal digits".to_owned())
+        id.map_err(|_| "expected mi- and 17, or i- and 8 or 17 lowercase hexadecimal digits".to_owned())
     }
 }
 
@@ -86,7 +86,7 @@ impl Explain {
         let explained = explain(node, &policy, tags.as_deref().map_err(Clone::clone));
         let explained = explained.map_err(|problems| {
             let failure =
-                Failure::new(Exit::Aws, "policy", format!("the policy of {} is not in order", hub.about.names.manager));
+                Failure::new(Exit::Aws, "policy", format!("the policy of {} is invalid", hub.about.names.manager));
             problems.into_iter().fold(failure, Failure::detail)
         })?;
         drop(progress);

@@ -24,7 +24,7 @@ Examples:
   taghub nodes --tag Env=TEST --ids              ids alone, one a line, for another program
   taghub nodes -o json | jq -r '.id'             one JSON object a line";
 
-/// List the managed nodes, where each comes from and how it stands
+/// List the managed nodes, each with its origin and state
 ///
 /// TAGS says how the last reports found a node: the node's own tags and an hour of the manager's log are read. With
 /// several of --offline, --unlinked and --conflict a node is listed if one of them holds.
@@ -38,7 +38,7 @@ pub struct Nodes {
     /// Nodes with a tag; with several, those that carry all of them
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     tag: Vec<(String, String)>,
-    /// Nodes that are not heard of
+    /// Nodes that are offline
     #[arg(long)]
     offline: bool,
     /// Nodes whose instance lost its tag managedinstanceid
@@ -47,13 +47,13 @@ pub struct Nodes {
     /// Nodes that another instance claims
     #[arg(long)]
     conflict: bool,
-    /// Sort, after everything was read; otherwise nodes come in the order of AWS as they are read
+    /// Sort after reading everything; otherwise nodes appear as AWS returns them
     #[arg(long, value_enum, value_name = "name|agency|seen", hide_possible_values = true)]
     sort: Option<Order>,
-    /// Print ids alone
+    /// Print only ids
     #[arg(long)]
     ids: bool,
-    /// End with 1 if a listed node is offline or its tags are not in step
+    /// Exit with 1 if a listed node is offline or its tags are not in step
     #[arg(long)]
     exit_code: bool,
 }

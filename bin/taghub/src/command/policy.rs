@@ -59,7 +59,7 @@ Examples:
 pub struct Preview {
     /// A policy in JSON
     file: PathBuf,
-    /// The nodes of one agency alone: its account id or its name
+    /// Only the nodes of one agency: its account id or its name
     #[arg(long, value_name = "AGENCY")]
     agency: Option<String>,
 }
@@ -80,7 +80,7 @@ pub struct Diff {
     /// With the policy of one agency: its account id or its name
     #[arg(long, value_name = "AGENCY")]
     agency: Option<String>,
-    /// End with 1 if they differ
+    /// Exit with 1 if they differ
     #[arg(long)]
     exit_code: bool,
 }
@@ -130,7 +130,7 @@ impl Check {
         if app.is_json() {
             app.print_json(&json!({"schema": "taghub.policy-check/1", "problems": all}))?;
         } else if all.is_empty() {
-            let words = if self.files.len() == 1 { "the policy is in order" } else { "all policies are in order" };
+            let words = if self.files.len() == 1 { "the policy is valid" } else { "all policies are valid" };
             app.print(&format!("{}\n", app.out.mark(Sign::Good, words)))?;
         } else {
             for problem in &all {
@@ -178,7 +178,7 @@ impl Diff {
         } else if all.is_empty() {
             app.print(&format!("{}\n", app.out.mark(Sign::Good, "the same policy is deployed")))?;
         } else {
-            let state = if is_approved { "approved" } else { "not approved to take tags away" };
+            let state = if is_approved { "approved" } else { "not approved to remove tags" };
             app.print(&format!("{}digest {digest}, {state}\n", differences_text(all, &app.out)))?;
             if !is_approved {
                 app.hint(&format!("once it is looked at: taghub policy apply {}", self.file.display()));
@@ -200,7 +200,7 @@ impl Apply {
         if !policies.is_approved(hub, digest).await? {
             if !self.yes {
                 app.say(differences_text(differences, &app.err).trim_end());
-                app.confirm(&format!("Let policy {digest} take tags away?"), digest, "add --yes").await?;
+                app.confirm(&format!("Let policy {digest} remove tags?"), digest, "add --yes").await?;
             }
             let by = hub.session.caller().await?.arn;
             approve(hub, path, digest, &by, &app.now().to_string()).await?;
@@ -208,7 +208,7 @@ impl Apply {
         if app.is_json() {
             app.print_json(&json!({"schema": "taghub.policy-apply/1", "digest": digest, "approved": true}))?;
         } else {
-            let words = format!("{digest} is approved: where it is deployed, it takes tags away with the next sweep");
+            let words = format!("{digest} is approved: where it is deployed, the next sweep removes tags");
             app.print(&format!("{}\n", app.out.mark(Sign::Good, &words)))?;
         }
         Ok(Exit::Done)
@@ -307,6 +307,6 @@ fn checked(file: &Path) -> Result<String, Failure> {
     if problems.is_empty() {
         return Ok(text);
     }
-    let failure = Failure::usage(format!("the policy in {} is not in order", file.display()));
+    let failure = Failure::usage(format!("the policy in {} is invalid", file.display()));
     Err(problems.into_iter().fold(failure, Failure::detail))
 }

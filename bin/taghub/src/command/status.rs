@@ -28,7 +28,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(before_long_help = EXAMPLES)]
 pub struct Status {
-    /// End with 1 if something is broken
+    /// Exit with 1 if something is broken
     #[arg(long)]
     exit_code: bool,
 }

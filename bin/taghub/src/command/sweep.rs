@@ -37,13 +37,13 @@ pub struct Sweep {
     /// The agency: its account id or its name
     #[arg(long, value_name = "AGENCY")]
     agency: Option<String>,
-    /// One instance alone; may be repeated
+    /// Only this instance; may be repeated
     #[arg(long, value_name = "ID", value_parser = str::parse::<Ec2InstanceId>)]
     instance: Vec<Ec2InstanceId>,
-    /// These Regions alone
+    /// Only these Regions
     #[arg(long, value_name = "REGION,…", value_delimiter = ',', value_parser = str::parse::<Region>)]
     regions: Vec<Region>,
-    /// End with 1 also if a plan would change something
+    /// Exit with 1 also if a plan would change something
     #[arg(long)]
     exit_code: bool,
 }

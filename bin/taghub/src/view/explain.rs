@@ -384,7 +384,7 @@ impl Line {
                 format!("{shown}: another tag takes the same key on the node. Rename one of them in the policy.")
             }
             DropReason::OperatorOwned => {
-                format!("{shown}: an operator's tag stands there. Remove it, or set overwrite to true.")
+                format!("{shown}: an operator's tag has this key. Remove it, or set overwrite to true.")
             }
             DropReason::Refused => {
                 format!("{shown}: Systems Manager refused it for a reason of its own. Change the tag.")

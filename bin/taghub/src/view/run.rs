@@ -255,7 +255,7 @@ fn problems(execution: &ExecutionStatus, stream: &Stream, text: &mut String) {
         text.push_str(&failure(group, stream));
     }
     for alarm in &execution.alarms {
-        text.push_str(&format!("  {}\n", stream.mark(Sign::Bad, &format!("the alarm {} went off", harmless(alarm)))));
+        text.push_str(&format!("  {}\n", stream.mark(Sign::Bad, &format!("the alarm {} fired", harmless(alarm)))));
     }
     for step in &execution.waiting {
         let place = [step.account.as_deref(), step.region.as_deref()].into_iter().flatten();
@@ -304,7 +304,7 @@ pub fn remedy(cause: &str) -> Option<&'static str> {
         "access-denied" => {
             "Widen the execution role there: AllowRestart, AllowPatching, or ManagedPolicyArns; then resume."
         }
-        "runbook" => "Correct the runbook or its parameters, and start anew under another key.",
+        "runbook" => "Correct the runbook or its parameters, and start again under another key.",
         "region-disabled" => "Enable the Region in the account, or leave it out of --regions.",
         "organizational-unit" => {
             "Give OrganizationId to the administration role; make this account a delegated administrator."

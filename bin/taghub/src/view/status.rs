@@ -92,7 +92,7 @@ impl Status {
         facts.extend([self.nodes_fact(), self.limit_fact()]);
         facts.extend(self.activations_fact());
         facts.push(match &self.alarms {
-            Ok(alarms) if alarms.is_empty() => Fact::new("Alarms", Some(Sign::Good), "none rings"),
+            Ok(alarms) if alarms.is_empty() => Fact::new("Alarms", Some(Sign::Good), "none fires"),
             Ok(alarms) => Fact::new("Alarms", Some(Sign::Bad), alarms.join(", ")),
             Err(why) => Fact::unread("Alarms", why),
         });

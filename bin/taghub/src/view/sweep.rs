@@ -117,7 +117,7 @@ impl Answer {
         let Some(counts) = self.counts else {
             let instances = self.regions.iter().map(|region| region.instances).sum();
             return format!(
-                "{} of {agency} reported; nobody waits for what becomes of them\n",
+                "{} of {agency} reported; the collector does not wait for their outcomes\n",
                 counted(instances, "instance")
             );
         };

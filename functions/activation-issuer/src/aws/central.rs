@@ -163,7 +163,7 @@ impl Hub for CentralAccount {
             .map_err(|error| AwsError::from_sdk(OPERATION, &error))?;
         let id = output.activation_id.and_then(|id| ActivationId::try_from(id).ok());
         let code = output.activation_code.and_then(|code| ActivationCode::try_from(code).ok());
-        id.zip(code).ok_or_else(|| unexpected(OPERATION, "the answer holds no activation".to_owned()))
+        id.zip(code).ok_or_else(|| unexpected(OPERATION, "the answer has no activation".to_owned()))
     }
 
     async fn delete(&self, id: &ActivationId) -> Result<(), AwsError> {

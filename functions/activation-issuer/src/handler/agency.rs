@@ -152,7 +152,7 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
             }
             Err(refusal) => {
                 let error_code = refusal.ceiling.code().to_owned();
-                answer.fail(Failure { error_code, message: format!("no activation was made: {refusal}") });
+                answer.fail(Failure { error_code, message: format!("no activation was created: {refusal}") });
                 None
             }
         }
@@ -225,9 +225,9 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
         let what = match self.hub.delete(id).await {
             Ok(()) => {
                 increment(&self.deleted_count);
-                "the activation made for it was deleted again".to_owned()
+                "the activation created for it was deleted".to_owned()
             }
-            Err(error) => format!("the activation {id} made for it is left to a later run, because {error}"),
+            Err(error) => format!("a later run deletes the activation {id} created for it, because {error}"),
         };
         if let Some(failure) = &mut answer.failure {
             failure.message = format!("{}; {what}", failure.message);

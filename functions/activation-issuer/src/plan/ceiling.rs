@@ -71,28 +71,28 @@ impl fmt::Display for Refusal {
         match ceiling {
             Ceiling::RenewalsPerDay => write!(
                 f,
-                "{} activations were made for the agency in the last 24 hours, and RENEWALS_PER_DAY is {limit}; find out what \
-                 registers there, or raise it",
+                "the agency got {} activations in the last 24 hours, and RENEWALS_PER_DAY is {limit}: find out what registers \
+                 there, or raise the limit",
                 usage.made_today
             ),
             Ceiling::AgencyNodeLimit => write!(
                 f,
-                "the agency has {} nodes and {} open registrations, and AGENCY_NODE_LIMIT is {limit}; deregister nodes that \
-                 are gone, or raise it",
+                "the agency has {} nodes and {} open registrations, and AGENCY_NODE_LIMIT is {limit}: deregister nodes that \
+                 are gone, or raise the limit",
                 usage.agency_nodes, usage.agency_open
             ),
             Ceiling::StandardTier => write!(
                 f,
-                "the account has {} hybrid nodes and {} open registrations, and the standard-instances tier takes {limit} \
-                 nodes, whatever NODE_LIMIT says; deregister nodes that are gone, or turn on the advanced-instances tier, \
-                 which is charged by the hour for every node (docs/cost.md)",
+                "the account has {} hybrid nodes and {} open registrations, and the standard-instances tier allows \
+                 {limit} nodes, whatever NODE_LIMIT says: deregister nodes that are gone, or turn on the advanced-instances \
+                 tier, which charges by the hour for every node (docs/cost.md)",
                 usage.nodes, usage.open
             ),
             Ceiling::NodeLimit => write!(
                 f,
-                "the account has {} hybrid nodes and {} open registrations, and NODE_LIMIT is {limit}; deregister nodes that \
-                 are gone, delete activations, or raise it (more than 1,000 nodes need the advanced-instances tier, which \
-                 is charged by the hour)",
+                "the account has {} hybrid nodes and {} open registrations, and NODE_LIMIT is {limit}: deregister nodes that \
+                 are gone, delete activations, or raise the limit (more than 1,000 nodes need the advanced-instances tier, \
+                 which charges by the hour for every node: docs/cost.md)",
                 usage.nodes, usage.open
             ),
         }

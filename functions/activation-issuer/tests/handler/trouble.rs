@@ -33,9 +33,9 @@ fn one_agency_that_fails_does_not_stop_the_others() {
     let error = run(&world).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "1 of 2 agencies not served: 222222222222, sts:AssumeRole failed: AccessDenied: not authorized to perform: \
-         sts:AssumeRole; the role TagHubActivationWriter in account 222222222222 is not there or does not trust this \
-         function: deploy cfn/agency.yaml there, with this account as the central one"
+        "1 of 2 agencies failed or were deferred: 222222222222, sts:AssumeRole failed: AccessDenied: not authorized to \
+         perform: sts:AssumeRole; account 222222222222 has no role TagHubActivationWriter that trusts this function: \
+         deploy cfn/agency.yaml there, with this account's ManagerFunctionArn"
     );
     let IssueError::PartialIssue(whole) = &error else { panic!("{error:?}") };
     assert_eq!((whole.counts.live, whole.counts.failed, whole.counts.created), (1, 1, 1));
@@ -83,12 +83,16 @@ fn a_code_that_is_stored_nowhere_is_deleted_at_once() {
     assert_eq!(agency(&failed)["activationId"], Value::Null);
     let message = agency(&failed)["message"].as_str().unwrap();
     assert!(message.starts_with("ssm:PutParameter failed: AccessDeniedException: in us-east-1: no"), "{message}");
-    assert!(message.ends_with("; the activation made for it was deleted again"), "{message}");
+    assert!(message.ends_with("; the activation created for it was deleted"), "{message}");
     // Not even that may work: then a later run does it.
     deny(&world, "ssm:DeleteActivation", "", "InternalServerError", "broken");
     let failed = answer(run(&world));
     let message = agency(&failed)["message"].as_str().unwrap();
-    assert!(message.contains("is left to a later run, because ssm:DeleteActivation failed"), "{message}");
+    assert!(
+        message.contains("a later run deletes the activation")
+            && message.contains("because ssm:DeleteActivation failed"),
+        "{message}"
+    );
     allow(&world);
     for _ in 0..2 {
         world.with(|state| state.now += 2 * HOUR);
@@ -205,7 +209,9 @@ fn without_a_list_nothing_is_done() {
         let world = World::new(&[A]);
         deny(&world, operation, "", "AccessDeniedException", "no");
         let error = run(&world).unwrap_err();
-        let expected = format!("NothingRead: nothing could be read: {operation} failed: AccessDeniedException: no");
+        let expected = format!(
+            "NothingRead: failed to list agencies or activations: {operation} failed: AccessDeniedException: no"
+        );
         assert_eq!(format!("{error:?}"), expected);
         assert_eq!(writes(&world), [""; 0]);
     }
@@ -217,7 +223,8 @@ fn without_time_agencies_are_deferred() {
     let error = run_within(&world, 44, &json!({})).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "2 of 2 agencies not served: 222222222222, no time was left; 333333333333, no time was left"
+        "2 of 2 agencies failed or were deferred: 222222222222, deferred because time ran out; 333333333333, deferred \
+         because time ran out"
     );
     let deferred = answer(Err(error));
     assert_eq!((&deferred["counts"]["deferred"], &deferred["counts"]["failed"]), (&json!(2), &json!(0)));

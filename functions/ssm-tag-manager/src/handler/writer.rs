@@ -120,7 +120,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let mut since = Instant::now();
         while !waiting.is_empty() {
             let finished = if self.deadline.is_late() {
-                Err("the time was up".to_owned())
+                Err("time ran out".to_owned())
             } else {
                 self.slice(&mut waiting, is_bulk, since, lease_use, &work).await
             };
@@ -324,7 +324,7 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let gap_ms = if attempt < EARLY_ATTEMPTS { ATTEMPT_GAP_MS } else { LATER_ATTEMPT_GAP_MS };
         sleep(self.clock.random_ms(gap_ms)).await;
         if self.deadline.is_late() || since.elapsed() >= self.patience {
-            return Err(format!("{reason} until the time was up"));
+            return Err(format!("{reason} until time ran out"));
         }
         Ok(())
     }

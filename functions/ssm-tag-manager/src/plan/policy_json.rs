@@ -173,7 +173,7 @@ impl Reader {
                 self.problem(&path, "when: expected at least one tag; use set for a tag on every node");
             }
             if set.contains_key(&key) {
-                self.problem(&path, format_args!("the key {key:?} is in set already"));
+                self.problem(&path, format_args!("the key {key:?} is already in set"));
             }
             derived.push(Derived { key, value, when });
         }
@@ -194,7 +194,7 @@ impl Reader {
             self.problem(path, format_args!("the key {key:?} is reserved"));
         }
         if !charset::fits_characters(key, value) {
-            self.problem(path, "holds a character that Systems Manager does not take in tags");
+            self.problem(path, "has a character that Systems Manager does not allow in tags");
         }
         if !charset::fits_length(key, value) {
             self.problem(path, "expected a key of 1 to 128 and a value of at most 256 characters");
@@ -268,7 +268,7 @@ mod tests {
         );
         check(
             r#"{"set": {"a": "1"}, "derive": [{"key": "a", "value": "b", "when": {"c": "d"}}]}"#,
-            &["derive[0]: the key \"a\" is in set already"],
+            &["derive[0]: the key \"a\" is already in set"],
         );
         check(
             r#"{"invalidCharacters": "keep"}"#,

@@ -47,7 +47,7 @@ pub async fn retire(
     let RetireEvent { dry_run, .. } = decode_str(event).map_err(ManagerError::InvalidEvent)?;
     let mode = config.retire.mode.with_dry_run(dry_run);
     if mode == Mode::Off {
-        tracing::info!(%mode, "nothing is retired");
+        tracing::info!(%mode, "retirement is off; nothing to do");
         return Ok(RetireAnswer::off());
     }
     let run = Run {
@@ -69,7 +69,7 @@ pub async fn retire(
         retired = counts.retired,
         kept = counts.kept,
         failed = counts.failed,
-        "marked nodes looked at"
+        "checked marked nodes"
     );
     Ok(answer)
 }
@@ -279,7 +279,7 @@ impl<P: Retirable + Leases> Run<'_, P> {
 fn outcome_of(stopped: Stopped) -> RetireOutcome {
     match stopped {
         Stopped::NotBegun => RetireOutcome::Kept { reason: Reason::Deferred },
-        Stopped::CutOff => failed("DeadlineExceeded", "the time was up before AWS had done it".to_owned()),
+        Stopped::CutOff => failed("DeadlineExceeded", "time ran out before AWS answered".to_owned()),
         // The node went away in between.
         Stopped::Failed(error) if matches!(error.code.as_str(), "InvalidInstanceId" | "InvalidResourceId") => {
             RetireOutcome::Kept { reason: Reason::UnknownNode }
@@ -301,7 +301,7 @@ fn unread(stopped: Stopped) -> ManagerError {
         Stopped::NotBegun | Stopped::CutOff => AwsError {
             operation: "tag:GetResources",
             code: "DeadlineExceeded".to_owned(),
-            message: "the time was up before all pages were read".to_owned(),
+            message: "time ran out before all pages were read".to_owned(),
             request_id: None,
             retryable: true,
         },

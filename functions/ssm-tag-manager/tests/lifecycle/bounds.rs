@@ -57,7 +57,7 @@ async fn a_report_of_1001_instances_is_refused_in_words() {
     assert_eq!(send(&account, &most).await.unwrap().counts.received, 1_000);
     account.forget_calls();
     let error = send(&account, &instances(1_001, |_| NODE.to_owned(), &json!([]))).await.unwrap_err();
-    assert_eq!(error.to_string(), "the report is refused: instances: expected at most 1000 entries, got 1001");
+    assert_eq!(error.to_string(), "invalid report: instances: expected at most 1000 entries, got 1001");
     assert!(matches!(error, ManagerError::InvalidReport(_)));
     assert!(account.calls().is_empty());
 }

@@ -135,7 +135,7 @@ async fn where_all_slots_are_taken_a_small_change_passes() {
     let handled = handled(&account, &invocation(AGENCY_ARN), &event).await;
     let answer = handled.answer().unwrap();
     assert_eq!(answer.counts.deferred, 6);
-    let reason = "other agencies held all slots for bulk writers until the time was up";
+    let reason = "other agencies held all slots for bulk writers until time ran out";
     assert_eq!(answer.deferred_because.as_deref(), Some(reason));
     assert_eq!(count(&account.calls(), &take(LEASE)), 0);
     let small = json!({"instances": [event["instances"][0]]});
@@ -164,12 +164,12 @@ async fn a_lease_that_is_not_given_back_in_time_defers_and_says_so() {
     let answer = send(&account, &event).await.unwrap();
     let json = serde_json::to_value(&answer).unwrap();
     assert_eq!(json["counts"]["deferred"], 2);
-    assert_eq!(json["deferredBecause"], "another report of the agency held its lease until the time was up");
+    assert_eq!(json["deferredBecause"], "another report of the agency held its lease until time ran out");
     assert_eq!(account.node_calls(), [Call::ReadMany(2)], "nothing is written");
     let mut no_reader = event.clone();
     no_reader["reply"] = json!(false);
     let error = send(&account, &no_reader).await.unwrap_err();
-    assert!(error.to_string().starts_with("2 of 2 nodes have to be tried again: "), "{error}");
+    assert!(error.to_string().starts_with("2 of 2 nodes must be retried: "), "{error}");
     account.without_lease(LEASE);
     assert_eq!(send(&account, &event).await.unwrap().counts.updated, 2, "the next report makes good");
 }

@@ -99,7 +99,8 @@ fn answer(output: InvokeOutput) -> Result<Answer, Failure> {
     if let Some(kind) = output.function_error {
         return Err(function_error(&kind, &payload));
     }
-    let unreadable = |problem: String| Failure::new("UnreadableAnswer", format!("the manager's answer: {problem}"));
+    let unreadable =
+        |problem: String| Failure::new("UnreadableAnswer", format!("the manager's answer is invalid: {problem}"));
     let json = std::str::from_utf8(&payload).map_err(|error| unreadable(error.to_string()))?;
     decode_str(json).map_err(|error| unreadable(error.to_string()))
 }

@@ -72,7 +72,7 @@ mod tests {
             (with("/detail", json!({"state": "terminated"})), "detail: missing field `instance-id`"),
             (
                 with("/detail/instance-id", json!("mi-0123456789abcdef0")),
-                "detail.instance-id: expected an EC2 instance id: i- and 8 or 17 lower-case hexadecimal digits, \
+                "detail.instance-id: expected an EC2 instance id: i- and 8 or 17 lowercase hexadecimal digits, \
                  got \"mi-0123456789abcdef0\"",
             ),
             (with("/region", json!("mars")), "region: expected a Region code such as us-east-1, got \"mars\""),

@@ -107,7 +107,7 @@ async fn an_answer_that_cannot_be_read_is_no_success() {
     ] {
         let (code, message) = failure(200, None, payload).await;
         assert_eq!(code, "UnreadableAnswer");
-        assert!(message.starts_with(&format!("the manager's answer: {problem}")), "{message}");
+        assert!(message.starts_with(&format!("the manager's answer is invalid: {problem}")), "{message}");
     }
 }
 

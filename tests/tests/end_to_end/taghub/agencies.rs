@@ -61,7 +61,7 @@ async fn plans_are_printed_and_nothing_is_done() {
         assert!(add.out.contains(part), "{part}: {add:?}");
     }
     let again = operator.run_well(&format!("agency add {AGENCY_A}")).await;
-    assert!(again.err.contains("222222222222 is granted already"), "{again:?}");
+    assert!(again.err.contains("222222222222 already has a grant"), "{again:?}");
     let bad = operator.run("agency add 4444").await;
     assert_eq!(bad.code, 2, "{bad:?}");
 

@@ -66,7 +66,7 @@ async fn a_campaign_from_its_start_to_its_resumption() {
     assert_eq!(early.code, 2, "{early:?}");
     assert!(early.err.contains("waits behind ring-1, not behind ring-2"), "{early:?}");
     let unresumable = operator.run("campaign resume \"kernel restart\" --yes").await;
-    assert!(unresumable.err.contains("is running; only one that stopped is resumed"), "{unresumable:?}");
+    assert!(unresumable.err.contains("is running; only a stopped campaign can be resumed"), "{unresumable:?}");
     let approved = operator.run_well("campaign approve \"kernel restart\" --wave ring-1 --comment checked").await.out;
     assert_eq!(approved, "✓ approved: ring-2 begins\n");
 

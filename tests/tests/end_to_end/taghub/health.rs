@@ -128,12 +128,12 @@ async fn a_policy_is_tried_before_it_is_deployed() {
     assert_eq!(operator.run("policy preview bad.json").await.code, 2);
 
     operator.write("new.json", &json!({"include": ["Env", "Role"], "maxTags": 12}));
-    assert_eq!(operator.run_well("policy check new.json").await.out, "✓ the policy is in order\n");
+    assert_eq!(operator.run_well("policy check new.json").await.out, "✓ the policy is valid\n");
     let diff = operator.run("policy diff new.json --exit-code").await;
     let digest = ssm_tag_manager::plan::Policy::parse(r#"{"include": ["Env", "Role"], "maxTags": 12}"#).unwrap().digest;
     let expected = format!(
         "  ~ include[1]: \"Patch Group\" → \"Role\"\n  ~ maxTags: 10 → 12\n\
-         digest {digest}, not approved to take tags away\n"
+         digest {digest}, not approved to remove tags\n"
     );
     assert_eq!((diff.code, diff.out), (1, expected));
     // This hub takes approvals with a deployment alone.

@@ -120,7 +120,7 @@ impl Start {
                 "the campaign {} was started before, and is {}",
                 plan.name, before.status
             ))
-            .help(format!("taghub campaign resume {} goes on with it; for a new one choose another Name", plan.name)));
+            .help(format!("taghub campaign resume {} continues it; for a new one, choose another Name", plan.name)));
         }
         drop(progress);
         self.confirm(app, &plan).await?;
@@ -163,7 +163,7 @@ impl Resume {
         if execution.is_running() || execution.status == "SUCCEEDED" {
             let state = execution.status.to_lowercase();
             return Err(Failure::usage(format!(
-                "the campaign {} is {state}; only one that stopped is resumed",
+                "the campaign {} is {state}; only a stopped campaign can be resumed",
                 self.name
             ))
             .help(format!("taghub campaign status {}", self.name)));
@@ -178,8 +178,8 @@ impl Resume {
         }
         if !self.yes {
             let what = match &go_on {
-                Some((wave, true)) => format!("Start what failed in {wave} again, and go on from there?"),
-                Some((wave, false)) => format!("Go on with {wave}, which was not approved?"),
+                Some((wave, true)) => format!("Start what failed in {wave} again, and continue from there?"),
+                Some((wave, false)) => format!("Continue with {wave}, which was not approved?"),
                 None => "No wave began. Start it from the beginning?".to_owned(),
             };
             app.confirm(&what, &self.name, "add --yes").await?;

@@ -30,7 +30,7 @@ Examples:
 pub struct Watch {
     /// The name of the campaign
     name: String,
-    /// Look this often
+    /// Look at this interval
     #[arg(long, value_name = "TIME", value_parser = duration)]
     interval: Option<Duration>,
 }
@@ -45,7 +45,7 @@ Examples:
 pub struct Status {
     /// The name of the campaign
     name: String,
-    /// End with 1 if it stopped
+    /// Exit with 1 if it stopped
     #[arg(long)]
     exit_code: bool,
 }
@@ -57,7 +57,7 @@ Examples:
   taghub campaign list                           the last ones, the latest first
   taghub campaign list --waiting                 those that wait for approval")]
 pub struct List {
-    /// Those alone that wait for approval
+    /// Only those that wait for approval
     #[arg(long)]
     waiting: bool,
 }

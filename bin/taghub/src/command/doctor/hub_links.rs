@@ -58,7 +58,7 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
     }
     match alarms::ringing(hub).await {
         Ok(ringing) if ringing.is_empty() => {
-            chain.add(Link::fine("alarms", "none rings"));
+            chain.add(Link::fine("alarms", "none fires"));
         }
         Ok(ringing) => {
             for alarm in ringing {
@@ -72,7 +72,11 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
     let count: usize = nodes::count_by(hub, AGENCY_TAG_KEY).await?.values().sum();
     let words = format!("{} of {} nodes", grouped(count), grouped(hub.about.node_limit));
     chain.add(if count * 100 >= hub.about.node_limit * NEAR_LIMIT_PERCENT {
-        Link::look("limit", words, "Raise NodeLimit of template.yaml, and see docs/activations.md for what that costs.")
+        Link::look(
+            "limit",
+            words,
+            "Deregister nodes that are gone, or raise NodeLimit of template.yaml: docs/cost.md says what that costs.",
+        )
     } else {
         Link::fine("limit", words)
     });

@@ -145,12 +145,12 @@ async fn report(app: &App, hub: &Hub, node: &Node) -> Link {
         Tagging::InStep | Tagging::LeftBehind(_) => return Link::fine("report", "the last one found nothing wrong"),
         Tagging::NotReported => return Link::not_checked("report", "none named it yet"),
         Tagging::Conflict => {
-            "Two instances name this node: take the tag managedinstanceid off the copy, and register it anew."
+            "Two instances name this node: remove the tag managedinstanceid from the copy, and register the copy again."
         }
-        Tagging::Unlinked => "Write the tag managedinstanceid back: register-instance does that.",
+        Tagging::Unlinked => "Restore the tag managedinstanceid: run register-instance on the instance.",
         Tagging::Superseded => "The instance is another node now: deregister this one.",
         Tagging::InstanceGone => "The instance is terminated: docs/retirement.md says when the node goes.",
-        Tagging::Deferred => "The next report brings it again.",
+        Tagging::Deferred => "Nothing: the next report includes it again.",
         Tagging::NoOwner => "Register it with an activation of the hub.",
         Tagging::Rejected(_) | Tagging::Failed(_) => "docs/semantics.md says what to do about it.",
     };

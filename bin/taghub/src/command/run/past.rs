@@ -55,7 +55,7 @@ Examples:
 pub struct Stop {
     /// A key, an execution's id, or last
     run: String,
-    /// Let what runs come to its end
+    /// Let running locations finish
     #[arg(long)]
     complete: bool,
     /// Do not ask
@@ -72,7 +72,7 @@ Examples:
   taghub run list --node mi-0123456789abcdef0    runs that name a node or an instance
   taghub run list --key restart-1123-k7qd        what was started under a key")]
 pub struct List {
-    /// Runs of runbooks whose names begin so
+    /// Runs of runbooks whose names begin with this
     #[arg(long, value_name = "NAME")]
     runbook: Option<String>,
     /// Runs that were started within this time, such as 12h or 7d
@@ -168,7 +168,7 @@ impl Stop {
         if !self.yes {
             let question = if self.complete {
                 format!(
-                    "Let {} running locations come to their end, and begin none of {} waiting ones?",
+                    "Let {} running locations finish, and start none of {} waiting ones?",
                     tally.running, tally.waiting
                 )
             } else {
@@ -193,12 +193,11 @@ fn stopped(answer: &answers::Stop, tally: &Tally, complete: bool, app: &App) -> 
     let line = match (asked, complete) {
         (0, _) => app.out.mark(Sign::Good, "already ended: there was nothing to stop"),
         (_, false) => {
-            let words = format!("stop requested: {} being cancelled, {} will not begin", tally.running, tally.waiting);
+            let words = format!("stop requested: {} being canceled, {} will not start", tally.running, tally.waiting);
             app.out.mark(Sign::Good, &words)
         }
         (_, true) => {
-            let words =
-                format!("stop requested: {} come to their end, {} will not begin", tally.running, tally.waiting);
+            let words = format!("stop requested: {} will finish, {} will not start", tally.running, tally.waiting);
             app.out.mark(Sign::Good, &words)
         }
     };

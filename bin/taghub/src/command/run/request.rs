@@ -59,7 +59,7 @@ pub struct Request {
     /// Locations at the same time, such as 10 or 25%
     #[arg(long, value_name = "N|%")]
     max_concurrency: Option<String>,
-    /// Locations that may fail before no further one is begun, such as 0 or 10%
+    /// Locations that may fail before no more are started, such as 0 or 10%
     #[arg(long, value_name = "N|%")]
     max_errors: Option<String>,
     /// Targets at the same time in one location
@@ -230,7 +230,7 @@ fn without_key(mut request: Value) -> Result<Value, Failure> {
     for key in ["IdempotencyKey", "ClientToken"] {
         if fields.contains_key(key) {
             let failure = Failure::usage(format!("the request has a field {key}"));
-            return Err(failure.help("take it out, and give it as --key of taghub run start"));
+            return Err(failure.help("remove it, and pass it as --key of taghub run start"));
         }
     }
     Ok(request)

@@ -41,7 +41,7 @@ pub struct Watch {
     /// Show every location in the end
     #[arg(long)]
     all: bool,
-    /// Look this often, instead of less and less often
+    /// Look at this interval, instead of at growing ones
     #[arg(long, value_name = "TIME", value_parser = duration)]
     interval: Option<Duration>,
 }
@@ -59,7 +59,7 @@ pub struct Status {
     /// Show every location
     #[arg(long)]
     all: bool,
-    /// End with 1 if a location failed
+    /// Exit with 1 if a location failed
     #[arg(long)]
     exit_code: bool,
 }
