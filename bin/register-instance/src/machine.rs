@@ -79,6 +79,9 @@ pub trait Machine {
     /// The time.
     fn now(&self) -> Timestamp;
 
+    /// How much is left of the time for the whole run; none if it has no end.
+    fn remaining(&self) -> Option<Duration>;
+
     /// A number from 0 to 1, by chance.
     fn random(&self) -> f64;
 
