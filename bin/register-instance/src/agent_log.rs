@@ -124,9 +124,9 @@ const LEVELS: [&str; 7] = ["TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR",
 fn is_begin(line: &str) -> bool {
     let mut words = line.split(' ');
     let (Some(date), Some(time), Some(level)) = (words.next(), words.next(), words.next()) else { return false };
-    let time = time.split_once('.').map_or(time, |(time, fraction)| {
-        if fraction.bytes().all(|byte| byte.is_ascii_digit()) { time } else { "" }
-    });
+    let time = time
+        .split_once('.')
+        .map_or(time, |(time, fraction)| if fraction.bytes().all(|byte| byte.is_ascii_digit()) { time } else { "" });
     has_form(date, "0000-00-00") && has_form(time, "00:00:00") && LEVELS.contains(&level)
 }
 
@@ -268,7 +268,12 @@ mod tests {
         check(FINGERPRINT_LINE, "fingerprint");
         check(&format!("{FINGERPRINT_LINE}\n{READY_LINE}"), "ready");
         check(&format!("{READY_LINE}\n{FINGERPRINT_LINE}"), "fingerprint");
-        check(&format!("{READY_LINE}\n{FINGERPRINT_LINE}\n2026-11-22 02:00:02 INFO Sleeping for 27m before retrying retrieve credentials"), "fingerprint");
+        check(
+            &format!(
+                "{READY_LINE}\n{FINGERPRINT_LINE}\n2026-11-22 02:00:02 INFO Sleeping for 27m before retrying retrieve credentials"
+            ),
+            "fingerprint",
+        );
         check(&format!("{FINGERPRINT_LINE}\n{start}\n2026-11-22 02:00:02 INFO noise"), "starting");
         check(&format!("{start}\n{FINGERPRINT_LINE}"), "fingerprint");
     }
@@ -276,7 +281,10 @@ mod tests {
     #[test]
     fn an_agent_that_asked_nobody_is_not_ready() {
         let start = "2026-11-22 02:00:00 INFO [amazon-ssm-agent] Starting Core Agent";
-        let (ready, unasked) = ("2026-11-22 02:00:00 INFO [CredentialRefresher] Credentials ready", "2026-11-22 02:00:00 INFO [CredentialRefresher] ");
+        let (ready, unasked) = (
+            "2026-11-22 02:00:00 INFO [CredentialRefresher] Credentials ready",
+            "2026-11-22 02:00:00 INFO [CredentialRefresher] ",
+        );
         let (not_shared, loop_starts) = (format!("{unasked}{NOT_SHARED}"), format!("{unasked}{FROM_BEFORE}"));
         let rotation = format!("{unasked}Next credential rotation will be in 29.9 minutes");
         check(&[start, &not_shared, ready].join("\n"), "not shared");
@@ -301,7 +309,9 @@ mod tests {
         for line in [
             format!("2026-11-22 02:00:00 ERROR [ssm-session-worker] error uploading to CloudWatch: {denied}"),
             format!("2026-11-22 02:00:00.0000 ERROR [ssm-document-worker] [1a2b] [aws:downloadContent] {denied}"),
-            format!("2026-11-22 02:00:00 ERROR [ssm-agent-worker] [LongRunningPluginsManager] [aws:cloudWatch] {denied}"),
+            format!(
+                "2026-11-22 02:00:00 ERROR [ssm-agent-worker] [LongRunningPluginsManager] [aws:cloudWatch] {denied}"
+            ),
             "2026-11-22 02:00:00 ERROR [ssm-document-worker] a script said: MachineFingerprintDoesNotMatch".to_owned(),
             // The lines of a script have no time.
             format!(
@@ -334,7 +344,10 @@ mod tests {
                 "fingerprint",
             ),
             // Loose words are no identity.
-            ("2026-11-22 02:00:00 ERROR [ssm-agent-worker] git clone failed: host key fingerprint does not match", "silent"),
+            (
+                "2026-11-22 02:00:00 ERROR [ssm-agent-worker] git clone failed: host key fingerprint does not match",
+                "silent",
+            ),
             ("2026-11-22 02:00:00 WARN [ssm-agent-worker] health: docker registry AccessDenied", "silent"),
             ("2026-11-22 02:00:00 ERROR [ssm-agent-worker] s3 credential AccessDenied for role Backup", "silent"),
             ("2026-11-22 02:00:00 ERROR [ssm-agent-worker] the volume has changed from the registered value", "silent"),
@@ -346,14 +359,23 @@ mod tests {
                 ),
                 "clock",
             ),
-            ("2026-11-22 02:00:00 WARN [ssm-document-worker] curl: certificate has expired or is not yet valid", "silent"),
-            ("2026-11-22 02:00:00 ERROR [HealthCheck] error when calling AWS APIs. error details - InvalidInstanceId: ", "denied"),
+            (
+                "2026-11-22 02:00:00 WARN [ssm-document-worker] curl: certificate has expired or is not yet valid",
+                "silent",
+            ),
+            (
+                "2026-11-22 02:00:00 ERROR [HealthCheck] error when calling AWS APIs. error details - InvalidInstanceId: ",
+                "denied",
+            ),
             (
                 "2026-11-22 02:00:00 ERROR [ssm-agent-worker] [HealthCheck] error when calling AWS APIs. error details - AccessDeniedException: \
                  User: arn:aws:sts::111111111111:assumed-role/TagHubNode/mi-0123456789abcdef0 is not authorized",
                 "silent",
             ),
-            ("2026-11-22 02:00:00 ERROR error calling RequestManagedInstanceRoleToken: UnrecognizedClientException: ", "denied"),
+            (
+                "2026-11-22 02:00:00 ERROR error calling RequestManagedInstanceRoleToken: UnrecognizedClientException: ",
+                "denied",
+            ),
             (
                 "2026-11-22 02:00:00 ERROR [EC2Identity] failed to get credentials: AccessDeniedException: not configured for account",
                 "silent",
@@ -364,7 +386,10 @@ mod tests {
                 ),
                 "silent",
             ),
-            ("2026-11-22 02:00:00 ERROR [ssm-document-worker] failed to upload output to S3: AccessDenied: Access Denied", "silent"),
+            (
+                "2026-11-22 02:00:00 ERROR [ssm-document-worker] failed to upload output to S3: AccessDenied: Access Denied",
+                "silent",
+            ),
             (&format!("{retrieve} RequestError: send request failed"), "unreachable"),
             // The words of 3.1, and what is left where errors are not logged.
             (&retrieve.replace("error:", "aws error: InternalServerError: x"), "unreachable"),

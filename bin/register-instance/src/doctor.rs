@@ -17,8 +17,8 @@ use crate::find::found;
 use crate::machine::{Machine, Stop};
 use crate::marker::{MARKER_FILE, Marker};
 use crate::proxy::Proxies;
-use crate::steps::{self, Settings, Source};
 use crate::start::Start;
+use crate::steps::{self, Settings, Source};
 use crate::{unit, verify};
 
 pub use report::{Check, Report, Status, print};

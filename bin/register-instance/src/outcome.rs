@@ -175,7 +175,8 @@ mod tests {
         let node = "mi-0123456789abcdef0".parse().unwrap();
         let done = Done::Registered(node);
         let hub_region = Some("us-east-1".parse().unwrap());
-        let success = Ok(Success { done, identity, hub_region, is_proven: Some(true), notes: vec!["read this".to_owned()] });
+        let success =
+            Ok(Success { done, identity, hub_region, is_proven: Some(true), notes: vec!["read this".to_owned()] });
         insta::assert_snapshot!(json(&success), @r#"{"outcome":"registered","exitCode":0,"managedInstanceId":"mi-0123456789abcdef0","ec2InstanceId":"i-0123456789abcdef0","account":"222222222222","region":"us-west-2","hubRegion":"us-east-1","inUse":"proven","notes":["read this"]}"#);
         insta::assert_snapshot!(words(success.as_ref().unwrap()), @r"
         i-0123456789abcdef0 is now registered as mi-0123456789abcdef0, and tagged

@@ -170,8 +170,8 @@ pub(crate) fn start_left_over<M: Machine>(machine: &M, installation: &Installati
         return Ok(None);
     }
     // Somebody else may have started it since.
-    let found = (verify::service(machine, installation) == Service::Running)
-        .then(|| Start::found(machine, installation));
+    let found =
+        (verify::service(machine, installation) == Service::Running).then(|| Start::found(machine, installation));
     machine.say("an earlier run was killed while the agent was stopped; starting the agent");
     start(machine, &installation.start).map(|start| Some(found.unwrap_or(start)))
 }

@@ -173,7 +173,9 @@ pub(crate) fn judge(seen: &Seen, expected: &Node, region: Option<&Region>) -> Ve
     }
     match &seen.runtime {
         Runtime::Unreadable(problem) => {
-            return Verdict::NotYet(format!("{RUNTIME_FILE} does not say as which node the agent was started ({problem})"));
+            return Verdict::NotYet(format!(
+                "{RUNTIME_FILE} does not say as which node the agent was started ({problem})"
+            ));
         }
         Runtime::As { id, .. } if id != node.as_str() => {
             return Verdict::NotYet(format!("the agent was started as {id}, and not again since"));
@@ -204,7 +206,7 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
         _ => None,
     };
     let are_good = credentials.is_none_or(|credentials| credentials.expire > seen.now);
-    let are_fresh = seen.started.zip(credentials).map(|(started, credentials)| credentials.retrieved >= started);
+    let are_fresh = seen.started.zip(credentials).map(|(started, credentials)| credentials.retrieved > started);
     match &seen.standing {
         Standing::Unreachable(line) => {
             Verdict::NotYet(format!("the agent does not reach Systems Manager; its log says: {line}"))
@@ -215,13 +217,15 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
         Standing::Doubtful(line) => {
             Verdict::NotYet(format!("nothing shows that Systems Manager accepts the agent, and its log says: {line}"))
         }
-        _ if !are_good => Verdict::NotYet("the agent has no credentials of Systems Manager that are still good".to_owned()),
-        Standing::NotAsked => {
-            Verdict::NotYet("the agent uses credentials of before it started, and did not ask Systems Manager since".to_owned())
+        _ if !are_good => {
+            Verdict::NotYet("the agent has no credentials of Systems Manager that are still good".to_owned())
         }
-        _ if are_fresh == Some(false) => {
-            Verdict::NotYet("the agent got its credentials before it started, and did not ask Systems Manager since".to_owned())
-        }
+        Standing::NotAsked => Verdict::NotYet(
+            "the agent uses credentials of before it started, and did not ask Systems Manager since".to_owned(),
+        ),
+        _ if are_fresh == Some(false) => Verdict::NotYet(
+            "the agent got its credentials before it started, and did not ask Systems Manager since".to_owned(),
+        ),
         _ => Verdict::Unproven(answer.clone(), seen.silence.clone()),
     }
 }

@@ -85,6 +85,12 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         if let Some(Flaw { what, remedy }) = facts.evidence.flaw().filter(|_| self.settings.repair == Repair::Nothing) {
             self.note(format!("{what}: {remedy}"));
         }
+        if let Some(account) = self.settings.hub_account.as_ref().filter(|_| !facts.knows_account(node)) {
+            self.note(format!(
+                "{} was registered by other means, so nothing here says that it is in account {account}",
+                found.id
+            ));
+        }
         self.machine.say(&format!("already registered as {}; writing the tag", found.id));
         let written = match marker {
             MarkerState::Right => Ok(()),

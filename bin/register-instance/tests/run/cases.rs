@@ -149,8 +149,7 @@ fn an_agent_that_does_not_reach_systems_manager_is_waited_for() {
 
 #[test]
 fn a_registration_is_not_replaced_for_want_of_a_network() {
-    let cut_off =
-        "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n";
+    let cut_off = "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n";
     let start = State { logs_at_start: format!("{START}{cut_off}"), ..with_log(State::registered(), cut_off) };
     let (state, _) = fails(start, &replace(), Reason::NotInUse, &["does not reach Systems Manager"]);
     assert_eq!((state.registered_as().as_deref(), state.nodes_made), (Some(NODE), 0));

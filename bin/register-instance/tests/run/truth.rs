@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use crate::built::{AGENT, Answer, FIRST_NODE, MANAGER, Ran, Request, SSM_CLI, Server, Site, aws, metadata, says};
 use crate::fake::{CODE, INSTANCE, LOG, MANIFEST, MARKER, NOTED, VAULT, activation};
 
-const REFUSED: &str =
-    "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: x\n";
+const REFUSED: &str = "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: x\n";
 const FINGERPRINT: &str = "var/lib/amazon/ssm/Vault/Store/InstanceFingerprint";
 const CONFIGURATION: &str = "etc/amazon/ssm/amazon-ssm-agent.json";
 const RUNTIME: &str = "var/lib/amazon/ssm/runtimeconfig/identity_config.json";
@@ -34,6 +33,13 @@ fn late() -> String {
         .replace(">> \"$log\" ;;", ">> \"$log\" ) > /dev/null 2>&1 & ;;");
     assert_ne!(late, MANAGER);
     late
+}
+
+/// A service manager of an agent that notes no credentials, as old ones do.
+fn without_times() -> String {
+    let old = MANAGER.replace(",$times}", "}").replace("[ -n \"$times\" ] && rm", "rm");
+    assert_ne!(old, MANAGER);
+    old
 }
 
 fn append(site: &Site, line: &str) {
@@ -589,9 +595,14 @@ fn nothing_is_run_that_others_may_write() {
 fn an_agent_that_stays_silent_after_its_start_is_given_time() {
     let site = Site::new();
     site.write("agent-logs", "2026-11-22 02:00:00 INFO [HealthCheck] x\n");
-    site.program("usr/bin/systemctl", &MANAGER.replace("echo \"2026-11-22 02:00:00 INFO Starting Core Agent\";", ""));
+    site.program(
+        "usr/bin/systemctl",
+        &without_times().replace("echo \"2026-11-22 02:00:00 INFO Starting Core Agent\";", ""),
+    );
     let begun = Instant::now();
-    site.run(&["--timeout", "60s"]).is(0, "registered");
+    let ran = site.run(&["--timeout", "60s"]);
+    ran.is(0, "nothing here proves that Systems Manager accepts it");
+    assert_eq!((&ran.line["outcome"], &ran.line["inUse"]), (&json!("registered"), &json!("unproven")), "{}", ran.said);
     assert!(begun.elapsed() >= Duration::from_secs(30), "{:?}", begun.elapsed());
     // And with no time to give, it is not called in use.
     let site = Site::new();
