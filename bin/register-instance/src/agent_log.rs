@@ -136,30 +136,58 @@ fn has_form(text: &str, form: &str) -> bool {
         && text.bytes().zip(form.bytes()).all(|(byte, form)| byte == form || form == b'0' && byte.is_ascii_digit())
 }
 
-/// The entries of the agent itself, the lines of each joined.
-fn entries(log: &str) -> Vec<String> {
-    let mut entries: Vec<String> = Vec::new();
+/// What the agent wrote at once. It says what it does on the first line; on the others stands what somebody else said,
+/// such as AWS or a program that was run.
+struct Entry<'a> {
+    first: &'a str,
+    /// All lines, joined.
+    whole: String,
+}
+
+impl<'a> Entry<'a> {
+    fn new(line: &'a str) -> Self {
+        Self { first: line, whole: line.to_owned() }
+    }
+
+    fn is_own(&self) -> bool {
+        !OTHERS.iter().any(|words| self.whole.contains(words))
+    }
+
+    fn is_about_identity(&self) -> bool {
+        let first = self.first.to_ascii_lowercase();
+        IDENTITY.iter().any(|words| first.contains(words))
+    }
+
+    /// The words of the log, not too long.
+    fn shown(&self) -> String {
+        const CHARACTERS: usize = 300;
+        self.whole.trim().chars().take(CHARACTERS).collect()
+    }
+}
+
+/// The entries of a log.
+fn entries(log: &str) -> Vec<Entry<'_>> {
+    let mut entries: Vec<Entry<'_>> = Vec::new();
     // The file may begin in the middle of an entry.
     for line in log.lines().skip_while(|line| !is_begin(line)) {
         match entries.last_mut().filter(|_| !is_begin(line)) {
             Some(entry) => {
-                entry.push(' ');
-                entry.push_str(line.trim());
+                entry.whole.push(' ');
+                entry.whole.push_str(line.trim());
             }
-            None => entries.push(line.to_owned()),
+            None => entries.push(Entry::new(line)),
         }
     }
-    entries.retain(|entry| !OTHERS.iter().any(|words| entry.contains(words)));
     entries
 }
 
 /// Reads a log.
 pub(crate) fn standing(log: &str) -> Standing {
     if log.lines().any(is_begin) {
-        return read(entries(log).iter().map(String::as_str));
+        return read(entries(log).into_iter());
     }
     // Somebody gave the log another form. Whose each line is cannot be told.
-    read(log.lines().filter(|line| !OTHERS.iter().any(|words| line.contains(words)))).doubted()
+    read(log.lines().map(Entry::new)).doubted()
 }
 
 impl Standing {
@@ -172,9 +200,10 @@ impl Standing {
     }
 }
 
-fn read<'a>(entries: impl Iterator<Item = &'a str>) -> Standing {
+fn read<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Standing {
     let (mut standing, mut is_shared, mut is_of_ec2) = (Standing::Silent, true, false);
-    for line in entries {
+    for entry in entries.filter(Entry::is_own) {
+        let line = entry.first;
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
         let is_bad = matches!(standing, Standing::Refused(..) | Standing::Unreachable(_));
         if line.contains(NOT_EXPIRED) {
@@ -192,15 +221,15 @@ fn read<'a>(entries: impl Iterator<Item = &'a str>) -> Standing {
             is_shared = false;
         } else if line.contains(FROM_BEFORE) && standing == Standing::Ready {
             standing = Standing::NotAsked;
-        } else if is_about_ec2(line) {
+        } else if is_about_ec2(&entry.whole) {
             // Before it is registered, an agent asks for credentials of the EC2 instance, and is refused in many accounts.
             is_of_ec2 = true;
-        } else if let Some(kind) = kind(line) {
-            standing = Standing::Refused(kind, shortened(line));
+        } else if let Some(kind) = kind(&entry) {
+            standing = Standing::Refused(kind, entry.shown());
         } else if has(&UNREACHABLE) {
-            (standing, is_of_ec2) = (Standing::Unreachable(shortened(line)), false);
+            (standing, is_of_ec2) = (Standing::Unreachable(entry.shown()), false);
         } else if has(&RETRYING) && !is_bad && !is_of_ec2 {
-            standing = Standing::Unreachable(shortened(line));
+            standing = Standing::Unreachable(entry.shown());
         }
     }
     standing
@@ -212,30 +241,27 @@ fn is_about_ec2(line: &str) -> bool {
         .any(|words| line.contains(words))
 }
 
-fn kind(line: &str) -> Option<Kind> {
-    let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
-    if has(&CLOCK) && is_about_identity(line) {
-        return Some(Kind::Clock);
-    }
-    if line.contains(MISMATCH) || line.contains(CANNOT_CONNECT) && has(&FINGERPRINT) {
+fn kind(entry: &Entry<'_>) -> Option<Kind> {
+    let whole = &entry.whole;
+    let has = |words: &[&str]| words.iter().any(|word| whole.contains(word));
+    if entry.first.contains(CANNOT_CONNECT) && has(&FINGERPRINT) || entry.first.contains(MISMATCH) {
         return Some(Kind::Fingerprint);
     }
-    (has(&DENIED) && is_about_identity(line) && !has_credentials(line)).then_some(Kind::Denied)
+    if !has(&CLOCK) && !has(&DENIED) && !has(&[MISMATCH]) || !entry.is_about_identity() {
+        return None;
+    }
+    if has(&CLOCK) {
+        Some(Kind::Clock)
+    } else if has(&[MISMATCH]) {
+        Some(Kind::Fingerprint)
+    } else {
+        (!has_credentials(whole)).then_some(Kind::Denied)
+    }
 }
 
 /// True if the refusal names a session of the node's own role: then its registration is good, and a policy forbids the call.
 fn has_credentials(line: &str) -> bool {
     line.contains("assumed-role/") && line.contains("/mi-")
-}
-
-fn is_about_identity(line: &str) -> bool {
-    let line = line.to_ascii_lowercase();
-    IDENTITY.iter().any(|words| line.contains(words))
-}
-
-fn shortened(line: &str) -> String {
-    const CHARACTERS: usize = 300;
-    line.trim().chars().take(CHARACTERS).collect()
 }
 
 #[cfg(test)]
@@ -324,6 +350,12 @@ mod tests {
             check(&format!("{FINGERPRINT_LINE}\n{line}"), "fingerprint");
         }
         check(&format!("MachineFingerprintDoesNotMatch\n{READY_LINE}"), "ready");
+        // Of an entry of the agent too, only the first line is its own word.
+        let quoted =
+            format!("2026-11-22 02:00:00 INFO [ssm-agent-worker] it said:\n[HealthCheck] {denied}\nCredentials ready");
+        for (before, expected) in [("", "silent"), (READY_LINE, "ready"), (FINGERPRINT_LINE, "fingerprint")] {
+            check(&format!("{before}\n{quoted}"), expected);
+        }
         // The error of AWS stands on the next line.
         check(
             "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: \n\tAccessDeniedException: no",

@@ -57,6 +57,9 @@ pub trait Machine {
     /// The same for a file of the system's configuration: a link stays one, and who may read the file may read it still.
     fn write_configuration(&self, path: &str, contents: &str) -> io::Result<()>;
 
+    /// Waits until what a file holds is on the disk.
+    fn sync(&self, path: &str) -> io::Result<()>;
+
     /// Removes a file. One that is not there is removed.
     fn remove(&self, path: &str) -> io::Result<()>;
 

@@ -190,33 +190,46 @@ function Get-LogLines {
     return @($earlier) + @(Get-Content -LiteralPath $Logs -Tail 2000)
 }
 
-# How the agent that runs stands with Systems Manager, by the last entry of its log that says so: Silent, Starting,
-# NotAsked, NotShared, Ready, Refused or Unreachable. What stands there from before it started is about another process,
-# and what plugins print is not the agent's own. The log has local times. A line without one goes on with the entry before.
-function Get-Standing([datetime] $Since) {
-    $state = 'Silent'; $entry = ''; $isOwn = $false; $isShared = $true; $isOfEc2 = $false
+# The entries of the agent that runs: those from before it started are about another process, and what plugins print is
+# not its own. The log has local times. A line without one goes on with the entry before it.
+function Get-Entries([datetime] $Since) {
+    $entries = New-Object System.Collections.ArrayList
+    $isOwn = $false
     $local = [System.Globalization.DateTimeStyles]::AssumeLocal -bor [System.Globalization.DateTimeStyles]::AdjustToUniversal
     foreach ($line in Get-LogLines) {
         if ($line -match '^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d+)? (TRACE|DEBUG|INFO|WARN|ERROR|CRITICAL) ') {
             $time = [datetime]::ParseExact($Matches[1], 'yyyy-MM-dd HH:mm:ss', [cultureinfo]::InvariantCulture, $local)
             $isOwn = $time -ge $Since.AddSeconds(-1) -and $line -notmatch '\[ssm-document-worker\]|\[ssm-session-worker\]|\[aws:|PluginName'
+            if ($isOwn) { [void] $entries.Add([pscustomobject]@{ First = $line; Whole = $line }) }
+        } elseif ($isOwn) {
+            $entries[$entries.Count - 1].Whole += ' ' + $line.Trim()
         }
-        if (-not $isOwn) { continue }
-        $isIdentity = $line -match 'Retrieve credentials produced|failed to refresh credentials|\[CredentialRefresher\]|\[OnPremCredsProvider\]|\[HealthCheck\]|\[Messag|RequestManagedInstanceRoleToken'
-        if ($line -match 'Credentials exist and have not expired') { $state = 'NotAsked' }
-        elseif ($line -match 'Credentials ready') { $state = if ($isShared) { 'Ready' } else { 'NotShared' } }
-        elseif ($line -match 'Starting Core Agent|Successfully registered the instance') { $state = 'Starting'; $isShared = $true; $isOfEc2 = $false }
-        elseif ($line -match 'Set up control channel successfully|Successfully opened websocket connection to') { if ($state -ne 'Refused') { $state = 'Ready' } }
-        elseif ($line -match 'Identity does not want core agent to rotate credentials') { $isShared = $false }
-        elseif ($line -match 'Starting credentials refresher loop') { if ($state -eq 'Ready') { $state = 'NotAsked' } }
-        elseif ($line -match 'EC2Identity|EC2RoleProvider|ec2 identity|Default Host Management|IIRRoleProvider') { $isOfEc2 = $true }
-        elseif ($isIdentity -and $line -match 'Signature expired|Signature not yet current|RequestExpired|RequestTimeTooSkewed|certificate has expired or is not yet valid') { $state = 'Refused'; $entry = $line }
-        elseif ($line -match 'MachineFingerprintDoesNotMatch|Cannot connect to AWS Systems Manager.*(has changed from the registered value|has changed more than the allowed threshold)') { $state = 'Refused'; $entry = $line }
-        elseif ($isIdentity -and $line -match 'AccessDenied|InvalidInstanceId|UnrecognizedClient|InvalidSignature|InvalidClientTokenId' -and $line -notmatch 'assumed-role/.*/mi-') { $state = 'Refused'; $entry = $line }
-        elseif ($line -match 'Retrieve credentials produced|failed to refresh credentials') { $state = 'Unreachable'; $entry = $line; $isOfEc2 = $false }
-        elseif ($line -match 'returned from AWS API|before retrying retrieve credentials') { if ($state -notin 'Refused', 'Unreachable' -and -not $isOfEc2) { $state = 'Unreachable'; $entry = $line } }
     }
-    return [pscustomobject]@{ State = $state; Line = $entry }
+    return , $entries
+}
+
+# How the agent that runs stands with Systems Manager, by the last entry of its log that says so: Silent, Starting,
+# NotAsked, NotShared, Ready, Refused or Unreachable. The agent speaks on the first line of an entry, and AWS on the others.
+function Get-Standing([datetime] $Since) {
+    $state = 'Silent'; $said = ''; $isShared = $true; $isOfEc2 = $false
+    foreach ($entry in Get-Entries $Since) {
+        $first = $entry.First; $whole = $entry.Whole
+        $isIdentity = $first -match 'Retrieve credentials produced|failed to refresh credentials|returned from AWS API|\[CredentialRefresher\]|\[OnPremCredsProvider\]|\[HealthCheck\]|\[Messag|RequestManagedInstanceRoleToken|UpdateInstanceInformation'
+        if ($first -match 'Credentials exist and have not expired') { $state = 'NotAsked' }
+        elseif ($first -match 'Credentials ready') { $state = if ($isShared) { 'Ready' } else { 'NotShared' } }
+        elseif ($first -match 'Starting Core Agent|Successfully registered the instance') { $state = 'Starting'; $isShared = $true; $isOfEc2 = $false }
+        elseif ($first -match 'Set up control channel successfully|Successfully opened websocket connection to') { if ($state -ne 'Refused') { $state = 'Ready' } }
+        elseif ($first -match 'Identity does not want core agent to rotate credentials') { $isShared = $false }
+        elseif ($first -match 'Starting credentials refresher loop') { if ($state -eq 'Ready') { $state = 'NotAsked' } }
+        elseif ($whole -match 'EC2Identity|EC2RoleProvider|ec2 identity|Default Host Management|IIRRoleProvider') { $isOfEc2 = $true }
+        elseif ($isIdentity -and $whole -match 'Signature expired|Signature not yet current|RequestExpired|RequestTimeTooSkewed|certificate has expired or is not yet valid') { $state = 'Refused'; $said = $whole }
+        elseif ($first -match 'Cannot connect to AWS Systems Manager' -and $whole -match 'has changed from the registered value|has changed more than the allowed threshold') { $state = 'Refused'; $said = $whole }
+        elseif ($first -match 'MachineFingerprintDoesNotMatch' -or ($isIdentity -and $whole -match 'MachineFingerprintDoesNotMatch')) { $state = 'Refused'; $said = $whole }
+        elseif ($isIdentity -and $whole -match 'AccessDenied|InvalidInstanceId|UnrecognizedClient|InvalidSignature|InvalidClientTokenId' -and $whole -notmatch 'assumed-role/.*/mi-') { $state = 'Refused'; $said = $whole }
+        elseif ($first -match 'Retrieve credentials produced|failed to refresh credentials') { $state = 'Unreachable'; $said = $whole; $isOfEc2 = $false }
+        elseif ($first -match 'returned from AWS API|before retrying retrieve credentials') { if ($state -notin 'Refused', 'Unreachable' -and -not $isOfEc2) { $state = 'Unreachable'; $said = $whole } }
+    }
+    return [pscustomobject]@{ State = $state; Line = $said }
 }
 
 # A time of the agent's notes, in UTC; nothing where there is none. PowerShell 7 makes a time of it by itself.

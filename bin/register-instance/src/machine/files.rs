@@ -150,6 +150,10 @@ fn replace(path: &Path, contents: &str, like: Option<&Metadata>) -> io::Result<(
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    open(path, Links::Refused)?.map_or(Ok(()), |file| file.sync_all())
+}
+
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if !is_absent(&error) => Err(error),

@@ -148,6 +148,10 @@ impl Machine for Local {
         files::write_configuration(&self.at(path), contents)
     }
 
+    fn sync(&self, path: &str) -> io::Result<()> {
+        files::sync(&self.at(path))
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         files::remove(&self.at(path))
     }

@@ -60,9 +60,14 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 
     /// Removes what was written aside: the running agent uses its registration, or the old one is back.
     pub(super) fn forget_previous(&self) {
-        if self.machine.exists(PREVIOUS_FILE)
-            && let Err(error) = self.machine.remove(PREVIOUS_FILE)
-        {
+        if !self.machine.exists(PREVIOUS_FILE) {
+            return;
+        }
+        // The agent leaves it to the system when its files reach the disk. Whether they did is of no use to know here.
+        for path in PATHS {
+            let _ = self.machine.sync(path);
+        }
+        if let Err(error) = self.machine.remove(PREVIOUS_FILE) {
             self.note(format!("{PREVIOUS_FILE} holds a private key and cannot be removed: {error}"));
         }
     }
@@ -94,8 +99,12 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             return Ok(());
         }
         let mut files = previous.files();
+        // The agent writes this file at the end of a registration, and `-clear` removes it.
+        let noted = read(self.machine, REGISTRATION_FILE)?;
+        let is_registered_since =
+            noted.is_some() && noted.as_ref() != previous.files.get(REGISTRATION_FILE).and_then(Option::as_ref);
         match Vault::parse(read(self.machine, VAULT_FILE)?.as_deref()) {
-            Vault::Absent | Vault::Cleared | Vault::Unreadable => {}
+            Vault::Absent | Vault::Cleared | Vault::Unreadable if !is_registered_since => {}
             // The agent clears the fingerprint before the vault, and an agent that starts then makes a new one, which
             // Systems Manager does not know. The key in the vault may be newer than the one that was kept.
             Vault::Node(node) if node.id == previous.managed_instance_id => {
@@ -108,7 +117,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 }
                 files = differs;
             }
-            Vault::Node(_) => return Ok(()),
+            _ => return Ok(()),
         }
         let id = &previous.managed_instance_id;
         if files.is_empty() {

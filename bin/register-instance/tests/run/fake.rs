@@ -447,6 +447,10 @@ impl Machine for World {
         self.write(path, contents)
     }
 
+    fn sync(&self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         self.io_fault(format!("remove {path}"))?;
         self.0.borrow_mut().files.remove(path);

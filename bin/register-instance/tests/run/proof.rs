@@ -112,6 +112,30 @@ fn a_registration_survives_a_kill_at_any_call_of_its_replacement() {
     });
 }
 
+/// Where the system's calls can be watched: what is kept aside is on the disk, name and all, before anything is cleared.
+#[test]
+fn what_is_kept_aside_is_on_the_disk_before_anything_is_cleared() {
+    let site = foreign();
+    let trace = site.at("trace");
+    let launcher = ["strace", "-f", "-y", "-e", "trace=fsync,rename,execve", "-o", trace.to_str().unwrap()];
+    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+        return;
+    }
+    Site::run_command(site.command_of(&launcher, &["heal", "--replace"])).is(0, "replaced");
+    let trace = site.read("trace");
+    let mut rest = trace.as_str();
+    for step in [
+        "previous-registration.new>) = 0",
+        "previous-registration.json\") = 0",
+        "var/lib/tag-hub>) = 0",
+        "\"-clear\"",
+        "Vault/Store/RegistrationKey>) = 0",
+    ] {
+        let at = rest.find(step).unwrap_or_else(|| panic!("no {step} in its place in:\n{trace}"));
+        rest = &rest[at + step.len()..];
+    }
+}
+
 #[test]
 fn what_was_kept_aside_is_put_back_on_its_own_machine_alone() {
     let kept = |instance: &str| {
@@ -139,6 +163,13 @@ fn what_was_kept_aside_is_put_back_on_its_own_machine_alone() {
     site.run(&[]).is(0, "tag-written");
     site.is_node(FIRST_NODE);
     assert!(!site.at(PREVIOUS).exists());
+    // Also if what the agent keeps of it cannot be read here.
+    let site = Site::new();
+    site.write(PREVIOUS, &kept(INSTANCE));
+    site.write(VAULT, "a form of next year");
+    site.write(NOTED, &format!(r#"{{"ManagedInstanceID":"{FIRST_NODE}","Region":"us-east-1"}}"#));
+    site.run(&[]).is(17, "");
+    assert_eq!(site.read(VAULT), "a form of next year");
     // Without room for it nothing is cleared.
     let site = foreign();
     fs::create_dir_all(site.at(PREVIOUS).join("x")).unwrap();
@@ -437,6 +468,7 @@ fn how_old_the_agent_is_does_not_depend_on_sleep_or_on_its_manager() {
                 site.forget_tag();
                 site.program("usr/bin/service", &script(&late));
                 site.write("agent-logs", REFUSED);
+                site.write(RUNTIME, &format!(r#"{{"InstanceId":"{FIRST_NODE}"}}"#));
                 site.up(9000, 1000);
                 if knows {
                     site.write("proc/8/stat", &stat(8, 8999));

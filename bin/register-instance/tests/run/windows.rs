@@ -124,12 +124,8 @@ fn the_steps_have_the_order_of_the_program() {
     in_order(
         function("Get-Standing"),
         &[
-            "AssumeLocal",
-            "AdjustToUniversal",
-            "Get-LogLines",
-            "$Since",
-            "ssm-document-worker",
-            "-not $isOwn",
+            "Get-Entries $Since",
+            "$isIdentity = $first -match",
             "Credentials exist and have not expired') { $state = 'NotAsked'",
             "Credentials ready') { $state = if ($isShared) { 'Ready' } else { 'NotShared' }",
             "Set up control channel successfully",
@@ -141,6 +137,25 @@ fn the_steps_have_the_order_of_the_program() {
             "returned from AWS API|before retrying retrieve credentials') { if ($state -notin 'Refused', 'Unreachable'",
         ],
     );
+    in_order(
+        function("Get-Entries"),
+        &[
+            "AssumeLocal",
+            "AdjustToUniversal",
+            "Get-LogLines",
+            "-match '^(",
+            "$Since",
+            "ssm-document-worker",
+            "elseif ($isOwn)",
+        ],
+    );
+    // The agent's own words count on the first line of an entry alone.
+    for words in ["Credentials ready", "Starting Core Agent", "Set up control channel", "Retrieve credentials produced"]
+    {
+        let standing = function("Get-Standing");
+        let lines = standing.lines().filter(|line| line.contains(words));
+        assert!(lines.into_iter().all(|line| line.contains("$first -match '")), "{words}");
+    }
     // A rotation that was planned is of credentials that may be older than the start.
     assert!(!SCRIPT.contains("Next credential rotation"));
     in_order(function("Get-LogLines"), &["$Logs*", "gz|zip", "LastWriteTime", "-LiteralPath $Logs -Tail"]);
@@ -198,7 +213,10 @@ fn administrators_alone_and_no_program_of_the_environment() {
     );
     assert!(!SCRIPT.contains("System.Threading.Mutex"), "everybody may hold a mutex of that name");
     // No account is claimed for a node that was registered by other means.
-    in_order(function("Invoke-Run"), &["if (-not $isMarked) { Write-Marker $identity $node $hub.Region '' }", "nothing here says"]);
+    in_order(
+        function("Invoke-Run"),
+        &["if (-not $isMarked) { Write-Marker $identity $node $hub.Region '' }", "nothing here says"],
+    );
     in_order(function("Write-Marker"), &["WriteAllText(\"$Marker.new\"", "Move-Item", "$Marker -Force"]);
     assert!(!SCRIPT.contains("-register -y") && SCRIPT.contains("StandardInput.Close()"));
 }
