@@ -11,7 +11,7 @@ pub(crate) fn configuration_of(text: &str, path: &[&str]) -> Option<Value> {
     let Some((name, rest)) = path.split_first() else { return serde_json::from_str(text).ok() };
     let Members(members) = serde_json::from_str(text).ok()?;
     let found = members.iter().filter(|(member, _)| is_name(member, name));
-    found.filter_map(|(_, value)| configuration_of(value.get(), rest)).last()
+    found.filter_map(|(_, value)| configuration_of(value.get(), rest)).next_back()
 }
 
 /// True if Go takes a name for that of a field.

@@ -25,6 +25,16 @@ pub(crate) struct Credentials {
     pub(crate) expire: Timestamp,
 }
 
+impl Credentials {
+    /// When the agent has renewed them at the latest: it does so when half of their time is over.
+    pub(crate) fn overdue(self) -> Timestamp {
+        const MARGIN_SECONDS: i64 = 120;
+        let [retrieved, expire] = [self.retrieved, self.expire].map(Timestamp::unix_seconds);
+        let half = expire.saturating_sub(retrieved) / 2;
+        Timestamp::from_unix_seconds(retrieved.saturating_add(half).saturating_add(MARGIN_SECONDS))
+    }
+}
+
 impl Runtime {
     /// Reads `{"InstanceId":"…","IdentityType":"OnPrem","CredentialsExpiresAt":"…","CredentialsRetrievedAt":"…",…}`.
     pub(crate) fn parse(contents: std::io::Result<Option<String>>) -> Self {

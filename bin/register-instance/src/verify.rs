@@ -38,6 +38,8 @@ pub(crate) struct Seen {
     /// The agent keeps its credentials to itself, and so does not note them.
     pub(crate) is_private: bool,
     pub(crate) standing: Standing,
+    /// What the log of errors says if the log is silent. It may be about an earlier process.
+    pub(crate) error: Option<String>,
     /// Why the log says nothing.
     pub(crate) silence: String,
     /// When the agent started, if anything tells, and how long ago at least.
@@ -80,18 +82,23 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
         Ok(_) if !machine.exists(LOG_FILE) => format!("there is no {LOG_FILE}"),
         Ok(_) => format!("{LOG_FILE} does not say it"),
     };
-    let mut standing = agent_log::standing(&read.unwrap_or_default());
-    if standing == Standing::Silent {
-        // The log was moved away, or is too long. Which process an error is of is not known then.
-        let errors = machine.log(ERROR_FILE, start.from.errors, TAIL_BYTES).unwrap_or_default();
-        standing = agent_log::standing(&errors).doubted();
-    }
+    let standing = agent_log::standing(&read.unwrap_or_default());
+    // The log was moved away, or is too long. Which process an error is of is not known then.
+    let errors = match standing {
+        Standing::Silent => machine.log(ERROR_FILE, start.from.errors, TAIL_BYTES).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let error = match agent_log::standing(&errors).doubted() {
+        Standing::Doubtful(line) => Some(line),
+        _ => None,
+    };
     Seen {
         cli: ask(machine),
         service: service(machine, installation),
         runtime: Runtime::parse(machine.read(RUNTIME_FILE)),
         is_private: profile::is_kept(machine),
         standing,
+        error,
         silence,
         started: start.at,
         age: start.age,
@@ -206,15 +213,23 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
         _ => None,
     };
     let are_good = credentials.is_none_or(|credentials| credentials.expire > seen.now);
-    let are_fresh = seen.started.zip(credentials).map(|(started, credentials)| credentials.retrieved > started);
+    // Credentials that the agent should have renewed by now prove nothing: Systems Manager may refuse it since.
+    let current = credentials.filter(|credentials| seen.now < credentials.overdue());
+    let are_fresh = seen.started.zip(current).map(|(started, current)| current.retrieved > started);
+    let doubt = match &seen.standing {
+        Standing::Doubtful(line) => Some(line),
+        _ => seen.error.as_ref(),
+    };
     match &seen.standing {
         Standing::Unreachable(line) => {
             Verdict::NotYet(format!("the agent does not reach Systems Manager; its log says: {line}"))
         }
         Standing::Ready if are_good => Verdict::InUse(answer.clone()),
-        _ if are_good && are_fresh == Some(true) => Verdict::InUse(answer.clone()),
+        Standing::Silent | Standing::Starting | Standing::NotAsked if are_good && are_fresh == Some(true) => {
+            Verdict::InUse(answer.clone())
+        }
         _ if seen.age < SETTLE => Verdict::Settling(answer.clone()),
-        Standing::Doubtful(line) => {
+        _ if let Some(line) = doubt => {
             Verdict::NotYet(format!("nothing shows that Systems Manager accepts the agent, and its log says: {line}"))
         }
         _ if !are_good => {
@@ -254,6 +269,7 @@ mod tests {
             runtime: Runtime::Absent,
             is_private: false,
             standing: Standing::Ready,
+            error: None,
             silence: "it is silent".to_owned(),
             started: Some(Timestamp::from_unix_seconds(NOW - 1000)),
             age: Duration::from_secs(1000),
@@ -306,7 +322,7 @@ mod tests {
             // Whatever the credentials of before.
             for runtime in [Runtime::Absent, noted(10, 3000)] {
                 let standing = agent_log::standing(&format!("{retrieve} {error}"));
-                check(&Seen { standing, runtime, ..seen() }, expected);
+                check(&Seen { runtime, standing, ..seen() }, expected);
             }
         }
     }
@@ -330,7 +346,10 @@ mod tests {
             (Standing::Silent, noted(900, 2000), old, "in use"),
             (Standing::Starting, noted(900, 2000), young, "in use"),
             (Standing::NotAsked, noted(900, 2000), old, "in use"),
-            (Standing::Doubtful(line()), noted(900, 2000), old, "in use"),
+            (Standing::Doubtful(line()), noted(900, 2000), old, "its log says: a line"),
+            // Half of their time is over, and the agent has none that are newer.
+            (Standing::Silent, noted(990, 700), old, "it is silent"),
+            (Standing::Ready, noted(990, 700), old, "in use"),
             // Older ones.
             (Standing::Silent, before.clone(), old, "did not ask Systems Manager since"),
             (Standing::Starting, before.clone(), old, "did not ask Systems Manager since"),
@@ -353,7 +372,11 @@ mod tests {
             (Standing::Doubtful(line()), Runtime::Absent, old, "its log says: a line"),
             (Standing::Ready, Runtime::Absent, young, "in use"),
         ] {
-            check(&Seen { standing, runtime, age, ..seen() }, expected);
+            check(&Seen { runtime, standing, age, ..seen() }, expected);
+        }
+        for (runtime, expected) in [(Runtime::Absent, "its log says: a line"), (noted(900, 2000), "in use")] {
+            let error = Some(line());
+            check(&Seen { standing: Standing::Silent, error, runtime, ..seen() }, expected);
         }
         let private = Seen { is_private: true, standing: Standing::Silent, runtime: noted(900, -1), ..seen() };
         check(&private, "it is silent");

@@ -322,6 +322,10 @@ fn a_refusal_is_found_wherever_the_log_went() {
         "2026-11-22 02:00:03 DEBUG [amazon-ssm-agent] [LongRunningWorkerContainer] polling worker\n".repeat(50_000);
     site.write(LOG, &format!("{START}{REFUSED}{noise}"));
     site.run(&[]).is(17, "MachineFingerprintDoesNotMatch");
+    // Credentials of before that do not outweigh it.
+    let site = Site::registered();
+    site.write(LOG, &REFUSED.replace("2026-11-22 02:00:02 ERROR", "[ERROR]"));
+    site.run(&[]).is(17, "MachineFingerprintDoesNotMatch");
     // The log of errors, or a log of another form, may be about another process: no proof, and no reason to replace.
     for (file, line) in [(ERRORS, REFUSED.to_owned()), (LOG, REFUSED.replace("2026-11-22 02:00:02 ERROR", "[ERROR]"))] {
         let site = silent();
