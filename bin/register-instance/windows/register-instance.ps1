@@ -205,7 +205,7 @@ function Get-Entries([datetime] $Since) {
             $entries[$entries.Count - 1].Whole += ' ' + $line.Trim()
         }
     }
-    return , $entries
+    return $entries
 }
 
 # How the agent that runs stands with Systems Manager, by the last entry of its log that says so: Silent, Starting,
