@@ -69,7 +69,8 @@ pub struct Cli {
     #[arg(long, global = true)]
     keep_default_profile: bool,
 
-    /// How long the run may take: seconds, or with a unit as in 90s or 5m. A registration under way is not cut short
+    /// How long the run may take: seconds, or with a unit as in 90s or 5m. Each step of a registration under way has 10
+    /// seconds at least
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration, global = true)]
     timeout: Duration,
 

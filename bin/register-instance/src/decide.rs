@@ -14,6 +14,13 @@ pub(crate) struct Facts {
     pub(crate) instance: Ec2InstanceId,
 }
 
+impl Facts {
+    /// True if the note of this tool says in which account the node is.
+    pub(crate) fn knows_account(&self, node: &Node) -> bool {
+        self.marker.as_ref().is_some_and(|marker| marker.managed_instance_id == node.id && marker.hub_account.is_some())
+    }
+}
+
 /// The hub that this machine is to be a node of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hub {

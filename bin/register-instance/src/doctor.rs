@@ -17,6 +17,7 @@ use crate::find::found;
 use crate::machine::{Machine, Stop};
 use crate::marker::{MARKER_FILE, Marker};
 use crate::proxy::Proxies;
+use crate::start::Start;
 use crate::steps::{self, Settings, Source};
 use crate::{unit, verify};
 
@@ -74,7 +75,7 @@ async fn look<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) -> 
     }
     let marker = machine.read(MARKER_FILE).ok().flatten();
     let evidence = steps::evidence(machine);
-    let seen = installed.map(|installed| verify::look(machine, installed, verify::Start::found(machine, installed)));
+    let seen = installed.map(|installed| verify::look(machine, installed, Start::glanced_at(machine, installed)));
     let enabled = installed.and_then(|installed| steps::boot_word(machine, &installed.manager));
     let identity = in_time(machine, aws.identity()).await;
     let activation = match &identity {

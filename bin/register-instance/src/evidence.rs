@@ -8,6 +8,8 @@
 use hub::{Ec2InstanceId, ManagedInstanceId, Region};
 use serde_json::Value;
 
+use crate::configuration::configuration_of;
+
 /// Where the agent notes its registration, for others to read.
 pub(crate) const REGISTRATION_FILE: &str = "/var/lib/amazon/ssm/registration";
 
@@ -16,9 +18,6 @@ pub(crate) const VAULT_FILE: &str = "/var/lib/amazon/ssm/Vault/Store/Registratio
 
 /// What is in the vault, by name. An agent without it sees nothing of the vault.
 pub(crate) const MANIFEST_FILE: &str = "/var/lib/amazon/ssm/Vault/Manifest";
-
-/// Who the running agent is: it writes this when it starts.
-pub(crate) const RUNTIME_FILE: &str = "/var/lib/amazon/ssm/runtimeconfig/identity_config.json";
 
 /// The agent's configuration.
 pub(crate) const CONFIGURATION_FILE: &str = "/etc/amazon/ssm/amazon-ssm-agent.json";
@@ -159,9 +158,9 @@ impl Evidence {
         matches!((&self.vault, self.manifest), (Vault::Node(_), Absent | Unreadable | WithoutRegistration))
     }
 
-    /// True if the vault names a node and lacks what an agent needs to be it.
+    /// True if the vault lacks what an agent needs to be its node: nothing is lost with it.
     pub(crate) fn is_incomplete(&self) -> bool {
-        matches!(self.vault, Vault::Node(Node { region: None, .. }))
+        matches!(self.vault, Vault::Unreadable | Vault::Node(Node { region: None, .. }))
     }
 
     /// In words, that the agent's fingerprint was made on another machine, as in a copy or after a restore.
@@ -266,18 +265,11 @@ pub(crate) fn fingerprinted_machine(contents: &str) -> Option<String> {
     (is_compared && !machine.is_empty()).then_some(machine)
 }
 
-/// The identity that the running agent took when it started: `{"InstanceId":"…","IdentityType":"OnPrem",…}`.
-pub(crate) fn running_as(contents: &str) -> Option<String> {
-    let value: Value = serde_json::from_str(contents).ok()?;
-    value.get("InstanceId")?.as_str().filter(|id| !id.is_empty()).map(str::to_owned)
-}
-
 /// True if the agent's configuration makes it an EC2 instance before it looks for a registration.
 pub(crate) fn prefers_ec2(configuration: &str) -> bool {
-    let value: Option<Value> = serde_json::from_str(configuration).ok();
-    let order = value.as_ref().and_then(|value| value.pointer("/Identity/ConsumptionOrder")?.as_array());
-    let known = order.into_iter().flatten().find(|name| *name == "OnPrem" || *name == "EC2");
-    known.is_some_and(|name| name == "EC2")
+    let order = configuration_of(configuration, &["Identity", "ConsumptionOrder"]);
+    let known = order.as_ref().and_then(Value::as_array).into_iter().flatten();
+    known.clone().find(|name| *name == "OnPrem" || *name == "EC2").is_some_and(|name| name == "EC2")
 }
 
 fn region(record: &Value, name: &str) -> Option<Region> {
@@ -423,11 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn the_identity_that_the_agent_took_and_the_one_that_it_may_take() {
-        assert_eq!(running_as(r#"{"InstanceId":"mi-1","IdentityType":"OnPrem"}"#).as_deref(), Some("mi-1"));
-        for contents in [r#"{"InstanceId":""}"#, "{}", "", "<html>"] {
-            assert_eq!(running_as(contents), None, "{contents}");
-        }
+    fn the_identity_that_the_agent_may_take() {
         for (order, expected) in [
             (r#"["EC2"]"#, true),
             (r#"["ECS","EC2","OnPrem"]"#, true),
@@ -439,6 +427,14 @@ mod tests {
             assert_eq!(prefers_ec2(&format!(r#"{{"Identity":{{"ConsumptionOrder":{order}}}}}"#)), expected, "{order}");
         }
         assert!(!prefers_ec2("{}") && !prefers_ec2("{broken"));
+        // The agent reads names in any case, and the last one counts.
+        for (configuration, expected) in [
+            (r#"{"identity":{"consumptionOrder":["EC2","OnPrem"]}}"#, true),
+            (r#"{"identity":{"consumptionOrder":["EC2"]},"Identity":{"ConsumptionOrder":["OnPrem"]}}"#, false),
+            (r#"{"Identity":{"ConsumptionOrder":["OnPrem"],"CONSUMPTIONORDER":["EC2"]}}"#, true),
+        ] {
+            assert_eq!(prefers_ec2(configuration), expected, "{configuration}");
+        }
     }
 
     #[test]

@@ -57,6 +57,9 @@ pub trait Machine {
     /// The same for a file of the system's configuration: a link stays one, and who may read the file may read it still.
     fn write_configuration(&self, path: &str, contents: &str) -> io::Result<()>;
 
+    /// Waits until what a file holds is on the disk.
+    fn sync(&self, path: &str) -> io::Result<()>;
+
     /// Removes a file. One that is not there is removed.
     fn remove(&self, path: &str) -> io::Result<()>;
 
@@ -78,6 +81,9 @@ pub trait Machine {
 
     /// The time.
     fn now(&self) -> Timestamp;
+
+    /// How much is left of the time for the whole run; none if it has no end.
+    fn remaining(&self) -> Option<Duration>;
 
     /// A number from 0 to 1, by chance.
     fn random(&self) -> f64;

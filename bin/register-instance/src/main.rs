@@ -36,6 +36,7 @@ fn run(cli: &Cli, environment: BTreeMap<String, String>) -> Result<u8, String> {
     let code = runtime.block_on(async {
         let stop = stop_on_signal_or_after(cli.timeout()).map_err(|error| format!("cannot handle signals: {error}"))?;
         let machine = Local::new(cli.root(), environment, cli.is_verbose(), SystemTime::now, stop);
+        let machine = machine.for_no_longer_than(cli.timeout());
         let settings = cli.settings();
         if cli.is_doctor() {
             let report = Box::pin(doctor::examine(&settings, &machine, &clients)).await;

@@ -18,6 +18,8 @@ pub struct Success {
     pub identity: Identity,
     /// The Region of the hub, if it is known.
     pub hub_region: Option<Region>,
+    /// Whether something besides the agent's word shows that Systems Manager accepts it; none if it was not asked.
+    pub is_proven: Option<bool>,
     /// What an operator should know besides.
     pub notes: Vec<String>,
 }
@@ -76,6 +78,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hub_region: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    in_use: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
@@ -100,7 +104,7 @@ pub fn exit_code(result: &Result<Success, Failure>) -> u8 {
 pub fn json(result: &Result<Success, Failure>) -> String {
     let exit_code = exit_code(result);
     let line = match result {
-        Ok(Success { done, identity, hub_region, notes }) => Line {
+        Ok(Success { done, identity, hub_region, is_proven, notes }) => Line {
             outcome: done.into(),
             exit_code,
             reason: None,
@@ -113,6 +117,7 @@ pub fn json(result: &Result<Success, Failure>) -> String {
             account: Some(identity.account.as_str()),
             region: Some(identity.region.as_str()),
             hub_region: hub_region.as_ref().map(Region::as_str),
+            in_use: is_proven.map(|is_proven| if is_proven { "proven" } else { "unproven" }),
             message: None,
             notes,
         },
@@ -126,6 +131,7 @@ pub fn json(result: &Result<Success, Failure>) -> String {
             account: None,
             region: None,
             hub_region: None,
+            in_use: None,
             message: Some(&failure.message),
             notes: &[],
         },
@@ -169,8 +175,9 @@ mod tests {
         let node = "mi-0123456789abcdef0".parse().unwrap();
         let done = Done::Registered(node);
         let hub_region = Some("us-east-1".parse().unwrap());
-        let success = Ok(Success { done, identity, hub_region, notes: vec!["read this".to_owned()] });
-        insta::assert_snapshot!(json(&success), @r#"{"outcome":"registered","exitCode":0,"managedInstanceId":"mi-0123456789abcdef0","ec2InstanceId":"i-0123456789abcdef0","account":"222222222222","region":"us-west-2","hubRegion":"us-east-1","notes":["read this"]}"#);
+        let success =
+            Ok(Success { done, identity, hub_region, is_proven: Some(true), notes: vec!["read this".to_owned()] });
+        insta::assert_snapshot!(json(&success), @r#"{"outcome":"registered","exitCode":0,"managedInstanceId":"mi-0123456789abcdef0","ec2InstanceId":"i-0123456789abcdef0","account":"222222222222","region":"us-west-2","hubRegion":"us-east-1","inUse":"proven","notes":["read this"]}"#);
         insta::assert_snapshot!(words(success.as_ref().unwrap()), @r"
         i-0123456789abcdef0 is now registered as mi-0123456789abcdef0, and tagged
         read this

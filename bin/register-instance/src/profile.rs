@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::configuration::{configuration_of, is_name};
 use crate::evidence::CONFIGURATION_FILE;
 use crate::machine::Machine;
 
@@ -19,9 +20,8 @@ pub(crate) fn has_credentials<M: Machine>(machine: &M) -> bool {
 
 /// True if the agent is told not to share its credentials.
 pub(crate) fn is_kept<M: Machine>(machine: &M) -> bool {
-    let contents = machine.read_configuration(CONFIGURATION_FILE).ok().flatten();
-    let configuration = contents.and_then(|contents| serde_json::from_str::<Value>(&contents).ok());
-    configuration.is_some_and(|configuration| configuration.pointer("/Profile/ShareCreds") == Some(&json!(false)))
+    let contents = machine.read_configuration(CONFIGURATION_FILE).ok().flatten().unwrap_or_default();
+    configuration_of(&contents, &["Profile", "ShareCreds"]) == Some(json!(false))
 }
 
 /// Tells the agent, from its next start on, not to share its credentials. True if that is new.
@@ -38,9 +38,14 @@ pub(crate) fn keep<M: Machine>(machine: &M) -> Result<bool, String> {
         None | Some("") => Map::new(),
         Some(contents) => serde_json::from_str(contents).map_err(|error| problem(&error))?,
     };
-    let profile = configuration.entry("Profile").or_insert_with(|| json!({}));
-    let Value::Object(profile) = profile else { return Err(problem(&"its Profile is not an object")) };
-    profile.insert("ShareCreds".to_owned(), json!(false));
+    if !configuration.keys().any(|name| is_name(name, "Profile")) {
+        configuration.insert("Profile".to_owned(), json!({}));
+    }
+    for (_, profile) in configuration.iter_mut().filter(|(name, _)| is_name(name, "Profile")) {
+        let Value::Object(profile) = profile else { return Err(problem(&"its Profile is not an object")) };
+        profile.retain(|name, _| !is_name(name, "ShareCreds"));
+        profile.insert("ShareCreds".to_owned(), json!(false));
+    }
     let contents = serde_json::to_string_pretty(&configuration).map_err(|error| problem(&error))?;
     machine.write_configuration(CONFIGURATION_FILE, &(contents + "\n")).map_err(|error| problem(&error))?;
     Ok(true)

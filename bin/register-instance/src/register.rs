@@ -12,7 +12,8 @@ use crate::evidence::{MANIFEST_FILE, REGISTRATION_FILE, VAULT_FILE, Vault, node_
 use crate::machine::{Command, Machine};
 use crate::marker::MARKER_FILE;
 use crate::proxy::Variables;
-use crate::verify::QUESTION_LIMIT;
+use crate::start::Start;
+use crate::verify::{self, QUESTION_LIMIT, Service};
 
 /// There from before the agent is stopped until it runs again. If a run is killed in between, the next one finds it and
 /// starts the agent. It is gone after a boot, which starts the agent too.
@@ -24,6 +25,10 @@ const CONTROL_LIMIT: Duration = Duration::from_secs(100);
 /// How long a registration may take: that of AWS's own set-up tool.
 const REGISTER_LIMIT: Duration = Duration::from_mins(1);
 
+/// What each of them is given when the time of the run is nearly up: a registration that is cut short may have made a
+/// node, and an agent that is not started is worse than a late end.
+const LEAST: Duration = Duration::from_secs(10);
+
 /// How often starting is tried.
 const START_TRIES: usize = 3;
 
@@ -31,8 +36,8 @@ const START_TRIES: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) node: ManagedInstanceId,
-    /// Why the agent does not run, if it does not.
-    pub(crate) not_started: Option<String>,
+    /// The agent's start, or why it does not run.
+    pub(crate) started: Result<Start, String>,
 }
 
 /// A try that did not. No message holds the code.
@@ -40,8 +45,8 @@ pub(crate) struct Registered {
 pub(crate) enum NotRegistered {
     /// The agent could not be stopped, or does not run now.
     Control(String),
-    /// The agent did not register.
-    Refused(Refusal, String),
+    /// The agent did not register. Its start after that.
+    Refused(Refusal, String, Start),
     /// Nothing was changed, because the machine did not let it be prepared.
     Unprepared(String),
 }
@@ -53,12 +58,12 @@ pub(crate) fn attempt<M: Machine>(
     environment: &Variables,
     activation: &Activation,
 ) -> Result<Registered, NotRegistered> {
-    let (result, not_started) =
+    let (result, started) =
         while_stopped(machine, installation, || register(machine, installation, environment, activation))?;
-    match (result, not_started) {
-        (Ok(node), not_started) => Ok(Registered { node, not_started }),
-        (Err((refusal, said)), None) => Err(NotRegistered::Refused(refusal, said)),
-        (Err((_, said)), not_started) => Err(NotRegistered::Control(and_not_started(said, not_started))),
+    match (result, started) {
+        (Ok(node), started) => Ok(Registered { node, started }),
+        (Err((refusal, said)), Ok(start)) => Err(NotRegistered::Refused(refusal, said, start)),
+        (Err((_, said)), Err(problem)) => Err(NotRegistered::Control(format!("{said}; and {problem}"))),
     }
 }
 
@@ -66,7 +71,8 @@ pub(crate) fn attempt<M: Machine>(
 pub(crate) fn clear<M: Machine>(machine: &M, installation: &Installation) -> Result<(), NotRegistered> {
     let clear = || -> Result<(), String> {
         let args = ["-register", "-clear"];
-        let run = || machine.run(&Command::new(&installation.agent, &args), REGISTER_LIMIT);
+        let command = Command { keeps_lock: true, ..Command::new(&installation.agent, &args) };
+        let run = || machine.run(&command, within(machine, REGISTER_LIMIT));
         let mut output = run().map_err(|error| format!("cannot run {}: {error}", installation.agent.display()))?;
         if !output.is_success() {
             // An agent that cannot read the list of its vault cannot clear it either. It writes a new list.
@@ -80,20 +86,20 @@ pub(crate) fn clear<M: Machine>(machine: &M, installation: &Installation) -> Res
             .iter()
             .try_for_each(|path| machine.remove(path).map_err(|error| format!("cannot remove {path}: {error}")))
     };
-    let (result, not_started) = while_stopped(machine, installation, clear)?;
-    match (result, not_started) {
-        (Ok(()), None) => Ok(()),
-        (Ok(()), Some(problem)) => Err(NotRegistered::Control(problem)),
-        (Err(problem), not_started) => Err(NotRegistered::Unprepared(and_not_started(problem, not_started))),
+    match while_stopped(machine, installation, clear)? {
+        (Ok(()), Ok(_)) => Ok(()),
+        (Ok(()), Err(problem)) => Err(NotRegistered::Control(problem)),
+        (Err(problem), Ok(_)) => Err(NotRegistered::Unprepared(problem)),
+        (Err(problem), Err(also)) => Err(NotRegistered::Unprepared(format!("{problem}; and {also}"))),
     }
 }
 
-/// Puts files back as they were before [`clear`].
+/// Puts files back as they were before [`clear`]. Why the agent does not run now, if so.
 pub(crate) fn put_back<M: Machine>(
     machine: &M,
     installation: &Installation,
-    files: &[(&'static str, Option<String>)],
-) -> Result<(), NotRegistered> {
+    files: &[(&'static str, Option<&str>)],
+) -> Result<Option<String>, NotRegistered> {
     let write = || {
         files.iter().try_for_each(|(path, contents)| {
             let written = match contents {
@@ -103,27 +109,27 @@ pub(crate) fn put_back<M: Machine>(
             written.map_err(|error| NotRegistered::Unprepared(format!("cannot restore {path}: {error}")))
         })
     };
-    let (result, not_started) = while_stopped(machine, installation, write)?;
-    result.and(not_started.map_or(Ok(()), |problem| Err(NotRegistered::Control(problem))))
+    let (result, started) = while_stopped(machine, installation, write)?;
+    result.map(|()| started.err())
 }
 
 /// Stops the agent and starts it, so that it reads its registration and its configuration.
-pub(crate) fn restart<M: Machine>(machine: &M, installation: &Installation) -> Result<(), NotRegistered> {
-    let ((), not_started) = while_stopped(machine, installation, || ())?;
-    not_started.map_or(Ok(()), |problem| Err(NotRegistered::Control(problem)))
+pub(crate) fn restart<M: Machine>(machine: &M, installation: &Installation) -> Result<Start, NotRegistered> {
+    let ((), started) = while_stopped(machine, installation, || ())?;
+    started.map_err(NotRegistered::Control)
 }
 
 /// Starts an agent.
-pub(crate) fn start_agent<M: Machine>(machine: &M, installation: &Installation) -> Result<(), String> {
+pub(crate) fn start_agent<M: Machine>(machine: &M, installation: &Installation) -> Result<Start, String> {
     start(machine, &installation.start)
 }
 
-/// Does something while the agent is stopped. Also tells why the agent could not be started again, if so.
+/// Does something while the agent is stopped. Also tells of its start after that, or why it could not be started.
 fn while_stopped<M: Machine, T>(
     machine: &M,
     installation: &Installation,
     work: impl FnOnce() -> T,
-) -> Result<(T, Option<String>), NotRegistered> {
+) -> Result<(T, Result<Start, String>), NotRegistered> {
     if let Manager::Systemd { systemctl, unit } = &installation.manager
         && is_masked(machine, systemctl, unit)
     {
@@ -136,10 +142,20 @@ fn while_stopped<M: Machine, T>(
     let restart = Restart { machine, installation, is_due: true };
     if let Err(problem) = stop(machine, &installation.stop) {
         let problem = format!("the agent could not be stopped ({problem}), so its registration was not touched");
-        return Err(NotRegistered::Control(and_not_started(problem, restart.now().err())));
+        return Err(NotRegistered::Control(match restart.now() {
+            Ok(_) => problem,
+            Err(also) => format!("{problem}; and {also}"),
+        }));
     }
     let result = work();
-    Ok((result, restart.now().err()))
+    // Somebody else may have started it meanwhile, such as an upgrade of its package: with what was there before.
+    if verify::service(machine, installation) == Service::Running {
+        machine.say("the agent was started by somebody else meanwhile; starting it again");
+        if let Err(problem) = stop(machine, &installation.stop) {
+            machine.say(&problem);
+        }
+    }
+    Ok((result, restart.now()))
 }
 
 /// True if systemd says so. It knows more ways to mask a unit than can be seen in its file.
@@ -148,13 +164,16 @@ fn is_masked<M: Machine>(machine: &M, systemctl: &Path, unit: &str) -> bool {
     output.is_ok_and(|output| output.stdout.trim().starts_with("masked"))
 }
 
-/// Starts the agent that an earlier run stopped and was killed before it could start it. True if there was one.
-pub(crate) fn start_left_over<M: Machine>(machine: &M, installation: &Installation) -> Result<bool, String> {
+/// Starts the agent that an earlier run stopped and was killed before it could start it. Its start, if there was one.
+pub(crate) fn start_left_over<M: Machine>(machine: &M, installation: &Installation) -> Result<Option<Start>, String> {
     if !machine.exists(STOPPED_FILE) {
-        return Ok(false);
+        return Ok(None);
     }
+    // Somebody else may have started it since.
+    let found =
+        (verify::service(machine, installation) == Service::Running).then(|| Start::found(machine, installation));
     machine.say("an earlier run was killed while the agent was stopped; starting the agent");
-    start(machine, &installation.start).map(|()| true)
+    start(machine, &installation.start).map(|start| Some(found.unwrap_or(start)))
 }
 
 /// Owes the agent a start.
@@ -165,7 +184,7 @@ struct Restart<'a, M: Machine> {
 }
 
 impl<M: Machine> Restart<'_, M> {
-    fn now(mut self) -> Result<(), String> {
+    fn now(mut self) -> Result<Start, String> {
         self.is_due = false;
         start(self.machine, &self.installation.start)
     }
@@ -193,7 +212,7 @@ fn register<M: Machine>(
     let command =
         Command { environment: Some(environment), keeps_lock: true, ..Command::new(&installation.agent, &args) };
     let output = machine
-        .run(&command, REGISTER_LIMIT)
+        .run(&command, within(machine, REGISTER_LIMIT))
         .map_err(|error| (Refusal::Permanent, format!("cannot run {}: {error}", installation.agent.display())))?;
     let text = code.scrub(&output.text());
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -233,35 +252,40 @@ fn stop<M: Machine>(machine: &M, control: &Control) -> Result<(), String> {
     run_control(machine, control, &["Unknown instance", "not running"])
 }
 
-/// Starts the agent, and then takes back the note that it is stopped.
-fn start<M: Machine>(machine: &M, control: &Control) -> Result<(), String> {
-    let mut result = Ok(());
+/// Starts the agent, and then takes back the note that it is stopped. Where the logs end right before that is where
+/// those of the new process begin.
+fn start<M: Machine>(machine: &M, control: &Control) -> Result<Start, String> {
+    let mut last = String::new();
     for _ in 0..START_TRIES {
-        result = run_control(machine, control, &["already running"]);
-        if result.is_ok() {
-            // If it stays, the next run starts an agent that runs, which does no harm.
-            let _ = machine.remove(STOPPED_FILE);
-            return Ok(());
+        let start = Start::now(machine);
+        match run_control(machine, control, &["already running"]) {
+            Ok(()) => {
+                // If it stays, the next run starts an agent that runs, which does no harm.
+                let _ = machine.remove(STOPPED_FILE);
+                return Ok(start);
+            }
+            Err(problem) => last = problem,
+        }
+        if machine.remaining().is_some_and(|remaining| remaining.is_zero()) {
+            break;
         }
     }
-    result.map_err(|problem| format!("the agent could not be started ({problem}); start it with `{}`", control.words()))
+    Err(format!("the agent could not be started ({last}); start it with `{}`", control.words()))
+}
+
+/// The time that a step has: its own limit, and no more than is left of that of the run.
+fn within<M: Machine>(machine: &M, limit: Duration) -> Duration {
+    machine.remaining().map_or(limit, |remaining| limit.min(remaining.max(LEAST)))
 }
 
 fn run_control<M: Machine>(machine: &M, control: &Control, harmless: &[&str]) -> Result<(), String> {
     machine.explain(&control.words());
     let output = machine
-        .run(&Command::new(&control.program, &control.args), CONTROL_LIMIT)
+        .run(&Command::new(&control.program, &control.args), within(machine, CONTROL_LIMIT))
         .map_err(|error| format!("cannot run `{}`: {error}", control.words()))?;
     let text = output.text();
     if output.is_success() || harmless.iter().any(|word| text.contains(word)) {
         return Ok(());
     }
     Err(format!("`{}`: {}: {}", control.words(), output.ending(), agent::tail(&text)))
-}
-
-fn and_not_started(problem: String, not_started: Option<String>) -> String {
-    match not_started {
-        Some(also) => format!("{problem}; and {also}"),
-        None => problem,
-    }
 }

@@ -3,10 +3,11 @@
 mod calls;
 mod confirm;
 mod heal;
+mod previous;
 mod register;
 pub(crate) mod words;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use hub::{AccountId, ManagedInstanceId, Region};
@@ -26,6 +27,7 @@ use crate::marker::{MARKER_FILE, Marker};
 use crate::outcome::{Done, Success};
 use crate::proxy::{Proxies, Variables};
 use crate::register as agent_control;
+use crate::start::Start;
 use crate::unit;
 use crate::{retry, verify};
 
@@ -95,18 +97,21 @@ pub async fn run<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) 
     }
     let calls = Calls::new(machine, aws, settings.wait_for_network);
     let installation = installation(settings, machine, &calls).await?;
-    let before = verify::Start::now(machine);
-    let is_started = !settings.dry_run
-        && agent_control::start_left_over(machine, &installation)
-            .map_err(|problem| Failure::new(Reason::AgentControl, problem))?;
+    let started = if settings.dry_run {
+        None
+    } else {
+        agent_control::start_left_over(machine, &installation)
+            .map_err(|problem| Failure::new(Reason::AgentControl, problem))?
+    };
     let environment = unit::environment(machine, &installation.manager);
     let (proxies, route) = proxies(machine, &installation, &environment);
     calls.use_proxies(&proxies, route.clone());
     let identity = calls.identity().await?;
     machine.say(&format!("this is {} in account {}, {}", identity.instance, identity.account, identity.region));
-    let started = is_started.then_some(before);
-    let notes = RefCell::default();
-    Run { settings, machine, calls, installation, started, environment, route, identity, notes }.decided().await
+    let (notes, is_unproven) = (RefCell::default(), Cell::new(false));
+    Run { settings, machine, calls, installation, started, environment, route, identity, notes, is_unproven }
+        .decided()
+        .await
 }
 
 /// A run on a machine that is known.
@@ -116,17 +121,20 @@ struct Run<'a, M, A> {
     calls: Calls<'a, M, A>,
     installation: Installation,
     /// The start of the agent, if it was this run that started it.
-    started: Option<verify::Start>,
+    started: Option<Start>,
     /// The environment of the agent's service.
     environment: Variables,
     /// Which proxy the agent has, for a message.
     route: String,
     identity: Identity,
     notes: RefCell<Vec<String>>,
+    /// Nothing shows that Systems Manager accepts the agent.
+    is_unproven: Cell<bool>,
 }
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
     async fn decided(&self) -> Result<Success, Failure> {
+        self.put_left_over_back()?;
         let evidence = evidence(self.machine)?;
         self.machine.explain(&format!("{evidence:?}"));
         let facts = Facts {
@@ -244,7 +252,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     }
 
     fn success(&self, done: Done, hub_region: Option<Region>) -> Success {
-        Success { done, identity: self.identity.clone(), hub_region, notes: self.notes.take() }
+        let is_proven = (!matches!(done, Done::WouldRegister)).then(|| !self.is_unproven.get());
+        Success { done, identity: self.identity.clone(), hub_region, is_proven, notes: self.notes.take() }
     }
 }
 

@@ -2,18 +2,22 @@
 //!
 //! `ssm-cli` answers with the identity that the agent noted when it started, also for an agent that has ended since and
 //! for one that Systems Manager refuses. If the vault holds another node than the agent noted, it answers with the
-//! vault's. So four things have to agree: the service runs, the agent noted the node, `ssm-cli` names the node and its
-//! Region, and the agent's log does not end in a refusal. An agent that has just started has not asked Systems Manager
-//! yet, and what its log said before it started is about another process: it is given [`SETTLE`].
+//! vault's. So these have to agree: the service runs, the agent noted the node, `ssm-cli` names the node and its
+//! Region, and Systems Manager has accepted the agent since it started. That is shown by the credentials that the agent
+//! noted, or by its log. An agent that has just started has not asked Systems Manager yet: it is given [`SETTLE`]. If
+//! nothing shows it afterwards, and nothing speaks against it, the answer counts, and is said to be unproven.
 
 use std::time::Duration;
 
-use hub::Region;
+use hub::{Region, Timestamp};
 
-use crate::agent_log::{self, Kind, LOG_FILE, Standing, TAIL_BYTES};
+use crate::agent_log::{self, ERROR_FILE, Kind, LOG_FILE, Standing, TAIL_BYTES};
 use crate::detect::{Installation, Manager, SNAP_FOLDER};
-use crate::evidence::{Cli, Node, RUNTIME_FILE, running_as};
-use crate::machine::{Command, Ended, Machine, Position};
+use crate::evidence::{Cli, Node};
+use crate::machine::{Command, Ended, Machine};
+use crate::profile;
+use crate::runtime::{RUNTIME_FILE, Runtime};
+use crate::start::Start;
 
 /// How long an agent that has just started is given to say that it is refused. Comparing its fingerprint takes it up to
 /// 15 seconds, and the answer of Systems Manager a few more.
@@ -30,11 +34,18 @@ pub(crate) const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) struct Seen {
     pub(crate) cli: Cli,
     pub(crate) service: Service,
-    /// The identity that the agent noted when it started. Old agents note none.
-    pub(crate) running_as: Option<String>,
+    pub(crate) runtime: Runtime,
+    /// The agent keeps its credentials to itself, and so does not note them.
+    pub(crate) is_private: bool,
     pub(crate) standing: Standing,
-    /// How long ago the agent started; none if nothing tells.
-    pub(crate) age: Option<Duration>,
+    /// What the log of errors says if the log is silent. It may be about an earlier process.
+    pub(crate) error: Option<String>,
+    /// Why the log says nothing.
+    pub(crate) silence: String,
+    /// When the agent started, if anything tells, and how long ago at least.
+    pub(crate) started: Option<Timestamp>,
+    pub(crate) age: Duration,
+    pub(crate) now: Timestamp,
 }
 
 /// Whether the agent's service runs.
@@ -50,8 +61,11 @@ pub(crate) enum Service {
 /// What that says about a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The agent is that node.
+    /// The agent is that node, and Systems Manager has accepted it since it started.
     InUse(Node),
+    /// The agent says that it is that node. Nothing shows that Systems Manager accepts it, for this reason, and nothing
+    /// speaks against it.
+    Unproven(Node, String),
     /// The agent says that it is that node, and started just now: its log may yet say otherwise.
     Settling(Node),
     /// Not yet, in words.
@@ -60,50 +74,35 @@ pub(crate) enum Verdict {
     Refused(Kind, String),
 }
 
-/// The start of the agent that runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Start {
-    /// What of the agent's log counts.
-    log_from: Position,
-    /// The same once the agent has settled.
-    log_from_later: Position,
-    /// How long ago it was; none if nothing tells.
-    age: Option<Duration>,
-}
-
-impl Start {
-    /// A start that comes now. What the log says before it is about another process.
-    pub(crate) fn now<M: Machine>(machine: &M) -> Self {
-        let end = log_end(machine);
-        Self { log_from: end, log_from_later: end, age: Some(Duration::ZERO) }
-    }
-
-    /// The start of an agent that was found running. Where in the log it was is not known, so until the agent has
-    /// settled only what comes now counts.
-    pub(crate) fn found<M: Machine>(machine: &M, installation: &Installation) -> Self {
-        let age = age(machine, installation);
-        let is_young = age.is_some_and(|age| age < SETTLE);
-        let log_from = if is_young { log_end(machine) } else { Position::default() };
-        Self { log_from, log_from_later: Position::default(), age }
-    }
-
-    /// The same start, some time later.
-    pub(crate) fn after(self, waited: Duration) -> Self {
-        let age = self.age.map(|age| age + waited);
-        let log_from = if age.is_some_and(|age| age >= SETTLE) { self.log_from_later } else { self.log_from };
-        Self { log_from, age, ..self }
-    }
-}
-
 /// Looks at the agent.
 pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: Start) -> Seen {
-    let log = machine.log(LOG_FILE, start.log_from, TAIL_BYTES).unwrap_or_default();
+    let read = machine.log(LOG_FILE, start.from.log, TAIL_BYTES);
+    let silence = match &read {
+        Err(error) => format!("{LOG_FILE} cannot be read ({error})"),
+        Ok(_) if !machine.exists(LOG_FILE) => format!("there is no {LOG_FILE}"),
+        Ok(_) => format!("{LOG_FILE} does not say it"),
+    };
+    let standing = agent_log::standing(&read.unwrap_or_default());
+    // The log was moved away, or is too long. Which process an error is of is not known then.
+    let errors = match standing {
+        Standing::Silent => machine.log(ERROR_FILE, start.from.errors, TAIL_BYTES).unwrap_or_default(),
+        _ => String::new(),
+    };
+    let error = match agent_log::standing(&errors).doubted() {
+        Standing::Doubtful(line) => Some(line),
+        _ => None,
+    };
     Seen {
         cli: ask(machine),
         service: service(machine, installation),
-        running_as: machine.read(RUNTIME_FILE).ok().flatten().as_deref().and_then(running_as),
-        standing: agent_log::standing(&log),
+        runtime: Runtime::parse(machine.read(RUNTIME_FILE)),
+        is_private: profile::is_kept(machine),
+        standing,
+        error,
+        silence,
+        started: start.at,
         age: start.age,
+        now: machine.now(),
     }
 }
 
@@ -111,56 +110,6 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
 pub(crate) fn unreadable_log<M: Machine>(machine: &M) -> Option<String> {
     let error = machine.log_end(LOG_FILE).err()?;
     Some(format!("{LOG_FILE} cannot be read ({error}), so a refusal in it would not be seen"))
-}
-
-fn log_end<M: Machine>(machine: &M) -> Position {
-    machine.log_end(LOG_FILE).unwrap_or_default()
-}
-
-/// How long the agent's service has run, as far as its manager says. It cannot be longer than the machine has.
-fn age<M: Machine>(machine: &M, installation: &Installation) -> Option<Duration> {
-    let uptime = uptime(machine)?;
-    let since_boot = match &installation.manager {
-        Manager::Systemd { systemctl, unit } => {
-            let args = ["show", unit, "--property=ActiveEnterTimestampMonotonic"];
-            let output = machine.run(&Command::question(systemctl, &args), QUESTION_LIMIT).ok()?;
-            let number = output.stdout.trim().split_once('=').and_then(|(_, number)| number.parse().ok());
-            number.filter(|number| *number > 0).map(Duration::from_micros)
-        }
-        Manager::Upstart { .. } => {
-            let status = &installation.status;
-            let output = machine.run(&Command::question(&status.program, &status.args), QUESTION_LIMIT).ok()?;
-            let process = output.stdout.trim().rsplit_once("process ").map(|(_, process)| process.to_owned());
-            process.and_then(|process| process_start(machine, &process))
-        }
-        Manager::Script { .. } => None,
-    };
-    match since_boot {
-        Some(since_boot) => Some(uptime.saturating_sub(since_boot)),
-        None => Some(uptime).filter(|uptime| *uptime < SETTLE),
-    }
-}
-
-/// True if the agent is known to have started less than [`SETTLE`] ago.
-pub(crate) fn has_just_started<M: Machine>(machine: &M, installation: &Installation) -> bool {
-    age(machine, installation).is_some_and(|age| age < SETTLE)
-}
-
-/// How long the machine has been up: the first number in `/proc/uptime`, in seconds.
-pub(crate) fn uptime<M: Machine>(machine: &M) -> Option<Duration> {
-    let contents = machine.read("/proc/uptime").ok().flatten()?;
-    let seconds = contents.split(' ').next()?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// When a process started, since the boot: the field `starttime` of `proc(5)`, in hundredths of a second.
-fn process_start<M: Machine>(machine: &M, process: &str) -> Option<Duration> {
-    let process: u32 = process.parse().ok()?;
-    let stat = machine.read(&format!("/proc/{process}/stat")).ok().flatten()?;
-    // The name of the program may have blanks and brackets.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let ticks: u64 = fields.split(' ').nth(19)?.parse().ok()?;
-    Some(Duration::from_millis(ticks * 10))
 }
 
 /// What `ssm-cli` answers.
@@ -229,8 +178,16 @@ pub(crate) fn judge(seen: &Seen, expected: &Node, region: Option<&Region>) -> Ve
     if answer.id != *node {
         return Verdict::NotYet(format!("the agent answers that it is {}", answer.id));
     }
-    if let Some(other) = seen.running_as.as_deref().filter(|noted| *noted != node.as_str()) {
-        return Verdict::NotYet(format!("the agent was started as {other}, and not again since"));
+    match &seen.runtime {
+        Runtime::Unreadable(problem) => {
+            return Verdict::NotYet(format!(
+                "{RUNTIME_FILE} does not say as which node the agent was started ({problem})"
+            ));
+        }
+        Runtime::As { id, .. } if id != node.as_str() => {
+            return Verdict::NotYet(format!("the agent was started as {id}, and not again since"));
+        }
+        Runtime::Absent | Runtime::As { .. } => {}
     }
     let regions = [region, expected.region.as_ref()];
     match (&answer.region, regions.into_iter().flatten().find(|wanted| answer.region.as_ref() != Some(wanted))) {
@@ -240,106 +197,192 @@ pub(crate) fn judge(seen: &Seen, expected: &Node, region: Option<&Region>) -> Ve
         (None, _) => return Verdict::NotYet(format!("the agent does not say in which Region it is {node}")),
         (Some(_), None) => {}
     }
-    match (&seen.service, &seen.standing) {
-        (Service::NotRunning(word), _) => Verdict::NotYet(format!("the agent's service is {word}")),
-        (Service::Unknown, _) => Verdict::NotYet("the service manager does not say whether the agent runs".to_owned()),
-        (Service::Running, Standing::Unreachable(line)) => {
+    match &seen.service {
+        Service::NotRunning(word) => Verdict::NotYet(format!("the agent's service is {word}")),
+        Service::Unknown => Verdict::NotYet("the service manager does not say whether the agent runs".to_owned()),
+        Service::Running => accepted(seen, answer),
+    }
+}
+
+/// Judges whether Systems Manager has accepted the agent since it started.
+fn accepted(seen: &Seen, answer: &Node) -> Verdict {
+    let credentials = match (&seen.runtime, &seen.standing) {
+        _ if seen.is_private => None,
+        (_, Standing::NotShared) => None,
+        (Runtime::As { credentials, .. }, _) => *credentials,
+        _ => None,
+    };
+    let are_good = credentials.is_none_or(|credentials| credentials.expire > seen.now);
+    // Credentials that the agent should have renewed by now prove nothing: Systems Manager may refuse it since.
+    let current = credentials.filter(|credentials| seen.now < credentials.overdue());
+    let are_fresh = seen.started.zip(current).map(|(started, current)| current.retrieved > started);
+    let doubt = match &seen.standing {
+        Standing::Doubtful(line) => Some(line),
+        _ => seen.error.as_ref(),
+    };
+    match &seen.standing {
+        Standing::Unreachable(line) => {
             Verdict::NotYet(format!("the agent does not reach Systems Manager; its log says: {line}"))
         }
-        (Service::Running, Standing::Starting) if seen.age.is_none_or(|age| age < SETTLE) => {
-            Verdict::Settling(answer.clone())
+        Standing::Ready if are_good => Verdict::InUse(answer.clone()),
+        Standing::Silent | Standing::Starting | Standing::NotAsked if are_good && are_fresh == Some(true) => {
+            Verdict::InUse(answer.clone())
         }
-        (Service::Running, Standing::Silent) if seen.age.is_some_and(|age| age < SETTLE) => {
-            Verdict::Settling(answer.clone())
+        _ if seen.age < SETTLE => Verdict::Settling(answer.clone()),
+        _ if let Some(line) = doubt => {
+            Verdict::NotYet(format!("nothing shows that Systems Manager accepts the agent, and its log says: {line}"))
         }
-        _ => Verdict::InUse(answer.clone()),
+        _ if !are_good => {
+            Verdict::NotYet("the agent has no credentials of Systems Manager that are still good".to_owned())
+        }
+        Standing::NotAsked => Verdict::NotYet(
+            "the agent uses credentials of before it started, and did not ask Systems Manager since".to_owned(),
+        ),
+        _ if are_fresh == Some(false) => Verdict::NotYet(
+            "the agent got its credentials before it started, and did not ask Systems Manager since".to_owned(),
+        ),
+        _ => Verdict::Unproven(answer.clone(), seen.silence.clone()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::Credentials;
+
+    const NOW: i64 = 1_000_000;
 
     fn node(digit: char, region: Option<&str>) -> Node {
         let id = format!("mi-{}", digit.to_string().repeat(17)).parse().unwrap();
         Node { id, region: region.map(|region| region.parse().unwrap()) }
     }
 
-    fn check(cli: Cli, service: Service, log: Option<&str>, expected: Option<&str>) {
+    fn right() -> Node {
+        node('a', Some("us-east-1"))
+    }
+
+    /// An agent that started long ago and was accepted.
+    fn seen() -> Seen {
+        Seen {
+            cli: Cli::Node(right()),
+            service: Service::Running,
+            runtime: Runtime::Absent,
+            is_private: false,
+            standing: Standing::Ready,
+            error: None,
+            silence: "it is silent".to_owned(),
+            started: Some(Timestamp::from_unix_seconds(NOW - 1000)),
+            age: Duration::from_secs(1000),
+            now: Timestamp::from_unix_seconds(NOW),
+        }
+    }
+
+    /// What an agent notes that got credentials so long ago, for so long.
+    fn noted(ago: i64, still: i64) -> Runtime {
+        let [retrieved, expire] = [NOW - ago, NOW + still].map(Timestamp::from_unix_seconds);
+        Runtime::As { id: right().id.to_string(), credentials: Some(Credentials { retrieved, expire }) }
+    }
+
+    fn check(seen: &Seen, expected: &str) {
         let home: Region = "us-east-1".parse().unwrap();
-        let standing = agent_log::standing(log.unwrap_or_default());
-        let seen = Seen { cli, service, running_as: None, standing, age: None };
-        match (judge(&seen, &node('a', Some("us-east-1")), Some(&home)), expected) {
-            (Verdict::InUse(found), None) => assert_eq!(found, node('a', Some("us-east-1"))),
-            (Verdict::NotYet(words) | Verdict::Refused(_, words), Some(expected)) => {
-                assert!(words.contains(expected), "{words}");
-            }
-            (Verdict::Settling(_), Some("settling")) => {}
-            (verdict, expected) => panic!("{verdict:?} and not {expected:?}"),
+        match judge(seen, &right(), Some(&home)) {
+            Verdict::InUse(found) => assert_eq!((found, "in use"), (right(), expected), "{seen:?}"),
+            Verdict::Unproven(found, why) => assert_eq!((found, why.as_str()), (right(), expected), "{seen:?}"),
+            Verdict::Settling(found) => assert_eq!((found, "settling"), (right(), expected), "{seen:?}"),
+            Verdict::NotYet(words) | Verdict::Refused(_, words) => assert!(words.contains(expected), "{words}"),
         }
     }
 
     #[test]
     fn only_a_running_agent_that_names_node_and_region_and_is_not_refused_uses_it() {
-        let right = || Cli::Node(node('a', Some("us-east-1")));
-        check(right(), Service::Running, None, None);
-        check(right(), Service::Unknown, None, Some("does not say whether the agent runs"));
-        check(right(), Service::NotRunning("failed".to_owned()), None, Some("service is failed"));
-        check(Cli::Ec2, Service::Running, None, Some("is an EC2 instance"));
-        check(Cli::Missing, Service::Running, None, Some("update the agent"));
-        check(Cli::Silent("exit code 255".to_owned()), Service::Running, None, Some("exit code 255"));
-        check(Cli::Node(node('b', Some("us-east-1"))), Service::Running, None, Some("it is mi-bbbbbbbbbbbbbbbbb"));
-        check(
-            Cli::Node(node('a', Some("eu-west-1"))),
-            Service::Running,
-            None,
-            Some("in eu-west-1, and not in us-east-1"),
-        );
-        check(Cli::Node(node('a', None)), Service::Running, None, Some("does not say in which Region"));
-        let fingerprint = "ERROR MachineFingerprintDoesNotMatch";
-        check(right(), Service::Running, Some(fingerprint), Some("resized, restored, or copied"));
-        check(right(), Service::Running, Some("INFO Starting Core Agent"), Some("settling"));
-        let unreachable = "ERROR Retrieve credentials produced error: RequestError: send request failed";
-        check(right(), Service::Running, Some(unreachable), Some("does not reach Systems Manager"));
-        let denied = "ERROR Retrieve credentials produced error: AccessDeniedException";
-        check(right(), Service::Running, Some(denied), Some("was deregistered"));
-        let clock = "ERROR Retrieve credentials produced error: InvalidSignatureException: Signature expired";
-        check(right(), Service::Running, Some(clock), Some("the time of this machine"));
+        check(&seen(), "in use");
+        for (service, expected) in [
+            (Service::Unknown, "does not say whether the agent runs"),
+            (Service::NotRunning("failed".to_owned()), "service is failed"),
+        ] {
+            check(&Seen { service, ..seen() }, expected);
+        }
+        for (cli, expected) in [
+            (Cli::Ec2, "is an EC2 instance"),
+            (Cli::Missing, "update the agent"),
+            (Cli::Silent("exit code 255".to_owned()), "exit code 255"),
+            (Cli::Node(node('b', Some("us-east-1"))), "it is mi-bbbbbbbbbbbbbbbbb"),
+            (Cli::Node(node('a', Some("eu-west-1"))), "in eu-west-1, and not in us-east-1"),
+            (Cli::Node(node('a', None)), "does not say in which Region"),
+        ] {
+            check(&Seen { cli, ..seen() }, expected);
+        }
+        let retrieve = "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error:";
+        for (error, expected) in [
+            ("MachineFingerprintDoesNotMatch", "resized, restored, or copied"),
+            ("RequestError: send request failed", "does not reach Systems Manager"),
+            ("AccessDeniedException", "was deregistered"),
+            ("InvalidSignatureException: Signature expired", "the time of this machine"),
+        ] {
+            // Whatever the credentials of before.
+            for runtime in [Runtime::Absent, noted(10, 3000)] {
+                let standing = agent_log::standing(&format!("{retrieve} {error}"));
+                check(&Seen { runtime, standing, ..seen() }, expected);
+            }
+        }
     }
 
     #[test]
     fn an_agent_that_was_started_as_another_does_not_use_the_registration() {
-        let answer = node('a', Some("us-east-1"));
-        for (noted, is_in_use) in [(None, true), (Some(answer.id.as_str()), true), (Some("mi-0"), false)] {
-            let seen = Seen {
-                cli: Cli::Node(answer.clone()),
-                service: Service::Running,
-                running_as: noted.map(str::to_owned),
-                standing: Standing::Ready,
-                age: None,
-            };
-            let verdict = judge(&seen, &answer, None);
-            assert_eq!(verdict == Verdict::InUse(answer.clone()), is_in_use, "{verdict:?}");
-        }
+        let identity = |id: &str| Runtime::As { id: id.to_owned(), credentials: None };
+        check(&Seen { runtime: identity(right().id.as_str()), ..seen() }, "in use");
+        check(&Seen { runtime: identity("mi-0"), ..seen() }, "was started as mi-0");
+        let runtime = Runtime::Unreadable("EOF".to_owned());
+        check(&Seen { runtime, ..seen() }, "does not say as which node the agent was started (EOF)");
     }
 
     #[test]
-    fn an_agent_that_has_just_started_is_believed_only_when_systems_manager_took_it() {
-        let answer = node('a', Some("us-east-1"));
-        let (young, old) = (Some(SETTLE / 2), Some(SETTLE));
-        for (standing, age, is_in_use) in [
-            (Standing::Silent, young, false),
-            (Standing::Silent, old, true),
-            (Standing::Silent, None, true),
-            (Standing::Starting, young, false),
-            (Standing::Starting, old, true),
-            (Standing::Starting, None, false),
-            (Standing::Ready, young, true),
+    fn what_proves_that_systems_manager_accepts_the_agent() {
+        let (young, old) = (SETTLE / 2, Duration::from_secs(1000));
+        let line = || "a line".to_owned();
+        let (before, none) = (noted(1500, 2000), noted(NOW * 2, -NOW * 2));
+        for (standing, runtime, age, expected) in [
+            // Credentials that are newer than the start, and are still good.
+            (Standing::Silent, noted(900, 2000), old, "in use"),
+            (Standing::Starting, noted(900, 2000), young, "in use"),
+            (Standing::NotAsked, noted(900, 2000), old, "in use"),
+            (Standing::Doubtful(line()), noted(900, 2000), old, "its log says: a line"),
+            // Half of their time is over, and the agent has none that are newer.
+            (Standing::Silent, noted(990, 700), old, "it is silent"),
+            (Standing::Ready, noted(990, 700), old, "in use"),
+            // Older ones.
+            (Standing::Silent, before.clone(), old, "did not ask Systems Manager since"),
+            (Standing::Starting, before.clone(), old, "did not ask Systems Manager since"),
+            (Standing::NotAsked, before.clone(), old, "did not ask Systems Manager since"),
+            (Standing::NotAsked, Runtime::Absent, old, "did not ask Systems Manager since"),
+            (Standing::NotAsked, Runtime::Absent, young, "settling"),
+            (Standing::Starting, before.clone(), young, "settling"),
+            (Standing::Ready, before, old, "in use"),
+            // None, or none that are still good.
+            (Standing::Silent, none, old, "no credentials of Systems Manager"),
+            (Standing::Silent, noted(900, -1), old, "no credentials of Systems Manager"),
+            (Standing::Ready, noted(900, -1), old, "no credentials of Systems Manager"),
+            (Standing::Ready, noted(900, -1), young, "settling"),
+            // Nothing tells.
+            (Standing::Silent, Runtime::Absent, old, "it is silent"),
+            (Standing::Starting, Runtime::Absent, old, "it is silent"),
+            (Standing::Silent, Runtime::Absent, young, "settling"),
+            (Standing::NotShared, noted(1500, 2000), old, "it is silent"),
+            (Standing::NotShared, noted(1500, -1), old, "it is silent"),
+            (Standing::Doubtful(line()), Runtime::Absent, old, "its log says: a line"),
+            (Standing::Ready, Runtime::Absent, young, "in use"),
         ] {
-            let cli = Cli::Node(answer.clone());
-            let seen = Seen { cli, service: Service::Running, running_as: None, standing, age };
-            let expected = if is_in_use { Verdict::InUse(answer.clone()) } else { Verdict::Settling(answer.clone()) };
-            assert_eq!(judge(&seen, &answer, None), expected, "{seen:?}");
+            check(&Seen { runtime, standing, age, ..seen() }, expected);
         }
+        for (runtime, expected) in [(Runtime::Absent, "its log says: a line"), (noted(900, 2000), "in use")] {
+            let error = Some(line());
+            check(&Seen { standing: Standing::Silent, error, runtime, ..seen() }, expected);
+        }
+        let private = Seen { is_private: true, standing: Standing::Silent, runtime: noted(900, -1), ..seen() };
+        check(&private, "it is silent");
+        check(&Seen { standing: Standing::Ready, ..private }, "in use");
+        // When the agent started is not known.
+        let unknown = Seen { started: None, standing: Standing::Silent, runtime: noted(900, 2000), ..seen() };
+        check(&unknown, "it is silent");
     }
 }

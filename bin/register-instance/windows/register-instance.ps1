@@ -173,61 +173,110 @@ function Get-Registration {
     return $null
 }
 
-# When the process of the agent's service started, or nothing where it does not run.
+# When the process of the agent's service started, in UTC, or nothing where it does not run.
 function Get-AgentStart {
     if ((Get-Service -Name $Service).Status -ne 'Running') { return $null }
     try {
         $process = (Get-CimInstance -ClassName Win32_Service -Filter "Name='$Service'").ProcessId
-        return (Get-Process -Id $process).StartTime
+        return (Get-Process -Id $process).StartTime.ToUniversalTime()
     } catch { return $null }
 }
 
 # The end of the agent's log, along with that of the file that it was last rotated into.
 function Get-LogLines {
     if (-not (Test-Path -LiteralPath $Logs)) { return @() }
-    $rotated = Get-ChildItem -Path "$Logs.*" -File | Where-Object { $_.Name -match '\.\d+$' } | Sort-Object LastWriteTime | Select-Object -Last 1
+    $rotated = Get-ChildItem -Path "$Logs*" -File | Where-Object { $_.FullName -ne $Logs -and $_.Name -notmatch '\.(gz|zip|7z)$' } | Sort-Object LastWriteTime | Select-Object -Last 1
     $earlier = if ($rotated) { Get-Content -LiteralPath $rotated.FullName -Tail 2000 } else { @() }
     return @($earlier) + @(Get-Content -LiteralPath $Logs -Tail 2000)
 }
 
-# How the agent that runs stands with Systems Manager, by the last entry of its log that says so: Silent, Starting, Ready,
-# Refused or Unreachable. What stands there from before it started is about another process, and what plugins print is
-# not the agent's own. A line without a time goes on with the entry before it.
-function Get-Standing([datetime] $Since) {
-    $state = 'Silent'; $entry = ''; $isOwn = $false
+# The entries of the agent that runs: those from before it started are about another process, and what plugins print is
+# not its own. The log has local times. A line without one goes on with the entry before it.
+function Get-Entries([datetime] $Since) {
+    $entries = New-Object System.Collections.ArrayList
+    $isOwn = $false
+    $local = [System.Globalization.DateTimeStyles]::AssumeLocal -bor [System.Globalization.DateTimeStyles]::AdjustToUniversal
     foreach ($line in Get-LogLines) {
-        if ($line -match '^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\S* (TRACE|DEBUG|INFO|WARN|ERROR|CRITICAL) ') {
-            $time = [datetime]::ParseExact($Matches[1], 'yyyy-MM-dd HH:mm:ss', [cultureinfo]::InvariantCulture)
+        if ($line -match '^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d+)? (TRACE|DEBUG|INFO|WARN|ERROR|CRITICAL) ') {
+            $time = [datetime]::ParseExact($Matches[1], 'yyyy-MM-dd HH:mm:ss', [cultureinfo]::InvariantCulture, $local)
             $isOwn = $time -ge $Since.AddSeconds(-1) -and $line -notmatch '\[ssm-document-worker\]|\[ssm-session-worker\]|\[aws:|PluginName'
+            if ($isOwn) { [void] $entries.Add([pscustomobject]@{ First = $line; Whole = $line }) }
+        } elseif ($isOwn) {
+            $entries[$entries.Count - 1].Whole += ' ' + $line.Trim()
         }
-        if (-not $isOwn) { continue }
-        if ($line -match 'Credentials ready|Next credential rotation') { $state = 'Ready' }
-        elseif ($line -match 'Starting Core Agent|Successfully registered the instance') { $state = 'Starting' }
-        elseif ($line -match 'Retrieve credentials produced error.*(Signature expired|Signature not yet current|RequestExpired|certificate has expired or is not yet valid)') { $state = 'Refused'; $entry = $line }
-        elseif ($line -match 'MachineFingerprintDoesNotMatch|has changed from the registered value') { $state = 'Refused'; $entry = $line }
-        elseif ($line -match 'Retrieve credentials produced error.*(AccessDenied|InvalidInstanceId|UnrecognizedClient)' -and $line -notmatch 'EC2|ec2 identity') { $state = 'Refused'; $entry = $line }
-        elseif ($line -match 'Retrieve credentials produced error') { $state = 'Unreachable'; $entry = $line }
     }
-    return [pscustomobject]@{ State = $state; Line = $entry }
+    return $entries
 }
 
-# Waits until the running agent says that it is this node in this Region, and Systems Manager has taken it or has had the
-# time to refuse it.
+# How the agent that runs stands with Systems Manager, by the last entry of its log that says so: Silent, Starting,
+# NotAsked, NotShared, Ready, Refused or Unreachable. The agent speaks on the first line of an entry, and AWS on the others.
+function Get-Standing([datetime] $Since) {
+    $state = 'Silent'; $said = ''; $isShared = $true; $isOfEc2 = $false
+    foreach ($entry in Get-Entries $Since) {
+        $first = $entry.First; $whole = $entry.Whole
+        $isIdentity = $first -match 'Retrieve credentials produced|failed to refresh credentials|returned from AWS API|\[CredentialRefresher\]|\[OnPremCredsProvider\]|\[HealthCheck\]|\[Messag|RequestManagedInstanceRoleToken|UpdateInstanceInformation'
+        if ($first -match 'Credentials exist and have not expired') { $state = 'NotAsked' }
+        elseif ($first -match 'Credentials ready') { $state = if ($isShared) { 'Ready' } else { 'NotShared' } }
+        elseif ($first -match 'Starting Core Agent|Successfully registered the instance') { $state = 'Starting'; $isShared = $true; $isOfEc2 = $false }
+        elseif ($first -match 'Set up control channel successfully|Successfully opened websocket connection to') { if ($state -ne 'Refused') { $state = 'Ready' } }
+        elseif ($first -match 'Identity does not want core agent to rotate credentials') { $isShared = $false }
+        elseif ($first -match 'Starting credentials refresher loop') { if ($state -eq 'Ready') { $state = 'NotAsked' } }
+        elseif ($whole -match 'EC2Identity|EC2RoleProvider|ec2 identity|Default Host Management|IIRRoleProvider') { $isOfEc2 = $true }
+        elseif ($isIdentity -and $whole -match 'Signature expired|Signature not yet current|RequestExpired|RequestTimeTooSkewed|certificate has expired or is not yet valid') { $state = 'Refused'; $said = $whole }
+        elseif ($first -match 'Cannot connect to AWS Systems Manager' -and $whole -match 'has changed from the registered value|has changed more than the allowed threshold') { $state = 'Refused'; $said = $whole }
+        elseif ($first -match 'MachineFingerprintDoesNotMatch' -or ($isIdentity -and $whole -match 'MachineFingerprintDoesNotMatch')) { $state = 'Refused'; $said = $whole }
+        elseif ($isIdentity -and $whole -match 'AccessDenied|InvalidInstanceId|UnrecognizedClient|InvalidSignature|InvalidClientTokenId' -and $whole -notmatch 'assumed-role/.*/mi-') { $state = 'Refused'; $said = $whole }
+        elseif ($first -match 'Retrieve credentials produced|failed to refresh credentials') { $state = 'Unreachable'; $said = $whole; $isOfEc2 = $false }
+        elseif ($first -match 'returned from AWS API|before retrying retrieve credentials') { if ($state -notin 'Refused', 'Unreachable' -and -not $isOfEc2) { $state = 'Unreachable'; $said = $whole } }
+    }
+    return [pscustomobject]@{ State = $state; Line = $said }
+}
+
+# A time of the agent's notes, in UTC; nothing where there is none. PowerShell 7 makes a time of it by itself.
+function Get-Time($Object, [string] $Name) {
+    $time = Get-Field $Object $Name
+    if ($time -is [datetime]) { return $time.ToUniversalTime() }
+    try { return [datetimeoffset]::Parse("$time", [cultureinfo]::InvariantCulture).UtcDateTime } catch { return $null }
+}
+
+# What the agent noted about its credentials, as Fresh (got since it started, and still good), Old (from before), Expired,
+# or Unknown.
+function Get-Credentials($Noted, $Since, [string] $State) {
+    $retrieved = Get-Time $Noted 'CredentialsRetrievedAt'
+    $expires = Get-Time $Noted 'CredentialsExpiresAt'
+    if (-not $Since -or -not $retrieved -or -not $expires -or $State -eq 'NotShared') { return 'Unknown' }
+    if ($expires -le [datetime]::UtcNow) { return 'Expired' }
+    if ($retrieved -gt $Since) { return 'Fresh' }
+    return 'Old'
+}
+
+# Waits until the running agent says that it is this node in this Region, and Systems Manager has accepted it since it
+# started. If nothing shows that after a while, and nothing speaks against it, that is said.
 function Confirm-InUse([string] $Node, [string] $HubRegion) {
     for ($try = 1; ; $try++) {
         $start = Get-AgentStart
         $standing = if ($start) { Get-Standing $start } else { [pscustomobject]@{ State = 'Stopped'; Line = '' } }
-        if ($standing.State -eq 'Refused' -and $standing.Line -match 'Signature expired|Signature not yet current|RequestExpired|not yet valid') {
+        if ($standing.State -eq 'Refused' -and $standing.Line -match 'Signature expired|Signature not yet current|RequestExpired|RequestTimeTooSkewed|not yet valid') {
             Fail 19 "registered as $Node, but the time of this machine is refused. Set the clock (w32tm /resync), and run this again. The agent's log says: $($standing.Line)"
         }
         if ($standing.State -eq 'Refused') { Fail 17 "registered as $Node, but Systems Manager refuses the agent. The tag was not written. Its log says: $($standing.Line)" }
-        $isSettled = $standing.State -eq 'Ready' -or ($start -and $standing.State -ne 'Unreachable' -and ((Get-Date) - $start).TotalSeconds -ge $SettleSeconds)
-        $answer = Get-AgentAnswer
+        $runtime = Read-Json $Runtime
         # If the vault holds another node than the agent was started as, ssm-cli answers with that of the vault.
-        $runningAs = Get-Field (Read-Json $Runtime) 'InstanceId'
-        if ($isSettled -and (-not $runningAs -or $runningAs -eq $Node) -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)) { return }
+        $runningAs = Get-Field $runtime 'InstanceId'
+        $isHalfWritten = -not $runningAs -and (Test-Path -LiteralPath $Runtime)
+        $credentials = Get-Credentials $runtime $start $standing.State
+        $isProven = $credentials -ne 'Expired' -and ($standing.State -eq 'Ready' -or ($credentials -eq 'Fresh' -and $standing.State -ne 'Unreachable'))
+        $isSettled = $start -and ([datetime]::UtcNow - $start).TotalSeconds -ge $SettleSeconds
+        $isOpen = $isSettled -and $credentials -eq 'Unknown' -and $standing.State -notin 'Unreachable', 'NotAsked'
+        $answer = Get-AgentAnswer
+        $isNode = -not $isHalfWritten -and (-not $runningAs -or $runningAs -eq $Node) -and $answer -and $answer.Id -eq $Node -and $answer.Region -and (-not $HubRegion -or $answer.Region -eq $HubRegion)
+        if ($isNode -and $isProven) { return }
+        if ($isNode -and $isOpen) {
+            Say "the agent says that it is $Node, but nothing here proves that Systems Manager accepts it: look in the central account whether it is Online"
+            return
+        }
         if ([datetime]::UtcNow -ge $Deadline) {
-            $said = if (-not $isSettled) { "its log says '$($standing.State)' $($standing.Line)" } elseif ($runningAs -and $runningAs -ne $Node) { "it was started as $runningAs" } elseif ($answer) { "it answers $($answer.Id) in $($answer.Region)" } else { 'it answers nothing' }
+            $said = if ($isHalfWritten) { "$Runtime does not say as which node it was started" } elseif ($runningAs -and $runningAs -ne $Node) { "it was started as $runningAs" } elseif ($answer -and -not $isNode) { "it answers $($answer.Id) in $($answer.Region)" } elseif (-not $answer) { 'it answers nothing' } else { "its log says '$($standing.State)' $($standing.Line), and its credentials are '$credentials'" }
             Fail 17 "registered as $Node, but the running agent does not use that: $said. The tag was not written. Restart the service $Service and run this again"
         }
         Wait-Again $try
@@ -365,7 +414,8 @@ function Invoke-Registration($Activation) {
     $process.StandardInput.Close()
     $out = $process.StandardOutput.ReadToEndAsync()
     $err = $process.StandardError.ReadToEndAsync()
-    $ended = $process.WaitForExit($RegisterSeconds * 1000)
+    $left = [math]::Max(10, ($Deadline - [datetime]::UtcNow).TotalSeconds)
+    $ended = $process.WaitForExit([int](1000 * [math]::Min($RegisterSeconds, $left)))
     if (-not $ended) { $process.Kill(); $process.WaitForExit() }
     $text = ($out.Result + "`n" + $err.Result).Replace($Activation.Code, '***')
     [pscustomobject]@{ IsSuccess = $ended -and $process.ExitCode -eq 0; Text = $text.Trim() }
@@ -510,7 +560,9 @@ function Invoke-Run {
         if ($DryRun) { Say "registered as $node; would ask the agent and write the tag"; return }
         if ((Get-Service -Name $Service).Status -ne 'Running') { Say 'the agent does not run; starting it'; Start-Agent }
         Confirm-InUse $node $hub.Region
-        if (-not $isMarked) { Write-Marker $identity $node $hub.Region $hub.Account }
+        # Nothing here says in which account a node is that was registered by other means.
+        if (-not $isMarked) { Write-Marker $identity $node $hub.Region '' }
+        if ($HubAccount -and -not $registeredWith) { Say "$node was registered by other means, so nothing here says that it is in account $HubAccount" }
         Write-Tag $identity $node
         Say "$($identity.Instance) was registered as $node before; its tag is written"
         return

@@ -282,6 +282,10 @@ fn in_use(settings: &Settings, findings: &Findings) -> Option<Check> {
     let (node, seen) = (findings.node()?, findings.seen.as_ref()?);
     Some(match verify::judge(seen, &node, findings.hub(settings).as_ref().map(|hub| &hub.region)) {
         Verdict::InUse(found) => Check::new("in-use", Status::Ok, format!("the agent says that it is {}", found.id)),
+        Verdict::Unproven(found, why) => {
+            let cause = format!("the agent says that it is {}, and nothing proves it: {why}", found.id);
+            Check::new("in-use", Status::Unknown, cause).remedy("look in the central account whether it is Online")
+        }
         Verdict::Settling(found) => Check::new(
             "in-use",
             Status::Unknown,

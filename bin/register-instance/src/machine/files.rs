@@ -35,14 +35,17 @@ pub(super) fn read(path: &Path, links: Links) -> io::Result<Option<String>> {
 /// What stands behind `from` in a log and in the files that it was rotated into. If the file of `from` is gone, what is
 /// in the present one counts.
 pub(super) fn log(path: &Path, from: Position, limit: u64) -> io::Result<String> {
-    let Some(present) = open(path, Links::Ours)? else { return Ok(String::new()) };
+    let present = open(path, Links::Ours)?;
     let earlier = rotated(path).into_iter().filter_map(|path| open(&path, Links::Ours).ok().flatten());
     let (mut parts, mut room, mut is_found) = (Vec::new(), limit, from == Position::default());
-    for mut file in [present].into_iter().chain(earlier) {
+    let mut is_copy = false;
+    for mut file in present.into_iter().chain(earlier) {
         let (number, length) = file.metadata().map(|found| (found.ino(), found.len()))?;
-        let is_last = number == from.file;
-        // A file that is shorter than that was written anew.
-        let start = if is_last && from.offset <= length { from.offset } else { 0 };
+        // A file that is shorter than that was written anew: what it held before may have been copied into another.
+        let is_cut = number == from.file && length < from.offset;
+        let is_last = (number == from.file || is_copy) && from.offset <= length;
+        let start = if is_last { from.offset } else { 0 };
+        is_copy = is_cut;
         file.seek(SeekFrom::Start(start.max(length.saturating_sub(room))))?;
         let mut contents = Vec::new();
         file.take(room).read_to_end(&mut contents)?;
@@ -67,17 +70,22 @@ pub(super) fn log_end(path: &Path) -> io::Result<Position> {
     Ok(Position { file: found.ino(), offset: found.len() })
 }
 
-/// The files that a log was rotated into, such as `agent.log.3`, the newest first. Who rotates counts up or down.
+/// The files that a log was rotated into, such as `agent.log.3`, `agent.log-20261122`, or `agent-20261122.log`, the
+/// newest first. What was compressed is not among them.
 fn rotated(log: &Path) -> Vec<PathBuf> {
     let (Some(folder), Some(name)) = (log.parent(), log.file_name().and_then(|name| name.to_str())) else {
         return Vec::new();
     };
+    let (stem, extension) = name.rsplit_once('.').map_or((name, ""), |(stem, _)| (stem, &name[stem.len()..]));
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
     let mut found: Vec<_> = entries
         .filter(|entry| {
-            let number =
-                entry.file_name().to_str().and_then(|other| other.strip_prefix(name)?.strip_prefix('.')?.parse().ok());
-            number.is_some_and(|_: u32| true)
+            let other = entry.file_name();
+            let after = other.to_str().and_then(|other| other.strip_prefix(name)).unwrap_or_default();
+            let is_compressed = ["gz", "zip", "bz2", "xz", "zst", "lz4"].iter().any(|form| after.ends_with(form));
+            let between = other.to_str().and_then(|other| other.strip_prefix(stem)?.strip_suffix(extension));
+            let is_dated = between.is_some_and(|date| !date.is_empty() && !date.contains(char::is_alphabetic));
+            after.starts_with(['.', '-']) && !is_compressed || is_dated
         })
         .filter_map(|entry| Some((Reverse(entry.metadata().ok()?.modified().ok()?), entry.path())))
         .collect();
@@ -138,7 +146,12 @@ fn replace(path: &Path, contents: &str, like: Option<&Metadata>) -> io::Result<(
         let _ = fs::remove_file(&beside);
         return Err(error);
     }
-    Ok(())
+    // The name too has to outlive a power failure.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+pub(super) fn sync(path: &Path) -> io::Result<()> {
+    open(path, Links::Refused)?.map_or(Ok(()), |file| file.sync_all())
 }
 
 pub(super) fn remove(path: &Path) -> io::Result<()> {
@@ -285,6 +298,42 @@ mod tests {
         assert_eq!((read(end, 99).as_str(), read(all, 5).as_str()), ("abcdef", "bcdef"));
         fs::remove_file(at("log.1")).unwrap();
         assert_eq!(read(end, 99), "ef", "the file is gone");
+    }
+
+    #[test]
+    fn a_log_under_another_name() {
+        for (name, is_read) in [
+            ("agent.log.1", true),
+            ("agent.log.old", true),
+            ("agent.log-20261122", true),
+            ("agent.log.2026-11-22", true),
+            ("agent-20261122.log", true),
+            ("agent.log.1.gz", false),
+            ("agent.log-20261122.zip", false),
+            ("agent-update.log", false),
+            ("agentx.log", false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, other) = (folder.path().join("agent.log"), folder.path().join(name));
+            fs::write(&path, "0123").unwrap();
+            let end = log_end(&path).unwrap();
+            fs::rename(&path, &other).unwrap();
+            // Whoever has it open goes on.
+            File::options().append(true).open(&other).unwrap().write_all(b"45").unwrap();
+            let read = |from| log(&path, from, 99).unwrap();
+            let expected = if is_read { ("45", "012345") } else { ("", "") };
+            assert_eq!((read(end).as_str(), read(Position::default()).as_str()), expected, "{name}");
+            fs::write(&path, "67").unwrap();
+            assert_eq!(read(end), if is_read { "4567" } else { "67" }, "{name}");
+        }
+        // Copied, and written anew.
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("log"), folder.path().join("log-1"));
+        fs::write(&path, "0123").unwrap();
+        let end = log_end(&path).unwrap();
+        fs::write(copy, "012345").unwrap();
+        File::options().write(true).truncate(true).open(&path).unwrap().write_all(b"67").unwrap();
+        assert_eq!(log(&path, end, 99).unwrap(), "4567");
     }
 
     #[test]

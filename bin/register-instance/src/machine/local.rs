@@ -35,6 +35,7 @@ pub struct Local {
     verbose: bool,
     clock: fn() -> SystemTime,
     stop: watch::Receiver<Option<Stop>>,
+    deadline: Option<Instant>,
     lock: RefCell<Option<File>>,
 }
 
@@ -49,7 +50,13 @@ impl Local {
     ) -> Self {
         let path = environment.get("PATH").filter(|path| !path.is_empty()).map_or(PATH_DEFAULT, String::as_str);
         let path = std::env::split_paths(OsStr::new(path)).collect();
-        Self { root, path, environment, verbose, clock, stop, lock: RefCell::new(None) }
+        Self { root, path, environment, verbose, clock, stop, deadline: None, lock: RefCell::new(None) }
+    }
+
+    /// The same for a run that has this long.
+    #[must_use]
+    pub fn for_no_longer_than(self, limit: Duration) -> Self {
+        Self { deadline: Some(Instant::now() + limit), ..self }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -141,6 +148,10 @@ impl Machine for Local {
         files::write_configuration(&self.at(path), contents)
     }
 
+    fn sync(&self, path: &str) -> io::Result<()> {
+        files::sync(&self.at(path))
+    }
+
     fn remove(&self, path: &str) -> io::Result<()> {
         files::remove(&self.at(path))
     }
@@ -176,6 +187,10 @@ impl Machine for Local {
 
     fn now(&self) -> Timestamp {
         (self.clock)().into()
+    }
+
+    fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
 
     fn random(&self) -> f64 {

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Reason};
 use crate::machine::{Machine, Stop};
 use crate::proxy::Proxies;
 use crate::retry::{self, Kind, Patience};
-use crate::verify;
+use crate::start::uptime;
 
 /// Calls AWS for one run.
 pub(super) struct Calls<'a, M, A> {
@@ -35,7 +35,7 @@ impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
         Self {
             machine,
             aws,
-            patience: Patience { uptime: verify::uptime(machine), wait_for_network },
+            patience: Patience { uptime: uptime(machine), wait_for_network },
             route: RefCell::default(),
         }
     }

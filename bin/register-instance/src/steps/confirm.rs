@@ -15,7 +15,8 @@ use crate::failure::{Failure, Reason};
 use crate::machine::{Command, Machine, Stop};
 use crate::outcome::{Done, Success};
 use crate::register;
-use crate::verify::{self, SETTLE, Service, Start, Verdict};
+use crate::start::{Start, has_just_started};
+use crate::verify::{self, SETTLE, Service, Verdict};
 use crate::{profile, retry};
 
 /// How long `systemctl` may take.
@@ -47,14 +48,16 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             if let Some(why) = facts.evidence.other_machine() {
                 return Err(self.not_in_use(node, &why, facts));
             }
-            let start = Start::found(self.machine, &self.installation);
-            return match verify::judge(&verify::look(self.machine, &self.installation, start), node, region) {
-                Verdict::InUse(found) | Verdict::Settling(found) => {
-                    Ok(self.success(Done::WouldWriteTag(found.id), found.region))
-                }
-                Verdict::Refused(Kind::Clock, why) => Err(words::agents_clock(&why).of(&node.id)),
-                Verdict::NotYet(why) | Verdict::Refused(_, why) => Err(self.not_in_use(node, &why, facts)),
+            let start = Start::glanced_at(self.machine, &self.installation);
+            self.see_to_log();
+            let found = match verify::judge(&verify::look(self.machine, &self.installation, start), node, region) {
+                Verdict::InUse(found) => found,
+                Verdict::Settling(found) => self.unproven(found, "the agent has just started"),
+                Verdict::Unproven(found, why) => self.unproven(found, &why),
+                Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).of(&node.id)),
+                Verdict::NotYet(why) | Verdict::Refused(_, why) => return Err(self.not_in_use(node, &why, facts)),
             };
+            return Ok(self.success(Done::WouldWriteTag(found.id), found.region));
         }
         let start = self.see_to_service(node)?;
         let needs_restart = self.see_to_profile()?;
@@ -76,15 +79,23 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             }
             Err(Unused { failure, .. }) => return Err(failure.of(&node.id)),
         };
+        self.forget_previous();
         self.see_to_boot();
         self.see_to_file(facts, &found);
         if let Some(Flaw { what, remedy }) = facts.evidence.flaw().filter(|_| self.settings.repair == Repair::Nothing) {
             self.note(format!("{what}: {remedy}"));
         }
+        if let Some(account) = self.settings.hub_account.as_ref().filter(|_| !facts.knows_account(node)) {
+            self.note(format!(
+                "{} was registered by other means, so nothing here says that it is in account {account}",
+                found.id
+            ));
+        }
         self.machine.say(&format!("already registered as {}; writing the tag", found.id));
         let written = match marker {
             MarkerState::Right => Ok(()),
-            MarkerState::Missing => self.mark(&found.id, hub),
+            // Nothing here says in which account a node is that was registered by other means.
+            MarkerState::Missing => self.mark(&found.id, &Hub { account: None, ..hub.clone() }),
         };
         self.calls.write_tag(&self.identity, &found.id).await.map_err(|failure| failure.of(&found.id))?;
         written.map_err(|failure| failure.of(&found.id))?;
@@ -102,10 +113,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             Service::Unknown => "in a state that its manager does not tell".to_owned(),
         };
         self.machine.say(&format!("registered as {}, but the agent is {word}; starting it", node.id));
-        let start = Start::now(self.machine);
         register::start_agent(self.machine, &self.installation)
-            .map_err(|problem| Failure::new(Reason::AgentControl, problem).of(&node.id))?;
-        Ok(start)
+            .map_err(|problem| Failure::new(Reason::AgentControl, problem).of(&node.id))
     }
 
     /// Asks the agent until it says that it is this node in this Region, or the time is up: that of the run, or `limit`.
@@ -120,11 +129,13 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         loop {
             let seen = verify::look(self.machine, &self.installation, start.after(waited));
             // An agent that starts again and again is never old enough.
-            let is_settled = || !verify::has_just_started(self.machine, &self.installation);
+            let is_settled = || !has_just_started(self.machine, &self.installation);
             let why = match verify::judge(&seen, node, region) {
-                Verdict::InUse(found) if seen.age.is_some_and(|age| age < SETTLE) || is_settled() => return Ok(found),
-                Verdict::Settling(found) if waited >= SETTLE && is_settled() => return Ok(found),
-                Verdict::InUse(_) | Verdict::Settling(_) => "the agent has just started".to_owned(),
+                Verdict::InUse(found) if seen.age < SETTLE || is_settled() => return Ok(found),
+                Verdict::Unproven(found, why) if is_settled() => return Ok(self.unproven(found, &why)),
+                Verdict::InUse(_) | Verdict::Unproven(..) | Verdict::Settling(_) => {
+                    "the agent has just started".to_owned()
+                }
                 Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).into()),
                 Verdict::Refused(_, why) => return Err(Unused { failure: not_in_use(node, &why, ""), is_dead: true }),
                 Verdict::NotYet(why) => why,
@@ -156,9 +167,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 
     /// Sees to it that the agent runs after the next boot, or says that it will not; and says what was not seen.
     pub(super) fn see_to_boot(&self) {
-        if let Some(problem) = verify::unreadable_log(self.machine) {
-            self.note(problem);
-        }
+        self.see_to_log();
         let word = boot_word(self.machine, &self.installation.manager);
         match (&self.installation.manager, word.as_deref()) {
             (
@@ -176,6 +185,19 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             )),
             _ => {}
         }
+    }
+
+    fn see_to_log(&self) {
+        if let Some(problem) = verify::unreadable_log(self.machine) {
+            self.note(problem);
+        }
+    }
+
+    /// The node that the agent says it is, with the word that nothing proves it.
+    fn unproven(&self, found: Node, why: &str) -> Node {
+        self.is_unproven.set(true);
+        self.note(words::unproven(&found, why));
+        found
     }
 
     /// True if the agent has to be restarted for it.

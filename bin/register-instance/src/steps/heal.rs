@@ -6,16 +6,17 @@ use hub::Region;
 
 use super::calls::stopped;
 use super::confirm::Unused;
+use super::previous::control;
 use super::{Repair, Run, read, words};
 use crate::aws::Aws;
 use crate::decide::Facts;
-use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, REGISTRATION_FILE, VAULT_FILE, Vault, mended_manifest};
+use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, VAULT_FILE, Vault, mended_manifest};
 use crate::failure::{Failure, Reason};
 use crate::machine::Machine;
-use crate::marker::MARKER_FILE;
 use crate::outcome::{Done, Success};
-use crate::register::{self, NotRegistered};
-use crate::verify::{self, Start, Verdict};
+use crate::register;
+use crate::start::Start;
+use crate::verify::{self, Verdict};
 
 /// How long an agent that was restarted is waited for before its registration is replaced.
 const RESTART_LIMIT: Duration = Duration::from_mins(1);
@@ -37,18 +38,17 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         let seen = verify::look(self.machine, &self.installation, start);
         match verify::judge(&seen, node, region) {
             Verdict::InUse(found) if is_as_registered && !needs_restart => return Ok(found),
-            Verdict::Settling(_) if is_as_registered && !needs_restart => {
+            Verdict::Settling(_) | Verdict::Unproven(..) if is_as_registered && !needs_restart => {
                 match self.in_use(node, region, start, None).await {
                     Err(Unused { failure, .. }) if failure.reason == Reason::NotInUse => {}
                     settled => return settled,
                 }
             }
-            Verdict::InUse(_) if is_as_registered => self.machine.say("restarting the agent"),
+            Verdict::InUse(_) | Verdict::Unproven(..) if is_as_registered => self.machine.say("restarting the agent"),
             _ => self.machine.say("the agent does not use its registration; restarting it"),
         }
         self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
-        let start = Start::now(self.machine);
-        register::restart(self.machine, &self.installation).map_err(control)?;
+        let start = register::restart(self.machine, &self.installation).map_err(control)?;
         self.note("the agent was restarted".to_owned());
         // If the registration may be replaced, there has to be time left for that.
         let limit = (self.settings.repair == Repair::Replace).then_some(RESTART_LIMIT);
@@ -87,10 +87,10 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         // From here to the first try to register nothing cuts in: a machine that was only cleared is nobody's node.
         self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
-        let before = self.files_of(old)?;
+        let previous = self.keep_previous(old)?;
         self.machine.say("clearing the registration");
         if let Err(problem) = register::clear(self.machine, &self.installation) {
-            return Err(self.put_back(&before, control(problem)));
+            return Err(self.put_back(previous.as_ref(), control(problem)));
         }
         let advice = old.map(|old| {
             if is_unused {
@@ -107,7 +107,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let old = old.map(|old| old.id.clone());
                 Ok(self.success(Done::Replaced { node: node.id, old }, Some(region)))
             }
-            Err(failure) if !before.is_empty() && self.is_nobody() => Err(self.put_back(&before, failure)),
+            Err(failure) if previous.is_some() && self.is_nobody() => Err(self.put_back(previous.as_ref(), failure)),
             Err(failure) => {
                 let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
                 let message = format!("{}. The old registration was cleared.{advice}", failure.message);
@@ -118,37 +118,8 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 }
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
-    /// The failure, with what became of the old registration.
-    fn put_back(&self, before: &[(&'static str, Option<String>)], failure: Failure) -> Failure {
-        let outcome = if before.is_empty() {
-            "The old registration may be cleared".to_owned()
-        } else {
-            match register::put_back(self.machine, &self.installation, before).map_err(control) {
-                Ok(()) => "The old registration was put back".to_owned(),
-                Err(problem) => format!("The old registration was cleared, and not put back: {problem}"),
-            }
-        };
-        Failure { message: format!("{}. {outcome}", failure.message), ..failure }
-    }
-
-    /// All that makes the machine this node, to be put back; nothing if it is not known as which.
-    fn files_of(&self, old: Option<&Node>) -> Result<Vec<(&'static str, Option<String>)>, Failure> {
-        let paths =
-            old.map_or(&[][..], |_| &[VAULT_FILE, FINGERPRINT_FILE, MANIFEST_FILE, REGISTRATION_FILE, MARKER_FILE]);
-        paths.iter().map(|path| Ok((*path, read(self.machine, path)?))).collect()
-    }
-
     /// True if the vault holds no registration, not even one of a try that got no answer.
     fn is_nobody(&self) -> bool {
         read(self.machine, VAULT_FILE).is_ok_and(|record| !matches!(Vault::parse(record.as_deref()), Vault::Node(_)))
-    }
-}
-
-fn control(problem: NotRegistered) -> Failure {
-    match problem {
-        NotRegistered::Control(problem) => Failure::new(Reason::AgentControl, problem),
-        NotRegistered::Unprepared(problem) | NotRegistered::Refused(_, problem) => {
-            Failure::new(Reason::Unexpected, problem)
-        }
     }
 }

@@ -14,7 +14,6 @@ use crate::failure::{Failure, Reason};
 use crate::machine::{Machine, Stop};
 use crate::outcome::{Done, Success};
 use crate::register::{self, NotRegistered, Registered};
-use crate::verify::Start;
 use crate::{profile, retry};
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
@@ -47,17 +46,16 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         let hub_account = activation.terms.as_ref().and_then(|terms| terms.hub_account.clone());
         let hub = Hub { region: activation.region.clone(), account: hub_account };
-        let start = Start::now(self.machine);
-        let Registered { node: id, not_started } = self.registered(activation).await?;
+        let Registered { node: id, started } = self.registered(activation).await?;
         self.machine.say(&format!("registered as {id}; asking the agent"));
         let marked = self.mark(&id, &hub);
         // Without its agent the node is of no use, whatever its tag.
-        if let Some(problem) = not_started {
-            return Err(Failure::new(Reason::AgentControl, format!("registered, but {problem}")).of(&id));
-        }
+        let start = started
+            .map_err(|problem| Failure::new(Reason::AgentControl, format!("registered, but {problem}")).of(&id))?;
         self.see_to_boot();
         let node = Node { id: id.clone(), region: Some(hub.region.clone()) };
         self.in_use(&node, Some(&hub.region), start, None).await.map_err(|unused| unused.failure.of(&id))?;
+        self.forget_previous();
         self.calls.write_tag(&self.identity, &id).await.map_err(|failure| failure.of(&id))?;
         marked.map_err(|failure| failure.of(&id))?;
         Ok(node)
@@ -69,9 +67,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         loop {
             self.machine.say("stopping the agent, registering it, and starting it again");
             let attempt = register::attempt(self.machine, &self.installation, &self.environment, &activation);
-            let (refusal, said) = match attempt {
+            let (refusal, said, start) = match attempt {
                 Ok(registered) => return Ok(registered),
-                Err(NotRegistered::Refused(refusal, said)) => (refusal, said + &self.route),
+                Err(NotRegistered::Refused(refusal, said, start)) => (refusal, said + &self.route, start),
                 Err(NotRegistered::Control(problem)) => return Err(Failure::new(Reason::AgentControl, problem)),
                 Err(NotRegistered::Unprepared(problem)) => return Err(Failure::new(Reason::Unexpected, problem)),
             };
@@ -94,7 +92,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                         return Err(ended(stop, failure, tries));
                     }
                     if let Some(id) = self.registered_after_all(&activation.region)? {
-                        return Ok(Registered { node: id, not_started: None });
+                        return Ok(Registered { node: id, started: Ok(start) });
                     }
                 }
                 _ => return Err(failure),

@@ -74,6 +74,16 @@ pub(crate) fn not_in_use(node: &ManagedInstanceId, why: &str) -> String {
     )
 }
 
+/// The agent says that it is a node, and nothing proves it, in the words of `why`.
+pub(super) fn unproven(node: &Node, why: &str) -> String {
+    let Node { id, region } = node;
+    let region = region.as_ref().map(|region| format!(" --region {region}")).unwrap_or_default();
+    format!(
+        "the agent says that it is {id}, but nothing here proves that Systems Manager accepts it: {why}. Look in the central \
+         account whether it is Online: `aws ssm describe-instance-information --filters Key=InstanceIds,Values={id}{region}`"
+    )
+}
+
 /// What to do with a node that nothing uses any more.
 pub(crate) fn deregister(old: &Node) -> String {
     let Node { id, region } = old;

@@ -159,7 +159,7 @@ fn a_log_that_cannot_be_read_is_said_to_be() {
     fs::remove_dir(site.at(LOG)).unwrap();
     site.write(
         "root/log",
-        "ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: x\n",
+        "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: AccessDeniedException: x\n",
     );
     symlink(site.at("root/log"), site.at(LOG)).unwrap();
     for arguments in [&[][..], &["doctor"]] {
@@ -261,7 +261,7 @@ fn a_vault_that_is_none_is_left_alone() {
 
 #[test]
 fn a_note_or_a_file_that_is_half_written() {
-    let paths = [MARKER, NOTED, MANIFEST, RUNTIME, CONFIGURATION, "var/lib/tag-hub/registration.new", STOPPED, LOCK];
+    let paths = [MARKER, NOTED, MANIFEST, CONFIGURATION, "var/lib/tag-hub/registration.new", STOPPED, LOCK];
     thread::scope(|scope| {
         for path in paths {
             scope.spawn(move || {
@@ -330,7 +330,7 @@ fn a_clock_that_is_hours_off_is_no_reason_to_register_anew() {
     }
     // The agent is refused for it.
     let site = Site::registered();
-    let line = "ERROR [CredentialRefresher] Retrieve credentials produced error: InvalidSignatureException: Signature expired: x is now earlier than y\n";
+    let line = "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: InvalidSignatureException: Signature expired: x is now earlier than y\n";
     site.write("agent-logs", line);
     site.write(LOG, line);
     for arguments in [&[][..], &["heal"], &["heal", "--replace"], &["--dry-run"]] {
@@ -338,7 +338,7 @@ fn a_clock_that_is_hours_off_is_no_reason_to_register_anew() {
     }
     site.run(&["doctor"]).is(19, "set the clock");
     assert_eq!(site.nodes(), 1, "the registration is good");
-    site.write("agent-logs", "INFO Credentials ready\n");
+    site.write("agent-logs", "2026-11-22 02:00:00 INFO Credentials ready\n");
     site.run(&["heal"]).is(0, "tag-written");
 }
 
@@ -361,7 +361,7 @@ fn an_image_with_the_registration_of_another_machine() {
     // Without: the agent is refused, since the hardware is another.
     let clone = Site::new();
     copy(&clone, &[VAULT, MANIFEST, NOTED, RUNTIME]);
-    let line = "ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: \n";
+    let line = "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: \n";
     clone.write(LOG, line);
     clone.run(&[]).is(17, "resized, restored, or copied");
     assert_eq!(clone.tag(), None);

@@ -13,7 +13,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::fake::{ACCOUNT, CODE, INSTANCE, MARKER, PARAMETER, VAULT, activation};
+use crate::fake::{ACCOUNT, CODE, INSTANCE, MARKER, PARAMETER, READY, VAULT, activation, stat};
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_register-instance");
 pub(crate) const FIRST_NODE: &str = "mi-00000000000000001";
@@ -28,6 +28,8 @@ end() { read when at < ROOT/kill && [ "$when" = "$1" ] && [ "$at" = "$count" ] &
 trap '[ -e ROOT/kill ] && end after' EXIT
 lib=ROOT/var/lib/amazon/ssm log=ROOT/var/log/amazon/ssm/amazon-ssm-agent.log vault=$lib/Vault/Store/RegistrationKey
 kept() { [ -f "$vault" ] && [ ! -L "$vault" ] && sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$vault" 2> /dev/null; }
+lib_fp=$lib/Vault/Store/InstanceFingerprint
+fingerprint() { mkdir -p "${lib_fp%/*}"; echo "{\"fingerprint\":\"$1\",\"hardwareHash\":$2,\"similarityThreshold\":$3}" > "$lib_fp"; }
 save() { echo "{\"instanceID\":\"$1\",\"region\":\"$2\",\"privateKey\":\"k\"}" > "$vault"; }
 "#;
 /// `systemctl`, and `initctl` with the one verb more.
@@ -36,15 +38,24 @@ case "$1" in
   is-active) [ -e ROOT/running ] && echo active || echo inactive ;;
   status) [ -e ROOT/running ] && echo "amazon-ssm-agent start/running, process 7" || echo "amazon-ssm-agent stop/waiting" ;;
   is-enabled) cat ROOT/enabled ;;
-  show) echo "ActiveEnterTimestampMonotonic=$(cat ROOT/entered 2> /dev/null || echo 0)" ;;
+  show) echo "MainPID=$(cat ROOT/pid 2> /dev/null || echo 7)" ;;
   enable) [ -e ROOT/cannot-enable ] && exit 1; echo enabled > ROOT/enabled ;;
   stop) rm -f ROOT/running ;;
   start)
     : > ROOT/running
     id=$(kept instanceID)
     mkdir -p "$lib/runtimeconfig"
-    echo "{\"SchemaVersion\":\"1.1\",\"InstanceId\":\"${id:-INSTANCE}\",\"IdentityType\":\"x\"}" > "$lib/runtimeconfig/identity_config.json"
-    [ -f "$log" ] && [ ! -L "$log" ] && { echo "INFO Starting Core Agent"; cat ROOT/agent-logs; } >> "$log" ;;
+    note=$lib/runtimeconfig/identity_config.json
+    [ -n "$id" ] && [ -f "$lib_fp" ] && grep -q '"fingerprint":""' "$lib_fp" && fingerprint "made-at-start" null 40
+    # An agent that is accepted notes its credentials; one that is not keeps those that it had as the same node.
+    if grep -E 'Credentials ready|Starting credentials|Retrieve credentials' ROOT/agent-logs | tail -n 1 | grep -q ready; then
+      times="\"CredentialsExpiresAt\":\"$(date -u -d '+1 hour' +%FT%TZ)\",\"CredentialsRetrievedAt\":\"$(date -u +%FT%TZ)\""
+    else
+      times='"CredentialsExpiresAt":"0001-01-01T00:00:00Z","CredentialsRetrievedAt":"0001-01-01T00:00:00Z"'
+      grep -q "\"InstanceId\":\"$id\".*}" "$note" 2> /dev/null && times=
+    fi
+    [ -n "$times" ] && rm -f "$note" && echo "{\"SchemaVersion\":\"1.1\",\"InstanceId\":\"${id:-INSTANCE}\",\"IdentityType\":\"x\",$times}" > "$note"
+    [ -f "$log" ] && [ ! -L "$log" ] && { echo "2026-11-22 02:00:00 INFO Starting Core Agent"; cat ROOT/agent-logs; } >> "$log" ;;
 esac
 exit 0
 "#;
@@ -55,6 +66,7 @@ echo "{\"instance-id\":\"${id:-INSTANCE}\",\"region\":\"${region:-us-west-2}\",\
 "#;
 pub(crate) const AGENT: &str = r#"
 env > ROOT/agent-environment
+[ "$1 $2" = "-register -clear" ] && fingerprint "" null 0
 [ "$1 $2" = "-register -clear" ] && { save "" ""; rm -f "$lib/registration"; exit 0; }
 [ -e ROOT/running ] && { echo "ERROR registered while it runs"; exit 1; }
 [ -n "$(kept instanceID)" ] && { echo "Instance already registered. Would you like to override existing"; exit 1; }
@@ -64,7 +76,8 @@ mkdir -p "$lib/Vault/Store" && save "" "" || { echo "Unable to save registration
 echo >> ROOT/nodes
 node=$(printf 'mi-%017x' "$(wc -l < ROOT/nodes)")
 save "$node" "${7}"
-echo "{\"RegistrationKey\":\"VAULT\"}" > "$lib/Vault/Manifest"
+[ -f "$lib_fp" ] && ! grep -q '"fingerprint":""' "$lib_fp" || fingerprint "of-$node" null 40
+echo "{\"RegistrationKey\":\"VAULT\",\"InstanceFingerprint\":\"/var/lib/amazon/ssm/Vault/Store/InstanceFingerprint\"}" > "$lib/Vault/Manifest"
 echo "{\"ManagedInstanceID\":\"$node\",\"Region\":\"${7}\"}" > "$lib/registration"
 echo "INFO Successfully registered the instance with AWS SSM using Managed instance-id: $node"
 "#;
@@ -243,12 +256,20 @@ impl Site {
         for (name, text) in [
             ("running", ""),
             ("enabled", "enabled\n"),
-            ("agent-logs", "INFO [CredentialRefresher] Credentials ready\n"),
+            ("agent-logs", READY),
             ("var/log/amazon/ssm/amazon-ssm-agent.log", ""),
         ] {
             site.write(name, text);
         }
+        // Everything has run for long.
+        site.up(9000, 1000);
         site
+    }
+
+    /// How long the machine has been up, and when the agent started, in seconds since the boot.
+    pub(crate) fn up(&self, uptime: u32, started: u32) {
+        self.write("proc/uptime", &format!("{uptime}.00 1.00\n"));
+        self.write("proc/7/stat", &stat(7, started));
     }
 
     /// Installs the agent, somewhere else than it is.

@@ -72,8 +72,13 @@ fn an_agent_that_is_refused_does_not_use_its_registration() {
 
 #[test]
 fn an_agent_that_has_just_started_is_given_time_to_be_refused() {
-    let world = World::new(with_log(State::registered(), START));
-    assert_eq!(world.run(&settings()).unwrap().done, node());
+    // When it started is not known.
+    let mut unknown = with_log(State::registered(), START);
+    unknown.files.remove("/proc/uptime");
+    let world = World::new(unknown);
+    let success = world.run(&settings()).unwrap();
+    assert_eq!((&success.done, success.is_proven), (&node(), Some(false)), "{success:?}");
+    assert!(success.notes[0].contains("nothing here proves"), "{:?}", success.notes);
     assert!(world.state().paused >= Duration::from_secs(30), "{:?}", world.state().paused);
     let registering = State { logs_at_start: format!("{START}{MISMATCH}"), ..State::fresh() };
     let (state, failure) = fails(registering, &settings(), Reason::NotInUse, &["MachineFingerprintDoesNotMatch"]);
@@ -86,8 +91,7 @@ fn an_agent_that_has_just_started_is_given_time_to_be_refused() {
 
 #[test]
 fn an_agent_that_starts_again_and_again_never_settles() {
-    let mut state = State { started_at: 95_000_000, ..with_log(State::registered(), START) };
-    state.files.insert("/proc/uptime".to_owned(), "100.00 1.00\n".to_owned());
+    let state = with_log(State::registered(), START).up(100, 95);
     let (state, _) = fails(state, &settings(), Reason::NotInUse, &["has just started", "--timeout"]);
     assert_eq!(state.tag, None);
     // One that is refused after a while.
@@ -97,13 +101,9 @@ fn an_agent_that_starts_again_and_again_never_settles() {
     assert_eq!(state.tag, None);
     // One whose process upstart tells.
     let programs = vec!["amazon-ssm-agent", "ssm-cli", "initctl"];
-    let mut upstart = State { programs, ..with_log(State::registered(), READY) };
-    upstart.files.insert("/proc/uptime".to_owned(), "100.00 1.00\n".to_owned());
-    let stat = |ticks: u32| format!("2817 (amazon (ssm) a) S {}{ticks} 0\n", "0 ".repeat(18));
-    upstart.files.insert("/proc/2817/stat".to_owned(), stat(9_500));
-    fails(upstart.clone(), &settings(), Reason::NotInUse, &["has just started"]);
-    upstart.files.insert("/proc/2817/stat".to_owned(), stat(500));
-    assert_eq!(World::new(upstart).run(&settings()).unwrap().done, node());
+    let upstart = State { programs, ..with_log(State::registered(), READY) };
+    fails(upstart.clone().up(100, 95), &settings(), Reason::NotInUse, &["has just started"]);
+    assert_eq!(World::new(upstart.up(100, 5)).run(&settings()).unwrap().done, node());
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn what_is_on_the_disk_is_not_what_the_agent_uses() {
 #[test]
 fn an_agent_that_does_not_reach_systems_manager_is_waited_for() {
     let log = format!(
-        "{START}2026 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n"
+        "{START}2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n"
     );
     let (state, _) =
         fails(with_log(State::registered(), &log), &settings(), Reason::NotInUse, &["does not reach Systems Manager"]);
@@ -149,8 +149,7 @@ fn an_agent_that_does_not_reach_systems_manager_is_waited_for() {
 
 #[test]
 fn a_registration_is_not_replaced_for_want_of_a_network() {
-    let cut_off =
-        "2026 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n";
+    let cut_off = "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: RequestError: send request failed\n";
     let start = State { logs_at_start: format!("{START}{cut_off}"), ..with_log(State::registered(), cut_off) };
     let (state, _) = fails(start, &replace(), Reason::NotInUse, &["does not reach Systems Manager"]);
     assert_eq!((state.registered_as().as_deref(), state.nodes_made), (Some(NODE), 0));

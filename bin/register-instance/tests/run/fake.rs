@@ -57,8 +57,6 @@ pub(crate) struct State {
     /// What the agent writes to its log when it starts, and what it writes after so many pauses.
     pub(crate) logs_at_start: String,
     pub(crate) logs_later: Option<(usize, String)>,
-    /// When the agent's service started, in microseconds since the boot, as systemd tells it.
-    pub(crate) started_at: u64,
     /// What `ssm-cli` prints instead of an answer, each used up by one call; the last one stays.
     pub(crate) cli_says: Vec<String>,
     /// What `systemctl is-enabled` says, and whether enabling works.
@@ -104,7 +102,7 @@ pub(crate) struct World(pub(crate) RefCell<State>, BTreeMap<String, String>);
 impl State {
     /// An instance that was just launched, with a working agent and a live activation.
     pub(crate) fn fresh() -> Self {
-        Self {
+        let state = Self {
             is_agent_running: true,
             parameters: [(PARAMETER.to_owned(), activation(&[]))].into(),
             programs: vec!["amazon-ssm-agent", "ssm-cli", "systemctl"],
@@ -112,7 +110,16 @@ impl State {
             enabled: "enabled".to_owned(),
             logs_at_start: format!("{START}{READY}"),
             ..Self::default()
-        }
+        };
+        // Everything has run for long.
+        state.up(9000, 1000)
+    }
+
+    /// How long the machine has been up, and when the agent started, in seconds since the boot.
+    pub(crate) fn up(mut self, uptime: u32, started: u32) -> Self {
+        self.files.insert("/proc/uptime".to_owned(), format!("{uptime}.00 1.00\n"));
+        self.files.insert("/proc/2817/stat".to_owned(), stat(2817, started));
+        self
     }
 
     /// An instance that is registered, by whatever means.
@@ -123,6 +130,7 @@ impl State {
             .insert(VAULT.to_owned(), format!(r#"{{"instanceID":"{NODE}","region":"us-east-1","privateKey":"k"}}"#));
         state.files.insert(NOTED.to_owned(), format!(r#"{{"ManagedInstanceID":"{NODE}","Region":"us-east-1"}}"#));
         state.files.insert(MANIFEST.to_owned(), format!(r#"{{"RegistrationKey":"{VAULT}"}}"#));
+        state.files.insert(LOG.to_owned(), format!("{START}{READY}"));
         state.identity = Some((NODE.to_owned(), "us-east-1".to_owned()));
         state
     }
@@ -175,6 +183,11 @@ impl State {
     pub(crate) fn count(&self, call: &str) -> usize {
         self.calls.iter().filter(|made| made.starts_with(call)).count()
     }
+}
+
+/// What the kernel says of an agent's process that started so many seconds after the boot.
+pub(crate) fn stat(process: u32, started: u32) -> String {
+    format!("{process} (amazon-ssm-agen) S {}{} 0\n", "0 ".repeat(18), started * 100)
 }
 
 /// The parameter of the hub, with some fields changed.
@@ -284,7 +297,7 @@ impl World {
             "status" if state.is_agent_running => return output(0, "amazon-ssm-agent start/running, process 2817\n"),
             "status" => return output(3, "amazon-ssm-agent stop/waiting\n"),
             "is-enabled" => return output(0, &format!("{}\n", state.enabled)),
-            "show" => return output(0, &format!("ActiveEnterTimestampMonotonic={}\n", state.started_at)),
+            "show" => return output(0, "MainPID=2817\n"),
             "enable" if state.cannot_enable => return output(1, "Failed to enable unit"),
             "enable" => {
                 "enabled".clone_into(&mut state.enabled);
@@ -416,6 +429,10 @@ impl Machine for World {
         &self.1
     }
 
+    fn remaining(&self) -> Option<Duration> {
+        None
+    }
+
     fn random(&self) -> f64 {
         0.0
     }
@@ -428,6 +445,10 @@ impl Machine for World {
 
     fn write_configuration(&self, path: &str, contents: &str) -> io::Result<()> {
         self.write(path, contents)
+    }
+
+    fn sync(&self, _: &str) -> io::Result<()> {
+        Ok(())
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {

@@ -11,10 +11,10 @@ use crate::built::{Answer, FIRST_NODE, Request, Site, aws, metadata, says};
 use crate::fake::{INSTANCE, LOG, MANIFEST, NODE, VAULT};
 
 const UNIT: &str = "etc/systemd/system/amazon-ssm-agent.service";
-const START: &str = "INFO [amazon-ssm-agent] Starting Core Agent\n";
+const START: &str = "2026-11-22 02:00:00 INFO [amazon-ssm-agent] Starting Core Agent\n";
 
 fn refused(error: &str) -> String {
-    format!("ERROR [CredentialRefresher] Retrieve credentials produced error: {error}\n")
+    format!("2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: {error}\n")
 }
 
 fn is_untouched(site: &Site) {
@@ -242,7 +242,7 @@ fn hardware_changed() {
     let fingerprint = checks.iter().find(|check| check["check"] == "fingerprint").unwrap();
     assert!(fingerprint["status"] == "failed" && fingerprint["remedy"].as_str().unwrap().contains("heal --replace"));
     site.run(&["heal"]).is(17, "heal --replace");
-    site.write("agent-logs", "INFO [CredentialRefresher] Credentials ready\n");
+    site.write("agent-logs", "2026-11-22 02:00:00 INFO [CredentialRefresher] Credentials ready\n");
     site.write(LOG, &format!("{START}{line}"));
     site.run(&["heal"]).is(0, "the agent was restarted");
     // For good.
@@ -251,7 +251,7 @@ fn hardware_changed() {
     let ran = site.run(&["heal", "--replace"]);
     assert!(ran.said.contains(&format!("deregister {FIRST_NODE}")) && site.nodes() == 2, "{}", ran.said);
     assert_eq!(ran.code, 17, "the new one is refused as well: {}", ran.said);
-    site.write("agent-logs", "INFO [CredentialRefresher] Credentials ready\n");
+    site.write("agent-logs", "2026-11-22 02:00:00 INFO [CredentialRefresher] Credentials ready\n");
     site.run(&["heal"]).is(0, "");
     assert!(site.read(VAULT).contains("mi-00000000000000002") && site.tag().as_deref() == Some("mi-00000000000000002"));
     assert!(!site.read(VAULT).contains(INSTANCE));

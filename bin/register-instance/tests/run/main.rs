@@ -12,6 +12,7 @@ mod network;
 mod outcomes;
 mod packaging;
 mod programs;
+mod proof;
 mod real;
 mod systemd;
 mod truth;

@@ -66,6 +66,7 @@ fn a_fresh_instance_is_registered_and_tagged() {
     lock
     read /proc/uptime
     identity
+    read /var/lib/tag-hub/previous-registration.json
     ssm-cli get-instance-information
     read /var/lib/amazon/ssm/Vault/Store/RegistrationKey
     read /var/lib/amazon/ssm/Vault/Manifest
@@ -79,6 +80,7 @@ fn a_fresh_instance_is_registered_and_tagged() {
     amazon-ssm-agent -register
     read /var/lib/amazon/ssm/Vault/Store/RegistrationKey
     read /var/lib/amazon/ssm/registration
+    systemctl is-active
     systemctl start
     remove /run/tag-hub-agent-stopped
     write /var/lib/tag-hub/registration.json

@@ -10,12 +10,12 @@ use register_instance::machine::{Local, stop_on_signal_or_after};
 use register_instance::outcome::{Done, Success};
 use register_instance::{Failure, Reason, run};
 
-use crate::fake::{CODE, NODE, State, World, settings};
+use crate::fake::{CODE, NODE, State, World, settings, stat};
 
 /// Keeps the agent's state in files beside the programs, as the real ones do under `/var/lib/amazon/ssm`.
 const SYSTEMCTL: &str = r#"#!/bin/sh
 case "$1" in is-* | show) ;; *) echo "$1 $2" >> "$ROOT/log";; esac
-case "$1" in is-active) if [ -e "$ROOT/running" ]; then echo active; else echo inactive; fi;; start) touch "$ROOT/running"; mkdir -p "$ROOT/var/log/amazon/ssm"; echo "INFO Credentials ready" >> "$ROOT/var/log/amazon/ssm/amazon-ssm-agent.log";; stop) rm -f "$ROOT/running";; esac
+case "$1" in show) echo MainPID=7;; is-active) if [ -e "$ROOT/running" ]; then echo active; else echo inactive; fi;; start) touch "$ROOT/running"; mkdir -p "$ROOT/var/log/amazon/ssm"; echo "2026-11-22 02:00:00 INFO Credentials ready" >> "$ROOT/var/log/amazon/ssm/amazon-ssm-agent.log";; stop) rm -f "$ROOT/running";; esac
 "#;
 const SSM_CLI: &str = r#"#!/bin/sh
 if [ -e "$ROOT/var/lib/amazon/ssm/registration" ]; then id=NODE; else id=i-0123456789abcdef0; fi
@@ -45,6 +45,10 @@ impl Folder {
         let folder = Self(tempfile::tempdir().unwrap());
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(folder.path().join("running"), "").unwrap();
+        fs::create_dir_all(folder.path().join("proc/7")).unwrap();
+        for (file, text) in [("proc/uptime", "9000.00 1.00\n".to_owned()), ("proc/7/stat", stat(7, 1000))] {
+            fs::write(folder.path().join(file), text).unwrap();
+        }
         let root = folder.path().to_str().unwrap();
         for (name, script) in [("systemctl", SYSTEMCTL), ("ssm-cli", SSM_CLI), ("amazon-ssm-agent", AGENT)] {
             let script = script.replace("REGISTER\n", register).replace("$ROOT", root).replace("NODE", NODE);

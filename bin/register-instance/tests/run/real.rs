@@ -16,7 +16,7 @@ const CLEARED: &str = r#"{"instanceID":"","region":"","instanceType":"","availab
 const LISTED: &str = r#"{"InstanceFingerprint":"/var/lib/amazon/ssm/Vault/Store/InstanceFingerprint","RegistrationKey":"/var/lib/amazon/ssm/Vault/Store/RegistrationKey"}"#;
 const REGISTERED: &str = r#"{"ManagedInstanceID":"mi-11111111111111111","Region":"us-east-1"}"#;
 const FINGERPRINT: &str = r#"{"fingerprint":"0e8c7f6a-3b57-4c3e-9d2f-7f6f1f9b2a10","hardwareHash":{"bios-hash":"x","disk-info":"x","hostname-info":"h","ipaddress-info":"10.0.0.1","macaddr-info":"m","machine-id":"0123456789abcdef0123456789abcdef\n","memory-hash":"x","processor-hash":"x","system-hash":"x"},"similarityThreshold":40}"#;
-const RUNNING: &str = r#"{"SchemaVersion":"1.1","InstanceId":"mi-11111111111111111","IdentityType":"OnPrem","ShareFile":"","ShareProfile":"","CredentialsExpiresAt":"2024-10-16T09:00:00Z","CredentialsRetrievedAt":"2024-10-16T08:00:00Z","CredentialSource":"SSM"}"#;
+const RUNNING: &str = r#"{"SchemaVersion":"1.1","InstanceId":"mi-11111111111111111","IdentityType":"OnPrem","ShareFile":"","ShareProfile":"","CredentialsExpiresAt":"2099-10-16T09:00:00Z","CredentialsRetrievedAt":"2099-10-16T08:00:00Z","CredentialSource":"SSM"}"#;
 /// One line, with the keys in the order of the alphabet.
 const ANSWER: &str = r#"{"instance-id":"mi-11111111111111111","region":"us-east-1","release-version":"3.3.0.0"}"#;
 /// An answer of `ssm-cli` that found no identity: its usage, and the error last.
@@ -57,10 +57,12 @@ fn site() -> Site {
 #[test]
 fn a_registered_agent_is_recognized_and_left_alone() {
     let site = site();
-    site.run(&[]).is(0, "tag-written");
+    let ran = site.run(&[]);
+    ran.is(0, "tag-written");
     assert_eq!((site.tag().as_deref(), site.read(VAULT).as_str()), (Some(NODE), RECORD));
     let report = site.run(&["doctor"]);
     report.is(0, "");
+    assert_eq!(ran.line["inUse"], "proven", "{}", ran.said);
     for check in report.line["checks"].as_array().unwrap() {
         let is_about_the_agent =
             ["registration", "fingerprint", "in-use", "service"].contains(&check["check"].as_str().unwrap());

@@ -45,7 +45,7 @@ if [ "$1" = -register ]; then
 fi
 env > W/env-service
 mkdir -p /var/log/amazon/ssm
-echo "INFO [CredentialRefresher] Credentials ready" >> /var/log/amazon/ssm/amazon-ssm-agent.log
+echo "2026-11-22 02:00:00 INFO [CredentialRefresher] Credentials ready" >> /var/log/amazon/ssm/amazon-ssm-agent.log
 exec sleep 1000
 "#;
 const SSM_CLI: &str = r#"#!/bin/sh

@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use crate::built::{AGENT, Answer, FIRST_NODE, MANAGER, Ran, Request, SSM_CLI, Server, Site, aws, metadata, says};
 use crate::fake::{CODE, INSTANCE, LOG, MANIFEST, MARKER, NOTED, VAULT, activation};
 
-const REFUSED: &str =
-    "ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: x\n";
+const REFUSED: &str = "2026-11-22 02:00:00 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: x\n";
 const FINGERPRINT: &str = "var/lib/amazon/ssm/Vault/Store/InstanceFingerprint";
 const CONFIGURATION: &str = "etc/amazon/ssm/amazon-ssm-agent.json";
+const RUNTIME: &str = "var/lib/amazon/ssm/runtimeconfig/identity_config.json";
 const DROPIN: &str = "etc/systemd/system/amazon-ssm-agent.service.d/p.conf";
 const UNIT: &str = "etc/systemd/system/amazon-ssm-agent.service";
 
@@ -33,6 +33,13 @@ fn late() -> String {
         .replace(">> \"$log\" ;;", ">> \"$log\" ) > /dev/null 2>&1 & ;;");
     assert_ne!(late, MANAGER);
     late
+}
+
+/// A service manager of an agent that notes no credentials, as old ones do.
+fn without_times() -> String {
+    let old = MANAGER.replace(",$times}", "}").replace("[ -n \"$times\" ] && rm", "rm");
+    assert_ne!(old, MANAGER);
+    old
 }
 
 fn append(site: &Site, line: &str) {
@@ -90,19 +97,19 @@ fn what_the_log_said_before_the_service_started_is_about_another_process() {
     let site = Site::registered();
     site.forget_tag();
     // A boot: systemd calls the agent started, and it has not written anything yet.
-    site.write("proc/uptime", "100.00 1.00\n");
-    site.write("entered", "95000000");
+    site.up(100, 95);
+    site.write(RUNTIME, &format!(r#"{{"InstanceId":"{FIRST_NODE}"}}"#));
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_secs(2));
-            append(&site, &format!("INFO Starting Core Agent\n{REFUSED}"));
+            append(&site, &format!("2026-11-22 02:00:00 INFO Starting Core Agent\n{REFUSED}"));
         });
         site.run(&["--timeout", "60s"]).is(17, "MachineFingerprintDoesNotMatch");
     });
     assert_eq!(site.tag(), None);
     // The agent has run for long, and was taken again.
-    append(&site, "INFO Credentials ready\n");
-    site.write("proc/uptime", "200.00 1.00\n");
+    append(&site, "2026-11-22 02:00:00 INFO Credentials ready\n");
+    site.up(200, 95);
     site.run(&[]).is(0, "tag-written");
 }
 
@@ -111,7 +118,7 @@ fn a_refusal_in_a_log_that_was_rotated_is_seen() {
     let site = Site::registered();
     append(&site, REFUSED);
     fs::rename(site.at(LOG), site.at(&format!("{LOG}.1"))).unwrap();
-    site.write(LOG, "INFO [HealthCheck] x\n");
+    site.write(LOG, "2026-11-22 02:00:00 INFO [HealthCheck] x\n");
     site.run(&[]).is(17, "MachineFingerprintDoesNotMatch");
 }
 
@@ -517,7 +524,7 @@ fn a_signal_during_a_replacement_leaves_no_machine_that_is_nobody_s() {
     let output = child.wait_with_output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stdout).contains(CODE));
     assert!(site.is_running() && site.nodes() == 2 && site.read(VAULT).contains("mi-00000000000000002"), "{output:?}");
-    site.write("agent-logs", "INFO Credentials ready\n");
+    site.write("agent-logs", "2026-11-22 02:00:00 INFO Credentials ready\n");
     site.run(&["heal"]).is(0, "tag-written");
     site.is_node("mi-00000000000000002");
 }
@@ -587,10 +594,15 @@ fn nothing_is_run_that_others_may_write() {
 #[test]
 fn an_agent_that_stays_silent_after_its_start_is_given_time() {
     let site = Site::new();
-    site.write("agent-logs", "INFO [HealthCheck] x\n");
-    site.program("usr/bin/systemctl", &MANAGER.replace("echo \"INFO Starting Core Agent\";", ""));
+    site.write("agent-logs", "2026-11-22 02:00:00 INFO [HealthCheck] x\n");
+    site.program(
+        "usr/bin/systemctl",
+        &without_times().replace("echo \"2026-11-22 02:00:00 INFO Starting Core Agent\";", ""),
+    );
     let begun = Instant::now();
-    site.run(&["--timeout", "60s"]).is(0, "registered");
+    let ran = site.run(&["--timeout", "60s"]);
+    ran.is(0, "nothing here proves that Systems Manager accepts it");
+    assert_eq!((&ran.line["outcome"], &ran.line["inUse"]), (&json!("registered"), &json!("unproven")), "{}", ran.said);
     assert!(begun.elapsed() >= Duration::from_secs(30), "{:?}", begun.elapsed());
     // And with no time to give, it is not called in use.
     let site = Site::new();

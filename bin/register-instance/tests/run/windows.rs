@@ -105,29 +105,77 @@ fn the_steps_have_the_order_of_the_program() {
             "Get-Standing $start",
             "Fail 19",
             "Fail 17",
+            "Read-Json $Runtime",
+            "$isHalfWritten =",
+            "Get-Credentials $runtime $start",
+            "$isProven =",
             "$isSettled =",
             "$SettleSeconds",
+            "$isOpen = $isSettled",
             "Get-AgentAnswer",
-            "$Runtime",
-            "if ($isSettled",
             "$answer.Region",
-            "return",
+            "if ($isNode -and $isProven) { return }",
+            "if ($isNode -and $isOpen)",
+            "nothing here proves",
             "Fail 17",
         ],
     );
     // What came before the start, and what plugins print, does not count; a file that was rotated does.
     in_order(
         function("Get-Standing"),
-        &["Get-LogLines", "$Since", "ssm-document-worker", "-not $isOwn", "'Ready'", "'Refused'"],
+        &[
+            "Get-Entries $Since",
+            "$isIdentity = $first -match",
+            "Credentials exist and have not expired') { $state = 'NotAsked'",
+            "Credentials ready') { $state = if ($isShared) { 'Ready' } else { 'NotShared' }",
+            "Set up control channel successfully",
+            "if ($state -ne 'Refused') { $state = 'Ready' }",
+            "Starting credentials refresher loop') { if ($state -eq 'Ready') { $state = 'NotAsked' }",
+            "IIRRoleProvider') { $isOfEc2 = $true }",
+            "'Refused'",
+            "Retrieve credentials produced|failed to refresh credentials') { $state = 'Unreachable'",
+            "returned from AWS API|before retrying retrieve credentials') { if ($state -notin 'Refused', 'Unreachable'",
+        ],
     );
-    in_order(function("Get-LogLines"), &["$Logs.*", "LastWriteTime", "-LiteralPath $Logs -Tail"]);
-    in_order(function("Get-AgentStart"), &["'Running'", "return $null", "Win32_Service", "StartTime"]);
+    in_order(
+        function("Get-Entries"),
+        &[
+            "AssumeLocal",
+            "AdjustToUniversal",
+            "Get-LogLines",
+            "-match '^(",
+            "$Since",
+            "ssm-document-worker",
+            "elseif ($isOwn)",
+        ],
+    );
+    // The agent's own words count on the first line of an entry alone.
+    for words in ["Credentials ready", "Starting Core Agent", "Set up control channel", "Retrieve credentials produced"]
+    {
+        let standing = function("Get-Standing");
+        let lines = standing.lines().filter(|line| line.contains(words));
+        assert!(lines.into_iter().all(|line| line.contains("$first -match '")), "{words}");
+    }
+    // A rotation that was planned is of credentials that may be older than the start.
+    assert!(!SCRIPT.contains("Next credential rotation"));
+    in_order(function("Get-LogLines"), &["$Logs*", "gz|zip", "LastWriteTime", "-LiteralPath $Logs -Tail"]);
+    // Times are compared in UTC: the log has local ones, and the notes of the agent have a zone.
+    in_order(
+        function("Get-AgentStart"),
+        &["'Running'", "return $null", "Win32_Service", "StartTime.ToUniversalTime()"],
+    );
+    in_order(function("Get-Time"), &["[datetime]) { return $time.ToUniversalTime() }", "[datetimeoffset]::Parse"]);
+    in_order(
+        function("Get-Credentials"),
+        &["'Unknown'", "$expires -le [datetime]::UtcNow", "'Expired'", "$retrieved -gt $Since", "'Fresh'", "'Old'"],
+    );
+    assert!(!SCRIPT.contains("Get-Date"), "a local time among those of UTC");
     // A registration that nothing says is the hub's is not tagged.
     in_order(function("Get-Hub"), &["Read-Activation", "Fail 9", "'hubRegion'", "'hubAccount'", "Fail $code"]);
     // The agent registers with the environment of its service.
     in_order(
         function("Invoke-Registration"),
-        &["EnvironmentVariables.Clear()", "Get-ServiceEnvironment", "::Start($start)"],
+        &["EnvironmentVariables.Clear()", "Get-ServiceEnvironment", "::Start($start)", "$Deadline", "WaitForExit"],
     );
     in_order(function("Get-ServiceEnvironment"), &["'Machine'", "CurrentControlSet"]);
     assert_eq!(SCRIPT.matches("Write-Tag $identity $node").count(), 2, "no tag without a question to the agent");
@@ -164,6 +212,11 @@ fn administrators_alone_and_no_program_of_the_environment() {
         &["IsInRole", "Fail 3", "if (-not $DryRun)", "Protect-Folder", "Enter-Lock", "Invoke-Run", "$lock.Dispose()"],
     );
     assert!(!SCRIPT.contains("System.Threading.Mutex"), "everybody may hold a mutex of that name");
+    // No account is claimed for a node that was registered by other means.
+    in_order(
+        function("Invoke-Run"),
+        &["if (-not $isMarked) { Write-Marker $identity $node $hub.Region '' }", "nothing here says"],
+    );
     in_order(function("Write-Marker"), &["WriteAllText(\"$Marker.new\"", "Move-Item", "$Marker -Force"]);
     assert!(!SCRIPT.contains("-register -y") && SCRIPT.contains("StandardInput.Close()"));
 }
