@@ -12,8 +12,8 @@ use crate::evidence::{MANIFEST_FILE, REGISTRATION_FILE, VAULT_FILE, Vault, node_
 use crate::machine::{Command, Machine};
 use crate::marker::MARKER_FILE;
 use crate::proxy::Variables;
-use crate::start::Start;
-use crate::verify::{self, QUESTION_LIMIT, Service};
+use crate::start::{QUESTION_LIMIT, Start};
+use crate::verify::{self, Service};
 
 /// There from before the agent is stopped until it runs again. If a run is killed in between, the next one finds it and
 /// starts the agent. It is gone after a boot, which starts the agent too.

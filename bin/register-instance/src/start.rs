@@ -7,7 +7,13 @@ use hub::Timestamp;
 use crate::agent_log::{ERROR_FILE, LOG_FILE};
 use crate::detect::{Installation, Manager};
 use crate::machine::{Command, Machine, Position};
-use crate::verify::{QUESTION_LIMIT, SETTLE};
+
+/// How long an agent that has just started is given to say that it is refused. Comparing its fingerprint takes it up to
+/// 15 seconds, and the answer of Systems Manager a few more.
+pub(crate) const SETTLE: Duration = Duration::from_secs(30);
+
+/// How long `systemctl` may take to answer a question.
+pub(crate) const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 
 /// The name of the agent's process, which the kernel cuts to 15 characters.
 const PROCESS_NAME: &str = "(amazon-ssm-agen) ";

@@ -17,17 +17,10 @@ use crate::evidence::{Cli, Node};
 use crate::machine::{Command, Ended, Machine};
 use crate::profile;
 use crate::runtime::{RUNTIME_FILE, Runtime};
-use crate::start::Start;
-
-/// How long an agent that has just started is given to say that it is refused. Comparing its fingerprint takes it up to
-/// 15 seconds, and the answer of Systems Manager a few more.
-pub(crate) const SETTLE: Duration = Duration::from_secs(30);
+use crate::start::{QUESTION_LIMIT, SETTLE, Start};
 
 /// How long `ssm-cli` may take.
 const CLI_LIMIT: Duration = Duration::from_secs(20);
-
-/// How long `systemctl` may take to answer a question.
-pub(crate) const QUESTION_LIMIT: Duration = Duration::from_secs(20);
 
 /// What the running agent shows of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,8 +15,8 @@ use crate::failure::{Failure, Reason};
 use crate::machine::{Command, Machine, Stop};
 use crate::outcome::{Done, Success};
 use crate::register;
-use crate::start::{Start, has_just_started};
-use crate::verify::{self, SETTLE, Service, Verdict};
+use crate::start::{SETTLE, Start, has_just_started};
+use crate::verify::{self, Service, Verdict};
 use crate::{profile, retry};
 
 /// How long `systemctl` may take.
