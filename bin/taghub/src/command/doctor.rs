@@ -158,7 +158,7 @@ async fn collector(app: &App, hub: &Hub, agency: &Agency, chain: &mut Chain) {
     }
     chain.add(Link::fine("collector", format!("reports to {}", hub.about.names.manager)));
     let link = match try_invoke(&session, &name, &serde_json::json!({"dryRun": true})).await {
-        Ok(Ok(_)) => Link::fine("way", "a dry run came through to the manager and back"),
+        Ok(Ok(_)) => Link::fine("way", "a dry run reached the manager and came back"),
         Ok(Err(error)) => {
             let first = error.message.split("; answer: ").next().unwrap_or_default().to_owned();
             Link::broken(

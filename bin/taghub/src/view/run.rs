@@ -297,7 +297,7 @@ fn places(accounts: &BTreeMap<String, Vec<String>>, omitted: usize) -> String {
     format!("{}{more}", shown.join("; "))
 }
 
-/// What to do about a cause, as docs/fanout.md has it.
+/// What to do about a cause, as docs/fanout-reference.md has it.
 pub fn remedy(cause: &str) -> Option<&'static str> {
     Some(match cause {
         "execution-role" => "Deploy cfn/automation-execution-role.yaml there, or share the runbook; then resume.",
@@ -400,8 +400,8 @@ pub(crate) mod tests {
 
     #[test]
     fn every_cause_has_a_remedy() {
-        // The causes of docs/fanout.md.
-        let page = include_str!("../../../../docs/fanout.md");
+        // The causes of docs/fanout-reference.md.
+        let page = include_str!("../../../../docs/fanout-reference.md");
         let table = page.split("## Causes").nth(1).unwrap().split("\n## ").next().unwrap();
         let causes: Vec<&str> = table
             .lines()

@@ -14,7 +14,7 @@ async fn an_agency_is_proved_connected_and_what_is_missing_shows_at_once() {
     let test = format!("agency test {AGENCY_A} --agency-profile parks");
     // There is no instance, and the manager is called all the same.
     let proved = operator.run_well(&test).await;
-    for line in ["grant\tfine\t", "collector\tfine\t", "way\tfine\ta dry run came through to the manager and back"] {
+    for line in ["grant\tfine\t", "collector\tfine\t", "way\tfine\ta dry run reached the manager and came back"] {
         assert!(proved.out.contains(line), "{line}: {proved:?}");
     }
     let swept = world.sweep_well(AGENCY_A).await.unwrap();

@@ -27,7 +27,7 @@ Examples:
   taghub campaign start patch-by-rings.json --watch
   taghub campaign start patch-by-rings.json --yes")]
 pub struct Start {
-    /// A campaign in JSON, as docs/fanout.md has it; - reads standard input
+    /// A campaign in JSON, as in docs/fanout.md; - reads standard input
     file: PathBuf,
     /// Follow the campaign until it ends
     #[arg(long)]

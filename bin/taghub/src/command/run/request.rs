@@ -20,7 +20,7 @@ pub struct Request {
     /// The runbook: a name, or an ARN
     #[arg(conflicts_with = "file")]
     runbook: Option<String>,
-    /// A request in JSON, as docs/fanout.md has it; - reads standard input
+    /// A request in JSON, as in docs/fanout-reference.md; - reads standard input
     #[arg(long, value_name = "REQUEST.json", conflicts_with_all = [
         "accounts", "all_agencies", "units", "exclude", "regions", "target", "target_parameter", "matching", "param",
         "document_version", "max_concurrency", "max_errors", "target_concurrency", "target_errors", "role", "tag"

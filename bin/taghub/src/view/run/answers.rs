@@ -1,4 +1,4 @@
-//! The answers of `automation-fanout`, as far as they are shown. docs/fanout.md describes them.
+//! The answers of `automation-fanout`, as far as they are shown. docs/fanout-reference.md describes them.
 
 use std::collections::BTreeMap;
 
