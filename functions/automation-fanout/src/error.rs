@@ -21,7 +21,7 @@ pub enum FanoutError {
     #[error("nothing was stopped: {}", first(&.0.failed))]
     NothingStopped(Box<StopAnswer>),
     /// Not one execution could be read.
-    #[error("nothing could be read: {}", .0.executions.iter().find_map(|execution| execution.error.as_ref())
+    #[error("no execution could be read: {}", .0.executions.iter().find_map(|execution| execution.error.as_ref())
         .map_or_else(String::new, |error| format!("{}: {}", error.code, error.message)))]
     NothingRead(Box<StatusAnswer>),
     /// The executions could not be listed.

@@ -228,7 +228,7 @@ fn summary(executions: &[ExecutionStatus]) -> String {
             words.push(format!("came to no location ({}): {message}", cause.into_str()));
         }
         for alarm in &execution.alarms {
-            words.push(format!("the alarm {alarm} went off"));
+            words.push(format!("the alarm {alarm} fired"));
         }
         if let Some(waiting) = execution.waiting.first() {
             let count = execution.waiting.len() + execution.waiting_omitted;
@@ -405,7 +405,7 @@ mod tests {
         assert_eq!(
             answer.summary,
             "1 execution: 1 Failed; 0 locations; came to no location (organizational-unit): The accounts of \
-             ou-ab12-cdefghij can't be listed.; the alarm patching-breaks-things went off"
+             ou-ab12-cdefghij can't be listed.; the alarm patching-breaks-things fired"
         );
     }
 

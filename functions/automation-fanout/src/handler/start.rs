@@ -350,8 +350,8 @@ fn token(part: &Part) -> String {
 fn explained(error: &AwsError) -> Failure {
     let message = match error.code.as_str() {
         MISMATCH => format!(
-            "another request was started under this token before, and nothing was started now; give the same request \
-             as then, or another IdempotencyKey ({})",
+            "this token already started another request, so nothing was started; send the original request again, or use \
+             another IdempotencyKey ({})",
             error.message
         ),
         DEADLINE_EXCEEDED if error.message == NO_ANSWER_IN_TIME => {

@@ -33,7 +33,7 @@ pub struct Execution {
     pub ended_at: Option<Timestamp>,
     /// The ARN of whoever started it.
     pub executed_by: Option<String>,
-    /// The alarms that went off.
+    /// The alarms that fired.
     pub triggered_alarms: Vec<String>,
     /// How far its steps are.
     pub progress: Option<Progress>,

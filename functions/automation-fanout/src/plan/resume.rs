@@ -53,22 +53,22 @@ pub enum Unresumable {
     #[error("{0} of its locations have not ended yet; wait until they have")]
     LocationsRunning(usize),
     /// It has no accounts and Regions.
-    #[error("the execution tells no accounts and Regions to start again in")]
+    #[error("the execution does not show in which accounts and Regions to start again")]
     NoLocations,
     /// It succeeded everywhere.
     #[error("every location succeeded")]
     NothingLeft,
     /// So many accounts and Regions were never begun, none where nothing tells how many.
     #[error(
-        "{} of its units or file never began and cannot be resumed, since the service does not name them; start the units \
-         anew, with an IdempotencyKey of its own and the accounts that it came to in ExcludeAccounts",
+        "{} of its units or file never began and cannot be resumed, because AWS does not name them; start the units again \
+         with another IdempotencyKey, and list the accounts that it reached in ExcludeAccounts",
         unlisted(*.0)
     )]
     Unlisted(usize),
     /// Several locations reach an account and Region, and it is not known which of them failed.
     #[error(
-        "{account} in {region} is in {} of the execution, which differ in their settings, and nothing tells which of them \
-         failed there; start it anew where it is to run again",
+        "{account} in {region} is in {} of the execution, whose settings differ, and AWS does not show which of them \
+         failed there; send a new Start for that account and Region",
         places(locations)
     )]
     Ambiguous {
@@ -81,8 +81,8 @@ pub enum Unresumable {
     },
     /// Where it failed it ran with settings that nobody knows.
     #[error(
-        "nothing tells with which role or targets it ran for {account} in {region}, which no location of its request names; \
-         start it anew with its TargetLocationsURL, or with TargetLocations"
+        "AWS does not show which role or targets it used for {account} in {region}, which no location of its request names; \
+         send a new Start with its TargetLocationsURL, or with TargetLocations"
     )]
     NoSettings {
         /// The account.

@@ -176,7 +176,7 @@ async fn one_name_is_one_campaign() {
             tokio::time::sleep(Duration::from_secs(waits)).await;
             let name = other["Waves"][0]["Name"].as_str().unwrap();
             let error = send(&account, &first(&other, name)).await.unwrap_err().to_string();
-            let expected = if list_lag > 0 { "another request was started under this token before" } else { words };
+            let expected = if list_lag > 0 { "this token already started another request" } else { words };
             assert!(error.contains(expected), "{expected}: {error}");
             assert_eq!(account.started().len(), 1, "{other:#}");
             if list_lag == 0 {

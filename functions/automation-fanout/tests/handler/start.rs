@@ -123,8 +123,8 @@ async fn another_request_under_the_same_key_starts_nothing() {
     let error = send(&account, &event).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "nothing was started: IdempotentParameterMismatch: another request was started under this token before, and \
-         nothing was started now; give the same request as then, or another IdempotencyKey (on demand)"
+        "nothing was started: IdempotentParameterMismatch: this token already started another request, so nothing \
+         was started; send the original request again, or use another IdempotencyKey (on demand)"
     );
     assert_eq!(account.started().len(), 1);
 }

@@ -178,7 +178,7 @@ async fn a_status_that_cannot_be_read_at_all_is_an_error() {
     let account = Account::new().with_read_fault("AccessDeniedException");
     let error = send(&account, &status(&[ID, ID_2])).await.unwrap_err();
     assert_eq!(error.error_type(), "NothingRead");
-    assert_eq!(error.to_string(), "nothing could be read: AccessDeniedException: on demand");
+    assert_eq!(error.to_string(), "no execution could be read: AccessDeniedException: on demand");
 }
 
 #[tokio::test(start_paused = true)]

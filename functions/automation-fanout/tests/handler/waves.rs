@@ -127,7 +127,7 @@ async fn one_name_is_one_campaign_wherever_its_runs_begin() {
             "{mine} {theirs}"
         );
         let error = answers.into_iter().find_map(Result::err).unwrap().to_string();
-        assert!(error.contains("another request was started under this token before"), "{error}");
+        assert!(error.contains("this token already started another request"), "{error}");
     }
     // One campaign may be begun anywhere, and gone on with anywhere.
     for order in [["a", "b", "c"], ["b", "a", "c"], ["c", "b", "a"], ["c", "a", "b"]] {

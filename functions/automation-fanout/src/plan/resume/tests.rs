@@ -198,8 +198,8 @@ fn of_two_locations_in_one_place_the_one_that_failed_is_resumed() {
             (
                 "NotResumable",
                 format!(
-                    "{A} in us-east-1 is in TargetLocations[0] and TargetLocations[1] of the execution, which differ in \
-                     their settings, and nothing tells which of them failed there; start it anew where it is to run again"
+                    "{A} in us-east-1 is in TargetLocations[0] and TargetLocations[1] of the execution, whose settings \
+                     differ, and AWS does not show which of them failed there; send a new Start for that account and Region"
                 )
             )
         );
@@ -222,7 +222,11 @@ fn what_cannot_be_resumed_says_why() {
             "1 of its locations have not ended yet; wait until they have",
         ),
         (execution(whole(), done), "NotResumable", "every location succeeded"),
-        (execution(vec![], named), "NotResumable", "the execution tells no accounts and Regions to start again in"),
+        (
+            execution(vec![], named),
+            "NotResumable",
+            "the execution does not show in which accounts and Regions to start again",
+        ),
     ] {
         let refusal = resumption(&old, &Terms::default()).unwrap_err();
         assert_eq!((refusal.code(), refusal.to_string().as_str()), (code, words));
@@ -288,8 +292,8 @@ fn what_a_unit_never_came_to_is_told_and_not_called_a_success() {
         (refusal.code(), refusal.to_string().as_str()),
         (
             "NotResumable",
-            "49 accounts and Regions of its units or file never began and cannot be resumed, since the service does not \
-             name them; start the units anew, with an IdempotencyKey of its own and the accounts that it came to in \
+            "49 accounts and Regions of its units or file never began and cannot be resumed, because AWS does not name \
+             them; start the units again with another IdempotencyKey, and list the accounts that it reached in \
              ExcludeAccounts"
         )
     );
@@ -367,8 +371,8 @@ fn what_a_file_gave_is_kept_or_missed_aloud() {
         (
             "NotResumable",
             format!(
-                "nothing tells with which role or targets it ran for {A} in us-east-1, which no location of its request \
-                 names; start it anew with its TargetLocationsURL, or with TargetLocations"
+                "AWS does not show which role or targets it used for {A} in us-east-1, which no location of its request \
+                 names; send a new Start with its TargetLocationsURL, or with TargetLocations"
             )
         )
     );
