@@ -111,7 +111,7 @@ fn in_the_standard_tier_the_thousandth_node_is_the_last() {
     let answer = run(&world, &config);
     assert_eq!(agency(&answer, 0), ("failed", "missing", "StandardTier"));
     let words = answer["agencies"][0]["message"].as_str().unwrap();
-    assert!(words.contains("the standard-instances tier takes 1000 nodes"), "{words}");
+    assert!(words.contains("the standard-instances tier allows 1000 nodes"), "{words}");
     world.with(|state| state.tier = Tier::Advanced);
     assert_eq!(agency(&run(&world, &config), 0).0, "renewed");
     // Whoever may not read the tier is stopped by NODE_LIMIT alone.
