@@ -173,10 +173,17 @@ impl Caller {
         if let Some(url) = self.config.endpoint_url() {
             return url.trim_end_matches('/').to_owned();
         }
-        let fips = if self.config.use_fips() == Some(true) { "-fips" } else { "" };
         let region = self.region();
+        let fips = if self.config.use_fips() == Some(true) && !is_fips_already(host, &region) { "-fips" } else { "" };
         format!("https://{host}{fips}.{region}.{}", suffix(&region))
     }
+}
+
+/// True where the usual host is the one with FIPS 140, and there is no other:
+/// <https://aws.amazon.com/compliance/fips/>.
+fn is_fips_already(host: &str, region: &str) -> bool {
+    let in_both = ["logs", "monitoring", "sqs"].contains(&host) && region.starts_with("us-gov-");
+    in_both || host == "states" && region == "us-gov-west-1"
 }
 
 /// S3 signs the path as it is sent, and wants the digest of the body beside it.
@@ -219,6 +226,20 @@ mod tests {
             ("eusc-de-east-1", "amazonaws.eu"),
         ] {
             assert_eq!(suffix(region), expected, "{region}");
+        }
+    }
+
+    #[test]
+    fn govcloud_has_no_second_host_where_the_first_is_fips_already() {
+        for (host, region, expected) in [
+            ("logs", "us-gov-east-1", true),
+            ("monitoring", "us-gov-west-1", true),
+            ("states", "us-gov-west-1", true),
+            ("states", "us-gov-east-1", false),
+            ("s3", "us-gov-west-1", false),
+            ("logs", "us-east-1", false),
+        ] {
+            assert_eq!(is_fips_already(host, region), expected, "{host} {region}");
         }
     }
 }

@@ -298,7 +298,10 @@ impl FleetBuilder {
             let Some(agency) = self.by_account.get(&one.account).and_then(|at| self.agencies.get_mut(*at)) else {
                 continue;
             };
-            if agency.activation.is_none_or(|known| one.ends > known.ends) {
+            // One that is used up registers nobody, however long it lasts.
+            let worth = |left: usize, ends: Timestamp| (left > 0, ends);
+            let known = agency.activation.map(|known| worth(known.registrations_left, known.ends));
+            if known.is_none_or(|known| worth(one.registrations_left, one.ends) > known) {
                 agency.activation = Some(Activation {
                     ends: one.ends,
                     registrations_left: one.registrations_left,
@@ -351,6 +354,7 @@ impl FleetBuilder {
             if agency.granted && knows_activations {
                 match agency.activation {
                     None => of_agency(Kind::NoActivation, 1, None),
+                    Some(one) if one.registrations_left == 0 => of_agency(Kind::NoActivation, 1, None),
                     Some(one) if one.ends.unix_seconds() - now.unix_seconds() <= ENDS_SOON_SECONDS => {
                         of_agency(Kind::ActivationEnds, 1, None);
                     }
@@ -359,8 +363,10 @@ impl FleetBuilder {
             }
             of_agency(Kind::Conflict, figures.conflict, None);
             of_agency(Kind::Refused, figures.refused, None);
-            // A stopped instance has an offline node, which is as it should be.
-            let unexplained = figures.offline.saturating_sub(figures.stopped.saturating_add(figures.gone));
+            // The node of a stopped instance is offline, which is as it should be. Not every stopped instance has one.
+            let running_managed = figures.running.saturating_sub(figures.unmanaged);
+            let stopped_nodes = figures.managed.saturating_sub(running_managed).min(figures.stopped);
+            let unexplained = figures.offline.saturating_sub(stopped_nodes.saturating_add(figures.gone));
             of_agency(Kind::Offline, unexplained, None);
             of_agency(Kind::PatchesFailed, figures.patches_failed, None);
             of_agency(Kind::CriticalPatches, figures.critical, None);

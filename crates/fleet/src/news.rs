@@ -73,6 +73,10 @@ impl Latest {
     pub fn add(&mut self, at: Timestamp, fields: &Value) {
         let node = fields["instance_id"].as_str().and_then(|id| id.parse().ok());
         let (Some(node), Some(news)) = (node, News::of(at, fields)) else { return };
+        // An agency may name as many of those as it likes, and none of them is a node of its own.
+        if matches!(&news.what, What::Rejected(reason) if ["unknown-node", "not-owned"].contains(&reason.as_str())) {
+            return;
+        }
         let reporter = fields["agency"].as_str().unwrap_or_default().to_owned();
         let known = self.by_reporter.entry((reporter, node));
         known.and_modify(|known| known.merge(&news)).or_insert(news);
@@ -116,9 +120,15 @@ mod tests {
         let id: ManagedInstanceId = "mi-0fdaf2f8939c665c3".parse().unwrap();
         let owned = Tags::from([(AGENCY_TAG_KEY.to_owned(), "555555555555".to_owned())]);
         let at = "2026-11-23T06:00:00Z".parse().unwrap();
-        let line = |agency: &str| json!({"message": "node rejected", "reason": "not-owned", "instance_id": "mi-0fdaf2f8939c665c3", "agency": agency});
+        let line = |agency: &str| json!({"message": "node rejected", "reason": "conflict", "instance_id": "mi-0fdaf2f8939c665c3", "agency": agency});
         latest.add(at, &line("222222222222"));
         assert_eq!(latest.of(&id, &owned), None);
+        for reason in ["not-owned", "unknown-node"] {
+            let mut noise = line("555555555555");
+            noise["reason"] = json!(reason);
+            latest.add(at, &noise);
+        }
+        assert_eq!(latest.by_reporter.len(), 1, "what names no node of its own takes no room");
         latest.add(at, &line("555555555555"));
         assert!(latest.of(&id, &owned).is_some());
         assert_eq!(latest.of(&id, &Tags::new()), None);

@@ -144,6 +144,30 @@ fn each_agency_stands_as_its_instances_and_nodes_do() {
 }
 
 #[test]
+fn an_activation_that_is_used_up_registers_nobody() {
+    let used_up = |mut facts: Facts| {
+        facts.activations.iter_mut().for_each(|one| one.registrations_left = 0);
+        facts
+    };
+    let found = kinds(&small(used_up(facts()), None).summary);
+    assert!(found.contains(&(Kind::NoActivation, Some(PARKS.to_owned()), 1)), "{found:?}");
+}
+
+#[test]
+fn stopped_instances_without_a_node_explain_no_node_that_is_offline() {
+    let of = |stopped: usize, managed: usize| {
+        let mut facts = facts();
+        let coverage =
+            format!(r#"{{"running":3,"stopped":{stopped},"managed":{managed},"unmanaged":[],"unmanagedOmitted":0}}"#);
+        let kept = RegionCoverage::of(&format!("/tag-hub/coverage/{PARKS}/us-west-2"), &coverage, None);
+        facts.coverage = kept.into_iter().collect();
+        kinds(&small(facts, None).summary).into_iter().find(|(kind, ..)| *kind == Kind::Offline)
+    };
+    assert_eq!(of(40, 3), Some((Kind::Offline, Some(PARKS.to_owned()), 1)), "the three that run have the nodes");
+    assert_eq!(of(40, 4), None, "one of the stopped has one");
+}
+
+#[test]
 fn a_report_continues_the_one_before() {
     let yesterday = Facts { generated: ago(DAY), ..facts() };
     let first = small(yesterday, None).summary;

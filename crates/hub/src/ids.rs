@@ -115,7 +115,13 @@ fn is_account_id(value: &str) -> bool {
     value.len() == 12 && value.bytes().all(|b| b.is_ascii_digit())
 }
 
+/// Longer than any name of a Region: an agency says which one it reports, and every line and link repeats it.
+const REGION_LENGTH_MAX: usize = 32;
+
 fn is_region(value: &str) -> bool {
+    if value.len() > REGION_LENGTH_MAX {
+        return false;
+    }
     let parts: Vec<&str> = value.split('-').collect();
     let [first, middle @ .., last] = parts.as_slice() else {
         return false;
@@ -169,6 +175,7 @@ mod tests {
             &["us-east-1", "us-gov-west-1", "cn-northwest-1", "ap-southeast-7", "eusc-de-east-1"],
             &["", "us-east", "useast1", "us-east-1a", "US-EAST-1", "us--1", "-us-east-1", "us-east-"],
         );
+        assert!(format!("us-{}-1", "a".repeat(40)).parse::<Region>().is_err());
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! Reads a hub: agencies, coverage and nodes have to be there, and what else cannot be read is named.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use fleet::{AgencyFacts, Facts, Fleet, FleetBuilder, HubFacts, PatchReading, Summary};
 use futures_util::future::{join, try_join};
 use hub::{AccountId, AwsError, Timestamp};
+use lambda_kit::DEADLINE_EXCEEDED;
+use tokio::time::timeout;
 
 use crate::ports::{Granted, Hub, Logged, NodePage};
 
 /// How far back the log is read: several sweeps of the usual schedule.
 const LOG_SECONDS: i64 = 60 * 60;
+/// How long that may take. Agencies cause the lines, and the nodes are read after it.
+const LOG_TIME: Duration = Duration::from_mins(3);
 
 /// Reads a fleet. `earlier` is the summary of the report before, and `unread` what could not be read by now.
 ///
@@ -26,7 +31,10 @@ pub async fn gather(
 ) -> Result<Fleet, AwsError> {
     let (granted, coverage) = try_join(hub.granted(), hub.coverage()).await?;
     let since = Timestamp::from_unix_seconds(now.unix_seconds() - LOG_SECONDS);
-    let (logged, activations) = join(hub.logged(since), hub.activations()).await;
+    // The lines of this very second are among them.
+    let until = Timestamp::from_unix_seconds(now.unix_seconds() + 1);
+    let logged = async { timeout(LOG_TIME, hub.logged(since, until)).await.unwrap_or_else(|_| Err(too_much())) };
+    let (logged, activations) = join(logged, hub.activations()).await;
     let Logged { latest, mut reports } = note(logged, &mut unread);
     let activations = note(activations, &mut unread);
     let quiet: Vec<AccountId> =
@@ -71,6 +79,16 @@ pub async fn gather(
         builder.unread(error.to_string());
     }
     Ok(builder.finish())
+}
+
+fn too_much() -> AwsError {
+    AwsError {
+        operation: "logs:FilterLogEvents",
+        code: DEADLINE_EXCEEDED.to_owned(),
+        message: "the last hour of the manager's log is too much to read in 3 minutes".to_owned(),
+        request_id: None,
+        retryable: true,
+    }
 }
 
 /// What was read, or nothing, with what went wrong.

@@ -1,7 +1,7 @@
 //! One invocation: decode, read, decide, write, summarize.
 //!
-//! The page is written after the nodes and before the summary: the summary is what the next report continues, so a report
-//! that was cut off is no part of the trend.
+//! The summary is written last: it is what the next report continues, so a report that was cut off is no part of the
+//! trend.
 
 use std::time::Duration;
 
@@ -18,8 +18,9 @@ use crate::gather::gather;
 use crate::log::log;
 use crate::ports::{File, Hub, Store};
 
-/// What writing three files takes, at the most.
-const MARGINS: Margins = Margins { begin: Duration::from_secs(30), answer: Duration::from_secs(3) };
+/// What putting the report into words and writing three files takes, at the most.
+const WRITE: Duration = Duration::from_secs(30);
+const MARGINS: Margins = Margins { begin: WRITE, answer: WRITE };
 
 /// What the runtime knows about an invocation.
 #[derive(Debug, Clone)]
@@ -45,7 +46,7 @@ pub async fn handle(
 ) -> Result<Answer, ReportError> {
     let request = Request::from_event(event)?;
     let deadline = Deadline::with_margins(invocation.budget, MARGINS);
-    let (earlier, unread) = earlier(store).await;
+    let Earlier { summary: earlier, unread, is_hidden } = earlier(store).await;
     let facts = HubFacts {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         account: invocation.hub_account.clone(),
@@ -69,7 +70,8 @@ pub async fn handle(
         unread: summary.unread.clone(),
     };
     if !request.dry_run {
-        for (file, content) in files {
+        // A summary that could not be read may be whole, and the next report continues it.
+        for (file, content) in files.into_iter().filter(|(file, _)| !is_hidden || *file != File::Summary) {
             store.write(file, content).await.map_err(ReportError::NotWritten)?;
         }
     }
@@ -87,15 +89,27 @@ pub fn files(fleet: &fleet::Fleet) -> Result<[(File, Vec<u8>); 3], ReportError> 
     Ok([(File::Page, page.into_bytes()), (File::Nodes, csv::render(fleet).into_bytes()), (File::Summary, summary)])
 }
 
-/// The summary of the report before, and why it is not there where it should be.
-pub async fn earlier(store: &impl Store) -> (Option<Summary>, Vec<String>) {
+/// The report before.
+#[derive(Debug, Default)]
+pub struct Earlier {
+    /// Its summary.
+    pub summary: Option<Summary>,
+    /// Why that is not there where it should be.
+    pub unread: Vec<String>,
+    /// True if there may be one that could not be read this time.
+    pub is_hidden: bool,
+}
+
+/// Reads the report before.
+pub async fn earlier(store: &impl Store) -> Earlier {
+    let without = |problem: String| Earlier { unread: vec![problem], ..Earlier::default() };
     match store.earlier().await {
-        Ok(None) => (None, Vec::new()),
+        Ok(None) => Earlier::default(),
         Ok(Some(text)) => match read_summary(&text) {
-            Ok(summary) => (Some(summary), Vec::new()),
-            Err(problem) => (None, vec![format!("the report before is not understood: {problem}")]),
+            Ok(summary) => Earlier { summary: Some(summary), ..Earlier::default() },
+            Err(problem) => without(format!("the report before is not understood: {problem}")),
         },
-        Err(error) => (None, vec![format!("the report before: {error}")]),
+        Err(error) => Earlier { is_hidden: true, ..without(format!("the report before: {error}")) },
     }
 }
 

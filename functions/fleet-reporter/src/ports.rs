@@ -51,7 +51,7 @@ pub trait Hub {
     /// The activations of the hub that have not ended.
     async fn activations(&self) -> Result<Vec<ActivationFacts>, AwsError>;
     /// What the manager logged since a time.
-    async fn logged(&self, since: Timestamp) -> Result<Logged, AwsError>;
+    async fn logged(&self, since: Timestamp, until: Timestamp) -> Result<Logged, AwsError>;
     /// When these agencies last reported within the day before `now`, as `CloudWatch` counted.
     async fn last_reports(
         &self,

@@ -57,7 +57,7 @@ impl Hub for FakeHub {
         self.answer("ssm:DescribeActivations", Vec::new()).await
     }
 
-    async fn logged(&self, _: Timestamp) -> Result<Logged, AwsError> {
+    async fn logged(&self, _: Timestamp, _: Timestamp) -> Result<Logged, AwsError> {
         self.answer("logged", Logged::default()).await
     }
 
@@ -99,13 +99,14 @@ impl Hub for FakeHub {
 #[derive(Default)]
 struct FakeStore {
     earlier: Option<Vec<u8>>,
+    hides: bool,
     written: RefCell<Vec<(File, Vec<u8>)>>,
     refuses: Option<File>,
 }
 
 impl Store for FakeStore {
     async fn earlier(&self) -> Result<Option<Vec<u8>>, AwsError> {
-        Ok(self.earlier.clone())
+        if self.hides { Err(refusal("s3:GetObject")) } else { Ok(self.earlier.clone()) }
     }
 
     async fn write(&self, file: File, content: Vec<u8>) -> Result<(), AwsError> {
@@ -205,11 +206,31 @@ async fn whatever_the_report_before_holds_this_one_is_made() {
     }
 }
 
+#[tokio::test]
+async fn a_report_before_that_cannot_be_read_this_time_stays() {
+    let store = FakeStore { hides: true, ..FakeStore::default() };
+    let result = report(&FakeHub::default(), &store, &json!({})).await;
+    let Err(ReportError::PartialReport(answer)) = result else { panic!("{result:?}") };
+    assert!(answer.unread[0].starts_with("the report before: s3:GetObject"), "{:?}", answer.unread);
+    assert_eq!(store.files(), [File::Page, File::Nodes]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_is_too_much_to_read_keeps_no_page_back() {
+    let hub = FakeHub { nodes: 1, delay: Duration::from_mins(4), ..FakeHub::default() };
+    let store = FakeStore::default();
+    let Err(ReportError::NothingRead(error)) = report(&hub, &store, &json!({})).await else { panic!("it was in time") };
+    // Every read takes this long here, so that the nodes are too late; the log was given up before.
+    assert!(error.to_string().contains("not read within the time"), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_hub_that_is_too_slow_leaves_the_report_of_before() {
     let hub = FakeHub { nodes: 100_000, delay: Duration::from_secs(1), ..FakeHub::default() };
+    let begin = tokio::time::Instant::now();
     let store = FakeStore::default();
     let error = report(&hub, &store, &json!({})).await.unwrap_err();
     assert_eq!((error.error_type(), store.files().len()), ("NothingRead", 0));
     assert!(error.to_string().contains("DeadlineExceeded"), "{error}");
+    assert!(begin.elapsed() <= Duration::from_mins(15) - Duration::from_secs(30), "there is time left to write");
 }

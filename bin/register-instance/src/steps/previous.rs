@@ -19,6 +19,8 @@ use crate::register::{self, NotRegistered};
 
 /// Where the files are kept. It holds a private key, and is for root alone.
 pub(crate) const PREVIOUS_FILE: &str = "/var/lib/tag-hub/previous-registration.json";
+/// What it is called while it is written.
+const PREVIOUS_HALF_WRITTEN: &str = "/var/lib/tag-hub/previous-registration.new";
 
 /// All that makes a machine a node.
 const PATHS: [&str; 5] = [VAULT_FILE, FINGERPRINT_FILE, MANIFEST_FILE, REGISTRATION_FILE, MARKER_FILE];
@@ -60,6 +62,10 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 
     /// Removes what was written aside: the running agent uses its registration, or the old one is back.
     pub(super) fn forget_previous(&self) {
+        // What a kill left half written holds the key as well.
+        if self.machine.exists(PREVIOUS_HALF_WRITTEN) {
+            let _ = self.machine.remove(PREVIOUS_HALF_WRITTEN);
+        }
         if !self.machine.exists(PREVIOUS_FILE) {
             return;
         }

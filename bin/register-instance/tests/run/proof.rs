@@ -153,6 +153,12 @@ fn what_was_kept_aside_is_put_back_on_its_own_machine_alone() {
         site.write(PREVIOUS, contents);
         site.run(&[]).is(0, "it was ignored");
     }
+    // Nor is a key left behind by a run that was killed while it wrote it aside.
+    let site = Site::new();
+    let half_written = PREVIOUS.replace(".json", ".new");
+    site.write(&half_written, OLD_KEY);
+    site.run(&[]).is(0, "registered");
+    assert!(!site.at(&half_written).exists());
     // Only what makes a node is written. A registration that was made since stays.
     let site = Site::new();
     site.write(PREVIOUS, &kept(INSTANCE));

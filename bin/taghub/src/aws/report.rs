@@ -3,7 +3,7 @@
 use fleet::{Fleet, HubFacts};
 use fleet_reporter::aws::{CentralAccount, Clients, ReportBucket};
 use fleet_reporter::gather::gather;
-use fleet_reporter::handler::earlier;
+use fleet_reporter::handler::{Earlier, earlier};
 use fleet_reporter::ports::Names;
 use hub::{FunctionArn, Timestamp};
 
@@ -28,9 +28,9 @@ pub async fn read(hub: &Hub, now: Timestamp) -> Result<Fleet, Failure> {
     };
     let names = Names { prefix: about.name_prefix.clone(), manager: about.names.manager.clone() };
     let central = CentralAccount::new(clients, names, &part);
-    let (earlier, unread) = match &about.names.reports {
+    let Earlier { summary, unread, .. } = match &about.names.reports {
         Some(bucket) => earlier(&ReportBucket::new(caller(session), bucket)).await,
-        None => (None, Vec::new()),
+        None => Earlier::default(),
     };
     let facts = HubFacts {
         version: about.version.clone(),
@@ -38,5 +38,5 @@ pub async fn read(hub: &Hub, now: Timestamp) -> Result<Fleet, Failure> {
         region: about.region.clone(),
         node_limit: about.node_limit,
     };
-    gather(&central, facts, earlier, unread, now).await.map_err(|error| Failure::aws(&error, ""))
+    gather(&central, facts, summary, unread, now).await.map_err(|error| Failure::aws(&error, ""))
 }

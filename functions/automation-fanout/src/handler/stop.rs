@@ -30,8 +30,9 @@ impl<W: World> Run<'_, W> {
                 Ok(outcome) => {
                     tracing::info!(execution = id, stop_type = stop_type.into_str(), ?outcome, "execution stopped");
                     answer.executions.push(StoppedExecution { automation_execution_id: id.clone(), outcome });
-                    // Of one that is to complete what runs, no status says so.
-                    let marked = if stop_type == StopType::Complete { self.mark(id).await } else { Ok(()) };
+                    // Of one that is to complete what runs, and of one that had ended by itself, no status says so.
+                    let is_untold = stop_type == StopType::Complete || outcome == StopOutcome::AlreadyEnded;
+                    let marked = if is_untold { self.mark(id).await } else { Ok(()) };
                     if let Err(AwsError { code, message, .. }) = marked {
                         let message = format!(
                             "it could not be marked as stopped, so that what is not started yet of its request may still \

@@ -143,8 +143,8 @@ impl Hub for CentralAccount {
         Ok(all)
     }
 
-    async fn logged(&self, since: Timestamp) -> Result<Logged, AwsError> {
-        log::logged(&self.clients.caller, &self.names, since).await
+    async fn logged(&self, since: Timestamp, until: Timestamp) -> Result<Logged, AwsError> {
+        log::logged(&self.clients.caller, &self.names, since, until).await
     }
 
     async fn last_reports(

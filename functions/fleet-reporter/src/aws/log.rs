@@ -17,11 +17,17 @@ const PERIOD_SECONDS: i64 = 300;
 /// Lines about nodes, and those with which an invocation ends.
 const PATTERN: &str = r#"{ $.fields.instance_id = "mi-*" || $.fields.message = "report applied" }"#;
 
-pub(super) async fn logged(caller: &Caller, names: &Names, since: Timestamp) -> Result<Logged, AwsError> {
+pub(super) async fn logged(
+    caller: &Caller,
+    names: &Names,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<Logged, AwsError> {
     let mut logged = Logged::default();
     let mut ask = json!({
         "logGroupName": format!("/aws/lambda/{}", names.manager),
         "startTime": since.unix_seconds() * 1_000,
+        "endTime": until.unix_seconds() * 1_000,
         "filterPattern": PATTERN,
     });
     loop {

@@ -5,6 +5,8 @@ use hub::{AccountId, Coverage, Ec2InstanceId, Region, Report, Timestamp};
 /// Instances that the parameter names: a parameter of the standard tier holds 4,096 bytes
 /// (<https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-advanced-parameters.html>).
 pub const UNMANAGED_KEPT: usize = 150;
+/// More instances than an account has in a Region.
+const INSTANCES_MAX: usize = 1_000_000;
 /// The Regions of one agency that have a parameter. An agency says which Region it reports, and AWS has fewer.
 pub const REGIONS_KEPT: usize = 50;
 
@@ -53,17 +55,23 @@ impl CoverageRecord {
     }
 }
 
-/// The same with what fits into a parameter: IDs that are none are left out, and those that are too many are counted.
+/// The same with what fits into a parameter: IDs that are none are left out, and those that are too many are counted. The
+/// numbers fit each other, because they are added to those of other agencies.
 fn bounded(coverage: &Coverage) -> Coverage {
     let mut unmanaged: Vec<&String> =
         coverage.unmanaged.iter().filter(|id| id.parse::<Ec2InstanceId>().is_ok()).collect();
     unmanaged.sort();
     unmanaged.dedup();
-    let omitted = unmanaged.len().saturating_sub(UNMANAGED_KEPT);
+    let (running, stopped) = (coverage.running.min(INSTANCES_MAX), coverage.stopped.min(INSTANCES_MAX));
+    unmanaged.truncate(running);
+    let omitted = unmanaged.len().saturating_sub(UNMANAGED_KEPT).saturating_add(coverage.unmanaged_omitted);
+    unmanaged.truncate(UNMANAGED_KEPT);
     Coverage {
-        unmanaged: unmanaged.into_iter().take(UNMANAGED_KEPT).cloned().collect(),
-        unmanaged_omitted: coverage.unmanaged_omitted.saturating_add(omitted),
-        ..*coverage
+        running,
+        stopped,
+        managed: coverage.managed.min(running + stopped),
+        unmanaged_omitted: omitted.min(running - unmanaged.len()),
+        unmanaged: unmanaged.into_iter().cloned().collect(),
     }
 }
 
@@ -129,11 +137,16 @@ mod tests {
         let record = CoverageRecord::of(Some(&agency()), &report(Some(coverage)), at(7)).unwrap();
         assert!(record.text.len() <= 4_096, "{} bytes", record.text.len());
         let kept: Coverage = serde_json::from_str(&record.text).unwrap();
-        assert_eq!((kept.unmanaged.len(), kept.unmanaged_omitted), (UNMANAGED_KEPT, usize::MAX));
+        assert_eq!((kept.unmanaged.len(), kept.unmanaged_omitted), (UNMANAGED_KEPT, INSTANCES_MAX - UNMANAGED_KEPT));
+        assert_eq!((kept.running, kept.stopped, kept.managed), (INSTANCES_MAX, INSTANCES_MAX, 2 * INSTANCES_MAX));
         assert!(!record.text.contains("script"));
-        let few =
-            Coverage { unmanaged: (0..160).map(|index| format!("i-{index:017x}")).collect(), ..Coverage::default() };
+        let ids = (0..160).map(|index| format!("i-{index:017x}")).collect();
+        let few = Coverage { running: 200, unmanaged: ids, ..Coverage::default() };
         assert_eq!(bounded(&few).unmanaged_omitted, 10);
+        // Nobody's instances without a node hide behind figures that cannot be.
+        let more =
+            Coverage { managed: 10_000, unmanaged: vec!["i-0aaaaaaaaaaaaaaaa".to_owned()], ..Coverage::default() };
+        assert_eq!(bounded(&more), Coverage::default());
     }
 
     #[test]

@@ -259,7 +259,7 @@ mod tests {
         check(r#"{"rename": {"a": "aws:b"}}"#, &["rename.a: the key \"aws:b\" is reserved"]);
         check(r#"{"rename": {"a": ""}}"#, &["rename.a: expected a key of 1 to 128"]);
         check(r#"{"set": {"tag-hub:agency": "1"}}"#, &["set.tag-hub:agency: the key \"tag-hub:agency\" is reserved"]);
-        check(r#"{"set": {"a": "x,y"}}"#, &["set.a: holds a character"]);
+        check(r#"{"set": {"a": "x,y"}}"#, &["set.a: has a character"]);
         check(r#"{"set": {"a": 1}}"#, &["set.a: invalid type: integer"]);
         check(r#"{"derive": [{"key": "a", "value": "b"}]}"#, &["derive[0]: missing field `when`"]);
         check(
@@ -284,7 +284,7 @@ mod tests {
             &[
                 "maxtags: unknown field",
                 "derive[0]: the key",
-                "derive[0]: holds",
+                "derive[0]: has a character",
                 "derive[0]: when",
                 "maxTags: expected",
                 "overwrite: invalid",

@@ -164,7 +164,7 @@ async fn an_agency_cannot_retire_anything() {
         let mut invocation = later(HOURS);
         invocation.arn = format!("{OWN_ARN}:{qualifier}").parse().unwrap();
         let error = respond(&mode("on"), &account, &invocation, RETIRE).await.into_result().unwrap_err();
-        assert!(error.to_string().contains("which the central account alone may invoke"), "{error}");
+        assert!(error.to_string().contains("which only the central account may invoke"), "{error}");
         assert_eq!(lambda_runtime::Diagnostic::from(error).error_type, "Unauthenticated");
     }
     assert!(account.calls().is_empty());
