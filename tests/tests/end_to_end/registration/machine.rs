@@ -43,7 +43,7 @@ async fn every_kind_of_machine_becomes_a_tagged_node_and_stays_that_one() {
         let instance = machine.instance();
         let expected = json!({
             "outcome": "registered", "exitCode": 0, "managedInstanceId": node, "ec2InstanceId": instance.instance_id,
-            "account": AGENCY_A, "region": instance.region, "hubRegion": HOME_REGION,
+            "account": AGENCY_A, "region": instance.region, "hubRegion": HOME_REGION, "inUse": "proven",
         });
         assert_eq!(ran.line, expected);
         assert_eq!(machine.service_log(), [format!("stop {}", machine.unit()), format!("start {}", machine.unit())]);
