@@ -66,7 +66,8 @@ $(TOOLS): | requirements.txt
 	@rm -f "$(VENV)"/.installed-*
 	@touch "$@"
 
-RELEASE_BUILD = cargo lambda build --locked --release \
+# As archives, for which the programs stay where cargo left them.
+RELEASE_BUILD = cargo lambda build --locked --release --output-format zip \
 	$(if $(filter arm64,$(ARCHITECTURE)),--target $(RUST_TARGET).2.26)
 
 .PHONY: build
@@ -75,7 +76,7 @@ build: setup ## Build the functions' packages (ARCHITECTURE=arm64 for Graviton)
 		|| { echo "Rust has no standard library for $(RUST_TARGET); run: rustup target add $(RUST_TARGET)" >&2; exit 1; }
 	@test -d "$(TARGET_DIR)/$(RUST_TARGET)/release" \
 		|| echo "Compiling the functions as they are released: about 17 minutes the first time, on two cores."
-	@$(RELEASE_BUILD) --output-format zip --lambda-dir "$(PACKAGES)"
+	@$(RELEASE_BUILD) --lambda-dir "$(PACKAGES)"
 	@# By itself: together, the functions would get all that the operators' program asks of the same crates.
 	@$(RELEASE_BUILD) --package taghub --lambda-dir "$(TARGET_DIR)/programs"
 
