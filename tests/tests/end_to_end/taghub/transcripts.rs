@@ -147,7 +147,7 @@ async fn every_transcript_is_what_taghub_prints() {
             wrong.push(format!("$ {command}\nprints:\n{printed}\nthe page says:\n{}", &page[output.clone()]));
         }
         let before = page[at..output.start].trim_end().strip_suffix(command.as_str()).unwrap();
-        written.push_str(&format!("{before}{line}\n{printed}"));
+        written.extend([before, &line, "\n", &printed]);
         at = output.end;
     }
     written.push_str(&page[at..]);
