@@ -156,3 +156,56 @@ async fn every_transcript_is_what_taghub_prints() {
     }
     assert!(wrong.is_empty(), "UPDATE_DOCS=1 writes these:\n{}", wrong.join("\n"));
 }
+
+/// What the page has no transcript of, on a terminal, in this order.
+#[tokio::test]
+async fn every_other_command_speaks_on_a_terminal_too() {
+    let (world, _) = fleet().await;
+    let operator = Operator::central(&world).with("NO_COLOR", Some("1")).with("TERM", Some("dumb"));
+    let operator = operator.with_profiles("", PROFILES);
+    std::fs::write(operator.home.path().join("policy.json"), r#"{"include": ["Env"]}"#).unwrap();
+    let request = "AWS-RestartEC2Instance --accounts 222222222222 --regions us-east-1 --target tag:Env=PROD";
+    let campaign = |name: &str| {
+        json!({
+            "Name": name, "Gate": {"Approval": true},
+            "Request": {"DocumentName": "AWS-RestartEC2Instance", "TargetParameterName": "InstanceId",
+                        "Targets": [{"Key": "tag:Env", "Values": ["PROD"]}],
+                        "TargetLocations": [{"Accounts": [AGENCY_A], "Regions": ["us-east-1", "us-west-2"]}]},
+            "Waves": [{"Name": "canary", "Regions": ["us-east-1"]}, {"Name": "rest", "Regions": ["us-west-2"]}]
+        })
+    };
+    operator.write("one.json", &campaign("one"));
+    operator.write("two.json", &campaign("two"));
+    let mut wrong = Vec::new();
+    for (arguments, typed, expected) in [
+        ("sweep --agency 222222222222 --agency-profile parks", "", "2 unchanged"),
+        ("policy diff policy.json", "", "include"),
+        ("policy apply policy.json", "y\n", "help: deploy template.yaml with ApprovedPolicies="),
+        (&format!("run preview {request}"), "", "Nothing was started."),
+        (&format!("run preflight {request}"), "", "TagHub-Preflight"),
+        (&format!("run start {request} --key nightly-2"), "1\n", "taghub run watch nightly-2"),
+        ("run status nightly-2", "", "nightly-2"),
+        ("run list", "", "✓ Success  AWS-RestartEC2Instance"),
+        ("run stop nightly-2", "nightly-2\n", "already"),
+        ("run resume nightly-2", "nightly-2\n", "every location succeeded"),
+        ("campaign start one.json", "one\n", "started. taghub campaign watch one"),
+        ("campaign start two.json", "two\n", "started. taghub campaign watch two"),
+        ("campaign list", "", "two"),
+        ("campaign reject two --wave canary --comment no", "", "rejected"),
+        ("campaign approve one --wave canary", "", "approved"),
+        ("campaign watch one", "", "rest"),
+        ("campaign stop one", "one\n", "one"),
+        ("campaign resume one", "one\n", "one"),
+    ] {
+        if arguments.starts_with("campaign reject") {
+            assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+            asks(&operator, "two").await;
+            asks(&operator, "one").await;
+        }
+        let printed = operator.on_terminal(COLUMNS, arguments, typed).await;
+        if !printed.out.contains(expected) || printed.out.contains('\u{1b}') {
+            wrong.push(format!("$ taghub {arguments}\n{}and not {expected:?}", printed.out));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
