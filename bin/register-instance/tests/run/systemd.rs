@@ -173,7 +173,8 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
         }
         aws(tag, request)
     });
-    let folder = tempfile::tempdir().unwrap();
+    // A name of chance that ended in W would be taken for the W below.
+    let folder = tempfile::Builder::new().suffix("-systemd").tempdir().unwrap();
     let w = folder.path().to_str().unwrap();
     let write = |path: &str, text: &str| {
         let file = folder.path().join(path);
