@@ -26,7 +26,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use bytes::Bytes;
-use hub::AwsError;
+use hub::{AwsError, Timestamp};
 use serde_json::Value;
 
 /// How often a call is tried.
@@ -177,6 +177,13 @@ impl Caller {
         let fips = if self.config.use_fips() == Some(true) && !is_fips_already(host, &region) { "-fips" } else { "" };
         format!("https://{host}{fips}.{region}.{}", suffix(&region))
     }
+}
+
+/// A time as JSON protocols write it: seconds since the epoch, or RFC 3339.
+pub fn instant(time: &Value) -> Option<Timestamp> {
+    #[expect(clippy::cast_possible_truncation, reason = "a time in seconds, whose fraction does not matter")]
+    let seconds = time.as_i64().or_else(|| time.as_f64().map(|seconds| seconds as i64));
+    seconds.map(Timestamp::from_unix_seconds).or_else(|| time.as_str()?.parse().ok())
 }
 
 /// True where the usual host is the one with FIPS 140, and there is no other:

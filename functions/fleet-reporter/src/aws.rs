@@ -11,7 +11,8 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use direct_call::Caller;
 
-pub use central::{CentralAccount, Clients};
+pub use central::{CentralAccount, Clients, node_of};
+pub use log::each_line;
 pub use store::ReportBucket;
 
 const MAX_ATTEMPTS: u32 = 8;

@@ -1,5 +1,6 @@
 //! Campaigns: executions of the state machine `tag-hub-campaign`.
 
+use direct_call::instant;
 use hub::AwsError;
 use serde_json::{Value, json};
 
@@ -7,7 +8,6 @@ use crate::aws::hub::Hub;
 use crate::aws::json::{STATES, call};
 use crate::failure::Failure;
 use crate::view::campaign::{Campaign, Execution, execution_name};
-use crate::view::time::instant;
 
 /// Executions that are described to find a campaign that taghub did not start.
 const DESCRIBED_MAX: usize = 50;

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use fleet_reporter::aws::each_line;
 use hub::{AwsError, Timestamp};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::aws::hub::Hub;
-use crate::aws::json::{LOGS, call};
+use crate::aws::json::caller;
 use crate::view::nodes::Latest;
 
 /// How far back the log is read: several sweeps of the usual schedule.
@@ -68,25 +69,7 @@ async fn for_each(
     hub: &Hub,
     from: Timestamp,
     pattern: &str,
-    mut see: impl FnMut(Timestamp, &Value),
+    see: impl FnMut(Timestamp, &Value),
 ) -> Result<(), AwsError> {
-    let mut ask = json!({
-        "logGroupName": format!("/aws/lambda/{}", hub.about.names.manager),
-        "startTime": from.unix_seconds() * 1_000,
-        "filterPattern": pattern,
-    });
-    loop {
-        let page = call(&hub.session, LOGS, "logs:FilterLogEvents", &ask).await?;
-        for event in page["events"].as_array().into_iter().flatten() {
-            let line = event["message"].as_str().and_then(|line| serde_json::from_str::<Value>(line).ok());
-            let at = event["timestamp"].as_i64().map(|at| Timestamp::from_unix_seconds(at / 1_000));
-            if let (Some(line), Some(at)) = (line, at) {
-                see(at, &line["fields"]);
-            }
-        }
-        match page["nextToken"].as_str() {
-            Some(token) => ask["nextToken"] = json!(token),
-            None => return Ok(()),
-        }
-    }
+    each_line(&caller(&hub.session), &hub.about.names.manager, (from, None), pattern, see).await
 }

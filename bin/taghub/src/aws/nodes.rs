@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_resourcegroupstagging::types::TagFilter;
 use aws_sdk_ssm::types::{InstanceInformation, InstanceInformationStringFilter, ResourceTypeForTagging};
-use hub::{AwsError, ManagedInstanceId, Timestamp};
+use fleet_reporter::aws::node_of;
+use hub::{AwsError, ManagedInstanceId};
 use ssm_tag_manager::plan::Tags;
 
 use crate::aws::hub::{About, Hub};
 use crate::failure::Failure;
-use crate::view::nodes::{Node, Ping};
+use crate::view::nodes::Node;
 
 /// Nodes in one page of DescribeInstanceInformation:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.
@@ -70,25 +71,6 @@ impl<'a> Pages<'a> {
 fn filter(key: &str, value: &str) -> Result<InstanceInformationStringFilter, Failure> {
     let filter = InstanceInformationStringFilter::builder().key(key).values(value).build();
     filter.map_err(|problem| Failure::usage(problem.to_string()))
-}
-
-fn node_of(id: ManagedInstanceId, known: &InstanceInformation, tags: Tags) -> Node {
-    let seconds =
-        |time: Option<&aws_smithy_types::DateTime>| time.map(|time| Timestamp::from_unix_seconds(time.secs()));
-    let ping = match known.ping_status().map(aws_sdk_ssm::types::PingStatus::as_str) {
-        Some("Online") => Ping::Online,
-        Some("Inactive") => Ping::Inactive,
-        _ => Ping::Lost,
-    };
-    Node {
-        name: tags.get("Name").cloned().or_else(|| known.computer_name().or(known.name()).map(str::to_owned)),
-        ping,
-        last_ping: seconds(known.last_ping_date_time()),
-        agent: known.agent_version().unwrap_or_default().to_owned(),
-        platform: known.platform_name().unwrap_or_default().to_owned(),
-        id,
-        tags,
-    }
 }
 
 /// The tags of nodes, 100 in a call. Those that never had a tag are left out.

@@ -11,11 +11,8 @@ use crate::aws::hub::Hub;
 use crate::aws::json::caller;
 use crate::failure::Failure;
 
-/// Reads the fleet. The trend is that of the bucket, where there is one.
-///
-/// # Errors
-/// If agencies, coverage or nodes cannot be read.
-pub async fn read(hub: &Hub, now: Timestamp) -> Result<Fleet, Failure> {
+/// The central account as `fleet-reporter` reads it.
+pub fn central(hub: &Hub) -> CentralAccount {
     let (session, about) = (&hub.session, &hub.about);
     let clients =
         Clients { lambda: session.lambda(), ssm: session.ssm(), tagging: session.tagging(), caller: caller(session) };
@@ -27,7 +24,16 @@ pub async fn read(hub: &Hub, now: Timestamp) -> Result<Fleet, Failure> {
         qualifier: None,
     };
     let names = Names { prefix: about.name_prefix.clone(), manager: about.names.manager.clone() };
-    let central = CentralAccount::new(clients, names, &part);
+    CentralAccount::new(clients, names, &part)
+}
+
+/// Reads the fleet. The trend is that of the bucket, where there is one.
+///
+/// # Errors
+/// If agencies, coverage or nodes cannot be read.
+pub async fn read(hub: &Hub, now: Timestamp) -> Result<Fleet, Failure> {
+    let (session, about) = (&hub.session, &hub.about);
+    let central = central(hub);
     let Earlier { summary, unread, .. } = match &about.names.reports {
         Some(bucket) => earlier(&ReportBucket::new(caller(session), bucket)).await,
         None => Earlier::default(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use direct_call::instant;
 use hub::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::run::answers::FailureGroup;
 use super::run::failure;
 use super::table::{Cell, Columns, Row};
-use super::time::{instant, minute, span};
+use super::time::{minute, span};
 use crate::terminal::{Sign, Stream, Tone, harmless};
 
 /// The columns of a list of campaigns.

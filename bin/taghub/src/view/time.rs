@@ -1,7 +1,6 @@
 //! Times and counts in words.
 
 use hub::Timestamp;
-use serde_json::Value;
 
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
@@ -61,13 +60,6 @@ pub fn grouped(number: usize) -> String {
         text.push(digit);
     }
     text
-}
-
-/// A time as JSON protocols write it: seconds since the epoch, or RFC 3339.
-pub fn instant(time: &Value) -> Option<Timestamp> {
-    #[expect(clippy::cast_possible_truncation, reason = "a time in seconds, whose fraction does not matter")]
-    let seconds = time.as_i64().or_else(|| time.as_f64().map(|seconds| seconds as i64));
-    seconds.map(Timestamp::from_unix_seconds).or_else(|| time.as_str()?.parse().ok())
 }
 
 #[cfg(test)]

@@ -203,7 +203,8 @@ impl Hub for CentralAccount {
     }
 }
 
-fn node_of(id: ManagedInstanceId, known: &InstanceInformation, tags: Tags) -> Node {
+/// A node as Systems Manager knows it.
+pub fn node_of(id: ManagedInstanceId, known: &InstanceInformation, tags: Tags) -> Node {
     let ping = match known.ping_status().map(aws_sdk_ssm::types::PingStatus::as_str) {
         Some("Online") => Ping::Online,
         Some("Inactive") => Ping::Inactive,

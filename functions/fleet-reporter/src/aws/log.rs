@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use direct_call::{CLOUDWATCH, Caller, LOGS};
+use direct_call::{CLOUDWATCH, Caller, LOGS, instant};
 use hub::{AccountId, AwsError, Timestamp};
 use serde_json::{Value, json};
 
@@ -24,24 +24,42 @@ pub(super) async fn logged(
     until: Timestamp,
 ) -> Result<Logged, AwsError> {
     let mut logged = Logged::default();
+    each_line(caller, &names.manager, (since, Some(until)), PATTERN, |at, fields| take(&mut logged, at, fields))
+        .await?;
+    Ok(logged)
+}
+
+/// Reads what the manager logged from one time until another, line by line: its time and its fields.
+///
+/// # Errors
+/// What `CloudWatch` answers.
+pub async fn each_line(
+    caller: &Caller,
+    manager: &str,
+    (since, until): (Timestamp, Option<Timestamp>),
+    pattern: &str,
+    mut see: impl FnMut(Timestamp, &Value),
+) -> Result<(), AwsError> {
     let mut ask = json!({
-        "logGroupName": format!("/aws/lambda/{}", names.manager),
+        "logGroupName": format!("/aws/lambda/{manager}"),
         "startTime": since.unix_seconds() * 1_000,
-        "endTime": until.unix_seconds() * 1_000,
-        "filterPattern": PATTERN,
+        "filterPattern": pattern,
     });
+    if let Some(until) = until {
+        ask["endTime"] = json!(until.unix_seconds() * 1_000);
+    }
     loop {
         let page = caller.json(LOGS, "logs:FilterLogEvents", &ask).await?;
         for event in page["events"].as_array().into_iter().flatten() {
             let line = event["message"].as_str().and_then(|line| serde_json::from_str::<Value>(line).ok());
             let at = event["timestamp"].as_i64().map(|at| Timestamp::from_unix_seconds(at / 1_000));
             if let (Some(line), Some(at)) = (line, at) {
-                take(&mut logged, at, &line["fields"]);
+                see(at, &line["fields"]);
             }
         }
         match page["nextToken"].as_str() {
             Some(token) => ask["nextToken"] = json!(token),
-            None => return Ok(logged),
+            None => return Ok(()),
         }
     }
 }
@@ -100,13 +118,6 @@ fn latest(result: &Value) -> Option<Timestamp> {
     let times = result["Timestamps"].as_array()?.iter();
     let values = result["Values"].as_array()?.iter().map(|value| value.as_f64().unwrap_or_default());
     times.zip(values).filter(|(_, value)| *value > 0.0).filter_map(|(time, _)| instant(time)).max()
-}
-
-/// A time as JSON protocols write it: seconds since the epoch, or RFC 3339.
-fn instant(time: &Value) -> Option<Timestamp> {
-    #[expect(clippy::cast_possible_truncation, reason = "a time in seconds, whose fraction does not matter")]
-    let seconds = time.as_i64().or_else(|| time.as_f64().map(|seconds| seconds as i64));
-    seconds.map(Timestamp::from_unix_seconds).or_else(|| time.as_str()?.parse().ok())
 }
 
 #[cfg(test)]
