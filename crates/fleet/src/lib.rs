@@ -34,3 +34,4 @@ pub use patch::{PatchReading, Patching};
 pub use summary::{
     Activation, AgencySummary, AgentVersion, DroppedTags, FLEET_SCHEMA, Figures, Limit, Point, Summary, Unmanaged,
 };
+pub use words::{counted, grouped};

@@ -1,5 +1,7 @@
 //! Times and counts in words.
 
+pub use fleet::{counted, grouped};
+
 use hub::Timestamp;
 
 const MINUTE: i64 = 60;
@@ -42,24 +44,6 @@ pub fn minute(time: Timestamp) -> String {
 pub fn clock(time: Timestamp) -> String {
     let text = time.to_string();
     text.get(11..19).unwrap_or(&text).to_owned()
-}
-
-/// `1 node`, `2 nodes`, `1,000 nodes`.
-pub fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{} {noun}s", grouped(count)) }
-}
-
-/// A number with commas.
-pub fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]
