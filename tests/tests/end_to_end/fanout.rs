@@ -183,7 +183,7 @@ async fn whatever_tries_again_starts_one_execution() {
     let (kind, message) = refusal(&world, &other).await;
     assert_eq!(kind, "NothingStarted");
     assert!(message.contains("IdempotentParameterMismatch"), "{message}");
-    assert!(message.contains("or another IdempotencyKey"), "{message}");
+    assert!(message.contains("or use another IdempotencyKey"), "{message}");
     assert_eq!(executions(&world).len(), 5);
 
     // The function itself, after a start that was refused and one that was performed without its hearing of it. It takes
