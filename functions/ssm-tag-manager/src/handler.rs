@@ -37,6 +37,7 @@ use crate::plan::{
 use crate::ports::{LeaseName, Leases, Nodes};
 use lambda_kit::{Deadline, Stopped};
 use look::Looked;
+use tokio::time::Instant;
 
 /// How far ahead of our clock a report may say it was observed.
 const CLOCK_SKEW_SECONDS: i64 = 300;
@@ -48,10 +49,19 @@ pub struct Invocation {
     pub arn: FunctionArn,
     /// The time of the invocation.
     pub now: SystemTime,
-    /// The time until Lambda ends the invocation.
+    /// When that was read: the agency's policy may have to be read since, and a lease must not last longer for that.
+    pub begun: Instant,
+    /// The time from then until Lambda ends the invocation.
     pub budget: Duration,
     /// Random bits: whoever holds a lease is named after them, and so is what the memory of a node is salted with.
     pub entropy: [u8; 16],
+}
+
+impl Invocation {
+    /// The deadline, with the default margins.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::new(self.budget.saturating_sub(self.begun.elapsed()))
+    }
 }
 
 /// What came of an invocation.
@@ -168,8 +178,8 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             agency,
             observed_at: report.observed_at.filter(|time| time.unix_seconds() <= latest).unwrap_or(now),
             now,
-            deadline: Deadline::new(invocation.budget),
-            clock: Clock::new(invocation.now, invocation.budget, invocation.entropy),
+            deadline: invocation.deadline(),
+            clock: Clock::new(invocation),
             lines: LineBudget::new(),
             terminated: BTreeSet::new(),
             is_held: Cell::default(),
@@ -199,10 +209,13 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         let mut jobs = Vec::new();
         let looked = self.look(&candidates).await;
         let held_count = self.hold(&looked);
+        let left_behind = self.left_behind(&looked).await;
         for looked in looked {
-            match looked.with(held_count > 0) {
-                Looked::Finished(nodes) => nodes.into_iter().for_each(|node| answer.add(node)),
-                Looked::Differs(job) => jobs.push(job),
+            let half_done = looked.ambiguous.filter(|candidate| left_behind.0.contains_key(&candidate.node));
+            match (half_done, looked.with(held_count > 0)) {
+                (Some(candidate), _) => jobs.push(look::job(candidate, NodeIntent::default(), None)),
+                (None, Looked::Finished(nodes)) => nodes.into_iter().for_each(|node| answer.add(node)),
+                (None, Looked::Differs(job)) => jobs.push(job),
             }
         }
         jobs.sort_by(|a, b| a.node.cmp(&b.node));
@@ -218,15 +231,19 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
         answer
     }
 
-    /// Writes under the lease of the sender.
-    fn writer(&self) -> Writer<'_, P> {
-        let lease = match (&self.agency, self.config.ownership) {
+    /// The lease of the sender.
+    fn lease(&self) -> LeaseName {
+        match (&self.agency, self.config.ownership) {
             (Some(agency), OwnershipCheck::Enforce) => LeaseName::Agency(agency.clone()),
             _ => LeaseName::AllAgencies,
-        };
+        }
+    }
+
+    /// Writes under the lease of the sender.
+    fn writer(&self) -> Writer<'_, P> {
         Writer {
             ports: self.ports,
-            lease,
+            lease: self.lease(),
             clock: &self.clock,
             deadline: self.deadline,
             patience: Duration::MAX,

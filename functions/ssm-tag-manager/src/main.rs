@@ -8,6 +8,7 @@ use lambda_runtime::{Diagnostic, Error, LambdaEvent, run, service_fn};
 use serde_json::value::RawValue;
 use ssm_tag_manager::aws::{Calls, CoverageParameters, LeaseTable, ManagedNodes, PolicyParameters, sdk_config};
 use ssm_tag_manager::{Config, Invocation, ManagerError, Responded, metrics, respond};
+use tokio::time::Instant;
 
 /// What the answer and the metrics of an invocation take.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
@@ -30,10 +31,10 @@ async fn main() -> Result<(), Error> {
             event.context.invoked_function_arn.parse().map_err(|_| ManagerError::Unauthenticated {
                 invoked_arn: event.context.invoked_function_arn.clone(),
             })?;
-        let now = SystemTime::now();
+        let (now, begun) = (SystemTime::now(), Instant::now());
         let budget = event.context.deadline().duration_since(now).unwrap_or_default();
         let nodes = ManagedNodes::new(&calls, &arn);
-        let invocation = Invocation { arn, now, budget, entropy: uuid::Uuid::new_v4().into_bytes() };
+        let invocation = Invocation { arn, now, begun, budget, entropy: uuid::Uuid::new_v4().into_bytes() };
         let agency = invocation.arn.agency();
         let own = match (&policies, &agency) {
             // Boxed, because a future that holds this one too is too deep for the compiler.

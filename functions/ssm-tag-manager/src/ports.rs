@@ -69,6 +69,8 @@ pub trait Leases {
     /// Gives a lease back, or lets it end at `until_ms` if that is ahead. What remains unsettled is for the next holder to
     /// look after.
     async fn release(&self, lease: &Lease<'_>, unsettled: &Intent) -> Result<(), AwsError>;
+    /// What holders that are gone did not finish; nothing while somebody holds the lease.
+    async fn left_behind(&self, lease: &LeaseName, now_ms: i64) -> Result<Intent, AwsError>;
     /// Records that a node is about to be linked to a source, and tells which other nodes were of late. Bulk reads may
     /// not show those yet.
     async fn arrive(

@@ -24,6 +24,7 @@ fn record() -> CoverageRecord {
         agency: "222222222222".parse().unwrap(),
         region: "us-west-2".parse().unwrap(),
         observed_at: Timestamp::from_unix_seconds(100),
+        has_instances: true,
         text: TEXT.to_owned(),
     }
 }
@@ -80,6 +81,18 @@ async fn what_changed_is_written_and_what_did_not_is_only_read() {
     assert_eq!(same.take_counts().calls, 1);
     assert_eq!(coverage(&[&holds("{}", 50), &writes()]).try_keep(&record()).await, Ok(Kept::Written));
     assert_eq!(coverage(&[&holds("{}", 101)]).try_keep(&record()).await, Ok(Kept::Unchanged), "what is later stays");
+}
+
+#[tokio::test]
+async fn an_empty_region_has_a_parameter_only_if_it_is_the_hubs_or_had_instances() {
+    let empty = |region: &str| CoverageRecord { region: region.parse().unwrap(), has_instances: false, ..record() };
+    let elsewhere = coverage(&[&missing()]);
+    assert_eq!(elsewhere.try_keep(&empty("us-west-2")).await, Ok(Kept::Empty));
+    assert_eq!(elsewhere.take_counts().calls, 1);
+    assert_eq!(coverage(&[&holds("{}", 50), &writes()]).try_keep(&empty("us-west-2")).await, Ok(Kept::Written));
+    let home = mock!(SsmClient::put_parameter).then_output(|| PutParameterOutput::builder().build());
+    let home = coverage(&[&missing(), &lists(0, None), &home]);
+    assert_eq!(home.try_keep(&empty("us-east-1")).await, Ok(Kept::Written));
 }
 
 #[tokio::test]

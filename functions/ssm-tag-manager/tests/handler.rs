@@ -14,6 +14,7 @@ use account::{Account, Call, Fault};
 use hub::{Answer, Counts};
 use serde_json::{Value, json};
 use ssm_tag_manager::{Config, Invocation, ManagerError, handle};
+use tokio::time::Instant;
 
 const AGENCY_ARN: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager:agency-222222222222";
 const OWN_ARN: &str = "arn:aws:lambda:us-east-1:111111111111:function:ssm-tag-manager";
@@ -37,7 +38,7 @@ fn now() -> SystemTime {
 }
 
 fn invocation(arn: &str) -> Invocation {
-    Invocation { arn: arn.parse().unwrap(), now: now(), budget: Duration::from_mins(5), entropy: [7; 16] }
+    Invocation { arn: arn.parse().unwrap(), now: now(), begun: Instant::now(), budget: Duration::from_mins(5), entropy: [7; 16] }
 }
 
 async fn send(account: &Account, event: &Value) -> Result<Answer, ManagerError> {
@@ -374,7 +375,9 @@ async fn when_time_runs_out_the_rest_is_deferred() {
     let event = json!({"instances": instances});
     let answer = handle(&config, &account, &invocation, &event.to_string()).await.result.unwrap();
     assert_eq!((answer.counts.updated, answer.counts.deferred), (16, 24));
+    assert_eq!(answer.deferred_because, None, "it was not for want of a lease");
     let event = json!({"instances": event["instances"], "reply": false});
+    let invocation = Invocation { begun: Instant::now(), ..invocation };
     let error = handle(&config, &account, &invocation, &event.to_string()).await.result.unwrap_err();
     assert!(error.to_string().starts_with("8 of 40 nodes"), "{error}");
 }

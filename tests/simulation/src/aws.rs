@@ -1,17 +1,22 @@
 //! The simulated services, as one sandbox of the manager sees them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hub::{AGENCY_TAG_KEY, AwsError, ManagedInstanceId, Timestamp};
 use ssm_tag_manager::plan::{Intent, Tags};
-use ssm_tag_manager::ports::{Information, Lease, Leases, Nodes, Rates, Retirable, Taken};
+use ssm_tag_manager::ports::{Information, Lease, LeaseName, Leases, Nodes, Rates, Retirable, Taken};
+use tokio::time::sleep;
 
 use crate::world::{Held, World};
 
 /// How often a call goes again after an error, as the adapter does.
 const MAX_FAILURES: u32 = 3;
+/// A call whose answer was lost is carried out within this time.
+const LATE_MS: u64 = 6_000;
+const TIMEOUT: &str = "Timeout";
 
 /// AWS as one invocation reaches it.
 #[derive(Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Aws {
     seen: RefCell<BTreeMap<ManagedInstanceId, Tags>>,
     /// The leases that this invocation took last, with the holder that it was then.
     held: RefCell<BTreeMap<String, String>>,
+    /// True if a call got no answer since this was last asked.
+    is_unanswered: Cell<bool>,
 }
 
 /// What becomes of a call.
@@ -40,7 +47,7 @@ fn error(operation: &'static str, code: &str, retryable: bool) -> AwsError {
 
 impl Aws {
     pub(crate) fn new(world: &Rc<World>) -> Self {
-        Self { world: Rc::clone(world), seen: RefCell::default(), held: RefCell::default() }
+        Self { world: Rc::clone(world), seen: RefCell::default(), held: RefCell::default(), is_unanswered: Cell::default() }
     }
 
     /// A call that changes something. The change happens at some time after the call was sent, also if the sender has
@@ -74,8 +81,16 @@ impl Aws {
                     }
                     Fate::AnswerLost => {
                         world.count("fault: answer lost");
-                        change(&world, false)?;
-                        Err(error(operation, "Timeout", true))
+                        if world.is_harder {
+                            let (world, change, late_ms) = (Rc::clone(&world), change.clone(), world.pick(0..LATE_MS));
+                            tokio::task::spawn_local(async move {
+                                sleep(Duration::from_millis(late_ms)).await;
+                                let _ = change(&world, false);
+                            });
+                        } else {
+                            change(&world, false)?;
+                        }
+                        Err(error(operation, TIMEOUT, true))
                     }
                     Fate::HalfDone => {
                         world.count("fault: half done");
@@ -86,6 +101,9 @@ impl Aws {
                 }
             });
             let result = sent.await.unwrap_or_else(|_| Err(error(operation, "DispatchFailure", true)));
+            if result.as_ref().is_err_and(|error| error.code == TIMEOUT) {
+                self.is_unanswered.set(true);
+            }
             self.world.pause(1..latency).await;
             match result {
                 Err(error) if error.is_throttling() => self.world.pause(20..200).await,
@@ -156,17 +174,25 @@ impl World {
         }
     }
 
-    /// Notes a write to a node while another invocation than the sender holds the lease of its agency.
+    /// The keys that a call removes.
+    fn part_of(&self, keys: &[String], is_half: bool) -> Vec<String> {
+        match (is_half, self.is_harder) {
+            (false, _) => keys.to_vec(),
+            (true, false) => keys[..self.pick_index(keys.len() + 1)].to_vec(),
+            (true, true) => keys.iter().filter(|_| self.chance(0.5)).cloned().collect(),
+        }
+    }
+
+    /// Notes a write to a node while the sender does not hold the lease of its agency.
     fn check_lease(&self, node: &ManagedInstanceId, held: &BTreeMap<String, String>) {
         let nodes = self.nodes.borrow();
         let Some(owner) = nodes.get(node).and_then(|node| node.tags.get(AGENCY_TAG_KEY)) else { return };
         let name = format!("agency#{owner}");
         let leases = self.leases.borrow();
-        let is_anothers = leases.get(&name).is_some_and(|now| {
-            now.until_ms >= self.now_ms() && !now.holder.is_empty() && held.get(&name) != Some(&now.holder)
-        });
-        if is_anothers && self.rules.leases {
-            self.count("violation: a write under another's lease");
+        let is_senders =
+            leases.get(&name).is_some_and(|now| now.until_ms >= self.now_ms() && held.get(&name) == Some(&now.holder));
+        if !is_senders && self.rules.leases {
+            self.count("violation: a write without the lease");
         }
     }
 
@@ -208,7 +234,7 @@ impl Nodes for Aws {
     async fn remove(&self, node: &ManagedInstanceId, keys: &[String]) -> Result<(), AwsError> {
         let (id, node, keys) = (node, node.clone(), keys.to_vec());
         self.write("ssm:RemoveTagsFromResource", id, move |world, is_half| {
-            let keys = &keys[..if is_half { world.pick_index(keys.len() + 1) } else { keys.len() }];
+            let keys = world.part_of(&keys, is_half);
             let exists = world.change_node(&node, |node| node.tags.retain(|key, _| !keys.contains(key)));
             if exists { Ok(()) } else { Err(error("ssm:RemoveTagsFromResource", "InvalidResourceId", false)) }
         })
@@ -244,7 +270,7 @@ impl Nodes for Aws {
     fn start_from(&self, _: &Rates) {}
 
     fn may_land_late(&self) -> bool {
-        false
+        self.is_unanswered.take()
     }
 }
 
@@ -354,6 +380,15 @@ impl Leases for Aws {
                     leases.insert(name, Held { intent: unsettled, ..Held::default() });
                 }
             }
+        })
+        .await
+    }
+
+    async fn left_behind(&self, lease: &LeaseName, now_ms: i64) -> Result<Intent, AwsError> {
+        self.read("dynamodb:GetItem", |world| {
+            let leases = world.leases.borrow();
+            let left = leases.get(&lease.to_string()).filter(|held| held.until_ms < now_ms && world.rules.intents);
+            left.map(|held| held.intent.clone()).unwrap_or_default()
         })
         .await
     }

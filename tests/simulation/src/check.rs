@@ -33,9 +33,9 @@ pub(crate) fn every_node_is_right(world: &World, manager: &Manager, accounts: &[
     if world.counted("violation: a node that lives was deregistered") > 0 {
         return Err("a node that lives was deregistered".to_owned());
     }
-    let intrusions = world.counted("violation: a write under another's lease");
+    let intrusions = world.counted("violation: a write without the lease");
     if intrusions > 0 {
-        return Err(format!("{intrusions} writes while somebody else held the lease"));
+        return Err(format!("{intrusions} writes while their sender did not hold the lease"));
     }
     let instances = world.instances.borrow();
     let mut named: BTreeMap<&ManagedInstanceId, Vec<(&String, &Instance)>> = BTreeMap::new();

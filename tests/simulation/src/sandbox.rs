@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hub::{AccountId, Answer};
 use ssm_tag_manager::{Config, Invocation, Responded, respond};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::aws::Aws;
 use crate::world::World;
@@ -61,10 +61,15 @@ async fn invoke(world: &Rc<World>, manager: &Rc<Manager>, arn: String, event: St
     let entropy = world.bytes();
     let lives_ms = if world.chance(faults.crash) { Some(world.pick(1..8_000)) } else { None };
     let (world_there, manager) = (Rc::clone(world), Rc::clone(manager));
+    // What an agency's policy takes to read, before anything else is done.
+    let reading_ms = if world.is_harder && world.chance(faults.slow_policy) { world.pick(0..28_000) } else { 0 };
     let mut task = tokio::task::spawn_local(async move {
+        let begun = Instant::now();
+        sleep(Duration::from_millis(reading_ms)).await;
         let invocation = Invocation {
             arn: arn.parse().ok()?,
             now: UNIX_EPOCH + Duration::from_millis(u64::try_from(now_ms).unwrap_or_default()),
+            begun,
             budget: BUDGET,
             entropy,
         };

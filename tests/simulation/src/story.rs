@@ -73,6 +73,7 @@ fn faults(world: &World) -> Faults {
         table: world.real(0.2) * storm,
         // In some stories alone, so that the others stay as they were.
         slow_table: if world.seed % 7 == 6 { 0.02 } else { 0.0 },
+        slow_policy: if world.is_harder { 0.1 } else { 0.0 },
         lost_event: world.real(0.5) * storm,
         duplicate_event: world.real(0.5) * storm,
         lag_ms: world.pick(1..10_000),

@@ -41,6 +41,8 @@ pub struct Faults {
     pub(crate) table: f64,
     /// A call of the table that takes many attempts.
     pub(crate) slow_table: f64,
+    /// An agency's policy that takes long to read.
+    pub(crate) slow_policy: f64,
     pub(crate) lost_event: f64,
     pub(crate) duplicate_event: f64,
     /// The longest that `GetResources` is behind.
@@ -59,6 +61,8 @@ pub(crate) type Counts = BTreeMap<&'static str, u64>;
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) seed: u64,
+    /// In some stories, calls without an answer are carried out late, and calls are done by half in any order.
+    pub(crate) is_harder: bool,
     start: Instant,
     random: RefCell<fastrand::Rng>,
     pub(crate) rules: Rules,
@@ -113,6 +117,7 @@ impl World {
     pub(crate) fn new(seed: u64, rules: Rules) -> Rc<Self> {
         Rc::new(Self {
             seed,
+            is_harder: seed % 7 == 3,
             start: Instant::now(),
             random: RefCell::new(fastrand::Rng::with_seed(seed)),
             rules,

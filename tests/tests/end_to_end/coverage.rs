@@ -27,8 +27,9 @@ async fn an_agencys_coverage_is_kept_by_region_and_written_when_it_changes() {
     world.sweep_well(AGENCY_A).await.unwrap();
     let expected = json!({"running": 2, "stopped": 0, "managed": 1, "unmanaged": [bare], "unmanagedOmitted": 0});
     assert_eq!(kept(&world, AGENCY_A, HOME_REGION).await, Some(expected));
+    assert_eq!(kept(&world, AGENCY_A, SECOND_REGION).await, None, "an empty Region that is not the hub's");
     let nothing = json!({"running": 0, "stopped": 0, "managed": 0, "unmanaged": [], "unmanagedOmitted": 0});
-    assert_eq!(kept(&world, AGENCY_A, SECOND_REGION).await, Some(nothing));
+    assert_eq!(kept(&world, AGENCY_B, HOME_REGION).await, Some(nothing));
 
     // The steady state: a read for each Region, and no write.
     let before = world.aws.calls().snapshot();

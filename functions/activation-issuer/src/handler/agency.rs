@@ -151,7 +151,7 @@ impl<H: Hub, A: Agencies> Round<'_, H, A> {
                 Some(limit)
             }
             Err(refusal) => {
-                let error_code = refusal.ceiling.code().to_owned();
+                let error_code = <&str>::from(refusal.ceiling).to_owned();
                 answer.fail(Failure { error_code, message: format!("no activation was created: {refusal}") });
                 None
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hub::{AccountId, Timestamp};
+use strum::IntoStaticStr;
 
 use crate::activation::{Activation, ActivationId};
 use crate::config::Config;
@@ -29,8 +30,8 @@ pub struct Usage {
     pub made_today: u32,
 }
 
-/// Why no activation is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why no activation is made. The names are the error codes in the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 pub enum Ceiling {
     /// The agency had its activations for today.
     RenewalsPerDay,
@@ -40,18 +41,6 @@ pub enum Ceiling {
     NodeLimit,
     /// The account has the nodes of the standard tier, and `NODE_LIMIT` is higher.
     StandardTier,
-}
-
-impl Ceiling {
-    /// The error code in the answer.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::RenewalsPerDay => "RenewalsPerDay",
-            Self::AgencyNodeLimit => "AgencyNodeLimit",
-            Self::NodeLimit => "NodeLimit",
-            Self::StandardTier => "StandardTier",
-        }
-    }
 }
 
 /// A refusal, with its numbers.

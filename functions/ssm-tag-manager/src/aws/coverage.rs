@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_ssm::Client as SsmClient;
 use aws_sdk_ssm::types::ParameterType;
-use hub::{AwsError, Timestamp};
+use hub::{AwsError, Region, Timestamp};
 use lambda_kit::CallCounts;
 
 use super::operation::Operation;
@@ -32,6 +32,9 @@ pub struct CoverageParameters {
 pub enum Kept {
     /// The parameter says so already, or something that was seen later.
     Unchanged,
+    /// The Region is empty and not the hub's: it gets no parameter, of which an account and Region has 10,000
+    /// (<https://docs.aws.amazon.com/general/latest/gr/ssm.html>).
+    Empty,
     /// It was written.
     Written,
     /// The agency has parameters for more Regions than there are.
@@ -59,7 +62,7 @@ impl CoverageParameters {
     pub async fn keep(&self, record: &CoverageRecord, budget: Duration) {
         let kept = tokio::time::timeout(KEEP_TIMEOUT.min(budget), self.try_keep(record)).await;
         let code = match kept {
-            Ok(Ok(Kept::Unchanged | Kept::Written)) => return,
+            Ok(Ok(Kept::Unchanged | Kept::Empty | Kept::Written)) => return,
             Ok(Ok(Kept::TooManyRegions)) => "TooManyRegions".to_owned(),
             Ok(Err(error)) => error.code,
             Err(_) => "Timeout".to_owned(),
@@ -76,6 +79,7 @@ impl CoverageParameters {
         let name = format!("{}/{}", self.path, record.place());
         match self.read(&name).await? {
             Some(kept) if !record.differs_from(&kept) => return Ok(Kept::Unchanged),
+            None if !record.has_instances && !self.is_home(&record.region) => return Ok(Kept::Empty),
             None if self.count(record).await? >= REGIONS_KEPT => return Ok(Kept::TooManyRegions),
             Some(_) | None => {}
         }
@@ -88,6 +92,10 @@ impl CoverageParameters {
     /// What was called since this was last asked for.
     pub fn take_counts(&self) -> CallCounts {
         self.read.take_counts() + self.list.take_counts() + self.write.take_counts()
+    }
+
+    fn is_home(&self, region: &Region) -> bool {
+        self.ssm.config().region().is_none_or(|home| home.as_ref() == region.as_str())
     }
 
     async fn read(&self, name: &str) -> Result<Option<KeptCoverage>, AwsError> {

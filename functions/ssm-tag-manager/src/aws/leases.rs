@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use super::ManagedNodes;
 use crate::plan::Intent;
-use crate::ports::{Lease, Leases, Rates, Taken};
+use crate::ports::{Lease, LeaseName, Leases, Rates, Taken};
 
 const GET: &str = "dynamodb:GetItem";
 const PUT: &str = "dynamodb:PutItem";
@@ -93,9 +93,7 @@ impl LeaseTable {
             // An attempt whose answer was lost.
             return Ok(Some(Item::new()));
         }
-        if there.is_empty()
-            || number(&there, "until").is_some_and(|until| (lease.now_ms..=lease.now_ms + LONGEST_MS).contains(&until))
-        {
+        if there.is_empty() || is_held(&there, lease.now_ms) {
             return Ok(None);
         }
         if number(&there, "until").is_none() {
@@ -218,6 +216,11 @@ impl Leases for ManagedNodes<'_> {
         self.calls.leases.put(item, Condition::is_held_by(lease)).await.and_then(held)
     }
 
+    async fn left_behind(&self, lease: &LeaseName, now_ms: i64) -> Result<Intent, AwsError> {
+        let there = self.calls.leases.get(&lease.to_string()).await?;
+        Ok(if is_held(&there, now_ms) { Intent::default() } else { intent_of(&there) })
+    }
+
     async fn arrive(
         &self,
         source: &str,
@@ -320,6 +323,11 @@ fn item(lease: &Lease<'_>, until_ms: i64, intent: Option<&Intent>) -> Item {
         item.insert("intent".to_owned(), json(intent));
     }
     item
+}
+
+/// True for the item of a lease that has not ended.
+fn is_held(item: &Item, now_ms: i64) -> bool {
+    number(item, "until").is_some_and(|until| (now_ms..=now_ms + LONGEST_MS).contains(&until))
 }
 
 /// The nodes of an item about a source.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,6 +10,7 @@ use hub::ManagedInstanceId;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::Invocation;
 use crate::plan::Salt;
 
 /// The time of an invocation, and its random numbers.
@@ -23,12 +24,12 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// `budget` is the time until Lambda ends the invocation.
-    pub(crate) fn new(now: SystemTime, budget: Duration, entropy: [u8; 16]) -> Self {
+    pub(crate) fn new(invocation: &Invocation) -> Self {
+        let Invocation { now, begun, budget, entropy, .. } = *invocation;
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seed = entropy.iter().fold(0_u64, |seed, byte| seed.rotate_left(8) ^ u64::from(*byte));
         Self {
-            start: Instant::now(),
+            start: begun,
             start_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
             budget,
             entropy,

@@ -5,7 +5,7 @@ use hub::{AGENCY_TAG_KEY, AwsError, ManagedInstanceId, NodeAnswer, Outcome, Reje
 
 use super::{Job, Run, without_reserved};
 use crate::answer::node_answer;
-use crate::plan::{Candidate, Decision, LastApplied, NodeIntent, Plan, Tags};
+use crate::plan::{Candidate, Decision, Intent, LastApplied, NodeIntent, Plan, Tags};
 use crate::ports::{Leases, Nodes};
 
 /// Bulk reads that are under way at the same time. `GetResources` takes 15 calls a second.
@@ -23,6 +23,9 @@ pub(super) struct LookedAt<'c, 'r> {
     pub(super) owned_count: usize,
     /// How many of them an earlier policy set, and the one in force does not want.
     pub(super) withdrawn: usize,
+    /// Set if nothing is to be written, and the node carries tags that its memory does not name: an operator's, or
+    /// those of a call that was done by half.
+    pub(super) ambiguous: Option<&'c Candidate<'r>>,
     free: Looked<'c, 'r>,
     held: Option<Looked<'c, 'r>>,
 }
@@ -36,7 +39,7 @@ impl<'c, 'r> LookedAt<'c, 'r> {
 
 impl<'c, 'r> From<Looked<'c, 'r>> for LookedAt<'c, 'r> {
     fn from(free: Looked<'c, 'r>) -> Self {
-        Self { owned_count: 0, withdrawn: 0, free, held: None }
+        Self { owned_count: 0, withdrawn: 0, ambiguous: None, free, held: None }
     }
 }
 
@@ -95,7 +98,26 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
             Decision::Rejected(_) | Decision::Unmarked(..) => (0, 0),
         };
         let held = (withdrawn > 0).then(|| self.looked(candidate, &tags, self.decide(candidate, &tags, None, true)));
-        LookedAt { owned_count, withdrawn, free: self.looked(candidate, &tags, decision), held }
+        let has_others = matches!(&decision, Decision::Planned(plan) if plan.is_empty())
+            && tags.keys().filter(|key| !hub::is_reserved(key)).count() > owned_count;
+        let ambiguous = (has_others && !self.report.dry_run).then_some(candidate);
+        LookedAt { owned_count, withdrawn, ambiguous, free: self.looked(candidate, &tags, decision), held }
+    }
+
+    /// What earlier holders of the lease did not finish on nodes that look finished: their memory does not tell. If the
+    /// lease is taken in any case, its taker learns of it.
+    pub(super) async fn left_behind(&self, looked: &[LookedAt<'_, '_>]) -> Intent {
+        let differs = |one: &LookedAt<'_, '_>| {
+            [Some(&one.free), one.held.as_ref()].into_iter().flatten().any(|one| matches!(one, Looked::Differs(_)))
+        };
+        if looked.iter().any(differs) || looked.iter().all(|one| one.ambiguous.is_none()) {
+            return Intent::default();
+        }
+        let read = self.deadline.call(self.ports.left_behind(&self.lease(), self.clock.now_ms())).await;
+        read.unwrap_or_else(|stopped| {
+            tracing::warn!(lease = %self.lease(), code = stopped.code(), "half-done nodes not looked up");
+            Intent::default()
+        })
     }
 
     fn looked<'c>(&self, candidate: &'c Candidate<'a>, tags: &Tags, decision: Decision) -> Looked<'c, 'a> {
@@ -132,7 +154,8 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
     }
 }
 
-fn job<'c, 'r>(candidate: &'c Candidate<'r>, intent: NodeIntent, arrival: Option<String>) -> Job<&'c Candidate<'r>> {
+/// A node to write.
+pub(super) fn job<'c, 'r>(candidate: &'c Candidate<'r>, intent: NodeIntent, arrival: Option<String>) -> Job<&'c Candidate<'r>> {
     Job { node: candidate.node.clone(), intent, arrival, item: candidate }
 }
 

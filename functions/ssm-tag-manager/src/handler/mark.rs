@@ -119,9 +119,10 @@ impl<P: Nodes + Leases> Marking<'_, P> {
                 return marked.add_stopped(&stopped, sources.len());
             }
         };
-        let found = self.with_arrivals(found, sources, marked).await;
+        let (found, failed_count) = self.with_arrivals(found, sources, marked).await;
         let named: BTreeSet<&String> = found.values().filter_map(|tags| tags.get(SOURCE_TAG_KEY)).collect();
-        marked.counts.unknown += sources.iter().filter(|source| !named.contains(source)).count();
+        let unnamed_count = sources.iter().filter(|source| !named.contains(source)).count();
+        marked.counts.unknown += unnamed_count - failed_count.min(unnamed_count);
         let looked: Vec<(Found, Result<Option<Outcome>, Stopped>)> = stream::iter(found)
             .map(async |(node, seen)| {
                 let outcome = self.outcome_without_write(&node, &seen).await;
@@ -145,13 +146,13 @@ impl<P: Nodes + Leases> Marking<'_, P> {
     }
 
     /// Adds the nodes that were linked to the instances so shortly before that the bulk read does not show them: nobody
-    /// may report these instances again.
+    /// may report these instances again. Also gives how many could not be looked up.
     async fn with_arrivals(
         &self,
         mut found: BTreeMap<ManagedInstanceId, Tags>,
         sources: &[String],
         marked: &mut Marked,
-    ) -> BTreeMap<ManagedInstanceId, Tags> {
+    ) -> (BTreeMap<ManagedInstanceId, Tags>, usize) {
         let settled = found.values().filter(|tags| TerminationMarker::of(tags).is_some());
         let settled: BTreeSet<&String> = settled.filter_map(|tags| tags.get(SOURCE_TAG_KEY)).collect();
         let open: Vec<&String> = sources.iter().filter(|source| !settled.contains(source)).collect();
@@ -172,16 +173,19 @@ impl<P: Nodes + Leases> Marking<'_, P> {
             .buffer_unordered(NODE_CONCURRENCY)
             .collect()
             .await;
+        let mut failures = Vec::new();
         for arrived in arrived {
             match arrived {
                 Ok(arrived) => found.extend(arrived),
-                Err(stopped) => {
-                    tracing::warn!(code = stopped.code(), "failed to look up a terminated instance's latest nodes");
-                    marked.add_stopped(&stopped, 1);
-                }
+                Err(stopped) => failures.push(stopped),
             }
         }
-        found
+        if let Some(first) = failures.first() {
+            let (instances, code) = (failures.len(), first.code());
+            tracing::warn!(instances, code, "failed to look up terminated instances' latest nodes");
+        }
+        failures.iter().for_each(|stopped| marked.add_stopped(stopped, 1));
+        (found, failures.len())
     }
 
     /// What becomes of a node that is not written; nothing if it is to be.

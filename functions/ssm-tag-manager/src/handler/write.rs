@@ -54,9 +54,11 @@ impl<P: Nodes + Leases> Run<'_, P> {
                 return Ok(Outcome::Rejected { reason });
             }
             Decision::Unmarked(reason, keys) => {
-                let keys: Vec<String> =
-                    keys.iter().filter(|key| live.contains_key(**key)).map(|key| (*key).to_owned()).collect();
-                self.under_lease(slice, self.ports.remove(id, &keys)).await?;
+                // The link before the marker, each in a call of its own: a marker alone is cleared up with the next report,
+                // and a link alone to an instance that is gone would look like a living one.
+                for key in keys.iter().filter(|key| live.contains_key(**key)) {
+                    self.under_lease(slice, self.ports.remove(id, &[(*key).to_owned()])).await?;
+                }
                 return Ok(Outcome::Rejected { reason });
             }
             Decision::Planned(plan) => plan,

@@ -36,7 +36,7 @@ const LATER_ATTEMPT_GAP_MS: std::ops::Range<u64> = 500..1_500;
 const EARLY_ATTEMPTS: u32 = 30;
 /// How long to wait between two slices of our own.
 const SLICE_GAP_MS: std::ops::Range<u64> = 300..500;
-/// What is under way in a slice is cut off after this time, and goes on in the next one. So nobody waits long for an
+/// What is under way in a slice is cut off after this time, and its node is deferred. So nobody waits long for an
 /// invocation that died.
 const LEASE: Duration = Duration::from_secs(25);
 /// A lease outlives the work of its holder by this much: for clocks that differ, and for a call that was cut off and
@@ -107,7 +107,8 @@ struct Arrivals {
 }
 
 impl<P: Nodes + Leases> Writer<'_, P> {
-    /// Does `work` on each node under the lease. What is left over could not be begun: the lease was not to be had.
+    /// Does `work` on each node under the lease. What is left over could not be begun: the lease was not to be had, or
+    /// there was no time.
     pub(crate) async fn run<T, R>(
         &self,
         jobs: Vec<Job<T>>,
@@ -119,12 +120,11 @@ impl<P: Nodes + Leases> Writer<'_, P> {
         let mut done = Vec::with_capacity(waiting.len());
         let mut since = Instant::now();
         while !waiting.is_empty() {
-            let finished = if self.deadline.is_late() {
-                Err("time ran out".to_owned())
-            } else {
-                self.slice(&mut waiting, is_bulk, since, lease_use, &work).await
-            };
-            match finished {
+            if self.deadline.is_late() {
+                // Not for want of a lease.
+                break;
+            }
+            match self.slice(&mut waiting, is_bulk, since, lease_use, &work).await {
                 Ok(finished) => {
                     if !finished.is_empty() {
                         since = Instant::now();
@@ -213,6 +213,10 @@ impl<P: Nodes + Leases> Writer<'_, P> {
     ) -> (Vec<(T, R)>, Vec<Job<T>>) {
         let begin_until = Instant::now() + SLICE;
         self.settle_others(slice, &batch).await;
+        if slice.deadline.is_late() {
+            // Those are settled, so the next slice gets to its own.
+            return (Vec::new(), batch);
+        }
         let begun_count = Cell::new(0);
         let outcomes: Vec<Result<(T, R), Job<T>>> = stream::iter(batch)
             .map(async |job| {

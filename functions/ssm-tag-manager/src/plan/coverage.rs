@@ -19,6 +19,8 @@ pub struct CoverageRecord {
     pub region: Region,
     /// When it was so.
     pub observed_at: Timestamp,
+    /// False if the Region has no instance.
+    pub has_instances: bool,
     /// The value of the parameter: a [`Coverage`] as JSON.
     pub text: String,
 }
@@ -40,8 +42,10 @@ impl CoverageRecord {
             return None;
         }
         let (agency, region, coverage) = (agency?, report.region.as_ref()?, report.coverage.as_ref()?);
-        let text = serde_json::to_string(&bounded(coverage)).ok()?;
-        Some(Self { agency: agency.clone(), region: region.clone(), observed_at, text })
+        let coverage = bounded(coverage);
+        let text = serde_json::to_string(&coverage).ok()?;
+        let has_instances = coverage.running + coverage.stopped > 0;
+        Some(Self { agency: agency.clone(), region: region.clone(), observed_at, has_instances, text })
     }
 
     /// The last two parts of the parameter's name.
@@ -103,6 +107,8 @@ mod tests {
         };
         let record = CoverageRecord::of(Some(&agency()), &report(Some(coverage)), at(7)).unwrap();
         assert_eq!(record.place(), "222222222222/us-west-2");
+        assert!(record.has_instances);
+        assert!(!CoverageRecord::of(Some(&agency()), &report(Some(Coverage::default())), at(7)).unwrap().has_instances);
         assert_eq!(
             record.text,
             r#"{"running":41,"stopped":3,"managed":38,"unmanaged":["i-0aaaaaaaaaaaaaaaa","i-0bbbbbbbbbbbbbbbb"],"unmanagedOmitted":1}"#

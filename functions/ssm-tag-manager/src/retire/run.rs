@@ -56,8 +56,8 @@ pub async fn retire(
         bulk_writers: config.bulk_writers,
         now: invocation.now.into(),
         left: config.retire.limit.into(),
-        deadline: Deadline::new(invocation.budget),
-        clock: Clock::new(invocation.now, invocation.budget, invocation.entropy),
+        deadline: invocation.deadline(),
+        clock: Clock::new(invocation),
         answer: RetireAnswer::new(mode),
         busy: BTreeSet::new(),
     };

@@ -22,6 +22,7 @@ pub(crate) enum Call {
     Declare,
     Arrive(String),
     Arrived(String),
+    LeftBehind(String),
     Release(String),
 }
 
@@ -244,7 +245,7 @@ impl Account {
 }
 
 fn is_of_table(call: &Call) -> bool {
-    matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Arrived(_) | Call::Release(_))
+    matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Arrived(_) | Call::LeftBehind(_) | Call::Release(_))
 }
 
 impl Nodes for Account {
@@ -348,6 +349,13 @@ impl Leases for Account {
             leases.insert(lease.name.to_string(), Held { intent: unsettled.clone(), ..Held::default() });
         }
         Ok(())
+    }
+
+    async fn left_behind(&self, lease: &LeaseName, now_ms: i64) -> Result<Intent, AwsError> {
+        self.call(Call::LeftBehind(lease.to_string())).await?;
+        let leases = self.leases.borrow();
+        let left = leases.get(&lease.to_string()).filter(|held| held.until_ms < now_ms);
+        Ok(left.map(|held| held.intent.clone()).unwrap_or_default())
     }
 
     async fn arrive(&self, source: &str, node: &ManagedInstanceId, _: i64) -> Result<Vec<ManagedInstanceId>, AwsError> {

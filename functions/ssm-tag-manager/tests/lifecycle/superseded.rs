@@ -41,7 +41,7 @@ async fn the_old_node_loses_what_the_hub_set() {
     assert_eq!(account.tags(NODE_2)["Env"], "PROD");
     account.forget_calls();
     assert_eq!(send(&account, &again(&[("Env", "PROD")])).await.unwrap().counts.superseded, 0);
-    assert_eq!(account.calls(), [Call::Read(NODE_2.into())]);
+    assert_eq!(account.node_calls(), [Call::Read(NODE_2.into())]);
 }
 
 #[tokio::test]

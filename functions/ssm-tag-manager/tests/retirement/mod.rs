@@ -10,6 +10,7 @@ use hub::Timestamp;
 use serde_json::{Value, json};
 use ssm_tag_manager::ports::Information;
 use ssm_tag_manager::{Config, Invocation};
+use tokio::time::Instant;
 
 use super::account::Account;
 use super::{AGENCY_ARN, LEASE, NODE, NODE_2, OWN_ARN, account, invocation, written};
@@ -34,7 +35,7 @@ const ARRIVED: i64 = OBSERVED + 120;
 /// An invocation of the function itself, so many hours after the sample reports were observed.
 fn later(hours: u64) -> Invocation {
     let now = UNIX_EPOCH + Duration::from_secs(1_795_312_800 + hours * 3600);
-    Invocation { arn: OWN_ARN.parse().unwrap(), now, budget: Duration::from_mins(5), entropy: [9; 16] }
+    Invocation { arn: OWN_ARN.parse().unwrap(), now, begun: Instant::now(), budget: Duration::from_mins(5), entropy: [9; 16] }
 }
 
 /// A report of terminated instances alone.

@@ -62,12 +62,23 @@ fn release(name: &str) -> Call {
 #[tokio::test]
 async fn without_a_change_the_table_is_not_called() {
     let account = account();
+    account.change(NODE_2, |tags| drop(tags.remove("Owner")));
     let event = two(&[("Env", "PROD")]);
     send(&account, &event).await.unwrap();
     assert_eq!(account.lease(LEASE).map(|held| held.holder), None, "it is given back");
     account.forget_calls();
     let answer = send(&account, &event).await.unwrap();
     assert_eq!(answer.counts, Counts { received: 2, unchanged: 2, ..Counts::default() });
+    assert_eq!(account.calls(), [Call::ReadMany(2)]);
+
+    // A tag that the hub's memory does not name is an operator's, or what a call that was done by half left there.
+    account.change(NODE_2, |tags| drop(tags.insert("Owner".to_owned(), "ops".to_owned())));
+    account.forget_calls();
+    assert_eq!(send(&account, &event).await.unwrap().counts.unchanged, 2);
+    assert_eq!(account.calls(), [Call::ReadMany(2), Call::LeftBehind(LEASE.into())]);
+    account.forget_calls();
+    let dry_run = json!({"instances": event["instances"], "dryRun": true});
+    send(&account, &dry_run).await.unwrap();
     assert_eq!(account.calls(), [Call::ReadMany(2)]);
 }
 

@@ -78,7 +78,7 @@ async fn where_a_value_is_refused_the_old_one_goes_with_the_next_report() {
     assert_eq!((&*answer.nodes[0].removed, answer.counts.tags_dropped), (&["Odd".to_owned()][..], 1));
     account.forget_calls();
     send(&account, &event).await.unwrap();
-    assert_eq!(account.calls(), [Call::Read(NODE.into())]);
+    assert_eq!(account.node_calls(), [Call::Read(NODE.into())]);
     assert_eq!(account.tags(NODE)["Owner"], "ops");
 }
 
