@@ -8,9 +8,14 @@
 //!   and falls by a part of itself, so writers side by side come closer to each other.
 //! - **Steady**: small steps up with each call and down with each refused call balance at about one refused call in a
 //!   hundred, whatever the rate is.
-//! - **Trial**: refusals went on after the rate was cut. The rate is halved to see whether they depend on it. If they do
-//!   not, the service refuses by chance: that share is accepted from then on, and looked at again from time to time.
+//! - **Trial**: refusals went on after the rate was cut. The rate is halved to see whether they depend on it. If they
+//!   do not, the service refuses by chance: the limiter returns to the highest rate of the last minutes, accepts that
+//!   share, and looks again after five seconds and then every minute at a quarter of the rate, because writers could
+//!   otherwise take each other's refusals for chance forever.
 //! - **Down**: nothing is answered; few calls look for the end of the outage.
+//!
+//! Whether too many calls are refused is decided by a cumulative sum of likelihood ratios over windows in time: within
+//! half a second for a heavy overload, within some seconds for a slight one. The tests of this module have figures.
 
 mod evidence;
 

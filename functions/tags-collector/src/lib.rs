@@ -23,9 +23,11 @@
 //! the reports, so the counts are absent. A dry run always waits for the manager: its answer is the point.
 //!
 //! Messages of SQS have an answer of their own, [`answer::QueueAnswer`], with those that have to come again: messages
-//! that are not changes, and those about an instance that was not read, not reported, or whose node failed with a chance
-//! or was deferred. An instance that is gone, that is reported as `unlinked`, or that is in a Region outside
-//! `COLLECT_REGIONS` is done. A message is done only after its instance was read.
+//! that are not changes, and those about an instance that was not read, not reported, or whose node failed with a
+//! chance or was deferred. So does a termination that EC2 does not show yet, because a read may be behind the event, or
+//! whose marker failed or ran out of time, with all terminations of its Region. An instance that is gone, that is
+//! reported as `unlinked`, or that is in a Region outside `COLLECT_REGIONS` is done. A message is done only after its
+//! instance was read.
 //!
 //! # Metrics
 //! One line in the embedded metric format for each invocation: see [`metrics::metrics()`].

@@ -3,32 +3,51 @@
 //! [`LocalAws::start`] starts `MiniStack` on a free loopback port and the edge on another. A request
 //! to the edge passes through untouched, except for what the edge owns:
 //!
-//! | operation | why |
+//! | operation | the edge |
 //! |---|---|
-//! | ssm `AddTagsToResource`, `RemoveTagsFromResource`, `ListTagsForResource` on a `ManagedInstance` | `MiniStack` takes any id and any character |
-//! | ssm `DescribeInstanceInformation` | it knows no hybrid nodes |
-//! | ssm `CreateActivation` and the two around it, `RegisterManagedInstance`, `DeregisterManagedInstance` | it has no activations |
-//! | ssm `SendCommand` and the three that read commands | it knows EC2 instances only |
-//! | ec2 `CreateTags` and `DeleteTags` on instances | it evaluates them against `*` |
-//! | ssm `StartAutomationExecution` and the six around it, `DescribeDocument`, `GetDocument`, `GetCalendarState` | it has no Automation and no documents |
-//! | tagging `GetResources` for `ssm:managed-instance` | likewise |
-//! | lambda `Invoke` of another account's function | it answers `ResourceNotFoundException` |
+//! | ssm `AddTagsToResource`, `RemoveTagsFromResource`, `ListTagsForResource` on a `ManagedInstance` | checks IDs, characters, lengths, 50 tags, and reserved keys; all or nothing |
+//! | ssm `DescribeInstanceInformation` | hybrid nodes, with filters and pages |
+//! | ssm `DescribeInstancePatchStates` | what [`Nodes`] says of a node's last scan; omits nodes that were never scanned |
+//! | ssm `CreateActivation`, `DescribeActivations`, `DeleteActivation` | limits, dates, filters, pages; the role must exist and trust Systems Manager for nodes of that account and Region |
+//! | ssm `RegisterManagedInstance`, unsigned, as the agent calls it | a node in the activation's account and Region, with tags, role, and name |
+//! | ssm `DeregisterManagedInstance` | removes the node and its tags |
+//! | ssm `GetServiceSetting`, `UpdateServiceSetting` of `/ssm/managed-instance/activation-tier` | the tier, `standard` at first; it limits nothing here |
+//! | ssm `UpdateManagedInstanceRole` | another role, which must exist and trust Systems Manager; otherwise the node is `ConnectionLost` and takes no commands |
+//! | ssm `SendCommand`, `ListCommands`, `ListCommandInvocations`, `GetCommandInvocation` | which nodes a command reached, by ID or tag; needs permission on the document and on each node, or on `managed-instance/*` if tags are the targets |
+//! | ssm Automation, `DescribeDocument`, `GetDocument`, `GetCalendarState` | executions over target locations, with steps, children, signals, and tags; known runbooks; Change Calendars |
+//! | ec2 `CreateTags`, `DeleteTags` on instances | authorizes each instance's ARN, with `ec2:InstanceID` |
+//! | tagging `GetResources` for `ssm:managed-instance` | by type or ARN, with filters and pages; omits nodes that never had a tag |
+//! | lambda `Invoke` of another account's function | needs the caller's policy and that of the exact function, version, or alias |
 //!
-//! # Who may do what
-//! A request to one of these goes to `MiniStack` first, which checks its signature. The decision is
-//! then taken by `MiniStack`'s own policy evaluator, for the exact resource and with the condition keys
-//! that AWS documents for the action; `MiniStack` itself would evaluate them against `*`.
+//! Each request is checked against botocore's service models, and refused in the words of AWS.
+//!
+//! # Permissions
+//! A request to one of these goes to `MiniStack` first, which checks its signature. The decision is then taken by
+//! `MiniStack`'s own policy evaluator, for the exact resource and with the condition keys that AWS documents for the
+//! action, such as `aws:TagKeys`; `MiniStack` itself would evaluate them against `*`. A wrapper opens the evaluator to
+//! the edge, because `SimulatePrincipalPolicy` there ignores context keys, boundaries, and session policies. Decisions
+//! are cached for two seconds, or until IAM or a stack may have changed.
 //!
 //! # A machine
 //! [`machine::Machine`] is an EC2 instance as a program on it sees it: a folder for `/`, with stand-ins for
 //! the agent and the service manager, and a metadata service.
 //!
-//! # Dials
-//! [`LocalAws::faults`] makes calls fail, wait or kill; [`LocalAws::calls`] counts them;
-//! [`LocalAws::set_lag`] holds `GetResources` back; [`LocalAws::activations`] and [`LocalAws::commands`]
-//! show what was made and sent; [`LocalAws::automation`] says what becomes of each
-//! account and Region of an automation. [`Client`] and [`stacks`] are what a test needs
-//! to act as an account.
+//! # Controls
+//! | control | does |
+//! |---|---|
+//! | [`LocalAws::faults`] | for an operation, an account, or a resource: throttles, fails, loses the answer of a call that worked, delays, holds a rate with a burst, or kills a function's process before or after a call; after some calls, some number of times, or by a seeded probability |
+//! | [`LocalAws::set_lag`] | `GetResources` shows the state of that long ago |
+//! | [`LocalAws::calls`] | calls and throttles of each operation and account, with those that pass through |
+//! | [`LocalAws::nodes`] | all nodes, what they report, and when they last pinged |
+//! | [`LocalAws::activations`] | activations with their codes; expires, fills up, or ages one |
+//! | [`LocalAws::age_parameter`] | makes a parameter's last write earlier |
+//! | [`LocalAws::commands`] | commands and the nodes that they reached; sets the next result on a node |
+//! | [`LocalAws::automation`] | results and durations of automations in each account and Region, and their clock. With [`Outcome::TargetedInstances`], which the program `local-aws` uses, a run works on the EC2 instances that its targets name at the start, and is a success with a warning if there are none; tests default to a success on one made-up resource |
+//! | [`LocalAws::set_tag_events`] | whether tag changes make events: they do at first |
+//! | [`LocalAws::set_organization`] | the organization of every account, for `aws:PrincipalOrgID`: none at first |
+//! | [`stacks::inventory`] | what an account has, to show that a deleted stack left nothing |
+//!
+//! [`Client`] and [`stacks`] are what a test needs to act as an account.
 //!
 //! # Without `MiniStack`
 //! With `ministack: false` the same nodes, tags and `GetResources` work without signatures and

@@ -2,6 +2,20 @@
 //!
 //! A folder stands for `/`, laid out as on Amazon Linux, RHEL or Ubuntu. Its programs are the stand-ins of
 //! [`crate::stand_in`], its metadata service is one of [`crate::Imds`].
+//!
+//! ```text
+//! let instance = machine::launch(&agency, Some("TagHubInstance")).await?;   // RunInstances, with an instance profile
+//! let machine = Machine::new(&aws, machine::Kind::UbuntuSnap, instance)?;
+//! let output = machine.command(path_of_the_tool).args(["--root".as_ref(), machine.root()]).output()?;
+//! assert_eq!(machine.service_log(), ["stop snap.amazon-ssm-agent.amazon-ssm-agent.service", …]);
+//! let node = machine.registration().unwrap().instance_id;
+//! ```
+//!
+//! [`Machine::command`] sets only `PATH` (the folder's `usr/bin`), `HOME` (its `root`), `AWS_ENDPOINT_URL`,
+//! `AWS_EC2_METADATA_SERVICE_ENDPOINT`, and `SSM_AGENT_ROOT` (the folder). Under the folder,
+//! `var/lib/amazon/ssm/Vault/Store/RegistrationKey` is the registration that counts and
+//! `var/lib/amazon/ssm/registration` the readable copy; the log is `var/log/amazon/ssm/amazon-ssm-agent.log`, and
+//! `.stand-in` holds the stand-ins' state. `cargo build --workspace --bins` builds the stand-ins.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::symlink;

@@ -7,7 +7,10 @@ size. Policies have variables, sessions are the roles that they are of, accounts
 organization, and every request counts as one over TLS. A nested stack may be a SAM template,
 and a change set shows what a condition adds or removes. A task of a state machine may have its time-out
 in an expression, a history has the parameters of tasks, and a map begins nothing more once one of its items
-has failed. A stack cannot make what another one has made under the same name.
+has failed. A stack cannot make what another one has made under the same name, and generated names differ
+between Regions. Tasks also call CloudFormation, CloudWatch, and Organizations, as the role of their state
+machine, and whoever answers a task's token needs permission on its state machine alone. What is in an
+organizational unit, and the parameters below a path, are authorized for that unit and that path.
 """
 
 import contextvars

@@ -2,6 +2,10 @@
 //!
 //! A policy that would take away more than a few percent of the hub's tags on a report's nodes is held until an operator
 //! approves it: until then it only adds. So no mistake in a policy empties a fleet, however the policy came to be there.
+//!
+//! A node's memory has the digest of the policy under which it was last updated. The tags that another policy no longer
+//! carries are withdrawn: they count, and a node that has some loses nothing while the policy is held. From other
+//! nodes, tags that their instances lost are removed as always.
 
 use super::Run;
 use super::look::LookedAt;

@@ -1,4 +1,5 @@
-//! Looking at nodes without a lease: most need nothing, and that costs one read for a hundred.
+//! Looking at nodes without a lease: most need nothing, and that costs one read for a hundred. A node that the bulk
+//! read does not name, or names without an owner, is read by itself.
 
 use futures_util::stream::{self, StreamExt as _};
 use hub::{AGENCY_TAG_KEY, AwsError, ManagedInstanceId, NodeAnswer, Outcome, Rejection, SOURCE_TAG_KEY};

@@ -1,4 +1,8 @@
 //! The three-way comparison: what a node should carry, what it carries, and what the hub set before.
+//!
+//! The steps, in order: the owner (`not-owned`), the time (`stale`), the source (`conflict`, unless that instance is
+//! terminated), what the policy makes of the instance's tags, keys that operators own, unwanted tags of the hub's to
+//! remove, and the room on the node.
 
 use std::collections::{BTreeMap, BTreeSet};
 

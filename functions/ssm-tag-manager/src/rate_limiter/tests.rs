@@ -1,4 +1,31 @@
 //! The limiter against a service that keeps a token bucket, with other writers beside it.
+//!
+//! The service takes 40 calls a second and saves up 40, which explains shares of the rate over 100 %. Each row is from
+//! 12 to 150 seeds: the share of the rate, and the share of calls that were throttled.
+//!
+//! | | median | worst run |
+//! |---|---|---|
+//! | one writer, ten minutes | 100 %, 1.1 % | 95 % if calls take 0.1 to 0.19 s |
+//! | one writer at 5 calls a second | 100 %, 2.0 % | 100 %, 2.2 % |
+//! | 2, 3 or 4 writers, together or one after the other | 100 %, 1.2 to 1.6 % | 96 %, 4.1 % |
+//! | 12 agencies with 100 calls each, 2 slots | 101 %, 1.1 to 1.9 % | 92 %, 2.7 % |
+//! | 30 agencies with 60 calls each, 2 slots | 99 %, 1.0 to 1.4 % | 94 %, 2.0 % |
+//! | three calls of another agency meanwhile | 0.2 to 0.3 s | 0.9 s |
+//! | 15 seconds after an outage of 3 or 60 seconds | 96 to 100 % | 96 % |
+//! | until 95 % of the rate after 40 % were refused by chance for a minute | 0 s | over 15 s in 0 to 4 of 40 runs |
+//! | 1 %, 5 %, 10 %, 30 % refused by chance for an hour | 38, 32, 34, 29 calls/s | 37, 29, 33, 25 calls/s |
+//!
+//! If calls are refused before they reach the bucket, asking more often gets more than the remaining share.
+//!
+//! Known gaps:
+//! - Writers that start half a minute apart can share unevenly: within 15 seconds, the smallest share's median is two
+//!   thirds of the fair one, but the lowest in 150 runs was 0.3 with two writers and 0.08 with three and four. There
+//!   are two bulk slots, and they pass on their rates.
+//! - If the bucket saves five seconds' worth, four writers throttled each other for about a minute in 1 of 200 runs.
+//! - A 2 % chance of refusal is too close to the balance of 1.1 %: one writer falls to 9 to 23 calls a second within
+//!   the hour. At 3 %, most runs keep 30 and some fall to 8.
+//! - If 40 % are refused from the first call on, one writer sometimes needs more than 15 seconds.
+//! - If the service takes more than before (40 to 160 calls a second), using that takes about a minute.
 
 use super::simulation::{ENDLESS, Run, Scenario, Weather, Writer, run};
 use super::*;

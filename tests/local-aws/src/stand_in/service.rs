@@ -1,5 +1,7 @@
 //! `systemctl`: `start`, `stop`, `restart`, `enable`, `is-active`, `is-enabled`, `status` and `list-unit-files` for the
 //! units that the machine has. `initctl` starts and stops the one job of an upstart machine.
+//!
+//! If nothing matches, `list-unit-files` ends with 0 on Amazon Linux and with 1 elsewhere, as old and new systemd do.
 
 use super::Files;
 
