@@ -1,7 +1,7 @@
 //! Keeps a live hybrid activation in each agency's Parameter Store, so that its EC2 instances can register as managed
 //! nodes of the central account.
 //!
-//! Runs in the central account, daily and on demand. It looks at what is and not at what happened: whatever broke
+//! Runs in the central account, hourly and on demand. It looks at what is and not at what happened: whatever broke
 //! since the last run (a crash, a deleted parameter, a used-up activation) is found and repaired by the next one. The
 //! agencies are those that have a grant: the aliases `agency-<account id>` of the manager.
 //!
@@ -66,7 +66,7 @@
 //! had (`NothingRead`) fail the invocation before anything is done. From then on every failure is the outcome of one
 //! agency; once all are through, the invocation ends in `PartialIssue`, with the whole answer in its message, where
 //! there was any or where no time was left. What an agency held before stays in force until something better is stored.
-//! How two runs at once, and a run that is cut off anywhere, do no harm is told in `docs/activations.md`.
+//! Two runs at once, and a run that is cut off anywhere, do no harm: see [`plan`].
 
 pub mod event;
 

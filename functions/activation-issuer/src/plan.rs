@@ -1,6 +1,29 @@
 //! What has to be done for one agency: decided from what its parameters hold, what the service lists, and the time.
 //!
-//! The rules that keep two runs from hurting each other are in `docs/activations.md`.
+//! # Concurrent and interrupted runs
+//! There is no lock. Nothing is deleted before it, and every parameter, is an hour old ([`GRACE_SECONDS`]), which is
+//! longer than any run.
+//!
+//! - Two runs create: each Region holds the last write. All codes work; the next run copies one activation, and a later
+//!   run deletes the other.
+//! - One run deletes what another stores or copies: impossible. A new activation is younger than an hour. A copied one
+//!   was in a parameter within 15 minutes, so if no parameter holds it now, one changed within the hour, which forbids
+//!   deletion.
+//! - Two runs copy, differently: the next run settles it.
+//! - An activation is newer than the list: the issuer asks for it before it counts as deleted.
+//! - A new grant: activations are listed before grants, so it is not mistaken for a revoked one.
+//!
+//! | interrupted after | leaves | next run |
+//! |---|---|---|
+//! | creating | an orphan | creates another; a later run deletes the orphan |
+//! | storing in some Regions | Regions that differ | copies |
+//! | storing everywhere | a replaced activation | deletes it after an hour |
+//! | a call without an answer | one of these | as above |
+//!
+//! `CreateActivation` has no client token, so a retry after a lost answer leaves an orphan. If a write may have failed,
+//! the handler reads the parameter; it deletes the new activation only if it is certainly stored nowhere.
+//!
+//! Of several good parameters, the one whose activation expires last is copied, then the greatest ID.
 
 pub mod ceiling;
 pub mod census;
