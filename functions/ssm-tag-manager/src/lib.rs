@@ -29,10 +29,11 @@
 //! # IAM actions
 //! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`,
 //! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. With `POLICY_PARAMETERS`
-//! `ssm:GetParameter` on the parameters below it. With `COVERAGE_PARAMETERS` `ssm:GetParameter`,
+//! `ssm:GetParameter` on the parameters below it, With `COVERAGE_PARAMETERS` `ssm:GetParameter`,
 //! `ssm:GetParametersByPath` and `ssm:PutParameter` on the parameters below it. If
 //! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation` and `dynamodb:GetItem`, and if it is `on`
-//! `ssm:DeregisterManagedInstance`.
+//! `ssm:DeregisterManagedInstance`. The template allows what a report needs in any case: agencies may still have a version
+//! with another configuration.
 //!
 //! # Metrics
 //! One line in the embedded metric format for each invocation: see [`metrics()`].

@@ -63,8 +63,8 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     },
     Examples {
         parameter: "ManagerRelease",
-        good: &["0.2.0", "0.2.0-policy-2", "2026-11-27_a"],
-        bad: &["", " ", "-1", "a b", "a/b"],
+        good: &["", "policy-2", "0.2.0-policy-2", "2026-11-27_a"],
+        bad: &[" ", "a b", "a/b"],
     },
     Examples { parameter: "ManagerVersion", good: &["$LATEST", "1", "42"], bad: &["", "0", "01", "latest", "1.2"] },
     Examples { parameter: "NextManagerVersion", good: &["", "1", "42"], bad: &["$LATEST", "0", "01", "1.2"] },

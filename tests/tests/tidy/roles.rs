@@ -76,15 +76,10 @@ pub(crate) struct NeededWithACall {
 }
 
 /// What a function calls only where a parameter asks for it.
-const UNDER_A_CONDITION: [(&str, &str, &str); 3] = [
+const UNDER_A_CONDITION: [(&str, &str, &str); 2] = [
     ("ssm-tag-manager", "ssm:DescribeInstanceInformation", "IsMarking"),
-    ("ssm-tag-manager", "dynamodb:GetItem", "IsMarking"),
     ("ssm-tag-manager", "ssm:DeregisterManagedInstance", "IsRetiring"),
 ];
-
-/// What a function calls in any case, and on more where a parameter asks for it.
-const ON_MORE_UNDER_A_CONDITION: [(&str, &str, &str); 1] =
-    [("ssm-tag-manager", "ssm:GetParameter", "HasPolicyParameters")];
 
 /// Actions that AWS authorizes on resources of several types at once:
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html>.
@@ -209,8 +204,6 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
     };
     let mut needed: BTreeSet<(Option<String>, String)> =
         actions_needed(function.function_name()).into_iter().map(|action| (condition_of(&action), action)).collect();
-    let on_more = ON_MORE_UNDER_A_CONDITION.iter().filter(|(name, ..)| *name == function.function_name());
-    needed.extend(on_more.map(|(_, action, condition)| (Some((*condition).to_owned()), (*action).to_owned())));
     needed.extend(INFRASTRUCTURE.map(|(condition, action)| (condition.map(str::to_owned), action.to_owned())));
     for mapping in template.of_kind("AWS::Lambda::EventSourceMapping") {
         let condition = mapping.condition.map(str::to_owned);
