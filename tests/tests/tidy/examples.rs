@@ -76,6 +76,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     },
     Examples { parameter: "ManagementAccountId", good: &["", "222222222222"], bad: &["22222222222", "parks"] },
     Examples {
+        parameter: "ControllerName",
+        good: &["tag-hub-grants", "north"],
+        bad: &["", " ", "North", "2-north", "north_2", "-north"],
+    },
+    Examples {
         parameter: "GrantsStackName",
         good: &["tag-hub-agencies", "Grants2"],
         bad: &["", "2grants", "tag_hub", "tag hub"],

@@ -52,6 +52,8 @@ const NAMELESS: [&str; 13] = [
 const SHARED: [&str; 3] = ["AdministrationRoleName", "ExecutionRoleName", "ManagedNodeRoleName"];
 
 const LONGEST_PREFIX: &str = "a-long-prefix-x-";
+/// What the pattern of `ControllerName` takes at most.
+const LONGEST_CONTROLLER: &str = "a-long-name-of-a-controller-of-grants-xx";
 /// The longest name of a Region today.
 const LONGEST_REGION: &str = "ap-southeast-1";
 
@@ -66,6 +68,7 @@ fn spelled(name: &Value) -> Vec<String> {
             ("${PolicyFor}", "222222222222"),
             // The parameter takes 255 characters, and says so; the default is what has to fit.
             ("${LeaseTableName}", "tag-hub-leases"),
+            ("${ControllerName}", LONGEST_CONTROLLER),
         ];
         with.iter().fold(text.to_owned(), |text, (variable, value)| text.replace(variable, value))
     };
@@ -144,6 +147,8 @@ fn a_prefix_that_is_too_long_is_refused_in_words() {
     assert!(pattern_of("NamePrefix").is_match(LONGEST_PREFIX));
     assert!(!pattern_of("NamePrefix").is_match(&format!("x{LONGEST_PREFIX}")));
     assert!(LONGEST_REGION.parse::<Region>().is_ok());
+    assert!(pattern_of("ControllerName").is_match(LONGEST_CONTROLLER));
+    assert!(!pattern_of("ControllerName").is_match(&format!("x{LONGEST_CONTROLLER}")));
     for template in templates() {
         if let Some(parameter) = template.section("Parameters").get("NamePrefix") {
             let words = parameter["ConstraintDescription"].as_str().unwrap();
