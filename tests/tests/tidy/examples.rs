@@ -108,6 +108,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &[" ", "alias/aws/ssm", "arn:aws:kms:us-east-1:222222222222:alias/own"],
     },
     Examples {
+        parameter: "ArtifactsArn",
+        good: &["", "arn:aws:s3:::my-bucket/releases/*", "arn:aws-us-gov:s3:::b.c.d/register-instance/1.0/*"],
+        bad: &[" ", "*", "my-bucket/releases/*", "arn:aws:s3:::my-bucket", "arn:aws:s3:::*/releases/*", "s3://my-bucket/"],
+    },
+    Examples {
         parameter: "ActivationRegions",
         good: &["", "us-east-1", "us-gov-west-1,us-gov-east-1"],
         bad: &[" ", "us-east", "us-east-1, us-west-2", "us-east-1,"],
