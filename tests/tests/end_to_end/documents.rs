@@ -448,7 +448,8 @@ async fn register_instance_is_brought_to_instances_as_it_is_written() {
             ("ActionNames.member.1", "s3:GetObject"),
             ("ResourceArns.member.1", object.as_str()),
         ];
-        let answer = reader.world.aws.client(AGENCY_A, HOME_REGION).query("iam", "SimulatePrincipalPolicy", &asked).await;
+        let answer =
+            reader.world.aws.client(AGENCY_A, HOME_REGION).query("iam", "SimulatePrincipalPolicy", &asked).await;
         let told = answer.unwrap().to_string();
         assert!(told.contains(&format!("\"EvalDecision\":\"{expected}\"")), "{role}, {object}: {told}");
     }

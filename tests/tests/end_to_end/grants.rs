@@ -271,7 +271,10 @@ async fn only_a_change_set_of_its_own_making_is_executed() {
     while site.waiting().await.is_empty() {
         assert!(Instant::now() < deadline, "no change set is made");
     }
-    client.query("cloudformation", "DeleteChangeSet", &[("StackName", GRANTS), ("ChangeSetName", CHANGE)]).await.unwrap();
+    client
+        .query("cloudformation", "DeleteChangeSet", &[("StackName", GRANTS), ("ChangeSetName", CHANGE)])
+        .await
+        .unwrap();
     site.plant(&all.join(",")).await;
     let (state, said) = site.ended(&run).await;
     assert_eq!(state, "StackIsBusy", "{said}");

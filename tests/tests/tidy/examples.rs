@@ -110,7 +110,14 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     Examples {
         parameter: "ArtifactsArn",
         good: &["", "arn:aws:s3:::my-bucket/releases/*", "arn:aws-us-gov:s3:::b.c.d/register-instance/1.0/*"],
-        bad: &[" ", "*", "my-bucket/releases/*", "arn:aws:s3:::my-bucket", "arn:aws:s3:::*/releases/*", "s3://my-bucket/"],
+        bad: &[
+            " ",
+            "*",
+            "my-bucket/releases/*",
+            "arn:aws:s3:::my-bucket",
+            "arn:aws:s3:::*/releases/*",
+            "s3://my-bucket/",
+        ],
     },
     Examples {
         parameter: "ActivationRegions",

@@ -36,7 +36,8 @@ fn every_metric_that_is_asked_for_is_written() {
     }
     for template in templates() {
         for alarm in template.of_kind("AWS::CloudWatch::Alarm") {
-            for (metric, _) in alarms::metrics(alarm.properties).iter().filter(|(one, _)| one["Namespace"] == NAMESPACE) {
+            for (metric, _) in alarms::metrics(alarm.properties).iter().filter(|(one, _)| one["Namespace"] == NAMESPACE)
+            {
                 let metric = metric["MetricName"].as_str().unwrap();
                 assert!(written.contains(metric), "{}: no function or state machine writes {metric}", alarm.place());
             }

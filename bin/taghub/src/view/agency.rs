@@ -270,9 +270,8 @@ mod tests {
 
     #[test]
     fn an_agency_of_a_second_hub_gets_roles_of_its_region() {
-        let text = with_names("", true, |hub, account| {
-            Arrival { hub, account, name: None, manager_version: None }.text()
-        });
+        let text =
+            with_names("", true, |hub, account| Arrival { hub, account, name: None, manager_version: None }.text());
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("RegionInRoleNames=Yes")).collect();
         assert_eq!(lines.len(), 1, "{text}");
         assert!(lines[0].contains("ManagerFunctionArn="), "the collector's, which alone takes it: {text}");

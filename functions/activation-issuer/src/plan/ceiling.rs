@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_limit_fits_what_is_left() {
-        let usage = Usage { nodes: 300, open: 200, agency_nodes: 100, agency_open: 20, agencies: 2, ..Usage::default() };
+        let usage =
+            Usage { nodes: 300, open: 200, agency_nodes: 100, agency_open: 20, agencies: 2, ..Usage::default() };
         check(usage, true, Ok(100));
         check(Usage { made_today: 24, ..usage }, false, Err(Ceiling::RenewalsPerDay));
         check(Usage { agency_nodes: 950, ..usage }, true, Ok(30));
@@ -192,9 +193,16 @@ mod tests {
     #[test]
     fn an_agency_gets_a_fair_share_and_never_one_that_is_renewed_at_once() {
         let share = |agencies, nodes| registrations(&config(&[]), Usage { agencies, nodes, ..Usage::default() }, false);
-        for (agencies, nodes, expected) in
-            [(1, 0, 100), (5, 0, 100), (6, 0, 83), (11, 0, 45), (11, 500, 22), (11, 900, 20), (200, 0, 20), (11, 990, 10)]
-        {
+        for (agencies, nodes, expected) in [
+            (1, 0, 100),
+            (5, 0, 100),
+            (6, 0, 83),
+            (11, 0, 45),
+            (11, 500, 22),
+            (11, 900, 20),
+            (200, 0, 20),
+            (11, 990, 10),
+        ] {
             assert_eq!(share(agencies, nodes).ok(), Some(expected), "{agencies} agencies, {nodes} nodes");
         }
         let few = Usage { agencies: 6, tier: Some(Tier::Standard), ..Usage::default() };

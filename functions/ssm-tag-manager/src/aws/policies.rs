@@ -81,7 +81,8 @@ impl PolicyParameters {
         };
         let mut config = config.clone();
         // An approval is for the policy of one agency, or for that of all without one: that of the configuration too.
-        let approved_for = if found.as_ref().is_some_and(|(name, _)| *name == names[0]) { agency.as_str() } else { DEFAULT };
+        let approved_for =
+            if found.as_ref().is_some_and(|(name, _)| *name == names[0]) { agency.as_str() } else { DEFAULT };
         if let Some((parameter, text)) = found {
             config.policy = Policy::parse(&text)
                 .map_err(|problems| ManagerError::PolicyInvalid { parameter, problem: problems.join("; ") })?;
