@@ -7,7 +7,7 @@ size. Policies have variables, sessions are the roles that they are of, accounts
 organization, and every request counts as one over TLS. A nested stack may be a SAM template,
 and a change set shows what a condition adds or removes. A task of a state machine may have its time-out
 in an expression, a history has the parameters of tasks, and a map begins nothing more once one of its items
-has failed. A stack cannot make what another one has made under the same name, and an alarm may be on an expression.
+has failed. A stack cannot make what another one has made under the same name.
 """
 
 import contextvars
