@@ -128,11 +128,11 @@ impl Site {
 
     /// What somebody does who may make change sets, and nothing else: one with the right accounts and another template.
     async fn plant(&self, accounts: &str) {
-        let alias = "    - AliasPlanted:\n        Type: AWS::Lambda::Alias\n        Properties:\n          \
-                     FunctionName: ssm-tag-manager\n          FunctionVersion: $LATEST\n          \
-                     Name: agency-999999999999\n\n      Alias${Account}:\n";
+        let alias = "\nResources:\n  AliasPlanted:\n    Type: AWS::Lambda::Alias\n    Properties:\n      \
+                     FunctionName: ssm-tag-manager\n      FunctionVersion: $LATEST\n      \
+                     Name: agency-999999999999\n";
         let text = self.world.paths().text("cfn/agency-grants.yaml").unwrap();
-        let planted = text.replace("    - Alias${Account}:\n", alias);
+        let planted = text.replace("\nResources:\n", alias);
         assert_ne!(planted, text);
         let form = [
             ("StackName", GRANTS),

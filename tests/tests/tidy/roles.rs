@@ -86,6 +86,9 @@ const UNDER_A_CONDITION: [(&str, &str, &str); 2] = [
 const ON_SEVERAL_TYPES: [(&str, &[&str]); 1] =
     [("ssm:StartAutomationExecution", &[":document/", ":automation-definition/", ":automation-execution/"])];
 
+/// What a function calls on several of its own.
+const ON_SEVERAL_OWN: [(&str, &str, &[&str]); 1] = [("ssm-tag-manager", "ssm:GetParameter", &["coverage/", "policy/"])];
+
 /// What the role of a state machine with a log has to allow:
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html>.
 const TO_DELIVER_LOGS: [&str; 8] = [
@@ -125,7 +128,13 @@ const OF_OTHERS: [(&str, &[Permission]); 3] = [
     // register-instance, on an instance.
     (
         "InstanceRole",
-        &[(None, "ssm:GetParameter"), (None, "ec2:CreateTags"), (Some("HasActivationKmsKey"), "kms:Decrypt")],
+        &[
+            (None, "ssm:GetParameter"),
+            (None, "ec2:CreateTags"),
+            (Some("HasActivationKmsKey"), "kms:Decrypt"),
+            // install.sh.
+            (Some("HasArtifacts"), "s3:GetObject"),
+        ],
     ),
     // The agent of a managed node, under AWS's policy; these two are denied.
     (
@@ -213,7 +222,8 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
     }
     let mut problems = compare(&role, &needed);
     problems.extend(problems_of_decryption(&role, &needed));
-    for (action, kinds) in ON_SEVERAL_TYPES {
+    let own = ON_SEVERAL_OWN.iter().filter(|(name, ..)| *name == function.function_name());
+    for (action, kinds) in ON_SEVERAL_TYPES.into_iter().chain(own.map(|(_, action, names)| (*action, *names))) {
         let granting = statements_of(&role, "Policies");
         let granting: Vec<_> = granting.iter().filter(|statement| statement.action() == action).collect();
         for kind in kinds.iter().filter(|_| !granting.is_empty()) {
