@@ -2,12 +2,15 @@
 
     iam.py TEMPLATE…
 
+Also docs/permissions.md, "Who deploys": every action is there, and every type of resource in the templates has a row.
+
 For each statement: the action is there; each resource has a type that the action takes; each condition has a key that the
 action, its resource or every request knows. The list is a copy of the Service Authorization Reference, made by others, in
 the package: nothing is asked over the network.
 """
 
 import importlib.metadata
+import pathlib
 import re
 import sys
 
@@ -213,10 +216,28 @@ def problems(template, statement):
                 yield f"{action} knows no condition key {key}"
 
 
+DEPLOYER = pathlib.Path(__file__).resolve().parent.parent / "docs" / "permissions.md"
+
+
+def problems_of_deployer(kinds):
+    """All that is wrong with the table of what whoever deploys needs, for these types of resources."""
+    section = DEPLOYER.read_text().split("\n## Who deploys\n")[1]
+    rows = [row.strip("| ").split(" | ") for row in section.splitlines() if row.startswith("| ")][1:]
+    listed = {f"AWS::{service}::{name}" for service, names, _ in rows for name in names.split(", ")}
+    for kind in sorted(kinds - listed):
+        yield f"no row has {kind}"
+    for _, _, cell in rows:
+        prefix, *actions = re.findall(r"`([^`]+)`", cell)
+        for action in actions:
+            if not privileges(prefix + action):
+                yield f"there is no action {prefix}{action}"
+
+
 def main():
-    count, wrong = 0, []
+    count, wrong, kinds = 0, [], set()
     for path in sys.argv[1:]:
         template = Template(path)
+        kinds |= set(template.kinds.values())
         for resource, statement in statements(template.body.get("Resources", {})):
             count += 1
             place = f"{path}, {resource}, {statement.get('Sid', 'a statement without a Sid')}"
@@ -224,6 +245,7 @@ def main():
                 wrong += [f"{place}: {problem}" for problem in problems(template, statement)]
             except ValueError as unreadable:
                 wrong.append(f"{place}: {unreadable}")
+    wrong += [f"docs/permissions.md, Who deploys: {problem}" for problem in problems_of_deployer(kinds)]
     if wrong or not count:
         sys.exit("\n".join(wrong) or "no template has a statement")
     version = importlib.metadata.version("policy_sentry")

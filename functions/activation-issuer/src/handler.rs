@@ -111,7 +111,7 @@ impl<'a, H: Hub, A: Agencies> Round<'a, H, A> {
             }
             None => granted.iter().cloned().collect(),
         };
-        let budget = Budget::new(nodes, tier.ok(), &listed, self.now);
+        let budget = Budget::new(nodes, tier.ok(), &listed, granted.len(), self.now);
         let mut agencies: Vec<AgencyAnswer> = stream::iter(&wanted)
             .map(async |agency| self.agency(agency, &listed, &budget).await)
             .buffer_unordered(AGENCY_CONCURRENCY)
@@ -202,6 +202,8 @@ struct Budget {
     open: Cell<u32>,
     open_by_agency: BTreeMap<AccountId, u32>,
     made_today: BTreeMap<AccountId, u32>,
+    /// Those with a grant.
+    agencies: u32,
 }
 
 impl Budget {
@@ -209,12 +211,14 @@ impl Budget {
         nodes: Result<NodeCounts, AwsError>,
         tier: Option<Tier>,
         listed: &BTreeMap<ActivationId, Activation>,
+        agencies: usize,
         now: Timestamp,
     ) -> Self {
         let (open, open_by_agency) = ceiling::open(listed, now);
-        let agencies = listed.values().filter_map(|activation| activation.agency.clone());
-        let made_today = agencies.map(|agency| (agency.clone(), ceiling::made_today(listed, &agency, now))).collect();
-        Self { nodes, tier, open: Cell::new(open), open_by_agency, made_today }
+        let owners = listed.values().filter_map(|activation| activation.agency.clone());
+        let made_today = owners.map(|agency| (agency.clone(), ceiling::made_today(listed, &agency, now))).collect();
+        let agencies = u32::try_from(agencies).unwrap_or(u32::MAX);
+        Self { nodes, tier, open: Cell::new(open), open_by_agency, made_today, agencies }
     }
 
     /// What an agency and the account have by now.
@@ -228,6 +232,7 @@ impl Budget {
             agency_nodes: of(&nodes.by_agency),
             agency_open: of(&self.open_by_agency),
             made_today: of(&self.made_today),
+            agencies: self.agencies,
         })
     }
 

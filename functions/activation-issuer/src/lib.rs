@@ -34,7 +34,7 @@
 //! | `NODE_ROLE` | the service role of managed nodes, by name and not by ARN | required |
 //! | `PARAMETER_NAME` | the parameter in each agency | required |
 //! | `PARAMETER_REGIONS` | comma list of Regions that hold the parameter | the function's own |
-//! | `REGISTRATION_LIMIT` | how many nodes an activation registers at most, 1 to 1000 | 100 |
+//! | `REGISTRATION_LIMIT` | how many nodes an activation registers at most, 1 to 1000; fewer if many agencies share `NODE_LIMIT`: see [`plan::ceiling`] | 100 |
 //! | `VALID_DAYS` | how long an activation lives, 2 to 30 days; 30 is an hour less | 30 |
 //! | `RENEW_BEFORE_DAYS` | with less time left it is renewed; less than `VALID_DAYS` | 7 |
 //! | `RENEW_BELOW` | with fewer registrations left it is renewed; at most `REGISTRATION_LIMIT` | 20 |

@@ -17,7 +17,7 @@
 //! | `TAG_POLICY` | which tags are carried over, and how: see [`plan::Policy`] | `{}` |
 //! | `POLICY_PARAMETERS` | where in Parameter Store other policies are, such as `/tag-hub/policy`: `<path>/<account id>` for one agency, `<path>/default` for all others; read at most once a minute | none: `TAG_POLICY` is for all |
 //! | `POLICY_HOLD_PERCENT` | what percentage of the hub's tags on a report's nodes a changed policy may take away before an operator approves it, 0 to 100; above that it only adds tags | `5` |
-//! | `APPROVED_POLICIES` | the digests of the policies that an operator approved, with commas; with `POLICY_PARAMETERS` also each parameter `<path>/approved/<digest>` | none |
+//! | `APPROVED_POLICIES` | the digests of the policies that an operator approved, with commas; with `POLICY_PARAMETERS` also each parameter `<path>/approved/<account id>/<digest>` for the policy of that agency, `<path>/approved/default/<digest>` for all others | none |
 //! | `COVERAGE_PARAMETERS` | where in Parameter Store the coverage of each agency and Region is kept, such as `/tag-hub/coverage`: `<path>/<account id>/<Region>`, written if it changes | none: it is not kept |
 //! | `OWNERSHIP_CHECK` | `enforce`: a node belongs to the agency in its tag `tag-hub:agency`; `off`: no check | `enforce` |
 //! | `LEASE_TABLE` | the DynamoDB table of leases: see [`ports::Leases`] | `tag-hub-leases` |
@@ -29,10 +29,11 @@
 //! # IAM actions
 //! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`,
 //! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. With `POLICY_PARAMETERS`
-//! `ssm:GetParameter` on the parameters below it. With `COVERAGE_PARAMETERS` `ssm:GetParameter`,
+//! `ssm:GetParameter` on the parameters below it, With `COVERAGE_PARAMETERS` `ssm:GetParameter`,
 //! `ssm:GetParametersByPath` and `ssm:PutParameter` on the parameters below it. If
 //! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation` and `dynamodb:GetItem`, and if it is `on`
-//! `ssm:DeregisterManagedInstance`.
+//! `ssm:DeregisterManagedInstance`. The template allows what a report needs in any case: agencies may still have a version
+//! with another configuration.
 //!
 //! # Metrics
 //! One line in the embedded metric format for each invocation: see [`metrics()`].

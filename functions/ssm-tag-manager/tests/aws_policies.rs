@@ -105,6 +105,29 @@ async fn a_policy_is_approved_by_a_parameter_of_its_digest() {
 }
 
 #[tokio::test]
+async fn an_approval_is_for_one_agencys_policy_or_for_that_of_all() {
+    let text = r#"{"include": ["Role"]}"#;
+    let digest = ssm_tag_manager::plan::Policy::parse(text).unwrap().digest;
+    for (own, default, approved_for, is_approved) in [
+        (Some(text), None, "222222222222", true),
+        (Some(text), None, "default", false),
+        (Some(text), None, "333333333333", false),
+        (None, Some(text), "default", true),
+        (None, Some(text), "222222222222", false),
+    ] {
+        let name = format!("/tag-hub/policy/approved/{approved_for}/{digest}");
+        let approval = mock!(SsmClient::get_parameter)
+            .match_requests(move |request| request.name() == Some(&name))
+            .then_output(|| GetParameterOutput::builder().parameter(Parameter::builder().build()).build());
+        let rules = [holds(OWN, own), holds(DEFAULT, default), approval, approved(false)];
+        let policies = mode(RuleMode::MatchAny, &rules.iter().collect::<Vec<_>>());
+        let found = policies.config_of(&config(), &agency()).await.unwrap();
+        let is_found = found.approved_policies.contains(&found.policy.digest);
+        assert_eq!(is_found, is_approved, "approved for {approved_for}, policy of {own:?} or {default:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_policy_that_is_not_understood_stops_the_agency_with_all_its_mistakes() {
     let rule = holds(OWN, Some(r#"{"inlcude": ["Env"], "maxTags": 99, "overwrite": "no"}"#));
     let error = policies(&[&rule]).config_of(&config(), &agency()).await.unwrap_err();

@@ -489,6 +489,18 @@ QUERY_DEFINITION = {
 }
 
 
+def with_expression(record):
+    """An alarm on an expression, which MiniStack does not evaluate: it watches the first of the metrics."""
+    def recording(name, properties):
+        stats = [metric["MetricStat"] for metric in properties.get("Metrics") or [] if "MetricStat" in metric]
+        if not stats:
+            return record(name, properties)
+        plain = {key: value for key, value in properties.items() if key != "Metrics"}
+        first = {**stats[0]["Metric"], "Statistic": stats[0]["Stat"], "Period": stats[0]["Period"]}
+        return record(name, {**plain, **first})
+    return recording
+
+
 def with_region(physical_name):
     """A name that CloudFormation chooses, another one in each Region: what IAM names is there once in an account."""
     def naming(stack, logical_id, **options):
@@ -573,6 +585,7 @@ MENDS = {
                          (provisioners, "_cfn_nested_stack_deploy", nested)],
     "names-by-region": [(provisioners, "_physical_name", with_region)],
     "names-once": [(provisioners._RESOURCE_HANDLERS, kind, partial(once, kind)) for kind in [*NAMED, *NAMED_BY_IAM]],
+    "alarm-expression": [(provisioners, "_cw_metric_alarm_record", with_expression)],
     "saved-query": [(provisioners._RESOURCE_HANDLERS, "AWS::Logs::QueryDefinition", lambda _: QUERY_DEFINITION)],
 }
 

@@ -268,7 +268,7 @@ async fn age_and_renew(hub: &Hub) {
 #[tokio::test]
 async fn an_agency_keeps_its_key_and_the_account_its_limit() {
     let hub =
-        Hub::deployed(&[HOME_REGION], &[("RegistrationLimit", "100"), ("RenewBelow", "20"), ("NodeLimit", "150")])
+        Hub::deployed(&[HOME_REGION], &[("RegistrationLimit", "100"), ("RenewBelow", "100"), ("NodeLimit", "150")])
             .await;
     let agency = hub.world.aws.client(AGENCY_A, HOME_REGION);
     let own = json!({"Name": ACTIVATION_PARAMETER, "Value": "to come", "Type": "SecureString", "KeyId": "alias/own"});

@@ -390,6 +390,76 @@ async fn a_second_hub_stands_beside_the_first() {
     }
 }
 
+/// An instance with a profile of its own, and one without.
+const INSTANCES_OF_OLD: &str = r"
+Resources:
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      RoleName: LedgerRole
+      AssumeRolePolicyDocument:
+        Statement: {Effect: Allow, Principal: {Service: ec2.amazonaws.com}, Action: sts:AssumeRole}
+  Profile:
+    Type: AWS::IAM::InstanceProfile
+    Properties:
+      InstanceProfileName: Ledger
+      Roles: [!Ref Role]
+";
+
+#[tokio::test]
+async fn register_instance_is_brought_to_instances_as_it_is_written() {
+    let mut reader = Reader::new();
+    let world = &reader.world;
+    world.deploy_central(&[("OrganizationId", "o-a1b2c3d4e5")]).await.unwrap();
+    world.grant(AGENCY_A).await.unwrap();
+    world.deploy_agency(AGENCY_A, &[("ScheduleExpression", "rate(1 day)")]).await.unwrap();
+    world.issue_activations().await.unwrap();
+    let agency = world.aws.client(AGENCY_A, HOME_REGION);
+    stacks::deploy(&agency, "instances-of-old", INSTANCES_OF_OLD, &[]).await.unwrap();
+    let launch = |name: &str, profile: &str| {
+        format!(
+            "aws ec2 run-instances --region {HOME_REGION} --instance-type t3.micro {profile} \
+             --image-id resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64 \
+             --tag-specifications 'ResourceType=instance,Tags=[{{Key=Name,Value={name}}}]' --query Instances[0].State"
+        )
+    };
+    let session = reader.session(&format!("agency-{AGENCY_A}")).await;
+    session.run(1, &launch("ledger", "--iam-instance-profile Name=Ledger"), BLOCK_WITHIN).unwrap();
+    session.run(1, &launch("bare", ""), BLOCK_WITHIN).unwrap();
+    // The line that central IT sends to the agency; both checkouts are folders here.
+    let folder = reader.folder.path().to_owned();
+    let artifacts = folder.join(format!("agency-{AGENCY_A}/checkout/artifacts.txt"));
+    std::os::unix::fs::symlink(folder.join("central/checkout/artifacts.txt"), artifacts).unwrap();
+    let count = reader.follow("docs/distribute.md").await;
+    assert_eq!(count, 6, "blocks that ran");
+
+    // What an instance's role may fetch from there, and no more.
+    let artifacts = std::fs::read_to_string(folder.join("central/checkout/artifacts.txt")).unwrap();
+    let (bucket, release) = artifacts.trim().split_once('/').unwrap();
+    for (role, key, expected) in [
+        ("TagHubInstance", format!("{release}/register-instance-x86_64"), "allowed"),
+        ("LedgerRole", format!("{release}/register-instance.service"), "allowed"),
+        ("TagHubInstance", "releases/other/tags-collector.zip".to_owned(), "implicitDeny"),
+    ] {
+        let source = format!("arn:aws:iam::{AGENCY_A}:role/{role}");
+        let object = format!("arn:aws:s3:::{bucket}/{key}");
+        let asked = [
+            ("PolicySourceArn", source.as_str()),
+            ("ActionNames.member.1", "s3:GetObject"),
+            ("ResourceArns.member.1", object.as_str()),
+        ];
+        let answer =
+            reader.world.aws.client(AGENCY_A, HOME_REGION).query("iam", "SimulatePrincipalPolicy", &asked).await;
+        let told = answer.unwrap().to_string();
+        assert!(told.contains(&format!("\"EvalDecision\":\"{expected}\"")), "{role}, {object}: {told}");
+    }
+    let listed = format!("aws s3 ls --recursive s3://{bucket}/releases/");
+    let listed = reader.session("central").await.run(1, &listed, BLOCK_WITHIN).unwrap();
+    assert!(listed.contains("register-instance.service"), "{listed}");
+    let node = reader.machines[0].registration().unwrap().instance_id;
+    assert_eq!(reader.world.tags(&node)[hub::AGENCY_TAG_KEY], AGENCY_A);
+}
+
 #[tokio::test]
 async fn the_original_six_steps_work_as_they_are_written_today() {
     let mut reader = Reader::new();

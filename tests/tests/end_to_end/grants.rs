@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use local_aws::{Client, stacks};
+use local_aws::{Client, Fault, stacks};
 use serde_json::{Value, json};
 use tests::{CENTRAL, HOME_REGION, World};
 
@@ -10,6 +10,8 @@ use crate::mutation::decoded;
 
 const WITHIN: Duration = Duration::from_mins(1);
 const GRANTS: &str = "tag-hub-agencies";
+const MACHINE: &str = "tag-hub-grants";
+const CHANGE: &str = "from-organization";
 const CONTROLLER: &str = "tag-hub-grants-from-organization";
 /// What CloudFormation carries the change out with, where it may.
 const DEPLOYMENT: &str = r"
@@ -77,13 +79,26 @@ impl Site {
 
     /// One comparison: how it ended, and what it said.
     async fn compare(&self) -> (String, Value) {
+        self.compare_with(MACHINE).await
+    }
+
+    async fn compare_with(&self, machine: &str) -> (String, Value) {
+        let which = self.begin(machine).await;
+        self.ended(&which).await
+    }
+
+    async fn begin(&self, machine: &str) -> Value {
+        let machine = format!("arn:aws:states:{HOME_REGION}:{CENTRAL}:stateMachine:{machine}");
+        let start = json!({"stateMachineArn": machine});
+        let started = self.world.central().json("states", "StartExecution", &start).await.unwrap();
+        json!({"executionArn": started["executionArn"]})
+    }
+
+    async fn ended(&self, which: &Value) -> (String, Value) {
         let client = self.world.central();
-        let machine = format!("arn:aws:states:{HOME_REGION}:{CENTRAL}:stateMachine:tag-hub-grants");
-        let started = client.json("states", "StartExecution", &json!({"stateMachineArn": machine})).await.unwrap();
-        let which = json!({"executionArn": started["executionArn"]});
         let deadline = Instant::now() + WITHIN;
         loop {
-            let run = client.json("states", "DescribeExecution", &which).await.unwrap();
+            let run = client.json("states", "DescribeExecution", which).await.unwrap();
             match run["status"].as_str() {
                 Some("RUNNING") => assert!(Instant::now() < deadline, "still running: {run}"),
                 Some("SUCCEEDED") => {
@@ -104,10 +119,32 @@ impl Site {
         summaries.map(|summary| summary["ChangeSetId"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// What an operator does with it after a look.
+    /// What an operator does with the one that waits, after a look.
     async fn execute(&self) {
-        let which = [("StackName", GRANTS), ("ChangeSetName", "from-organization")];
+        let waiting = self.waiting().await;
+        let which = [("StackName", GRANTS), ("ChangeSetName", waiting[0].as_str())];
         self.world.central().query("cloudformation", "ExecuteChangeSet", &which).await.unwrap();
+    }
+
+    /// What somebody does who may make change sets, and nothing else: one with the right accounts and another template.
+    async fn plant(&self, accounts: &str) {
+        let alias = "\nResources:\n  AliasPlanted:\n    Type: AWS::Lambda::Alias\n    Properties:\n      \
+                     FunctionName: ssm-tag-manager\n      FunctionVersion: $LATEST\n      \
+                     Name: agency-999999999999\n";
+        let text = self.world.paths().text("cfn/agency-grants.yaml").unwrap();
+        let planted = text.replace("\nResources:\n", alias);
+        assert_ne!(planted, text);
+        let form = [
+            ("StackName", GRANTS),
+            ("ChangeSetName", CHANGE),
+            ("TemplateBody", planted.as_str()),
+            ("Capabilities.member.1", "CAPABILITY_AUTO_EXPAND"),
+            ("Parameters.member.1.ParameterKey", "AgencyAccountIds"),
+            ("Parameters.member.1.ParameterValue", accounts),
+            ("Parameters.member.2.ParameterKey", "SilentAfterMinutes"),
+            ("Parameters.member.2.ParameterValue", "0"),
+        ];
+        self.world.central().query("cloudformation", "CreateChangeSet", &form).await.unwrap();
     }
 
     /// The accounts that may invoke the manager, once there are so many.
@@ -209,6 +246,68 @@ async fn switched_on_additions_are_carried_out_and_removals_wait() {
     let (state, said) = site.compare().await;
     assert_eq!(state, "InStep", "{said}");
     assert_eq!(site.granted(1).await, first);
+}
+
+#[tokio::test]
+async fn only_a_change_set_of_its_own_making_is_executed() {
+    let role = format!("arn:aws:iam::{CENTRAL}:role/GrantsDeployment");
+    let (site, first) = Site::new(1, &[("ApplyChanges", "All"), ("DeploymentRoleArn", &role)]).await;
+    let client = site.world.central();
+    let second = site.account("second", &site.unit).await;
+    let wanted = sorted(vec![first[0].clone(), second.clone()]);
+    // Before the comparison.
+    site.plant(&wanted.join(",")).await;
+    let (state, said) = site.compare().await;
+    assert_eq!(state, "InStep", "{said}");
+    assert_eq!(site.granted(2).await, wanted, "what was planted was executed");
+
+    // Between the making and the execution: the one that was made is gone, and what has its name is another.
+    let third = site.account("third", &site.unit).await;
+    let all = sorted(vec![first[0].clone(), second, third]);
+    let slowly = Fault::latency("cloudformation:DescribeChangeSet", Duration::from_secs(3)).times(1);
+    site.world.aws.faults().add(slowly);
+    let run = site.begin(MACHINE).await;
+    let deadline = Instant::now() + WITHIN;
+    while site.waiting().await.is_empty() {
+        assert!(Instant::now() < deadline, "no change set is made");
+    }
+    client
+        .query("cloudformation", "DeleteChangeSet", &[("StackName", GRANTS), ("ChangeSetName", CHANGE)])
+        .await
+        .unwrap();
+    site.plant(&all.join(",")).await;
+    let (state, said) = site.ended(&run).await;
+    assert_eq!(state, "StackIsBusy", "{said}");
+    assert_eq!(site.granted(2).await, wanted, "what was planted was executed");
+    assert_eq!(site.compare().await.0, "InStep");
+    assert_eq!(site.granted(3).await, all);
+}
+
+/// A stack of grants takes 125 agencies.
+#[tokio::test]
+async fn two_controllers_each_keep_a_stack_of_grants() {
+    let (site, first) = Site::new(1, &[]).await;
+    let client = site.world.central();
+    let south = unit(&client, &site.root, "south").await;
+    let other = site.account("southern", &south).await;
+    let text = site.world.paths().text("cfn/agency-grants.yaml").unwrap();
+    let listed = [("AgencyAccountIds", other.as_str()), ("SilentAfterMinutes", "0")];
+    stacks::deploy(&client, "tag-hub-agencies-south", &text, &listed).await.unwrap();
+    let text = site.world.paths().text("cfn/grants-from-organization.yaml").unwrap();
+    let parameters = [
+        ("ControllerName", "tag-hub-grants-south"),
+        ("GrantsStackName", "tag-hub-agencies-south"),
+        ("OrganizationalUnitIds", south.as_str()),
+    ];
+    stacks::deploy(&client, "tag-hub-grants-from-organization-south", &text, &parameters).await.unwrap();
+    for machine in [MACHINE, "tag-hub-grants-south"] {
+        assert_eq!(site.compare_with(machine).await.0, "InStep", "{machine}");
+    }
+    site.move_account(&other, &south, &site.unit).await;
+    let (state, said) = site.compare().await;
+    assert_eq!((state.as_str(), &said["Add"]), ("Waiting", &json!([other])), "{said}");
+    assert_eq!(site.compare_with("tag-hub-grants-south").await.0, "NoAccounts");
+    assert_eq!(site.granted(2).await, sorted(vec![first[0].clone(), other]));
 }
 
 /// The local AWS performs each task as the role of the state machine. Without a statement the comparison fails.

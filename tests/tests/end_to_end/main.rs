@@ -29,6 +29,7 @@ mod policies;
 mod propagation;
 mod reconcile;
 mod registration;
+mod releases;
 mod retirement;
 mod tag_changes;
 mod taghub;

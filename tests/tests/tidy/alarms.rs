@@ -23,6 +23,14 @@ pub(crate) fn name(alarm: &Resource<'_>) -> String {
     name.replace(SAMPLE_ACCOUNT, "<account id>").replace("${AgencyAccountId}", "<account id>")
 }
 
+/// What an alarm is on: one metric, or each that its expression takes. The part with namespace, name, and dimensions, and
+/// the period.
+pub(crate) fn metrics(alarm: &Value) -> Vec<(&Value, &Value)> {
+    let Some(several) = alarm["Metrics"].as_array() else { return vec![(alarm, &alarm["Period"])] };
+    let stats = several.iter().map(|metric| &metric["MetricStat"]).filter(|stat| stat.is_object());
+    stats.map(|stat| (&stat["Metric"], &stat["Period"])).collect()
+}
+
 #[test]
 fn every_alarm_has_a_row_in_the_handbook_and_the_other_way_round() {
     let handbook = text("docs/operations.md").unwrap();
@@ -45,7 +53,9 @@ fn alarms_name_what_they_watch_by_reference() {
     for template in templates() {
         for alarm in alarms(&template) {
             let written = template.written("Resources", alarm.id);
-            for dimension in written["Properties"]["Dimensions"].as_array().into_iter().flatten() {
+            let watched = metrics(&written["Properties"]);
+            assert!(!watched.is_empty(), "{}: no metric", alarm.place());
+            for dimension in watched.iter().flat_map(|(metric, _)| metric["Dimensions"].as_array()).flatten() {
                 let name = dimension["Name"].as_str().unwrap();
                 if let Some(resource) = RESOURCE_DIMENSIONS.iter().find(|resource| **resource == name) {
                     seen.insert(*resource);
@@ -55,6 +65,23 @@ fn alarms_name_what_they_watch_by_reference() {
         }
     }
     assert_eq!(seen, BTreeSet::from(RESOURCE_DIMENSIONS));
+}
+
+/// A state machine that was stopped, or ran out of time, did not do its work either.
+#[test]
+fn the_controller_of_grants_tells_of_every_end_that_is_no_success() {
+    let templates = templates();
+    let template = templates.iter().find(|template| template.file == "cfn/grants-from-organization.yaml").unwrap();
+    let alarm = template.resource("GrantsFailuresAlarm").unwrap();
+    let names: Vec<&str> = metrics(alarm.properties).iter().filter_map(|(one, _)| one["MetricName"].as_str()).collect();
+    assert_eq!(names, ["ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"]);
+    let ids = |only: bool| {
+        let all = alarm.properties["Metrics"].as_array().unwrap().iter();
+        let ids = all.filter(move |metric| metric["MetricStat"].is_object() == only);
+        ids.map(|metric| metric["Id"].as_str().unwrap()).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(alarm.properties["Metrics"][0]["Expression"], format!("SUM([{}])", ids(true)));
+    assert_eq!(ids(false), "all");
 }
 
 #[test]
@@ -106,10 +133,12 @@ fn no_alarm_looks_back_further_than_it_may() {
                 Some(parameter) => parameters[parameter]["MaxValue"].as_u64().unwrap(),
                 None => value.as_u64().unwrap(),
             };
-            let period = most(&alarm.properties["Period"]);
-            let seconds = period * most(&alarm.properties["EvaluationPeriods"]);
-            assert!(seconds <= LOOKS_BACK_SECONDS, "{}: {seconds} s", alarm.place());
-            assert_eq!(period % 60, 0, "{}: a metric has one value a minute", alarm.place());
+            for (_, period) in metrics(alarm.properties) {
+                let period = most(period);
+                let seconds = period * most(&alarm.properties["EvaluationPeriods"]);
+                assert!(seconds <= LOOKS_BACK_SECONDS, "{}: {seconds} s", alarm.place());
+                assert_eq!(period % 60, 0, "{}: a metric has one value a minute", alarm.place());
+            }
         }
     }
 }

@@ -8,9 +8,10 @@ use crate::parameters::{parameters, pattern_of};
 use crate::template::templates;
 
 /// What an ARN of each parameter looks like after partition, Region and account.
-const FORMS: [(&str, &str); 8] = [
+const FORMS: [(&str, &str); 9] = [
     ("ActivationKmsKeyArn", "arn:PARTITION:kms:REGION:ACCOUNT:key/01234567-89ab-cdef-0123-456789abcdef"),
     ("AlarmTopicArn", "arn:PARTITION:sns:REGION:ACCOUNT:tag-hub-alarms"),
+    ("ArtifactsArn", "arn:PARTITION:s3:::tag-hub-artifacts/releases/*"),
     ("AutomationTopicArn", "arn:PARTITION:sns:REGION:ACCOUNT:tag-hub-automations"),
     ("DeploymentRoleArn", "arn:PARTITION:iam::ACCOUNT:role/deployment/grants"),
     ("KmsKeyArn", "arn:PARTITION:kms:REGION:ACCOUNT:key/01234567-89ab-cdef-0123-456789abcdef"),

@@ -63,8 +63,8 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     },
     Examples {
         parameter: "ManagerRelease",
-        good: &["0.2.0", "0.2.0-policy-2", "2026-11-27_a"],
-        bad: &["", " ", "-1", "a b", "a/b"],
+        good: &["", "policy-2", "0.2.0-policy-2", "2026-11-27_a"],
+        bad: &[" ", "a b", "a/b"],
     },
     Examples { parameter: "ManagerVersion", good: &["$LATEST", "1", "42"], bad: &["", "0", "01", "latest", "1.2"] },
     Examples { parameter: "NextManagerVersion", good: &["", "1", "42"], bad: &["$LATEST", "0", "01", "1.2"] },
@@ -75,6 +75,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &["22222222222", "222222222222, 333333333333", "parks"],
     },
     Examples { parameter: "ManagementAccountId", good: &["", "222222222222"], bad: &["22222222222", "parks"] },
+    Examples {
+        parameter: "ControllerName",
+        good: &["tag-hub-grants", "north"],
+        bad: &["", " ", "North", "2-north", "north_2", "-north"],
+    },
     Examples {
         parameter: "GrantsStackName",
         good: &["tag-hub-agencies", "Grants2"],
@@ -101,6 +106,18 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         parameter: "ActivationKmsKeyArn",
         good: &["", "arn:aws-us-gov:kms:us-gov-west-1:222222222222:key/mrk-0123456789abcdef0123456789abcdef"],
         bad: &[" ", "alias/aws/ssm", "arn:aws:kms:us-east-1:222222222222:alias/own"],
+    },
+    Examples {
+        parameter: "ArtifactsArn",
+        good: &["", "arn:aws:s3:::my-bucket/releases/*", "arn:aws-us-gov:s3:::b.c.d/register-instance/1.0/*"],
+        bad: &[
+            " ",
+            "*",
+            "my-bucket/releases/*",
+            "arn:aws:s3:::my-bucket",
+            "arn:aws:s3:::*/releases/*",
+            "s3://my-bucket/",
+        ],
     },
     Examples {
         parameter: "ActivationRegions",

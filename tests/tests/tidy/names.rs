@@ -52,6 +52,8 @@ const NAMELESS: [&str; 13] = [
 const SHARED: [&str; 3] = ["AdministrationRoleName", "ExecutionRoleName", "ManagedNodeRoleName"];
 
 const LONGEST_PREFIX: &str = "a-long-prefix-x-";
+/// What the pattern of `ControllerName` takes at most.
+const LONGEST_CONTROLLER: &str = "a-long-name-of-a-controller-of-grants-xx";
 /// The longest name of a Region today.
 const LONGEST_REGION: &str = "ap-southeast-1";
 
@@ -66,6 +68,7 @@ fn spelled(name: &Value) -> Vec<String> {
             ("${PolicyFor}", "222222222222"),
             // The parameter takes 255 characters, and says so; the default is what has to fit.
             ("${LeaseTableName}", "tag-hub-leases"),
+            ("${ControllerName}", LONGEST_CONTROLLER),
         ];
         with.iter().fold(text.to_owned(), |text, (variable, value)| text.replace(variable, value))
     };
@@ -111,6 +114,39 @@ fn every_fixed_name_carries_the_prefix_and_fits() {
     assert!(found > 60, "only {found} names");
 }
 
+/// Kinds whose names have no Region: a hub in another Region would collide with the first, or take its resource over.
+const WITHOUT_REGION: [&str; 4] =
+    ["AWS::CloudWatch::Dashboard", "AWS::IAM::InstanceProfile", "AWS::IAM::ManagedPolicy", "AWS::IAM::Role"];
+
+/// What hubs in several Regions share, beside [`SHARED`]: an agency deploys it once.
+const SHARED_TEMPLATES: [&str; 1] = ["cfn/instance-profile.yaml"];
+
+#[test]
+fn every_name_without_a_region_has_a_variant_with_one() {
+    let mut found = 0;
+    for template in templates().iter().filter(|template| !SHARED_TEMPLATES.contains(&template.file.as_str())) {
+        for resource in template.resources() {
+            if !WITHOUT_REGION.contains(&resource.kind) {
+                continue;
+            }
+            let (_, property, _) = NAMED.iter().find(|(kind, ..)| *kind == resource.kind).unwrap();
+            let name = &template.written("Resources", resource.id)["Properties"][property];
+            if name["Ref"].as_str().is_some_and(|parameter| SHARED.contains(&parameter)) || name.is_null() {
+                continue;
+            }
+            let variant = match name["Fn::If"].as_array() {
+                Some(branches) if branches[0] == "HasRegionInRoleNames" => &branches[1],
+                _ => name,
+            };
+            let texts = spelled(variant);
+            let is_of_region = !texts.is_empty() && texts.iter().all(|text| text.contains(LONGEST_REGION));
+            assert!(is_of_region, "{}: {name} is the same in every Region", resource.place());
+            found += 1;
+        }
+    }
+    assert!(found >= 6, "only {found} names");
+}
+
 /// What one resource calls another, outside of `Ref` and `GetAtt`: an ARN that is put together, or an import.
 #[test]
 fn names_in_other_places_carry_the_prefix_too() {
@@ -144,6 +180,8 @@ fn a_prefix_that_is_too_long_is_refused_in_words() {
     assert!(pattern_of("NamePrefix").is_match(LONGEST_PREFIX));
     assert!(!pattern_of("NamePrefix").is_match(&format!("x{LONGEST_PREFIX}")));
     assert!(LONGEST_REGION.parse::<Region>().is_ok());
+    assert!(pattern_of("ControllerName").is_match(LONGEST_CONTROLLER));
+    assert!(!pattern_of("ControllerName").is_match(&format!("x{LONGEST_CONTROLLER}")));
     for template in templates() {
         if let Some(parameter) = template.section("Parameters").get("NamePrefix") {
             let words = parameter["ConstraintDescription"].as_str().unwrap();

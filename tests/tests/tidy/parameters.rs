@@ -216,12 +216,23 @@ fn the_code_takes_every_approval_that_the_template_takes() {
     }
 }
 
-/// A release without a name of its own would publish no version.
+/// A release without a name of its own would publish no version. A default would not do: whoever updates a stack keeps
+/// the parameters that they do not name.
 #[test]
 fn the_manager_is_called_after_the_release() {
     let all = parameters();
     let (_, _, parameter) = all.iter().find(|(_, name, _)| name == "ManagerRelease").unwrap();
-    assert_eq!(parameter["Default"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(parameter["Default"], "");
+    let hub = templates().into_iter().find(|template| template.file == "template.yaml").unwrap();
+    let release = env!("CARGO_PKG_VERSION");
+    for (id, before, after) in
+        [("SsmTagManager", "Copies agencies' EC2 tags to their managed nodes (", ")"), ("SsmTagManagerVersion", "", "")]
+    {
+        let description = &hub.written("Resources", id)["Properties"]["Description"];
+        let named = json!({"Fn::Sub": format!("{before}{release} ${{ManagerRelease}}{after}")});
+        let plain = json!(format!("{before}{release}{after}"));
+        assert_eq!(*description, json!({"Fn::If": ["HasManagerRelease", named, plain]}), "{id}");
+    }
 }
 
 #[test]

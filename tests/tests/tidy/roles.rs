@@ -76,20 +76,18 @@ pub(crate) struct NeededWithACall {
 }
 
 /// What a function calls only where a parameter asks for it.
-const UNDER_A_CONDITION: [(&str, &str, &str); 3] = [
+const UNDER_A_CONDITION: [(&str, &str, &str); 2] = [
     ("ssm-tag-manager", "ssm:DescribeInstanceInformation", "IsMarking"),
-    ("ssm-tag-manager", "dynamodb:GetItem", "IsMarking"),
     ("ssm-tag-manager", "ssm:DeregisterManagedInstance", "IsRetiring"),
 ];
-
-/// What a function calls in any case, and on more where a parameter asks for it.
-const ON_MORE_UNDER_A_CONDITION: [(&str, &str, &str); 1] =
-    [("ssm-tag-manager", "ssm:GetParameter", "HasPolicyParameters")];
 
 /// Actions that AWS authorizes on resources of several types at once:
 /// <https://docs.aws.amazon.com/service-authorization/latest/reference/list_awssystemsmanager.html>.
 const ON_SEVERAL_TYPES: [(&str, &[&str]); 1] =
     [("ssm:StartAutomationExecution", &[":document/", ":automation-definition/", ":automation-execution/"])];
+
+/// What a function calls on several of its own.
+const ON_SEVERAL_OWN: [(&str, &str, &[&str]); 1] = [("ssm-tag-manager", "ssm:GetParameter", &["coverage/", "policy/"])];
 
 /// What the role of a state machine with a log has to allow:
 /// <https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html>.
@@ -130,7 +128,13 @@ const OF_OTHERS: [(&str, &[Permission]); 3] = [
     // register-instance, on an instance.
     (
         "InstanceRole",
-        &[(None, "ssm:GetParameter"), (None, "ec2:CreateTags"), (Some("HasActivationKmsKey"), "kms:Decrypt")],
+        &[
+            (None, "ssm:GetParameter"),
+            (None, "ec2:CreateTags"),
+            (Some("HasActivationKmsKey"), "kms:Decrypt"),
+            // install.sh.
+            (Some("HasArtifacts"), "s3:GetObject"),
+        ],
     ),
     // The agent of a managed node, under AWS's policy; these two are denied.
     (
@@ -209,8 +213,6 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
     };
     let mut needed: BTreeSet<(Option<String>, String)> =
         actions_needed(function.function_name()).into_iter().map(|action| (condition_of(&action), action)).collect();
-    let on_more = ON_MORE_UNDER_A_CONDITION.iter().filter(|(name, ..)| *name == function.function_name());
-    needed.extend(on_more.map(|(_, action, condition)| (Some((*condition).to_owned()), (*action).to_owned())));
     needed.extend(INFRASTRUCTURE.map(|(condition, action)| (condition.map(str::to_owned), action.to_owned())));
     for mapping in template.of_kind("AWS::Lambda::EventSourceMapping") {
         let condition = mapping.condition.map(str::to_owned);
@@ -220,7 +222,8 @@ fn problems_of_function(function: &Resource<'_>) -> Vec<String> {
     }
     let mut problems = compare(&role, &needed);
     problems.extend(problems_of_decryption(&role, &needed));
-    for (action, kinds) in ON_SEVERAL_TYPES {
+    let own = ON_SEVERAL_OWN.iter().filter(|(name, ..)| *name == function.function_name());
+    for (action, kinds) in ON_SEVERAL_TYPES.into_iter().chain(own.map(|(_, action, names)| (*action, *names))) {
         let granting = statements_of(&role, "Policies");
         let granting: Vec<_> = granting.iter().filter(|statement| statement.action() == action).collect();
         for kind in kinds.iter().filter(|_| !granting.is_empty()) {

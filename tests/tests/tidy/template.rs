@@ -159,9 +159,10 @@ fn unrolled(id: &str, value: &Value) -> Vec<(String, Value)> {
     members.iter().map(|(id, member)| (name(id), with_sample(member, variable))).collect()
 }
 
-/// A part of a template with the names that it has by default: without a prefix, and without the Region in roles' names.
+/// A part of a template with the names that it has by default: without a prefix, without the Region in roles' names, and
+/// those of the first controller of grants.
 fn with_default_names(value: &Value) -> Value {
-    let plain = |text: &str| text.replace("${NamePrefix}", "");
+    let plain = |text: &str| text.replace("${NamePrefix}", "").replace("${ControllerName}", "tag-hub-grants");
     match value {
         Value::Object(fields) => match (fields.get("Fn::Sub"), fields.get("Fn::If")) {
             (Some(Value::String(text)), _) if !plain(text).contains("${") => Value::String(plain(text)),

@@ -28,6 +28,9 @@ pub struct About {
     /// What all of its names begin with; mostly empty.
     #[serde(default)]
     pub name_prefix: String,
+    /// `Yes` if its roles, and those of its agencies, have the Region in their names.
+    #[serde(default)]
+    pub region_in_role_names: String,
     /// What its parts are called.
     pub names: Names,
     /// How many managed nodes the account may have.

@@ -9,6 +9,9 @@ use crate::aws::function;
 use crate::aws::hub::Hub;
 use crate::failure::Failure;
 
+/// The name of the policy of all agencies without one of their own.
+const DEFAULT: &str = "default";
+
 /// What the manager's configuration says about policies.
 #[derive(Debug, Clone)]
 pub struct Policies {
@@ -43,7 +46,7 @@ impl Policies {
     /// If a parameter cannot be read.
     pub async fn deployed(&self, hub: &Hub, agency: Option<&AccountId>) -> Result<String, Failure> {
         let Some(path) = &self.path else { return Ok(self.text.clone()) };
-        for name in agency.map(AccountId::as_str).into_iter().chain(["default"]) {
+        for name in agency.map(AccountId::as_str).into_iter().chain([DEFAULT]) {
             if let Some(text) = hub.session.parameter(&format!("{path}/{name}")).await? {
                 return Ok(text);
             }
@@ -60,31 +63,38 @@ impl Policies {
         Self::read(hub).await?.deployed(hub, owner.as_ref()).await
     }
 
-    /// True if a policy with this digest may take tags away.
+    /// True if a policy with this digest may take tags away, as that of an agency or of all without one of their own.
     ///
     /// # Errors
     /// If the parameter cannot be read.
-    pub async fn is_approved(&self, hub: &Hub, digest: &str) -> Result<bool, Failure> {
+    pub async fn is_approved(&self, hub: &Hub, agency: Option<&AccountId>, digest: &str) -> Result<bool, Failure> {
         let is_configured = self.approved.iter().any(|approved| approved == digest);
         match &self.path {
-            Some(path) if !is_configured => Ok(hub.session.parameter(&approval(path, digest)).await?.is_some()),
+            Some(path) if !is_configured => Ok(hub.session.parameter(&approval(path, agency, digest)).await?.is_some()),
             _ => Ok(is_configured),
         }
     }
 }
 
-/// Approves the policy with this digest, in the name of `by`.
+/// Approves the policy with this digest, as that of an agency or of all without one of their own, in the name of `by`.
 ///
 /// # Errors
 /// If the parameter cannot be written.
-pub async fn approve(hub: &Hub, path: &str, digest: &str, by: &str, at: &str) -> Result<(), Failure> {
-    let name = approval(path, digest);
+pub async fn approve(
+    hub: &Hub,
+    path: &str,
+    agency: Option<&AccountId>,
+    digest: &str,
+    by: &str,
+    at: &str,
+) -> Result<(), Failure> {
+    let name = approval(path, agency, digest);
     let value: Value = json!({"approvedBy": by, "at": at});
     let put = hub.session.ssm().put_parameter().name(&name).value(value.to_string());
     let put = put.r#type(aws_sdk_ssm::types::ParameterType::String).overwrite(true).send().await;
     put.map(drop).map_err(|error| Failure::aws(&AwsError::from_sdk("ssm:PutParameter", &error), &name))
 }
 
-fn approval(path: &str, digest: &str) -> String {
-    format!("{path}/approved/{digest}")
+fn approval(path: &str, agency: Option<&AccountId>, digest: &str) -> String {
+    format!("{path}/approved/{}/{digest}", agency.map_or(DEFAULT, AccountId::as_str))
 }

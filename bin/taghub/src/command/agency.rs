@@ -157,8 +157,9 @@ impl Remove {
 }
 
 fn place(about: &About) -> Place<'_> {
-    let About { partition, account, region, name_prefix, names, .. } = about;
-    Place { partition, account, region, name_prefix, manager: &names.manager }
+    let About { partition, account, region, name_prefix, region_in_role_names, names, .. } = about;
+    let has_region_in_role_names = region_in_role_names == "Yes";
+    Place { partition, account, region, name_prefix, has_region_in_role_names, manager: &names.manager }
 }
 
 /// The version that most agencies have.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use hub::{AGENCY_TAG_KEY, Region, Tag};
+use hub::{AGENCY_TAG_KEY, AccountId, Region, Tag};
 use serde_json::{Value, json};
 use ssm_tag_manager::plan::{Policy as TagPolicy, Source};
 
@@ -88,16 +88,17 @@ pub struct Diff {
 /// Approve a policy that takes tags away
 ///
 /// It shows what differs from the policy that is deployed, and asks. Deploy the policy before or afterwards: this approves it,
-/// and deploys nothing. The hub has to read policies from Parameter Store (PolicyParameters of template.yaml).
+/// and deploys nothing. The approval is for the policy of one agency, or without --agency for that of all without one of their
+/// own. The hub has to read policies from Parameter Store (PolicyParameters of template.yaml).
 #[derive(Debug, Args)]
 #[command(before_long_help = "\
 Examples:
   taghub policy apply policy.json
-  taghub policy apply policy.json --yes")]
+  taghub policy apply policies/222222222222.json --agency 222222222222 --yes")]
 pub struct Apply {
     /// A policy in JSON
     file: PathBuf,
-    /// For the policy of one agency, what differs from it: its account id or its name
+    /// As the policy of one agency: its account id or its name
     #[arg(long, value_name = "AGENCY")]
     agency: Option<String>,
     /// Do not ask
@@ -145,6 +146,7 @@ impl Check {
 struct Compared {
     hub: Hub,
     policies: Policies,
+    agency: Option<AccountId>,
     digest: String,
     differences: Vec<Difference>,
 }
@@ -155,23 +157,27 @@ impl Compared {
         let digest = TagPolicy::parse(&new).map(|policy| policy.digest).unwrap_or_default();
         let hub = Hub::find(app).await?;
         let policies = Policies::read(&hub).await?;
-        let account = match agency {
+        let agency = match agency {
             Some(wanted) => Some(find(&granted(&hub).await?, wanted, &hub)?.account.clone()),
             None => None,
         };
-        let deployed = policies.deployed(&hub, account.as_ref()).await?;
+        let deployed = policies.deployed(&hub, agency.as_ref()).await?;
         let before: Value = serde_json::from_str(&deployed).unwrap_or_default();
         let after: Value = serde_json::from_str(&new).unwrap_or_default();
         let differences = differences(&before, &after);
-        Ok(Self { hub, policies, digest, differences })
+        Ok(Self { hub, policies, agency, digest, differences })
+    }
+
+    async fn is_approved(&self) -> Result<bool, Failure> {
+        self.policies.is_approved(&self.hub, self.agency.as_ref(), &self.digest).await
     }
 }
 
 impl Diff {
     async fn run(self, app: &App) -> Result<Exit, Failure> {
         let compared = Compared::read(app, &self.file, self.agency.as_deref()).await?;
-        let Compared { hub, policies, digest, differences: all } = &compared;
-        let is_approved = policies.is_approved(hub, digest).await?;
+        let Compared { agency, digest, differences: all, .. } = &compared;
+        let is_approved = compared.is_approved().await?;
         if app.is_json() {
             let schema = "taghub.policy-diff/1";
             app.print_json(&json!({"schema": schema, "differences": all, "digest": digest, "approved": is_approved}))?;
@@ -181,7 +187,8 @@ impl Diff {
             let state = if is_approved { "approved" } else { "not approved to remove tags" };
             app.print(&format!("{}digest {digest}, {state}\n", differences_text(all, &app.out)))?;
             if !is_approved {
-                app.hint(&format!("once it is looked at: taghub policy apply {}", self.file.display()));
+                let of = agency.as_ref().map(|agency| format!(" --agency {agency}")).unwrap_or_default();
+                app.hint(&format!("once it is looked at: taghub policy apply {}{of}", self.file.display()));
             }
         }
         Ok(Exit::wrong_if(self.exit_code && !all.is_empty()))
@@ -191,24 +198,28 @@ impl Diff {
 impl Apply {
     async fn run(self, app: &App) -> Result<Exit, Failure> {
         let compared = Compared::read(app, &self.file, self.agency.as_deref()).await?;
-        let Compared { hub, policies, digest, differences } = &compared;
+        let Compared { hub, policies, agency, digest, differences } = &compared;
+        let of = match agency {
+            Some(agency) => format!(" of agency {agency}"),
+            None => " of all agencies without a policy of their own".to_owned(),
+        };
         let Some(path) = &policies.path else {
             return Err(Failure::usage("this hub does not look in Parameter Store for approvals").help(format!(
                 "deploy template.yaml with ApprovedPolicies={digest}, or with PolicyParameters=Yes and try again"
             )));
         };
-        if !policies.is_approved(hub, digest).await? {
+        if !compared.is_approved().await? {
             if !self.yes {
                 app.say(differences_text(differences, &app.err).trim_end());
-                app.confirm(&format!("Let policy {digest} remove tags?"), digest, "add --yes").await?;
+                app.confirm(&format!("Let policy {digest} remove tags{of}?"), digest, "add --yes").await?;
             }
             let by = hub.session.caller().await?.arn;
-            approve(hub, path, digest, &by, &app.now().to_string()).await?;
+            approve(hub, path, agency.as_ref(), digest, &by, &app.now().to_string()).await?;
         }
         if app.is_json() {
             app.print_json(&json!({"schema": "taghub.policy-apply/1", "digest": digest, "approved": true}))?;
         } else {
-            let words = format!("{digest} is approved: where it is deployed, the next sweep removes tags");
+            let words = format!("{digest} is approved{of}: where it is deployed, the next sweep removes tags");
             app.print(&format!("{}\n", app.out.mark(Sign::Good, &words)))?;
         }
         Ok(Exit::Done)

@@ -33,6 +33,8 @@ pub struct Place<'a> {
     pub region: &'a Region,
     /// What all of its names begin with.
     pub name_prefix: &'a str,
+    /// Whether its roles have the Region in their names.
+    pub has_region_in_role_names: bool,
     /// The function that tags nodes.
     pub manager: &'a str,
 }
@@ -76,8 +78,9 @@ impl Arrival<'_> {
             deploy(hub, &format!("{prefix}tag-hub-agency-{account}"), "cfn/agency-grant.yaml", all)
         };
         let manager = format!("arn:{}:lambda:{}:{central}:function:{}", hub.partition, hub.region, hub.manager);
-        let collector =
+        let mut collector =
             vec!["CodeBucket=BUCKET".to_owned(), "CodeKey=KEY".to_owned(), format!("ManagerFunctionArn={manager}")];
+        collector.extend(hub.has_region_in_role_names.then(|| "RegionInRoleNames=Yes".to_owned()));
         vec![
             Step::new(central, "the grant; it may be one of cfn/agency-grants.yaml instead", vec![grant("0")]),
             Step::new(
@@ -209,10 +212,24 @@ mod tests {
     use super::*;
 
     fn with_place(prefix: &str, show: impl FnOnce(&Place<'_>, &AccountId) -> String) -> String {
+        with_names(prefix, false, show)
+    }
+
+    fn with_names(
+        prefix: &str,
+        has_region_in_role_names: bool,
+        show: impl FnOnce(&Place<'_>, &AccountId) -> String,
+    ) -> String {
         let (central, account) = ("111111111111".parse().unwrap(), "444444444444".parse().unwrap());
         let (region, manager) = ("us-east-1".parse().unwrap(), format!("{prefix}ssm-tag-manager"));
-        let place =
-            Place { partition: "aws", account: &central, region: &region, name_prefix: prefix, manager: &manager };
+        let place = Place {
+            partition: "aws",
+            account: &central,
+            region: &region,
+            name_prefix: prefix,
+            has_region_in_role_names,
+            manager: &manager,
+        };
         show(&place, &account)
     }
 
@@ -249,6 +266,15 @@ mod tests {
         "#);
         let text = arrival("", None, "$LATEST");
         assert!(text.contains(" 'ManagerVersion=$LATEST' SilentAfterMinutes=0\n"), "{text}");
+    }
+
+    #[test]
+    fn an_agency_of_a_second_hub_gets_roles_of_its_region() {
+        let text =
+            with_names("", true, |hub, account| Arrival { hub, account, name: None, manager_version: None }.text());
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("RegionInRoleNames=Yes")).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert!(lines[0].contains("ManagerFunctionArn="), "the collector's, which alone takes it: {text}");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Usage {
     pub agency_open: u32,
     /// The activations made for the agency in the last 24 hours.
     pub made_today: u32,
+    /// The agencies that have a grant.
+    pub agencies: u32,
 }
 
 /// Why no activation is made. The names are the error codes in the answer.
@@ -73,22 +75,24 @@ impl fmt::Display for Refusal {
             Ceiling::StandardTier => write!(
                 f,
                 "the account has {} hybrid nodes and {} open registrations, and the standard-instances tier allows \
-                 {limit} nodes, whatever NODE_LIMIT says: deregister nodes that are gone, or turn on the advanced-instances \
-                 tier, which charges by the hour for every node (docs/cost.md)",
+                 {limit} nodes, whatever NODE_LIMIT says: deregister nodes that are gone, lower \
+                 REGISTRATION_LIMIT, or turn on the advanced-instances tier, which charges by the hour for every node \
+                 (docs/cost.md)",
                 usage.nodes, usage.open
             ),
             Ceiling::NodeLimit => write!(
                 f,
                 "the account has {} hybrid nodes and {} open registrations, and NODE_LIMIT is {limit}: deregister nodes that \
-                 are gone, delete activations, or raise the limit (more than 1,000 nodes need the advanced-instances tier, \
-                 which charges by the hour for every node: docs/cost.md)",
+                 are gone, delete activations, lower REGISTRATION_LIMIT, or raise the limit (more than 1,000 nodes need \
+                 the advanced-instances tier, which charges by the hour for every node: docs/cost.md)",
                 usage.nodes, usage.open
             ),
         }
     }
 }
 
-/// How many nodes the next activation of an agency registers. With `is_spare` the agency still has one that registers
+/// How many nodes the next activation of an agency registers. No more than a fair share of what the account may still
+/// have, so that every agency gets one and another beside it when it is renewed, however many agencies there are. With `is_spare` the agency still has one that registers
 /// nodes: one that would have to be renewed at once is not worth making then.
 ///
 /// # Errors
@@ -109,7 +113,8 @@ pub fn registrations(config: &Config, usage: Usage, is_spare: bool) -> Result<u3
         let ceiling = if limit < config.node_limit { Ceiling::StandardTier } else { Ceiling::NodeLimit };
         return refuse(ceiling, limit);
     }
-    Ok(config.registration_limit.min(agency_room).min(room))
+    let share = limit.saturating_sub(usage.nodes) / usage.agencies.max(1).saturating_mul(2);
+    Ok(config.registration_limit.min(share.max(config.renew_below)).min(agency_room).min(room))
 }
 
 /// The registrations that activations have left: all together, and by agency.
@@ -160,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_limit_fits_what_is_left() {
-        let usage = Usage { nodes: 300, tier: None, open: 200, agency_nodes: 100, agency_open: 20, made_today: 0 };
+        let usage =
+            Usage { nodes: 300, open: 200, agency_nodes: 100, agency_open: 20, agencies: 2, ..Usage::default() };
         check(usage, true, Ok(100));
         check(Usage { made_today: 24, ..usage }, false, Err(Ceiling::RenewalsPerDay));
         check(Usage { agency_nodes: 950, ..usage }, true, Ok(30));
@@ -171,6 +177,25 @@ mod tests {
         check(Usage { nodes: 790, ..usage }, true, Err(Ceiling::NodeLimit));
         check(Usage { nodes: 790, ..usage }, false, Ok(10));
         check(Usage { nodes: u32::MAX, ..usage }, false, Err(Ceiling::NodeLimit));
+    }
+
+    #[test]
+    fn an_agency_gets_a_fair_share_and_never_one_that_is_renewed_at_once() {
+        let share = |agencies, nodes| registrations(&config(&[]), Usage { agencies, nodes, ..Usage::default() }, false);
+        for (agencies, nodes, expected) in [
+            (1, 0, 100),
+            (5, 0, 100),
+            (6, 0, 83),
+            (11, 0, 45),
+            (11, 500, 22),
+            (11, 900, 20),
+            (200, 0, 20),
+            (11, 990, 10),
+        ] {
+            assert_eq!(share(agencies, nodes).ok(), Some(expected), "{agencies} agencies, {nodes} nodes");
+        }
+        let few = Usage { agencies: 6, tier: Some(Tier::Standard), ..Usage::default() };
+        assert_eq!(registrations(&config(&[("NODE_LIMIT", "5000")]), few, false).ok(), Some(83), "the tier's limit");
     }
 
     #[test]
@@ -189,12 +214,13 @@ mod tests {
         #[test]
         fn nothing_takes_agency_or_account_past_its_limit(
             nodes in 0..1500_u32, open in 0..1500_u32, agency_nodes in 0..1500_u32, agency_open in 0..1500_u32,
-            made_today in 0..30_u32, is_spare: bool, limit in 20..=1000_u32,
+            made_today in 0..30_u32, agencies in 0..300_u32, is_spare: bool, limit in 20..=1000_u32,
         ) {
             let config = config(&[("REGISTRATION_LIMIT", &limit.to_string())]);
-            let usage = Usage { nodes, tier: None, open, agency_nodes, agency_open, made_today };
+            let usage = Usage { nodes, tier: None, open, agency_nodes, agency_open, made_today, agencies };
             if let Ok(granted) = registrations(&config, usage, is_spare) {
                 prop_assert!((1..=limit).contains(&granted));
+                prop_assert!(granted <= config.renew_below || 2 * agencies * granted <= config.node_limit - nodes);
                 prop_assert!(nodes + open + granted <= config.node_limit);
                 prop_assert!(agency_nodes + agency_open + granted <= config.agency_node_limit);
             }

@@ -64,7 +64,7 @@ fn an_agency_gets_only_so_many_a_day_and_no_trick_gets_more() {
 
 #[test]
 fn nothing_takes_the_account_past_its_limit() {
-    let limits_config = [("REGISTRATION_LIMIT", "100"), ("RENEW_BELOW", "20"), ("NODE_LIMIT", "150")];
+    let limits_config = [("REGISTRATION_LIMIT", "100"), ("RENEW_BELOW", "100"), ("NODE_LIMIT", "150")];
     let (world, config) = (World::new(&[A, B]), config_with(&limits_config));
     let first = run(&world, &config);
     assert_eq!((agency(&first, 0).0, agency(&first, 1).0), ("renewed", "renewed"));
@@ -88,6 +88,22 @@ fn nothing_takes_the_account_past_its_limit() {
 }
 
 #[test]
+fn the_eleventh_agency_gets_an_activation_too_and_every_one_its_next() {
+    let accounts: Vec<String> = (0..11).map(|number| format!("2222222222{number:02}")).collect();
+    let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let limits_config = [("REGISTRATION_LIMIT", "100"), ("RENEW_BELOW", "20"), ("NODE_LIMIT", "1000")];
+    let (world, config) = (World::new(&accounts), config_with(&limits_config));
+    let first = run(&world, &config);
+    assert_eq!((&first["counts"]["created"], &first["counts"]["failed"]), (&json!(11), &json!(0)), "{first}");
+    assert_eq!(limits(&world), [45; 11]);
+    // All expire at once, and nobody has registered a node.
+    world.with(|state| state.now += 25 * DAY);
+    let next = run(&world, &config);
+    assert_eq!((&next["counts"]["created"], &next["counts"]["failed"]), (&json!(11), &json!(0)), "{next}");
+    assert_eq!(limits(&world), [45; 22]);
+}
+
+#[test]
 fn a_limit_below_what_is_there_stops_everything_new_and_says_so() {
     let (world, config) = (World::new(&[A]), config_with(&[("NODE_LIMIT", "100"), ("RENEW_BELOW", "20")]));
     world.with(|state| {
@@ -96,7 +112,9 @@ fn a_limit_below_what_is_there_stops_everything_new_and_says_so() {
     let answer = run(&world, &config);
     assert_eq!(agency(&answer, 0), ("failed", "missing", "NodeLimit"));
     let words = answer["agencies"][0]["message"].as_str().unwrap();
-    assert!(words.contains("412 hybrid nodes") && words.contains("NODE_LIMIT is 100"), "{words}");
+    for part in ["412 hybrid nodes", "NODE_LIMIT is 100", "lower REGISTRATION_LIMIT"] {
+        assert!(words.contains(part), "{words}");
+    }
     let census = json!({
         "nodes": 412, "tier": "advanced", "limit": 100, "percent": 412, "newIn30Days": 30, "daysToLimit": 0,
         "byAgency": {A: 400}, "others": 12
@@ -152,11 +170,11 @@ fn an_activation_that_would_be_renewed_at_once_is_not_made_while_there_is_anothe
     let limits_config = [("REGISTRATION_LIMIT", "100"), ("RENEW_BELOW", "20"), ("NODE_LIMIT", "110")];
     let (world, config) = (World::new(&[A]), config_with(&limits_config));
     run(&world, &config);
-    use_up(&world, 85);
+    use_up(&world, 40);
     world.with(|state| state.nodes.total = 85);
     for _ in 0..3 {
         assert_eq!(agency(&run(&world, &config), 0), ("failed", "used-up", "NodeLimit"));
-        assert_eq!(limits(&world), [100]);
+        assert_eq!(limits(&world), [55]);
         assert_eq!(answer_of_live(&world, &config), 1, "it still registers nodes");
     }
 }

@@ -23,7 +23,7 @@ const LIFETIME: Duration = Duration::from_mins(1);
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The name of the policy of all agencies without one of their own.
 const DEFAULT: &str = "default";
-/// Where the approvals of policies are: a parameter for each digest.
+/// Where the approvals of policies are: a parameter for each policy's name and digest.
 const APPROVED: &str = "approved";
 
 /// Where the policies are. Lives as long as the sandbox, and remembers what it read for a minute.
@@ -80,12 +80,15 @@ impl PolicyParameters {
             }
         };
         let mut config = config.clone();
+        // An approval is for the policy of one agency, or for that of all without one: that of the configuration too.
+        let approved_for =
+            if found.as_ref().is_some_and(|(name, _)| *name == names[0]) { agency.as_str() } else { DEFAULT };
         if let Some((parameter, text)) = found {
             config.policy = Policy::parse(&text)
                 .map_err(|problems| ManagerError::PolicyInvalid { parameter, problem: problems.join("; ") })?;
         }
         let digest = config.policy.digest.clone();
-        if !config.approved_policies.contains(&digest) && self.is_approved(&digest).await {
+        if !config.approved_policies.contains(&digest) && self.is_approved(approved_for, &digest).await {
             config.approved_policies.insert(digest);
         }
         let config = Rc::new(config);
@@ -98,9 +101,9 @@ impl PolicyParameters {
         self.read.take_counts()
     }
 
-    /// True if an operator approved the policy. A policy of which that cannot be read is not.
-    async fn is_approved(&self, digest: &str) -> bool {
-        let name = format!("{}/{APPROVED}/{digest}", self.path);
+    /// True if an operator approved the policy of this name. A policy of which that cannot be read is not.
+    async fn is_approved(&self, policy: &str, digest: &str) -> bool {
+        let name = format!("{}/{APPROVED}/{policy}/{digest}", self.path);
         let read = self.read_one(&name).await;
         read.inspect_err(|error| tracing::warn!(parameter = name, code = %error.code, "approval not read"))
             .is_ok_and(|found| found.is_some())

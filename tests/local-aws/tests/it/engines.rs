@@ -134,6 +134,23 @@ async fn a_saved_query_is_deployed_if_it_has_what_it_needs() {
     assert!(refused.contains("QueryString is required"), "{refused}");
 }
 
+#[tokio::test]
+async fn an_alarm_may_be_on_an_expression() {
+    let aws = start();
+    let client = aws.client(CENTRAL, REGION);
+    let metric = |id: &str, name: &str| {
+        json!({"Id": id, "ReturnData": false, "MetricStat": {"Stat": "Sum", "Period": 300, "Metric": {
+            "Namespace": "AWS/States", "MetricName": name}}})
+    };
+    let metrics = json!([{"Id": "all", "Expression": "SUM([a, b])"}, metric("a", "First"), metric("b", "Second")]);
+    let template = json!({"Resources": {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {
+        "AlarmName": "ends", "Metrics": metrics, "EvaluationPeriods": 1, "Threshold": 1,
+        "ComparisonOperator": "GreaterThanOrEqualToThreshold"}}}});
+    deploy(&client, "alarm", &template, &[]).await;
+    let found = client.query("cloudwatch", "DescribeAlarms", &[]).await.unwrap().to_string();
+    assert!(found.contains("\"MetricName\":\"First\""), "{found}");
+}
+
 /// Starts a state machine; how to ask for its execution.
 async fn begin(client: &Client, definition: &Value) -> Value {
     let policy = json!({"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}});

@@ -7,7 +7,8 @@ use std::process::Command;
 use crate::support::WITHOUT_MEND;
 
 /// A mend, and a test that fails without it.
-const NEEDED_BY: [(&str, &str); 23] = [
+const NEEDED_BY: [(&str, &str); 24] = [
+    ("alarm-expression", "engines::an_alarm_may_be_on_an_expression"),
     ("batching-window", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("concurrency", "events::a_queue_feeds_a_function_in_batches_and_what_fails_ends_in_the_second_queue"),
     ("condition-keys", "events::tags_and_states_that_change_are_told_on_the_default_bus"),

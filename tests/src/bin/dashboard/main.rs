@@ -123,7 +123,7 @@ async fn logged(world: &World, seen: &mut BTreeSet<String>) -> anyhow::Result<Ve
 
 /// The dashboard as CloudWatch has it.
 async fn dashboard(world: &World) -> anyhow::Result<Value> {
-    let form = "Action=GetDashboard&Version=2010-08-01&DashboardName=TagHub";
+    let form = format!("Action=GetDashboard&Version=2010-08-01&DashboardName=TagHub-{HOME_REGION}");
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     let client = world.aws.client(CENTRAL, HOME_REGION);
     let answer = client.rest("monitoring", Method::POST, "/", &headers, form).await?;
