@@ -24,7 +24,11 @@ impl<W: World> Run<'_, W> {
         notes.extend(advice::without_targets(&campaign.request).iter().map(|note| format!("Request.{note}")));
         self.calendars(campaign).await?;
         // Regions, targets and the runbook are those of a start.
-        self.prepare(whole(campaign)?, false).await.map_err(|error| within(error, "Request"))?;
+        let facts = self.facts(&campaign.request, false).await;
+        let refusals = advice::refusals(&campaign.request, campaign.all_targets, &facts);
+        if !refusals.is_empty() {
+            return Err(within(FanoutError::InvalidRequest(refusals), "Request"));
+        }
         let begun = self.begun(campaign, &planned).await?;
         let skipped = first_wave(campaign, &planned);
         // A wave has less than the whole, and may lack what it needs.
@@ -105,19 +109,6 @@ impl<W: World> Run<'_, W> {
             FanoutError::InvalidRequest(vec![Problem::new(gate.field("Calendars"), text)])
         })
     }
-}
-
-/// All of a campaign's request, as if it were to be started at once.
-fn whole(campaign: &Campaign) -> Result<Order, FanoutError> {
-    Ok(Order {
-        split: split(&campaign.request).map_err(FanoutError::InvalidRequest)?,
-        request: campaign.request.clone(),
-        matching: Vec::new(),
-        all_targets: campaign.all_targets,
-        idempotency_key: None,
-        wave: None,
-        wait: Duration::ZERO,
-    })
 }
 
 /// The wave that a run of a campaign begins with.

@@ -26,7 +26,7 @@ const REQUESTS_BYTES_MAX: usize = 4_000_000;
 /// What the service says of the tags of an execution that it does not know.
 const NO_RESOURCE: &str = "InvalidResourceId";
 /// There may be room later.
-const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
+pub(super) const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
 
 /// The starts of one plan, in their order.
 #[derive(Debug)]
@@ -302,6 +302,7 @@ impl<W: World> Run<'_, W> {
                 let failure = Failure {
                     client_token: Some(client_token),
                     automation_execution_id: resumes.map(str::to_owned),
+                    retryable: error.retryable,
                     ..explained(&error)
                 };
                 Err((failure, is_final))
