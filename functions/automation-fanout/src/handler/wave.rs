@@ -279,3 +279,35 @@ fn may_pass(failure: &Failure) -> bool {
             super::NOT_TRIED | super::DEADLINE_EXCEEDED | STILL_RUNNING | LIMIT_EXCEEDED
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: u64 = 24 * 60 * 60;
+
+    /// The events of a wave that is looked at until it has taken so long.
+    fn events(state: WaveState, seconds: u64, wave_count: usize) -> u64 {
+        let (mut waited, mut looks) = (0, 0);
+        while waited < seconds {
+            waited += pause(state, looks, wave_count);
+            looks += 1;
+        }
+        9 * looks
+    }
+
+    #[test]
+    fn a_campaign_does_not_run_out_of_events() {
+        for state in [WaveState::Running, WaveState::Waiting] {
+            assert_eq!(pause(state, u64::MAX, 0), PAUSE_SECONDS_MAX);
+            assert!(events(state, 30 * DAY, 1) < 12_000);
+            for wave_count in 1..=50_u32 {
+                // A preflight, soak time, a question and what is told come on top.
+                let of_each = 60 + events(state, 70 * DAY / u64::from(wave_count), wave_count as usize);
+                assert!(u64::from(wave_count) * of_each < 25_000, "{wave_count} waves");
+            }
+        }
+        // A wave that is soon over is seen at once, also in a campaign of many.
+        assert_eq!((pause(WaveState::Running, 29, 5), pause(WaveState::Running, 2, 50)), (60, 60));
+    }
+}

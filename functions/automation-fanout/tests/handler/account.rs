@@ -14,6 +14,8 @@ use hub::{AwsError, Tag, Timestamp};
 use tokio::time::Instant;
 
 const STEPS_PER_PAGE: usize = 50;
+/// The service takes no more on an execution.
+const TAGS_MAX: usize = 5;
 
 /// A call that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,7 @@ pub(crate) struct Account {
     value_ends: BTreeMap<String, End>,
     tells_settings: bool,
     empty_units: bool,
+    page_of: usize,
     run_takes: Duration,
     latency: Duration,
 }
@@ -106,6 +109,7 @@ impl Account {
             value_ends: BTreeMap::new(),
             tells_settings: true,
             empty_units: false,
+            page_of: 0,
             run_takes: Duration::from_secs(30),
             latency: Duration::ZERO,
         }
@@ -193,6 +197,11 @@ impl Account {
     /// No unit holds an account.
     pub(crate) fn with_empty_units(self) -> Self {
         Self { empty_units: true, ..self }
+    }
+
+    /// Each page of steps has so many, and there is always another.
+    pub(crate) fn with_pages_of(self, page_of: usize) -> Self {
+        Self { page_of, ..self }
     }
 
     /// A step tells where it ran, and nothing else of its location.
@@ -477,15 +486,20 @@ impl Automation for Account {
     async fn execution(&self, id: &str) -> Result<Execution, AwsError> {
         self.call(Call::Get).await;
         let mut execution = self.now(id)?;
-        execution.steps_truncated = execution.steps.len() > STEPS_PER_PAGE;
+        execution.steps_truncated = execution.steps.len() > STEPS_PER_PAGE || self.page_of > 0;
         execution.steps.truncate(STEPS_PER_PAGE);
         Ok(execution)
     }
 
     async fn steps(&self, id: &str, page_token: Option<String>) -> Result<StepPage, AwsError> {
         self.call(Call::Describe).await;
-        let steps = self.now(id)?.steps;
         let start: usize = page_token.map_or(0, |token| token.parse().unwrap());
+        if self.page_of > 0 {
+            let end = start + self.page_of;
+            let steps = (start..end).map(|n| step(&format!("{n:012}"), "us-east-1", "Success", "")).collect();
+            return Ok(StepPage { steps, next_token: Some(end.to_string()) });
+        }
+        let steps = self.now(id)?.steps;
         let end = steps.len().min(start + STEPS_PER_PAGE);
         let next_token = (end < steps.len()).then(|| end.to_string());
         Ok(StepPage { steps: steps[start..end].to_vec(), next_token })
@@ -495,7 +509,10 @@ impl Automation for Account {
         if let Some(code) = self.mark_fault {
             return Err(error("ssm:AddTagsToResource", code));
         }
-        self.tags(id).await.map_err(|_| error("ssm:AddTagsToResource", "InvalidResourceId"))?;
+        let tags = self.tags(id).await.map_err(|_| error("ssm:AddTagsToResource", "InvalidResourceId"))?;
+        if tags.iter().filter(|tag| tag.key != tag_key).count() >= TAGS_MAX {
+            return Err(error("ssm:AddTagsToResource", "TooManyTagsError"));
+        }
         self.marks.borrow_mut().push((id.to_owned(), tag_key.to_owned()));
         Ok(())
     }
@@ -545,7 +562,7 @@ pub(crate) fn step(account: &str, region: &str, status: &str, message: &str) -> 
 }
 
 fn error(operation: &'static str, code: &str) -> AwsError {
-    let retryable = matches!(code, "ThrottlingException" | "InternalServerError");
+    let retryable = matches!(code, "ThrottlingException" | "InternalServerError" | "Timeout");
     AwsError { operation, code: code.to_owned(), message: "on demand".to_owned(), request_id: None, retryable }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::account::{Account, Call};
-use crate::{A, B, ID, ID_2, NO_ROLE, codes, execution, fleet, ids, sample, send, send_with};
+use crate::{A, B, ID, ID_2, NO_ROLE, codes, execution, fleet, ids, sample, send, send_with, small};
 
 #[tokio::test(start_paused = true)]
 async fn executions_are_stopped_one_a_second() {
@@ -93,6 +93,29 @@ async fn what_is_to_complete_keeps_the_remaining_parts_from_starting() {
         assert_eq!(codes(&again["Failed"]), expected);
         assert_eq!(account.started().len(), 3 - expected.len());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mark_of_a_stop_has_room_beside_the_most_tags() {
+    let account = Account::new().with_run_of(Duration::from_mins(5));
+    let tags: Vec<Value> = (0..3).map(|n| json!({"Key": format!("k{n}"), "Value": "v"})).collect();
+    let mut event = fleet(3);
+    event["Tags"] = json!(tags);
+    // Time for one start.
+    let begun = send_with(&account, 11, "request-1", &event).await.unwrap();
+    let stop = json!({"Action": "Stop", "Type": "Complete", "AutomationExecutionIds": ids(&begun)});
+    assert_eq!(send(&account, &stop).await.unwrap()["Complete"], true);
+    let again = send_with(&account, 900, "request-2", &event).await.unwrap();
+    assert_eq!((codes(&again["Failed"]), account.started().len()), (vec!["Stopped", "Stopped"], 1));
+
+    // A resumption has one tag more of its own.
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    let begun = send(&account, &small()).await.unwrap();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let resume = json!({"Action": "Resume", "AutomationExecutionIds": ids(&begun), "Tags": tags[..2]});
+    let resumed = send(&account, &resume).await.unwrap();
+    let stop = json!({"Action": "Stop", "Type": "Complete", "AutomationExecutionIds": ids(&resumed)});
+    assert_eq!(send(&account, &stop).await.unwrap()["Complete"], true);
 }
 
 #[tokio::test(start_paused = true)]
