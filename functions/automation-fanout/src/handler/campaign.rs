@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Run;
+use super::start::refuse;
 use crate::answer::{CampaignAnswer, WavePlan};
 use crate::error::FanoutError;
 use crate::event::Order;
@@ -25,10 +26,7 @@ impl<W: World> Run<'_, W> {
         self.calendars(campaign).await?;
         // Regions, targets and the runbook are those of a start.
         let facts = self.facts(&campaign.request, false).await;
-        let refusals = advice::refusals(&campaign.request, campaign.all_targets, &facts);
-        if !refusals.is_empty() {
-            return Err(within(FanoutError::InvalidRequest(refusals), "Request"));
-        }
+        refuse(&campaign.request, campaign.all_targets, &facts).map_err(|error| within(error, "Request"))?;
         let begun = self.begun(campaign, &planned).await?;
         let skipped = first_wave(campaign, &planned);
         // A wave has less than the whole, and may lack what it needs.

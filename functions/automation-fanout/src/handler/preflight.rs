@@ -239,7 +239,8 @@ fn answer(readings: &[Reading], failed: Vec<Failure>, notes: Vec<String>) -> Pre
         (true, _) => "ready: every account and Region answered".to_owned(),
         (false, false) => "not known yet: look again with the same AutomationExecutionIds".to_owned(),
         (false, true) if too_many_steps => {
-            "not ready: it has more steps than one invocation can read; try fewer accounts and Regions at once".to_owned()
+            "not ready: it has more steps than one invocation can read; try fewer accounts and Regions at once"
+                .to_owned()
         }
         (false, true) if count == 1 => "not ready: 1 account and Region did not answer well".to_owned(),
         (false, true) if count > 1 => format!("not ready: {count} accounts and Regions did not answer well"),

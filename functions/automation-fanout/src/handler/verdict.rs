@@ -91,8 +91,7 @@ pub(super) fn judged(
         "it failed before it reached any account, which no MaxFailedPercent allows".clone_into(&mut answer.reason);
         return answer;
     }
-    let (state, verdict) =
-        if passes { (WaveState::Passed, "within") } else { (WaveState::Stopped, "more than") };
+    let (state, verdict) = if passes { (WaveState::Passed, "within") } else { (WaveState::Stopped, "more than") };
     answer.state = state;
     answer.reason = format!(
         "{} of {} locations did not succeed, which is {verdict} MaxFailedPercent {}",

@@ -16,7 +16,6 @@ use crate::answer::{Failure, StartAnswer, WaveAnswer, WaveState};
 use crate::error::{FanoutError, first};
 use crate::event::WaveOrder;
 use crate::log;
-use crate::plan::advice::Unread;
 use crate::plan::campaign::{Campaign, PlannedWave, waves};
 use crate::plan::problem::{Path, Problem};
 use crate::plan::{RESUMES_TAG_KEY, STILL_RUNNING, Terms, TokenSource, matrix, plan};
@@ -136,13 +135,9 @@ impl<W: World> Run<'_, W> {
             if let Some(reason) = self.closed(campaign).await? {
                 return Ok(Begun::Waits(reason));
             }
-            let runbook = self.runbook(&order.request).await;
-            let Prepared { plan, key, .. } = match (self.prepare(order, false).await, runbook) {
-                // Once it is read, it may turn out that nothing is wrong.
-                (Err(FanoutError::InvalidRequest(_)), Err(Unread::Failed { reason, may_pass: true })) => {
-                    return Ok(Begun::Waits(format!("the runbook could not be read: {reason}")));
-                }
-                (prepared, _) => prepared.map_err(|error| within(error, "Request"))?,
+            let Prepared { plan, key, .. } = match self.prepare(order, false).await {
+                Err(error @ FanoutError::RunbookNotRead(_)) => return Ok(Begun::Waits(error.to_string())),
+                prepared => prepared.map_err(|error| within(error, "Request"))?,
             };
             let parts = plan.parts.into_iter().enumerate().filter(|(part, _)| !known.contains_key(part));
             let due =
@@ -274,10 +269,7 @@ pub(super) fn passing(error: FanoutError) -> Result<String, FanoutError> {
 
 fn may_pass(failure: &Failure) -> bool {
     failure.retryable
-        || matches!(
-            failure.code.as_str(),
-            super::NOT_TRIED | super::DEADLINE_EXCEEDED | STILL_RUNNING | LIMIT_EXCEEDED
-        )
+        || matches!(failure.code.as_str(), super::NOT_TRIED | super::DEADLINE_EXCEEDED | STILL_RUNNING | LIMIT_EXCEEDED)
 }
 
 #[cfg(test)]

@@ -74,8 +74,7 @@ async fn what_has_more_steps_than_can_be_read_comes_to_an_end() {
     let look = json!({"Action": "Preflight", "AutomationExecutionId": ID});
     let answer = send_with(&account("TagHub-Preflight"), 20, "request-1", &look).await.unwrap();
     assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(true)));
-    let words =
-        "not ready: it has more steps than one invocation can read; try fewer accounts and Regions at once";
+    let words = "not ready: it has more steps than one invocation can read; try fewer accounts and Regions at once";
     assert_eq!(answer["Summary"], words);
     // With fewer, another look may read them all.
     let answer = send_with(&account("TagHub-Preflight").with_pages_of(50), 20, "request-1", &look).await.unwrap();
