@@ -25,7 +25,7 @@ pub(super) enum Action {
 }
 
 /// Our own fields.
-const OWN_FIELDS: [&str; 27] = [
+const OWN_FIELDS: [&str; 28] = [
     "Action",
     "IdempotencyKey",
     "WaitSeconds",

@@ -94,7 +94,7 @@ impl<W: World> Run<'_, W> {
     pub(super) async fn calendars(&mut self, campaign: &Campaign) -> Result<CalendarState, FanoutError> {
         let names = &campaign.gate.calendars;
         if names.is_empty() {
-            return Ok(CalendarState { is_open: true, changes_at: None });
+            return Ok(CalendarState { is_open: true, changes_at: None, changes_in: None });
         }
         let state =
             self.in_time(CALENDARS, self.world.calendars(names)).await.map_err(FanoutError::CalendarsNotRead)?;

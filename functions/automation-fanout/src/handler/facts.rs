@@ -22,6 +22,8 @@ type Key = (String, Option<String>);
 pub(super) struct Seen {
     runbooks: HashMap<Key, Result<Runbook, Unread>>,
     regions: Option<Result<Vec<KnownRegion>, Unread>>,
+    /// In how many seconds a Change Calendar opens that is closed.
+    pub(super) opens_in: Option<u64>,
 }
 
 impl<W: World> Run<'_, W> {

@@ -35,7 +35,9 @@ impl<W: World> Run<'_, W> {
     pub(super) async fn wave(&mut self, order: WaveOrder) -> Result<WaveAnswer, FanoutError> {
         let (looks, wave_count) = (order.looks, order.campaign.waves.len());
         let mut answer = self.wave_step(order).await?;
-        answer.retry_after_seconds = pause(answer.state, looks, wave_count);
+        // A calendar may be open for a shorter time than a long pause.
+        let opens_in = self.seen.opens_in.unwrap_or(u64::MAX).max(LOOK_SECONDS);
+        answer.retry_after_seconds = pause(answer.state, looks, wave_count).min(opens_in);
         log::wave(&answer);
         Ok(answer)
     }
@@ -162,7 +164,8 @@ impl<W: World> Run<'_, W> {
     async fn closed(&mut self, campaign: &Campaign) -> Result<Option<String>, FanoutError> {
         match self.calendars(campaign).await {
             Ok(CalendarState { is_open: true, .. }) => Ok(None),
-            Ok(CalendarState { changes_at, .. }) => {
+            Ok(CalendarState { changes_at, changes_in, .. }) => {
+                self.seen.opens_in = changes_in;
                 let until = changes_at.map(|time| format!(" until {time}")).unwrap_or_default();
                 Ok(Some(format!("a Change Calendar is closed{until}")))
             }

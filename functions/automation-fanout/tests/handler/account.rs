@@ -65,6 +65,7 @@ pub(crate) struct Account {
     nodes: Vec<Node>,
     calendars: RefCell<BTreeMap<String, bool>>,
     calendar_fault: Option<&'static str>,
+    opens_in: Option<u64>,
     signals: RefCell<Vec<Signal>>,
     marks: RefCell<Vec<(String, String)>>,
     mark_fault: Option<&'static str>,
@@ -100,6 +101,7 @@ impl Account {
             nodes: Vec::new(),
             calendars: RefCell::default(),
             calendar_fault: None,
+            opens_in: None,
             signals: RefCell::default(),
             marks: RefCell::default(),
             mark_fault: None,
@@ -212,6 +214,11 @@ impl Account {
     /// No execution can be marked as stopped.
     pub(crate) fn with_mark_fault(self, code: &'static str) -> Self {
         Self { mark_fault: Some(code), ..self }
+    }
+
+    /// What the service says of when a closed calendar opens, in seconds.
+    pub(crate) fn with_opening_in(self, seconds: u64) -> Self {
+        Self { opens_in: Some(seconds), ..self }
     }
 
     /// No calendar can be read.
@@ -428,7 +435,11 @@ impl Facts for Account {
         }
         let calendars = self.calendars.borrow();
         let open: Option<Vec<bool>> = names.iter().map(|name| calendars.get(name).copied()).collect();
-        Ok(open.map(|open| CalendarState { is_open: open.iter().all(|open| *open), changes_at: None }))
+        Ok(open.map(|open| CalendarState {
+            is_open: open.iter().all(|open| *open),
+            changes_at: None,
+            changes_in: self.opens_in,
+        }))
     }
 }
 

@@ -376,6 +376,14 @@ async fn a_wave_is_looked_at_less_often_as_it_goes_on() {
         let step = with(first(&campaign(), "ring-1"), looks);
         assert_eq!(send(&account, &step).await.unwrap()["RetryAfterSeconds"], seconds);
     }
+    // But when a calendar opens, which may be for a short time.
+    let gated = with(campaign(), json!({"Gate": {"Calendars": ["freeze"]}}));
+    for (opens_in, seconds) in [(None, 3_600), (Some(1_200), 1_200), (Some(9_000), 3_600), (Some(0), 60)] {
+        let account = opens_in.map_or_else(Account::new, |seconds| Account::new().with_opening_in(seconds));
+        account.set_calendar("freeze", false);
+        let step = with(first(&gated, "ring-1"), json!({"Looks": 1_000}));
+        assert_eq!(send(&account, &step).await.unwrap()["RetryAfterSeconds"], seconds);
+    }
 }
 
 #[tokio::test(start_paused = true)]
