@@ -1,7 +1,7 @@
 //! What planning promises, for requests of any size.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automation_fanout::plan::limit::Limit;
 use automation_fanout::plan::problem::Problem;
@@ -254,18 +254,17 @@ proptest! {
                 prop_assert_eq!(total(|part| part.target_location_max_errors), count, "location {}", at);
             }
             // Those on targets hold in each account and Region, whatever is started there.
-            for place in pairs([location]) {
-                let there = |part: &&&TargetLocation| part.accounts.contains(&place.0) && part.regions.contains(&place.1);
-                let all: Vec<&&TargetLocation> = all.iter().filter(there).collect();
-                for limit in [
-                    (|part| part.targets_max_concurrency) as fn(&TargetLocation) -> Option<Limit>,
-                    |part| part.targets_max_errors,
-                ] {
-                    let count = |part: &TargetLocation| if let Some(Limit::Count(count)) = limit(part) { count } else { 0 };
-                    let total: u32 = all.iter().map(|part| count(part)).sum();
-                    prop_assert!(all.is_empty() || total == count(location), "location {} in {:?}", at, place);
+            let count = |limit: Option<Limit>| if let Some(Limit::Count(count)) = limit { count } else { 0 };
+            let limits = |part: &TargetLocation| [count(part.targets_max_concurrency), count(part.targets_max_errors)];
+            let mut totals: BTreeMap<Pair, [u32; 2]> = BTreeMap::new();
+            for part in all {
+                for place in pairs([part]) {
+                    let total = totals.entry(place).or_default();
+                    let [concurrency, errors] = limits(part);
+                    *total = [total[0] + concurrency, total[1] + errors];
                 }
             }
+            prop_assert!(totals.values().all(|total| *total == limits(location)), "location {}: {:?}", at, totals);
         }
     }
 }

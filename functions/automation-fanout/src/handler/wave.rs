@@ -298,7 +298,7 @@ mod tests {
             assert!(events(state, 30 * DAY, 1) < 12_000);
             for wave_count in 1..=50_u32 {
                 // A preflight, soak time, a question and what is told come on top.
-                let of_each = 60 + events(state, 70 * DAY / u64::from(wave_count), wave_count as usize);
+                let of_each = 60 + events(state, 60 * DAY / u64::from(wave_count), wave_count as usize);
                 assert!(u64::from(wave_count) * of_each < 25_000, "{wave_count} waves");
             }
         }

@@ -65,25 +65,25 @@ async fn a_preflight_that_came_nowhere_says_why() {
 
 #[tokio::test(start_paused = true)]
 async fn what_has_more_steps_than_can_be_read_comes_to_an_end() {
-    // An invocation reads thirty pages in ten seconds.
+    // An invocation reads twenty pages in seven seconds.
     let account = |document: &str| {
         let mut ended = execution(ID, "Success", vec![]);
         ended.request.document_name = document.to_owned();
-        Account::new().with_execution(ended).with_pages_of(5_000)
+        Account::new().with_execution(ended).with_pages_of(5_100)
     };
     let look = json!({"Action": "Preflight", "AutomationExecutionId": ID});
-    let answer = send_with(&account("TagHub-Preflight"), 20, "request-1", &look).await.unwrap();
+    let answer = send_with(&account("TagHub-Preflight"), 17, "request-1", &look).await.unwrap();
     assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(true)));
     let words = "not ready: it has more steps than one invocation can read; try fewer accounts and Regions at once";
     assert_eq!(answer["Summary"], words);
     // With fewer, another look may read them all.
-    let answer = send_with(&account("TagHub-Preflight").with_pages_of(50), 20, "request-1", &look).await.unwrap();
+    let answer = send_with(&account("TagHub-Preflight").with_pages_of(50), 17, "request-1", &look).await.unwrap();
     assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(false)));
 
     let campaign = json!({"Name": "c", "Waves": [{"Name": "all", "Percent": 100}],
         "Request": {"DocumentName": "Patch", "TargetLocations": [{"Accounts": [A], "Regions": ["us-east-1"]}]}});
     let wave = json!({"Action": "Wave", "Campaign": campaign, "Wave": "all", "AutomationExecutionIds": [ID]});
-    let answer = send_with(&account("Patch"), 20, "request-1", &wave).await.unwrap();
+    let answer = send_with(&account("Patch"), 17, "request-1", &wave).await.unwrap();
     assert_eq!(answer["State"], "Stopped");
     assert!(answer["Reason"].as_str().unwrap().starts_with("it has more steps than one invocation can read"));
 }
