@@ -164,7 +164,10 @@ def fits(arn, listed):
 
 
 def key_matches(key, listed):
-    """`ssm:resourceTag/Env` is `ssm:resourceTag/tag-key`, whatever stands behind the slash."""
+    """`ssm:resourceTag/Env` is `ssm:resourceTag/tag-key`, whatever stands behind the slash, and `kms:EncryptionContext:a` is
+    `kms:EncryptionContext:${EncryptionContextKey}`."""
+    if "${" in listed:
+        return len(key) > len(start := listed.partition("${")[0]) and key.startswith(start)
     return key.split("/")[0] == listed.split("/")[0] and ("/" in key) == ("/" in listed)
 
 

@@ -127,6 +127,9 @@ pub struct Failure {
     pub code: String,
     /// The same in words.
     pub message: String,
+    /// Whether the same call may go through later.
+    #[serde(skip)]
+    pub retryable: bool,
 }
 
 /// What became of each execution that was to be stopped.

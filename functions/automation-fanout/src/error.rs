@@ -30,6 +30,9 @@ pub enum FanoutError {
     /// It is not known whether the Change Calendars of a campaign are open.
     #[error("the Change Calendars could not be read: {0}")]
     CalendarsNotRead(AwsError),
+    /// It is not known now whether the runbook needs targets, which the request lacks.
+    #[error("the runbook could not be read ({0}), and the request says nothing about what it works on; try again")]
+    RunbookNotRead(String),
     /// The execution was not answered.
     #[error("the signal was not sent: {0}")]
     NotSignalled(AwsError),
@@ -55,6 +58,7 @@ impl FanoutError {
             Self::NothingRead(_) => "NothingRead",
             Self::NotListed(_) => "NotListed",
             Self::CalendarsNotRead(_) => "CalendarsNotRead",
+            Self::RunbookNotRead(_) => "RunbookNotRead",
             Self::NotSignalled(_) => "NotSignalled",
         }
     }
@@ -62,12 +66,10 @@ impl FanoutError {
     /// The answer of an invocation that did nothing, with an outcome for each part.
     fn answer(&self) -> Option<String> {
         let json = match self {
-            Self::InvalidRequest(_) | Self::NotListed(_) | Self::CalendarsNotRead(_) | Self::NotSignalled(_) => {
-                return None;
-            }
             Self::NothingStarted(answer) => serde_json::to_string(answer),
             Self::NothingStopped(answer) => serde_json::to_string(answer),
             Self::NothingRead(answer) => serde_json::to_string(answer),
+            _ => return None,
         };
         json.ok()
     }

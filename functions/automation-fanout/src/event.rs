@@ -143,6 +143,8 @@ pub struct WaveOrder {
     pub earlier: Vec<String>,
     /// What the wave started, where that is known already.
     pub executions: Vec<String>,
+    /// How often it was looked at in this run of the campaign.
+    pub looks: u64,
 }
 
 /// How an execution is ended, in the API's words.
@@ -265,6 +267,8 @@ fn wave_order(reader: &mut Reader, fields: &Map<String, Value>) -> WaveOrder {
         wave: name.unwrap_or_default(),
         earlier,
         executions,
+        looks: start::member(fields, &Path::Root, "Looks", |value, path| reader.number(value, path, (0, u64::MAX)))
+            .unwrap_or_default(),
     }
 }
 
@@ -275,7 +279,7 @@ fn resume_order(reader: &mut Reader, fields: &Map<String, Value>) -> ResumeOrder
         idempotency_key: idempotency_key(reader, fields),
         wait: wait(reader, fields),
         terms: Terms {
-            // One more tag is ours: it links the new execution to the old one.
+            // Another tag is ours: it links the new execution to the old one.
             tags: start::member(fields, &root, "Tags", |value, path| {
                 start::tags(reader, value, path, start::TAGS_MAX - 1)
             }),

@@ -95,4 +95,6 @@ pub struct CalendarState {
     pub is_open: bool,
     /// When that changes.
     pub changes_at: Option<String>,
+    /// In how many seconds it does.
+    pub changes_in: Option<u64>,
 }

@@ -14,6 +14,7 @@ use aws_sdk_ssm::operation::describe_automation_executions::DescribeAutomationEx
 use aws_sdk_ssm::operation::describe_automation_step_executions::DescribeAutomationStepExecutionsOutput;
 use aws_sdk_ssm::operation::describe_document::DescribeDocumentOutput;
 use aws_sdk_ssm::operation::get_automation_execution::GetAutomationExecutionOutput;
+use aws_sdk_ssm::operation::get_calendar_state::GetCalendarStateOutput;
 use aws_sdk_ssm::operation::list_tags_for_resource::ListTagsForResourceOutput;
 use aws_sdk_ssm::operation::start_automation_execution::{
     StartAutomationExecutionInput, StartAutomationExecutionOutput,
@@ -417,4 +418,26 @@ async fn past_executions_are_listed_by_what_was_asked_for_and_children_are_left_
     };
     let page = executions(&rule).await.executions(&query, Some("tag-hub:request"), None).await.unwrap();
     assert_eq!((page.executions.len(), page.next_token), (1, None));
+}
+
+#[tokio::test]
+async fn a_closed_calendar_says_when_it_opens() {
+    for (now, next, expected) in [
+        (Some("2026-11-28T03:00:00Z"), Some("2026-11-28T04:30:00Z"), Some(5_400)),
+        (Some("2026-11-28T03:00:00.250Z"), Some("2026-11-28T04:00:00+01:00"), Some(0)),
+        (Some("2026-11-28T03:00:00Z"), Some("2026-11-28T02:00:00Z"), None),
+        (Some("2026-11-28T03:00:00Z"), Some("soon"), None),
+        (None, Some("2026-11-28T04:30:00Z"), None),
+        (Some("2026-11-28T03:00:00Z"), None, None),
+    ] {
+        let rule = mock!(Client::get_calendar_state).then_output(move || {
+            GetCalendarStateOutput::builder()
+                .state(types::CalendarState::Closed)
+                .set_at_time(now.map(str::to_owned))
+                .set_next_transition_time(next.map(str::to_owned))
+                .build()
+        });
+        let state = executions(&rule).await.calendars(&strings(&["freeze"])).await.unwrap().unwrap();
+        assert_eq!((state.is_open, state.changes_in, state.changes_at.as_deref()), (false, expected, next));
+    }
 }

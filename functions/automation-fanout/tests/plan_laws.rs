@@ -1,7 +1,7 @@
 //! What planning promises, for requests of any size.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automation_fanout::plan::limit::Limit;
 use automation_fanout::plan::problem::Problem;
@@ -184,15 +184,17 @@ fn work(request: &StartRequest) -> Vec<(String, String, String)> {
 
 /// A location with what may be said about it: accounts twice, accounts left out, targets of its own, limits.
 fn any_location(at: usize) -> impl Strategy<Value = TargetLocation> {
-    let limits = (proptest::option::of(0u32..40), proptest::option::of(0u32..40));
+    let limits = [(); 4].map(|()| proptest::option::of(0u32..40));
     (1usize..=70, 1usize..=3, 0usize..=2, any::<bool>(), proptest::collection::vec(0usize..70, 0..5), limits).prop_map(
-        move |(accounts, regions, twice, has_own, left_out, (concurrency, errors))| {
+        move |(accounts, regions, twice, has_own, left_out, [concurrency, errors, of_targets, errors_of_targets])| {
             let mut one = location(at * 1_000, accounts, regions);
             one.accounts.extend(one.accounts.clone().into_iter().take(twice));
             one.exclude_accounts = left_out.into_iter().map(|n| format!("{:012}", at * 1_000 + n)).collect();
             one.targets = if has_own { vec![target(OWN, [1_000 + at])] } else { Vec::new() };
             one.target_location_max_concurrency = concurrency.filter(|count| *count > 0).map(Limit::Count);
             one.target_location_max_errors = errors.map(Limit::Count);
+            one.targets_max_concurrency = of_targets.filter(|count| *count > 0).map(Limit::Count);
+            one.targets_max_errors = errors_of_targets.map(Limit::Count);
             one
         },
     )
@@ -218,7 +220,9 @@ proptest! {
         }
         let Ok(plan) = plan_with(&request, "key") else {
             let may_run_out = request.target_locations.iter().any(|location| {
-                location.target_location_max_concurrency.is_some() || location.pair_count() == Some(0)
+                location.target_location_max_concurrency.is_some()
+                    || location.targets_max_concurrency.is_some()
+                    || location.pair_count() == Some(0)
             });
             let is_unused = request.target_locations.iter().all(|location| !location.targets.is_empty());
             prop_assert!(may_run_out || is_unused, "refused for no reason");
@@ -249,6 +253,18 @@ proptest! {
             if let Some(Limit::Count(count)) = location.target_location_max_errors {
                 prop_assert_eq!(total(|part| part.target_location_max_errors), count, "location {}", at);
             }
+            // Those on targets hold in each account and Region, whatever is started there.
+            let count = |limit: Option<Limit>| if let Some(Limit::Count(count)) = limit { count } else { 0 };
+            let limits = |part: &TargetLocation| [count(part.targets_max_concurrency), count(part.targets_max_errors)];
+            let mut totals: BTreeMap<Pair, [u32; 2]> = BTreeMap::new();
+            for part in all {
+                for place in pairs([part]) {
+                    let total = totals.entry(place).or_default();
+                    let [concurrency, errors] = limits(part);
+                    *total = [total[0] + concurrency, total[1] + errors];
+                }
+            }
+            prop_assert!(totals.values().all(|total| *total == limits(location)), "location {}: {:?}", at, totals);
         }
     }
 }
@@ -287,6 +303,30 @@ fn a_map_that_is_given_twice_is_sent_once() {
     let plan = planned(&twice);
     assert_eq!(plan.parts[0].request.target_maps, [map("i-1"), map("i-2")]);
     assert!(plan.notes.contains(&"TargetMaps: 1 repeated maps are left out".to_owned()), "{:#?}", plan.notes);
+}
+
+#[test]
+fn a_limit_on_targets_is_shared_over_the_groups_of_values() {
+    let mut whole = request(vec![location(0, 2, 1)]);
+    whole.targets = vec![target(LISTED, 0..60)];
+    whole.target_locations[0].targets_max_concurrency = Some(Limit::Count(1));
+    whole.target_locations[0].targets_max_errors = Some(Limit::Percent(10));
+    assert_eq!(
+        plan_with(&whole, "key").unwrap_err()[0].to_string(),
+        "TargetLocations[0].TargetsMaxConcurrency: 1 cannot be shared over the 2 groups that the values are split into; \
+         expected at least 2, a percentage, or at most 50 values"
+    );
+    whole.target_locations[0].targets_max_concurrency = Some(Limit::Count(5));
+    let plan = planned(&whole);
+    let limits = parts(&plan).into_iter().map(|part| (part.targets_max_concurrency, part.targets_max_errors));
+    let percent = Some(Limit::Percent(10));
+    assert_eq!(limits.collect::<Vec<_>>(), [(Some(Limit::Count(3)), percent), (Some(Limit::Count(2)), percent)]);
+    for expected in [
+        "TargetLocations[0].TargetsMaxConcurrency is shared over the groups as 3, 2",
+        "TargetLocations[0].TargetsMaxErrors of 10% holds for each of the 2 groups of values by itself",
+    ] {
+        assert!(plan.notes.iter().any(|note| note == expected), "{:#?}", plan.notes);
+    }
 }
 
 proptest! {

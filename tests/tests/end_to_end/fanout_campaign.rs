@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use local_aws::Outcome;
+use local_aws::{Fault, Outcome};
 use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, Campaigns, HOME_REGION, World};
 
-use crate::fanout::{executions, fan_out_well, with};
+use crate::fanout::{STARTS, executions, fan_out_well, with};
 
 /// Long enough to be seen under way, short enough for the waits of the machine.
 const RUN: Duration = Duration::from_millis(200);
@@ -53,8 +53,11 @@ async fn a_campaign_is_tried_first_asks_stops_and_goes_on() {
     world.aws.automation().advance(Duration::from_hours(1));
     let first = with(campaign("restart"), json!({"Preflight": true, "Gate": {"Approval": true}}));
 
-    // The preflight finds the account without a role, and nothing is run.
+    // The preflight waits until there is room, finds the account without a role, and nothing is run.
+    let full = Fault::error(STARTS, 400, "AutomationExecutionLimitExceededException", "too many").times(1);
+    let full = world.aws.faults().add(full);
     let refused = run(&campaigns, &first).await;
+    assert_eq!(world.aws.faults().fired(full), 1);
     assert_eq!((&refused["status"], &refused["error"]), (&json!("FAILED"), &json!("NotReady")), "{refused}");
     let told = campaigns.told().await.unwrap();
     assert_eq!((&told["State"], &told["Causes"]), (&json!("NotReady"), &json!(["execution-role"])), "{told}");

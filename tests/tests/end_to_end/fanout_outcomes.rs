@@ -71,7 +71,10 @@ async fn a_run_is_stopped_at_once_or_after_what_has_begun() {
     let world = World::deployed_for_fanout(&[]).await.unwrap();
     let accounts = scripted(&world, 3, Script::taking(WELL, HOUR));
     let stopped = async |kind: Value| {
-        let id = start(&world, &restart(&json!({"Accounts": accounts, "Regions": [HOME_REGION]}))).await;
+        // The most tags, beside which the mark of a stop has to fit.
+        let tags: Vec<Value> = ["a", "b", "c"].map(|key| json!({"Key": key, "Value": ""})).to_vec();
+        let location = json!({"Accounts": accounts, "Regions": [HOME_REGION]});
+        let id = start(&world, &with(restart(&location), json!({"Tags": tags}))).await;
         let answer = status(&world, &id).await;
         assert_eq!(answer["Terminal"], false, "{answer}");
         assert_eq!(counts(&answer["Executions"][0]), [("InProgress", 1), ("Pending", 2)].into());
@@ -90,6 +93,9 @@ async fn a_run_is_stopped_at_once_or_after_what_has_begun() {
         let execution = final_status(&world, &id).await;
         let answer = fan_out_well(&world, &stop).await;
         assert_eq!(answer["Executions"][0]["Outcome"], "already-ended", "{answer}");
+        let one_more = json!({"ResourceType": "Automation", "ResourceId": id, "Tags": [{"Key": "d", "Value": ""}]});
+        let refused = world.central().json("ssm", "AddTagsToResource", &one_more).await.unwrap_err();
+        assert_eq!(refused.code, "TooManyTagsError");
         execution
     };
     let execution = stopped(json!({})).await;

@@ -15,8 +15,10 @@ const CODE: [&str; 2] = ["bin/taghub/src/aws", "functions/fleet-reporter/src/aws
 /// Calls in an agency's account, of the function alone, or that need no permission.
 const ELSEWHERE: [&str; 3] = ["ec2:DescribeInstances", "s3:PutObject", "sts:GetCallerIdentity"];
 
-/// What each policy allows beside what all readers may, with the condition under which it does.
-const BESIDE_READERS: [(&str, Option<&str>, &str); 6] = [
+/// What each policy allows beside the program's calls that read, with the condition under which it does.
+const BESIDE_READERS: [(&str, Option<&str>, &str); 7] = [
+    // Step Functions decrypts in the name of whoever reads an execution.
+    ("Reader", Some("HasKmsKey"), "kms:Decrypt"),
     ("Operator", None, "lambda:InvokeFunction"),
     ("Operator", None, "states:StartExecution"),
     ("Operator", None, "states:StopExecution"),

@@ -321,6 +321,22 @@ fn problems_of_state_machine(machine: &Resource<'_>) -> Vec<String> {
         problems.extend((!is_on).then(|| format!("{}: {action} is not on what the machine uses", role.place())));
     }
     problems.extend(compare(&role, &needed));
+    // Of its executions and its log a machine uses the key without another service:
+    // https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
+    let context = "kms:EncryptionContext:aws:states:stateMachineArn";
+    let [encrypt, decrypt] = TO_ENCRYPT;
+    let through = [
+        (encrypt, "kms:ViaService"),
+        (decrypt, "kms:ViaService"),
+        (encrypt, context),
+        (decrypt, context),
+        (encrypt, "kms:EncryptionContext:SourceArn"),
+    ];
+    let own = statements_of(&role, "Policies");
+    for (action, key) in through {
+        let is_it = |one: &Statement<'_>| one.action() == action && one.value["Condition"].to_string().contains(key);
+        problems.extend((!own.iter().any(is_it)).then(|| format!("{}: no {action} with {key}", role.place())));
+    }
     problems
 }
 

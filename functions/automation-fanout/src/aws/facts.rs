@@ -2,7 +2,7 @@
 
 use aws_sdk_resourcegroupstagging::types::TagFilter;
 use aws_sdk_ssm::types::{CalendarState as SdkCalendarState, DocumentFormat};
-use hub::AwsError;
+use hub::{AwsError, Timestamp};
 use serde_json::Value;
 
 use super::{Calls, unexpected};
@@ -128,7 +128,14 @@ impl Facts for Calls {
             output => {
                 let output = output?;
                 let is_open = output.state == Some(SdkCalendarState::Open);
-                Ok(Some(CalendarState { is_open, changes_at: output.next_transition_time }))
+                let seconds = |time: &str| time.parse().ok().map(Timestamp::unix_seconds);
+                let changes = output.next_transition_time().and_then(seconds);
+                let changes_in = changes.zip(output.at_time().and_then(seconds)).map(|(then, now)| then - now);
+                Ok(Some(CalendarState {
+                    is_open,
+                    changes_in: changes_in.and_then(|seconds| seconds.try_into().ok()),
+                    changes_at: output.next_transition_time,
+                }))
             }
         }
     }

@@ -25,7 +25,7 @@ pub(super) enum Action {
 }
 
 /// Our own fields.
-const OWN_FIELDS: [&str; 27] = [
+const OWN_FIELDS: [&str; 28] = [
     "Action",
     "IdempotencyKey",
     "WaitSeconds",
@@ -53,6 +53,7 @@ const OWN_FIELDS: [&str; 27] = [
     "Campaign",
     "Wave",
     "EarlierExecutions",
+    "Looks",
 ];
 
 /// The actions that a field belongs to.
@@ -73,7 +74,7 @@ fn actions_of(field: &str) -> &'static [Action] {
         "Outcome" | "StartedAfter" | "StartedBefore" | "InstanceId" | "MaxResults" => &[List],
         "Name" | "Request" | "Waves" | "Gate" | "Preflight" | "From" | "Resume" => &[Campaign],
         "Campaign" => &[Preflight, Wave],
-        "Wave" | "EarlierExecutions" => &[Wave],
+        "Wave" | "EarlierExecutions" | "Looks" => &[Wave],
         _ => &[Start, Preview, Preflight],
     }
 }

@@ -123,7 +123,13 @@ fn request(reader: &mut Reader, fields: &Map<String, Value>, root: &Path<'_>) ->
     if request.target_locations.is_empty() && !fields.contains_key("TargetLocations") {
         reader.refuse(&root.field("TargetLocations"), "expected at least one location, got nothing");
     }
-    if let Err(problems) = plan::split(&request) {
+    // Its limits are shared over the parts of each wave, which are fewer.
+    let mut whole = request.clone();
+    for location in &mut whole.target_locations {
+        location.target_location_max_concurrency = None;
+        location.targets_max_concurrency = None;
+    }
+    if let Err(problems) = plan::split(&whole) {
         reader.problems.extend(problems.into_iter().map(|problem| under(root, problem)));
     }
     (request, all_targets(reader, fields, root))

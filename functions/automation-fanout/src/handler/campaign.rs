@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Run;
+use super::start::refuse;
 use crate::answer::{CampaignAnswer, WavePlan};
 use crate::error::FanoutError;
 use crate::event::Order;
@@ -24,7 +25,8 @@ impl<W: World> Run<'_, W> {
         notes.extend(advice::without_targets(&campaign.request).iter().map(|note| format!("Request.{note}")));
         self.calendars(campaign).await?;
         // Regions, targets and the runbook are those of a start.
-        self.prepare(whole(campaign)?, false).await.map_err(|error| within(error, "Request"))?;
+        let facts = self.facts(&campaign.request, false).await;
+        refuse(&campaign.request, campaign.all_targets, &facts).map_err(|error| within(error, "Request"))?;
         let begun = self.begun(campaign, &planned).await?;
         let skipped = first_wave(campaign, &planned);
         // A wave has less than the whole, and may lack what it needs.
@@ -92,7 +94,7 @@ impl<W: World> Run<'_, W> {
     pub(super) async fn calendars(&mut self, campaign: &Campaign) -> Result<CalendarState, FanoutError> {
         let names = &campaign.gate.calendars;
         if names.is_empty() {
-            return Ok(CalendarState { is_open: true, changes_at: None });
+            return Ok(CalendarState { is_open: true, changes_at: None, changes_in: None });
         }
         let state =
             self.in_time(CALENDARS, self.world.calendars(names)).await.map_err(FanoutError::CalendarsNotRead)?;
@@ -105,19 +107,6 @@ impl<W: World> Run<'_, W> {
             FanoutError::InvalidRequest(vec![Problem::new(gate.field("Calendars"), text)])
         })
     }
-}
-
-/// All of a campaign's request, as if it were to be started at once.
-fn whole(campaign: &Campaign) -> Result<Order, FanoutError> {
-    Ok(Order {
-        split: split(&campaign.request).map_err(FanoutError::InvalidRequest)?,
-        request: campaign.request.clone(),
-        matching: Vec::new(),
-        all_targets: campaign.all_targets,
-        idempotency_key: None,
-        wave: None,
-        wait: Duration::ZERO,
-    })
 }
 
 /// The wave that a run of a campaign begins with.

@@ -22,6 +22,8 @@ type Key = (String, Option<String>);
 pub(super) struct Seen {
     runbooks: HashMap<Key, Result<Runbook, Unread>>,
     regions: Option<Result<Vec<KnownRegion>, Unread>>,
+    /// In how many seconds a Change Calendar opens that is closed.
+    pub(super) opens_in: Option<u64>,
 }
 
 impl<W: World> Run<'_, W> {
@@ -41,7 +43,7 @@ impl<W: World> Run<'_, W> {
             let read = match timeout(WITHIN, self.world.regions()).await {
                 Ok(Ok(regions)) => Ok(regions),
                 Ok(Err(error)) => Err(unread(&error)),
-                Err(_) => Err(Unread::Failed("no answer in time".to_owned())),
+                Err(_) => Err(unanswered()),
             };
             self.seen.regions.insert(read).clone()
         };
@@ -58,7 +60,7 @@ impl<W: World> Run<'_, W> {
             Ok(Ok(Some(runbook))) => Ok(runbook),
             Ok(Ok(None)) => Err(Unread::NotThere),
             Ok(Err(error)) => Err(unread(&error)),
-            Err(_) => Err(Unread::Failed("no answer in time".to_owned())),
+            Err(_) => Err(unanswered()),
         };
         self.seen.runbooks.insert(key, read.clone());
         read
@@ -78,5 +80,9 @@ impl<W: World> Run<'_, W> {
 
 fn unread(error: &AwsError) -> Unread {
     tracing::warn!(operation = error.operation, code = error.code, request_id = error.request_id, "call failed");
-    Unread::Failed(format!("{}: {}", error.operation, error.code))
+    Unread::Failed { reason: format!("{}: {}", error.operation, error.code), may_pass: error.retryable }
+}
+
+fn unanswered() -> Unread {
+    Unread::Failed { reason: "no answer in time".to_owned(), may_pass: true }
 }

@@ -8,10 +8,13 @@ use hub::Tag;
 use super::Run;
 use super::read::{Origin, Reading};
 use super::start::Prepared;
+use super::verdict::too_many_steps;
+use super::wave::passing;
 use crate::answer::{Failure, PreflightAnswer, StartAnswer, failure_groups};
 use crate::config::PREFLIGHT_RUNBOOK;
 use crate::error::FanoutError;
 use crate::event::{Asked, Order, Preflight};
+use crate::plan::execution::Execution;
 use crate::plan::limit::Limit;
 use crate::plan::problem::{Path, Problem};
 use crate::plan::request::{StartRequest, TargetLocation, is_unit};
@@ -32,7 +35,11 @@ impl<W: World> Run<'_, W> {
     pub(super) async fn preflight(&mut self, preflight: Preflight) -> Result<PreflightAnswer, FanoutError> {
         match preflight {
             Preflight::Begin { order, is_brief } => {
-                self.try_out(order).await.map(|answer| if is_brief { brief(answer) } else { answer })
+                let tried = self.try_out(order).await;
+                if !is_brief {
+                    return tried;
+                }
+                tried.map(brief).or_else(|error| passing(error).map(not_yet))
             }
             Preflight::Look { executions, wait, is_brief } => {
                 let readings = self.read_asked(&executions, wait).await?;
@@ -196,6 +203,20 @@ fn trial(request: &StartRequest, runbook: &str) -> Result<StartRequest, Vec<Prob
     })
 }
 
+/// What a campaign is answered whose preflight may be started later.
+fn not_yet(reason: String) -> PreflightAnswer {
+    PreflightAnswer {
+        action: "Preflight",
+        ready: false,
+        complete: false,
+        summary: format!("nothing is started yet: {reason}"),
+        problems: Vec::new(),
+        automation_execution_ids: Vec::new(),
+        failed: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
 /// What the state machine of a campaign needs of an answer.
 fn brief(answer: PreflightAnswer) -> PreflightAnswer {
     PreflightAnswer { problems: super::verdict::brief(answer.problems), notes: Vec::new(), ..answer }
@@ -205,15 +226,22 @@ fn answer(readings: &[Reading], failed: Vec<Failure>, notes: Vec<String>) -> Pre
     let executions: Vec<_> =
         readings.iter().filter_map(|reading| Some((reading.execution.as_ref()?, reading.all_steps_read))).collect();
     let problems = failure_groups(&executions);
-    let complete = executions.len() == readings.len()
-        && executions.iter().all(|(execution, all_steps_read)| execution.status.is_terminal() && *all_steps_read);
+    let too_many_steps = too_many_steps(&executions).is_some();
+    let has_ended = |(execution, all_steps_read): &(&Execution, bool)| {
+        execution.status.is_terminal() && (*all_steps_read || too_many_steps)
+    };
+    let complete = executions.len() == readings.len() && executions.iter().all(has_ended);
     // One that came to no account says nothing about any.
     let is_well = executions.iter().all(|(execution, _)| execution.status.is_success() && !execution.steps.is_empty());
-    let ready = complete && is_well && problems.is_empty() && failed.is_empty();
+    let ready = complete && is_well && !too_many_steps && problems.is_empty() && failed.is_empty();
     let count: usize = problems.iter().map(|problem| problem.count).sum();
     let summary = match (ready, complete) {
         (true, _) => "ready: every account and Region answered".to_owned(),
         (false, false) => "not known yet: look again with the same AutomationExecutionIds".to_owned(),
+        (false, true) if too_many_steps => {
+            "not ready: it has more steps than one invocation can read; try fewer accounts and Regions at once"
+                .to_owned()
+        }
         (false, true) if count == 1 => "not ready: 1 account and Region did not answer well".to_owned(),
         (false, true) if count > 1 => format!("not ready: {count} accounts and Regions did not answer well"),
         (false, true) if !failed.is_empty() => "not ready: not all of it was started".to_owned(),

@@ -23,19 +23,19 @@ impl<W: World> Run<'_, W> {
         let key = order.idempotency_key.unwrap_or_else(|| DEFAULT_KEY.to_owned());
         let readings = self.read_asked(&order.executions, Duration::ZERO).await?;
         let resumptions = self.resumptions().await.map_err(FanoutError::NotListed)?;
-        self.resume_readings(&readings, &resumptions, &order.terms, key, order.wait).await
+        let (due, answer) = self.plan_resumptions(&readings, &resumptions, &order.terms, key).await;
+        self.start_all(due, answer, order.wait).await
     }
 
-    /// Starts again what these executions did not do well. What was started for that under this key before, however long
-    /// ago, is not started again.
-    pub(super) async fn resume_readings(
+    /// What is to be started again of what these executions did not do well, and what was before: what was started for that
+    /// under this key, however long ago, is not started again.
+    pub(super) async fn plan_resumptions(
         &mut self,
         readings: &[Reading],
         resumptions: &Resumptions,
         terms: &Terms,
         key: String,
-        wait: Duration,
-    ) -> Result<StartAnswer, FanoutError> {
+    ) -> (Vec<Due>, StartAnswer) {
         let mut answer = StartAnswer { action: "Resume", idempotency_key: key.clone(), ..StartAnswer::default() };
         let mut planned = Vec::new();
         for reading in readings {
@@ -62,7 +62,7 @@ impl<W: World> Run<'_, W> {
                 }
             }
         }
-        self.start_all(due, answer, wait).await
+        (due, answer)
     }
 
     /// What is to be started, and what cannot be although it is left too.

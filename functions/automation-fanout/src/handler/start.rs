@@ -13,7 +13,7 @@ use crate::answer::{Failure, Machine, PlannedStart, StartAnswer, StartedExecutio
 use crate::error::FanoutError;
 use crate::event::Order;
 use crate::log;
-use crate::plan::advice::{self, Facts};
+use crate::plan::advice::{self, Facts, Unread};
 use crate::plan::problem::{Path, Problem};
 use crate::plan::request::{PARAMETER_VALUES, StartRequest, Target, TargetLocation};
 use crate::plan::{Part, Plan, TokenSource, plan};
@@ -26,7 +26,7 @@ const REQUESTS_BYTES_MAX: usize = 4_000_000;
 /// What the service says of the tags of an execution that it does not know.
 const NO_RESOURCE: &str = "InvalidResourceId";
 /// There may be room later.
-const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
+pub(super) const LIMIT_EXCEEDED: &str = "AutomationExecutionLimitExceededException";
 
 /// The starts of one plan, in their order.
 #[derive(Debug)]
@@ -132,10 +132,7 @@ impl<W: World> Run<'_, W> {
             machines = found.into_iter().map(machine).collect();
         }
         let facts = self.facts(&request, with_steps).await;
-        let refusals = advice::refusals(&request, all_targets, &facts);
-        if !refusals.is_empty() {
-            return Err(FanoutError::InvalidRequest(refusals));
-        }
+        refuse(&request, all_targets, &facts)?;
         let (role, words) = advice::role(&request, &facts.runbook, &self.config.administration_role_arn);
         notes.extend(Some(words).filter(|words| !words.is_empty()));
         notes.extend(advice::without_targets(&request));
@@ -302,6 +299,7 @@ impl<W: World> Run<'_, W> {
                 let failure = Failure {
                     client_token: Some(client_token),
                     automation_execution_id: resumes.map(str::to_owned),
+                    retryable: error.retryable,
                     ..explained(&error)
                 };
                 Err((failure, is_final))
@@ -316,6 +314,21 @@ impl<W: World> Run<'_, W> {
         let ids: Vec<&str> = started.iter().map(|started| started.automation_execution_id.as_str()).collect();
         let readings = self.read(&ids, Origin::Started, wait).await;
         Some(super::read::answer(readings))
+    }
+}
+
+/// Refuses a request by what is known about it.
+pub(super) fn refuse(request: &StartRequest, all_targets: bool, facts: &Facts) -> Result<(), FanoutError> {
+    let refusals = advice::refusals(request, all_targets, facts);
+    let whatever_the_runbook = Facts { runbook: Err(Unread::NotThere), ..facts.clone() };
+    match &facts.runbook {
+        _ if refusals.is_empty() => Ok(()),
+        Err(Unread::Failed { reason, may_pass: true })
+            if advice::refusals(request, all_targets, &whatever_the_runbook).is_empty() =>
+        {
+            Err(FanoutError::RunbookNotRead(reason.clone()))
+        }
+        _ => Err(FanoutError::InvalidRequest(refusals)),
     }
 }
 

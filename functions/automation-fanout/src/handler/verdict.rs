@@ -10,10 +10,15 @@ use crate::plan::execution::Execution;
 use crate::plan::request::{DEFAULT_EXECUTION_ROLE, Target, TargetLocation};
 use crate::plan::{Cell, Origin, matrix};
 
-/// How often a wave is looked at.
-pub(super) const LOOK_SECONDS: u64 = 60;
 /// Who has read so many steps, and not all, will not read all the next time either.
 const STEPS_MAX: usize = 100_000;
+
+/// How many steps were read, where that is as many as one invocation can read, and not all.
+pub(super) fn too_many_steps(executions: &[(&Execution, bool)]) -> Option<usize> {
+    let step_count: usize = executions.iter().map(|(execution, _)| execution.steps.len()).sum();
+    let is_all_read = executions.iter().all(|(_, all_steps_read)| *all_steps_read);
+    (!is_all_read && step_count > STEPS_MAX).then_some(step_count)
+}
 
 /// A wave of which nothing is known yet.
 pub(super) fn waiting(campaign: &Campaign, wave: &str, ids: Vec<String>) -> WaveAnswer {
@@ -23,7 +28,7 @@ pub(super) fn waiting(campaign: &Campaign, wave: &str, ids: Vec<String>) -> Wave
         wave: wave.to_owned(),
         state: WaveState::Waiting,
         reason: String::new(),
-        retry_after_seconds: LOOK_SECONDS,
+        retry_after_seconds: 0,
         automation_execution_ids: ids,
         locations: 0,
         succeeded: 0,
@@ -56,13 +61,12 @@ pub(super) fn judged(
     answer.locations = tally.locations;
     answer.succeeded = tally.succeeded;
     answer.failed_percent = tally.failed_percent();
+    if let Some(step_count) = too_many_steps(&executions) {
+        answer.state = WaveState::Stopped;
+        answer.reason = format!("it has more steps than one invocation can read; {step_count} were read");
+        return answer;
+    }
     if executions.iter().any(|(_, all_steps_read)| !all_steps_read) {
-        let step_count: usize = executions.iter().map(|(execution, _)| execution.steps.len()).sum();
-        if step_count > STEPS_MAX {
-            answer.state = WaveState::Stopped;
-            answer.reason = format!("it has more steps than one invocation can read; {step_count} were read");
-            return answer;
-        }
         answer.state = WaveState::Running;
         "it has ended, and its steps could not all be read yet".clone_into(&mut answer.reason);
         return answer;
@@ -81,11 +85,13 @@ pub(super) fn judged(
         );
         return answer;
     }
-    let (state, verdict) = if tally.passes(&campaign.gate) && !came_nowhere {
-        (WaveState::Passed, "within")
-    } else {
-        (WaveState::Stopped, "more than")
-    };
+    let passes = tally.passes(&campaign.gate);
+    if passes && came_nowhere {
+        answer.state = WaveState::Stopped;
+        "it failed before it reached any account, which no MaxFailedPercent allows".clone_into(&mut answer.reason);
+        return answer;
+    }
+    let (state, verdict) = if passes { (WaveState::Passed, "within") } else { (WaveState::Stopped, "more than") };
     answer.state = state;
     answer.reason = format!(
         "{} of {} locations did not succeed, which is {verdict} MaxFailedPercent {}",

@@ -36,8 +36,13 @@ pub struct Facts {
 pub enum Unread {
     /// The service says that it does not exist.
     NotThere,
-    /// It could not be read, for this reason.
-    Failed(String),
+    /// It could not be read.
+    Failed {
+        /// Why.
+        reason: String,
+        /// Whether it may be read later.
+        may_pass: bool,
+    },
 }
 
 /// A Region of the partition.
@@ -100,7 +105,7 @@ pub fn refusals(request: &StartRequest, all_targets: bool, facts: &Facts) -> Vec
             })
         }
         // Without a word about what it works on, and without a look at the runbook, nobody knows what it would do.
-        Err(Unread::Failed(reason)) => {
+        Err(Unread::Failed { reason, .. }) => {
             let says_what = request.parameters.keys().any(|name| takes_targets(name) && is_given(name));
             (!says_what).then(|| {
                 format!(
@@ -275,7 +280,7 @@ pub fn notes(request: &StartRequest, plan: &Plan, facts: &Facts, allowed: Allowe
                 request.document_name
             ));
         }
-        Err(Unread::Failed(reason)) => notes.push(format!("the runbook could not be read: {reason}")),
+        Err(Unread::Failed { reason, .. }) => notes.push(format!("the runbook could not be read: {reason}")),
     }
     values(request, &mut notes);
     places(request, facts, &mut notes);
@@ -391,7 +396,7 @@ fn places(request: &StartRequest, facts: &Facts, notes: &mut Vec<String>) {
             }
         }
         Err(Unread::NotThere) => {}
-        Err(Unread::Failed(reason)) => notes.push(format!("the Regions were not checked: {reason}")),
+        Err(Unread::Failed { reason, .. }) => notes.push(format!("the Regions were not checked: {reason}")),
     }
     for (index, location) in locations.iter().enumerate() {
         let is_small = location.accounts.len() <= ACCOUNTS_MAX && location.regions.len() <= REGIONS_MAX;

@@ -18,9 +18,9 @@ use super::request::{StartRequest, TargetLocation, is_unit};
 const HASH_STEPS: u64 = 10_000;
 const STEPS_PER_PERCENT: u64 = HASH_STEPS / 100;
 
-/// How many accounts and Regions a wave may have: what it came to is read within one invocation, at 50 steps a call and
-/// three calls a second, and once more if it is resumed.
-const WAVE_PAIRS_MAX: usize = 100_000;
+/// How many accounts and Regions a wave or a preflight may have: what it came to is read within one invocation, at 50 steps
+/// a call and three calls a second, and once more if it is resumed.
+const PAIRS_MAX: usize = 100_000;
 
 /// A campaign as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,14 +136,29 @@ pub fn waves(campaign: &Campaign) -> Result<(Vec<PlannedWave>, Vec<String>), Vec
             problems.push(Problem::new(path, "expected at least one account and Region, got an empty wave"));
         }
         let wave = PlannedWave { name: wave.name.clone(), request, key: format!("{}/{}", campaign.name, wave.name) };
-        if let Some(pairs) = wave.pairs().filter(|pairs| *pairs > WAVE_PAIRS_MAX) {
+        if let Some(pairs) = wave.pairs().filter(|pairs| *pairs > PAIRS_MAX) {
             let text = format!(
-                "expected at most {WAVE_PAIRS_MAX} accounts and Regions in a wave, since more cannot be read in one \
+                "expected at most {PAIRS_MAX} accounts and Regions in a wave, since more cannot be read in one \
                  invocation, got {pairs}; make several waves of it"
             );
             problems.push(Problem::new(path, text));
         }
         planned.push(wave);
+    }
+    // What differs in its targets alone is tried once.
+    let tried: BTreeMap<_, _> = campaign
+        .request
+        .target_locations
+        .iter()
+        .map(|one| ((one.execution_role(), &one.accounts, &one.regions, &one.exclude_accounts), one.pair_count()))
+        .collect();
+    let tries = tried.into_values().sum::<Option<usize>>().filter(|pairs| *pairs > PAIRS_MAX);
+    if let Some(pairs) = tries.filter(|_| campaign.preflight && campaign.from.is_none()) {
+        let text = format!(
+            "expected at most {PAIRS_MAX} accounts and Regions, since more cannot be read in one invocation, got {pairs}; \
+             set it to false, and try parts of the request with the action Preflight"
+        );
+        problems.push(Problem::new(Path::Root.field("Preflight"), text));
     }
     if let Some(from) = campaign.from.as_ref().filter(|from| !names.contains(from.as_str())) {
         let known: Vec<&str> = campaign.waves.iter().map(|wave| wave.name.as_str()).collect();

@@ -19,9 +19,11 @@ pub(super) struct Group {
     pub(super) max_errors: Option<Limit>,
 }
 
-/// How many groups of starts the targets of a request make.
-pub(super) fn group_count(request: &StartRequest) -> usize {
-    listed(&request.targets).map_or(1, |target| distinct(&target.values).len().div_ceil(VALUES_MAX).max(1))
+/// How many values each group of starts has that the targets of a request make; at least one group.
+pub(super) fn group_sizes(request: &StartRequest) -> Vec<usize> {
+    let values = listed(&request.targets).map(|target| distinct(&target.values)).unwrap_or_default();
+    let sizes: Vec<usize> = evenly(&values, VALUES_MAX).map(<[String]>::len).collect();
+    if sizes.is_empty() { vec![0] } else { sizes }
 }
 
 /// One group, or as few as possible for a list of nodes that is too long for one.
@@ -42,8 +44,10 @@ pub(super) fn groups(request: &StartRequest, notes: &mut Vec<String>) -> Result<
         values.len(),
         lists.len()
     ));
-    let concurrency = limits("MaxConcurrency", request.max_concurrency, &weights, 1, notes)?;
-    let errors = limits("MaxErrors", request.max_errors, &weights, 0, notes)?;
+    let root = Path::Root;
+    let concurrency =
+        limits(&root.field("MaxConcurrency"), request.max_concurrency, &weights, 1, notes).map_err(|one| vec![one])?;
+    let errors = limits(&root.field("MaxErrors"), request.max_errors, &weights, 0, notes).map_err(|one| vec![one])?;
     let groups = lists.into_iter().zip(concurrency.into_iter().zip(errors));
     let group = |(list, (max_concurrency, max_errors)): (&[String], _)| Group {
         targets: vec![Target { key: key.clone(), values: list.to_vec() }],
@@ -81,24 +85,31 @@ fn distinct(values: &[String]) -> Vec<String> {
     values.iter().filter(|value| seen.insert(value.as_str())).cloned().collect()
 }
 
-fn limits(
-    name: &str,
+/// A limit on targets, shared over groups of values with these sizes.
+pub(super) fn limits(
+    path: &Path<'_>,
     limit: Option<Limit>,
     weights: &[usize],
     floor: u32,
     notes: &mut Vec<String>,
-) -> Result<Vec<Option<Limit>>, Vec<Problem>> {
-    let Some(Limit::Count(total)) = limit else { return Ok(vec![limit; weights.len()]) };
+) -> Result<Vec<Option<Limit>>, Problem> {
+    let Some(Limit::Count(total)) = limit else {
+        if let Some(percent) = limit {
+            let count = weights.len();
+            notes.push(format!("{path} of {percent} holds for each of the {count} groups of values by itself"));
+        }
+        return Ok(vec![limit; weights.len()]);
+    };
     let Some(shares) = share(total, weights, floor) else {
         let text = format!(
             "{total} cannot be shared over the {0} groups that the values are split into; expected at least {0}, a \
              percentage, or at most {VALUES_MAX} values",
             weights.len()
         );
-        return Err(vec![Problem::new(Path::Root.field(name), text)]);
+        return Err(Problem::new(*path, text));
     };
     let words: Vec<String> = shares.iter().map(u32::to_string).collect();
-    notes.push(format!("{name} is shared over the groups as {}", words.join(", ")));
+    notes.push(format!("{path} is shared over the groups as {}", words.join(", ")));
     Ok(shares.into_iter().map(|share| Some(Limit::Count(share))).collect())
 }
 
@@ -123,6 +134,7 @@ mod tests {
             let groups = groups(&request(count, limit), &mut Vec::new()).unwrap();
             let got: Vec<_> = groups.iter().map(|g| (g.targets[0].values.len(), g.max_concurrency)).collect();
             assert_eq!(got, expected, "{count} {limit:?}");
+            assert_eq!(group_sizes(&request(count, limit)), expected.iter().map(|(size, _)| *size).collect::<Vec<_>>());
             let together: Vec<_> = groups.into_iter().flat_map(|group| group.targets[0].values.clone()).collect();
             assert_eq!(together, request(count, limit).targets[0].values);
         }
@@ -131,7 +143,7 @@ mod tests {
         let mut notes = Vec::new();
         let groups_of_twice = groups(&twice, &mut notes).unwrap();
         assert_eq!(groups_of_twice[0].targets, request(40, None).targets);
-        assert_eq!((groups_of_twice.len(), group_count(&twice)), (1, 1));
+        assert_eq!((groups_of_twice.len(), group_sizes(&twice)), (1, vec![40]));
         assert_eq!(notes, ["Targets: 30 repeated values are left out"]);
         let problems = groups(&request(205, Some(Limit::Count(4))), &mut Vec::new()).unwrap_err();
         assert_eq!(

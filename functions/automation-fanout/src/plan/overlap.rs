@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::problem::{Path, Problem};
-use super::request::{Target, TargetLocation, is_unit};
+use super::request::{PARAMETER_VALUES, Target, TargetLocation, is_unit};
 
 /// Keys whose only value is `*`: every resource, whatever it carries.
 const EVERYTHING: [&str; 2] = ["InstanceIds", "AWS::EC2::Instance"];
@@ -236,15 +236,17 @@ fn is_everything(target: &Target) -> bool {
     EVERYTHING.contains(&target.key.as_str()) && target.values.iter().any(|value| value == "*")
 }
 
-/// Whether the same resource may fit both. Values of one key that have nothing in common never do, for a resource has
-/// one value of a tag.
+/// Whether the same resource may fit both. Other values of a tag never do, for a resource has one, and neither do other
+/// resources by name; but a resource may be in several groups, and have several tags.
 fn may_share(one: &Work, other: &Work) -> bool {
     match (one, other) {
         (Work::Untargeted, Work::Untargeted) => true,
         (Work::Untargeted, _) | (_, Work::Untargeted) => false,
         (Work::Everything, _) | (_, Work::Everything) => true,
         (Work::Targets(one), Work::Targets(other)) => one.iter().all(|(key, values)| {
-            other.iter().all(|(other_key, other_values)| key != other_key || !values.is_disjoint(other_values))
+            let is_exclusive = key.starts_with("tag:") || key == PARAMETER_VALUES;
+            let mut same_key = other.iter().filter(|(other_key, _)| is_exclusive && key == other_key);
+            same_key.all(|(_, other_values)| !values.is_disjoint(other_values))
         }),
     }
 }
@@ -363,5 +365,9 @@ mod tests {
         check(("InstanceIds", &["*"]), ("tag:Env", &["a"]), 0, 1);
         check(("ParameterValues", &["i-1", "i-2"]), ("ParameterValues", &["i-3"]), 0, 0);
         check(("ParameterValues", &["i-1", "i-2"]), ("ParameterValues", &["i-2"]), 0, 1);
+        // A resource may be in several groups, and have several tags.
+        for key in ["ResourceGroup", "resource-groups:Name", "tag-key", "a-new-key"] {
+            check((key, &["a"]), (key, &["b"]), 0, 1);
+        }
     }
 }

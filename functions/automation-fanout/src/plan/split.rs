@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::limit::Limit;
-use super::nodes::{VALUES_MAX, each_once, group_count};
+use super::nodes::{VALUES_MAX, each_once, group_sizes, limits};
 use super::overlap::overlaps;
 use super::problem::{Path, Problem};
 use super::request::{PARAMETER_VALUES, StartRequest, TargetLocation};
@@ -54,7 +54,8 @@ pub fn split(request: &StartRequest) -> Result<Split, Vec<Problem>> {
 /// See [`split`].
 pub fn split_alone(request: &StartRequest) -> Result<Split, Vec<Problem>> {
     let member = Path::Root.field("TargetLocations");
-    let group_count = group_count(request);
+    let group_sizes = group_sizes(request);
+    let group_count = group_sizes.len();
     let copies = |location: &TargetLocation| if location.targets.is_empty() { group_count } else { 1 };
     let counts = request.target_locations.iter().map(|location| {
         let areas =
@@ -82,7 +83,7 @@ pub fn split_alone(request: &StartRequest) -> Result<Split, Vec<Problem>> {
             location.targets_max_errors = location.targets_max_errors.or(request.max_errors);
         }
         let copies = copies(&location);
-        let one = split_one(&location, &member.index(index), copies);
+        let one = split_one(&location, &member.index(index), &group_sizes[..copies]);
         let of_copy = one.parts.len().div_euclid(copies).max(1);
         for (group, parts) in all.groups.iter_mut().zip(one.parts.chunks(of_copy)) {
             group.extend_from_slice(parts);
@@ -119,9 +120,10 @@ struct OneSplit {
     problems: Vec<Problem>,
 }
 
-/// Splits one location into as few parts as the API allows, of about the same size, for each of `copies` groups of values.
-fn split_one(location: &TargetLocation, path: &Path<'_>, copies: usize) -> OneSplit {
+/// Splits one location into as few parts as the API allows, of about the same size, for each group of values of these sizes.
+fn split_one(location: &TargetLocation, path: &Path<'_>, group_sizes: &[usize]) -> OneSplit {
     let mut split = OneSplit::default();
+    let copies = group_sizes.len();
     let reached: Vec<String> = location.reached().cloned().collect();
     let left_out_count = location.accounts.len() - reached.len();
     if left_out_count > 0 {
@@ -155,7 +157,19 @@ fn split_one(location: &TargetLocation, path: &Path<'_>, copies: usize) -> OneSp
         ));
     }
     if copies > 1 {
-        split.parts = vec![split.parts; copies].concat();
+        let mut shared = |member, limit, floor| {
+            limits(&path.field(member), limit, group_sizes, floor, &mut split.notes).unwrap_or_else(|problem| {
+                split.problems.push(problem);
+                vec![limit; copies]
+            })
+        };
+        let concurrency = shared("TargetsMaxConcurrency", location.targets_max_concurrency, 1);
+        let errors = shared("TargetsMaxErrors", location.targets_max_errors, 0);
+        let of_group = |(targets_max_concurrency, targets_max_errors): (Option<Limit>, Option<Limit>)| {
+            let parts = split.parts.iter().cloned();
+            parts.map(move |part| TargetLocation { targets_max_concurrency, targets_max_errors, ..part })
+        };
+        split.parts = concurrency.into_iter().zip(errors).flat_map(of_group).collect();
         split.notes.push(format!(
             "{path}: it is started for each of the {copies} groups of values, which makes {} parts that run at the same time",
             split.parts.len()
@@ -285,7 +299,7 @@ mod tests {
                 target_location_max_concurrency: limit,
                 ..TargetLocation::default()
             };
-            let split = split_one(&location, &Path::Root, 1);
+            let split = split_one(&location, &Path::Root, &[1]);
             assert_eq!(split.parts.len(), 1);
             assert_eq!(split.parts[0].target_location_max_concurrency, Some(expected));
             assert_eq!(split.parts[0].target_location_max_errors, Some(Limit::Count(0)));
@@ -302,7 +316,7 @@ mod tests {
             ..TargetLocation::default()
         };
         let locations = Path::Root.field("TargetLocations");
-        let split = split_one(&location, &locations.index(1), 1);
+        let split = split_one(&location, &locations.index(1), &[1]);
         assert_eq!(
             split.problems[0].to_string(),
             "TargetLocations[1].TargetLocationMaxConcurrency: 2 cannot be shared out over the 3 parts that the \

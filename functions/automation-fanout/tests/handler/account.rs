@@ -14,6 +14,8 @@ use hub::{AwsError, Tag, Timestamp};
 use tokio::time::Instant;
 
 const STEPS_PER_PAGE: usize = 50;
+/// The service takes no more on an execution.
+const TAGS_MAX: usize = 5;
 
 /// A call that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,7 @@ pub(crate) struct Account {
     nodes: Vec<Node>,
     calendars: RefCell<BTreeMap<String, bool>>,
     calendar_fault: Option<&'static str>,
+    opens_in: Option<u64>,
     signals: RefCell<Vec<Signal>>,
     marks: RefCell<Vec<(String, String)>>,
     mark_fault: Option<&'static str>,
@@ -72,6 +75,7 @@ pub(crate) struct Account {
     value_ends: BTreeMap<String, End>,
     tells_settings: bool,
     empty_units: bool,
+    page_of: usize,
     run_takes: Duration,
     latency: Duration,
 }
@@ -97,6 +101,7 @@ impl Account {
             nodes: Vec::new(),
             calendars: RefCell::default(),
             calendar_fault: None,
+            opens_in: None,
             signals: RefCell::default(),
             marks: RefCell::default(),
             mark_fault: None,
@@ -106,6 +111,7 @@ impl Account {
             value_ends: BTreeMap::new(),
             tells_settings: true,
             empty_units: false,
+            page_of: 0,
             run_takes: Duration::from_secs(30),
             latency: Duration::ZERO,
         }
@@ -195,6 +201,11 @@ impl Account {
         Self { empty_units: true, ..self }
     }
 
+    /// Each page of steps has so many, and there is always another.
+    pub(crate) fn with_pages_of(self, page_of: usize) -> Self {
+        Self { page_of, ..self }
+    }
+
     /// A step tells where it ran, and nothing else of its location.
     pub(crate) fn with_bare_steps(self) -> Self {
         Self { tells_settings: false, ..self }
@@ -203,6 +214,11 @@ impl Account {
     /// No execution can be marked as stopped.
     pub(crate) fn with_mark_fault(self, code: &'static str) -> Self {
         Self { mark_fault: Some(code), ..self }
+    }
+
+    /// What the service says of when a closed calendar opens, in seconds.
+    pub(crate) fn with_opening_in(self, seconds: u64) -> Self {
+        Self { opens_in: Some(seconds), ..self }
     }
 
     /// No calendar can be read.
@@ -419,7 +435,11 @@ impl Facts for Account {
         }
         let calendars = self.calendars.borrow();
         let open: Option<Vec<bool>> = names.iter().map(|name| calendars.get(name).copied()).collect();
-        Ok(open.map(|open| CalendarState { is_open: open.iter().all(|open| *open), changes_at: None }))
+        Ok(open.map(|open| CalendarState {
+            is_open: open.iter().all(|open| *open),
+            changes_at: None,
+            changes_in: self.opens_in,
+        }))
     }
 }
 
@@ -477,15 +497,20 @@ impl Automation for Account {
     async fn execution(&self, id: &str) -> Result<Execution, AwsError> {
         self.call(Call::Get).await;
         let mut execution = self.now(id)?;
-        execution.steps_truncated = execution.steps.len() > STEPS_PER_PAGE;
+        execution.steps_truncated = execution.steps.len() > STEPS_PER_PAGE || self.page_of > 0;
         execution.steps.truncate(STEPS_PER_PAGE);
         Ok(execution)
     }
 
     async fn steps(&self, id: &str, page_token: Option<String>) -> Result<StepPage, AwsError> {
         self.call(Call::Describe).await;
-        let steps = self.now(id)?.steps;
         let start: usize = page_token.map_or(0, |token| token.parse().unwrap());
+        if self.page_of > 0 {
+            let end = start + self.page_of;
+            let steps = (start..end).map(|n| step(&format!("{n:012}"), "us-east-1", "Success", "")).collect();
+            return Ok(StepPage { steps, next_token: Some(end.to_string()) });
+        }
+        let steps = self.now(id)?.steps;
         let end = steps.len().min(start + STEPS_PER_PAGE);
         let next_token = (end < steps.len()).then(|| end.to_string());
         Ok(StepPage { steps: steps[start..end].to_vec(), next_token })
@@ -495,7 +520,10 @@ impl Automation for Account {
         if let Some(code) = self.mark_fault {
             return Err(error("ssm:AddTagsToResource", code));
         }
-        self.tags(id).await.map_err(|_| error("ssm:AddTagsToResource", "InvalidResourceId"))?;
+        let tags = self.tags(id).await.map_err(|_| error("ssm:AddTagsToResource", "InvalidResourceId"))?;
+        if tags.iter().filter(|tag| tag.key != tag_key).count() >= TAGS_MAX {
+            return Err(error("ssm:AddTagsToResource", "TooManyTagsError"));
+        }
         self.marks.borrow_mut().push((id.to_owned(), tag_key.to_owned()));
         Ok(())
     }
@@ -545,7 +573,7 @@ pub(crate) fn step(account: &str, region: &str, status: &str, message: &str) -> 
 }
 
 fn error(operation: &'static str, code: &str) -> AwsError {
-    let retryable = matches!(code, "ThrottlingException" | "InternalServerError");
+    let retryable = matches!(code, "ThrottlingException" | "InternalServerError" | "Timeout");
     AwsError { operation, code: code.to_owned(), message: "on demand".to_owned(), request_id: None, retryable }
 }
 

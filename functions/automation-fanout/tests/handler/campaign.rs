@@ -301,6 +301,110 @@ async fn a_campaign_stops_at_the_gate_and_goes_on_from_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_campaign_goes_on_only_while_the_calendar_is_open() {
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    account.set_calendar("freeze", true);
+    let campaign = with(campaign(), json!({"Gate": {"Calendars": ["freeze"]}}));
+    assert_eq!(run(&account, &campaign).await["State"], "Stopped");
+    account.set_calendar("freeze", false);
+    let go_on = with(campaign, json!({"Resume": true, "From": "ring-2"}));
+    let earlier = send(&account, &plan(go_on.clone())).await.unwrap()["Waves"][0]["EarlierExecutions"].clone();
+    let step = async |ids: &Value| send(&account, &wave(&go_on, "ring-2", &earlier, ids)).await.unwrap();
+    for ids in [json!([]), earlier.clone()] {
+        let waits = step(&ids).await;
+        assert_eq!((&waits["State"], account.started().len()), (&json!("Waiting"), 2), "{waits:#}");
+        assert_eq!(waits["Reason"], "it is not resumed yet: a Change Calendar is closed");
+    }
+    account.set_calendar("freeze", true);
+    let resumed = step(&earlier).await;
+    assert_eq!((&resumed["State"], account.started().len()), (&json!("Running"), 3), "{resumed:#}");
+    // Where nothing is left to start, nothing waits.
+    account.set_calendar("freeze", false);
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(step(&resumed["AutomationExecutionIds"]).await["State"], "Stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_pass_ends_no_campaign() {
+    // A start that got no answer, as often as it is tried.
+    let account = Account::new().with_start_faults(&[Some("Timeout"); 8]);
+    let waits = send(&account, &first(&campaign(), "ring-1")).await.unwrap();
+    assert_eq!((&waits["State"], account.times(&Call::Start).len()), (&json!("Waiting"), 8), "{waits:#}");
+    assert_eq!(waits["Reason"], "nothing is started: Timeout: on demand");
+    assert_eq!(run(&account, &campaign()).await["State"], "Passed");
+
+    // A runbook that cannot be read, where nothing says what it works on.
+    let account = Account::new().with_runbook(Err("ThrottlingException"));
+    let waits = send(&account, &first(&campaign(), "ring-1")).await.unwrap();
+    let words =
+        "the runbook could not be read (ssm:DescribeDocument: ThrottlingException), and the request says nothing";
+    assert!(waits["Reason"].as_str().unwrap().starts_with(words) && waits["State"] == "Waiting", "{waits:#}");
+    // The state machine tries these again, which it does not what is refused.
+    for step in [plan(campaign()), json!({"Action": "Preflight", "Campaign": campaign()})] {
+        assert_eq!(send(&account, &step).await.unwrap_err().error_type(), "RunbookNotRead");
+    }
+    assert!(account.started().is_empty());
+    let mut elsewhere = campaign();
+    elsewhere["Request"]["TargetLocations"][0]["Regions"] = json!(["us-eats-1"]);
+    assert_eq!(send(&account, &plan(elsewhere)).await.unwrap_err().error_type(), "InvalidRequest");
+    let error = send(&account.with_runbook(Err("AccessDeniedException")), &first(&campaign(), "ring-1")).await;
+    assert_eq!(error.unwrap_err().error_type(), "InvalidRequest");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_waits_where_a_wave_waits() {
+    let asked = json!({"Action": "Preflight", "Campaign": with(campaign(), json!({"Preflight": true}))});
+    let full = Some("AutomationExecutionLimitExceededException");
+    let account = Account::new().with_start_faults(&[full]);
+    let waits = send(&account, &asked).await.unwrap();
+    assert_eq!((&waits["Ready"], &waits["Complete"]), (&json!(false), &json!(false)), "{waits:#}");
+    assert_eq!(waits["AutomationExecutionIds"], json!([]));
+    assert_eq!(waits["Summary"], format!("nothing is started yet: {}: on demand", full.unwrap()));
+    assert_eq!(send(&account, &asked).await.unwrap()["Ready"], true);
+    // Whoever asks by hand is told, and what cannot pass is refused.
+    let mut by_hand = campaign()["Request"].clone();
+    by_hand["Action"] = json!("Preflight");
+    assert!(send(&Account::new().with_start_faults(&[full]), &by_hand).await.is_err());
+    let refused = Account::new().with_start_faults(&[Some("AutomationDefinitionNotFoundException")]);
+    assert!(send(&refused, &asked).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wave_is_looked_at_less_often_as_it_goes_on() {
+    let account = Account::new().with_run_of(Duration::from_hours(1));
+    for (looks, seconds) in [(json!({}), 60), (json!({"Looks": 29}), 60), (json!({"Looks": 60}), 240)] {
+        let step = with(first(&campaign(), "ring-1"), looks);
+        assert_eq!(send(&account, &step).await.unwrap()["RetryAfterSeconds"], seconds);
+    }
+    // But when a calendar opens, which may be for a short time.
+    let gated = with(campaign(), json!({"Gate": {"Calendars": ["freeze"]}}));
+    for (opens_in, seconds) in [(None, 3_600), (Some(1_200), 1_200), (Some(9_000), 3_600), (Some(0), 60)] {
+        let account = opens_in.map_or_else(Account::new, |seconds| Account::new().with_opening_in(seconds));
+        account.set_calendar("freeze", false);
+        let step = with(first(&gated, "ring-1"), json!({"Looks": 1_000}));
+        assert_eq!(send(&account, &step).await.unwrap()["RetryAfterSeconds"], seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_each_wave_keeps_refuses_no_campaign() {
+    let accounts: Vec<String> = (0..600).map(|n| format!("{n:012}")).collect();
+    let request = json!({"DocumentName": "Patch", "TargetLocations": [{"Accounts": accounts, "Regions": ["us-east-1"],
+        "TargetLocationMaxConcurrency": "10", "TargetLocationMaxErrors": "100%"}]});
+    let rings =
+        json!([{"Name": "canary", "Percent": 5}, {"Name": "half", "Percent": 50}, {"Name": "all", "Percent": 100}]);
+    let campaign = json!({"Name": "c", "Preflight": true, "Request": request, "Waves": rings});
+    let account = Account::new();
+    assert_eq!(send(&account, &plan(campaign.clone())).await.unwrap()["Waves"].as_array().unwrap().len(), 3);
+    let asked = json!({"Action": "Preflight", "Campaign": campaign});
+    assert_eq!(send(&account, &asked).await.unwrap()["Ready"], true);
+    let at_once = with(campaign, json!({"Waves": [{"Name": "all", "Percent": 100}]}));
+    let error = send(&account, &plan(at_once)).await.unwrap_err().to_string();
+    let words = "Waves[0].Request.TargetLocations[0].TargetLocationMaxConcurrency: 10 cannot be shared out over the 12";
+    assert!(error.contains(words), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_this_run_started_is_not_resumed_in_it() {
     let account = Account::new().with_end(A, "us-east-1", ("Failed", NO_ROLE));
     let campaign = with(campaign(), json!({"Resume": true}));

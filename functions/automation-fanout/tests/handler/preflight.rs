@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::{A, B, ID, NO_ROLE, execution, fleet, send, small};
+use crate::{A, B, ID, NO_ROLE, execution, fleet, send, send_with, small};
 
 #[tokio::test(start_paused = true)]
 async fn a_preflight_tries_every_account_and_region_and_tells_what_is_missing() {
@@ -61,6 +61,31 @@ async fn a_preflight_that_came_nowhere_says_why() {
     let account = Account::new().with_execution(failed);
     let answer = send(&account, &json!({"Action": "Preflight", "AutomationExecutionId": ID})).await.unwrap();
     assert_eq!((&answer["Ready"], &answer["Problems"][0]["Cause"]), (&json!(false), &json!("organizational-unit")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_more_steps_than_can_be_read_comes_to_an_end() {
+    // An invocation reads twenty pages in seven seconds.
+    let account = |document: &str| {
+        let mut ended = execution(ID, "Success", vec![]);
+        ended.request.document_name = document.to_owned();
+        Account::new().with_execution(ended).with_pages_of(5_100)
+    };
+    let look = json!({"Action": "Preflight", "AutomationExecutionId": ID});
+    let answer = send_with(&account("TagHub-Preflight"), 17, "request-1", &look).await.unwrap();
+    assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(true)));
+    let words = "not ready: it has more steps than one invocation can read; try fewer accounts and Regions at once";
+    assert_eq!(answer["Summary"], words);
+    // With fewer, another look may read them all.
+    let answer = send_with(&account("TagHub-Preflight").with_pages_of(50), 17, "request-1", &look).await.unwrap();
+    assert_eq!((&answer["Ready"], &answer["Complete"]), (&json!(false), &json!(false)));
+
+    let campaign = json!({"Name": "c", "Waves": [{"Name": "all", "Percent": 100}],
+        "Request": {"DocumentName": "Patch", "TargetLocations": [{"Accounts": [A], "Regions": ["us-east-1"]}]}});
+    let wave = json!({"Action": "Wave", "Campaign": campaign, "Wave": "all", "AutomationExecutionIds": [ID]});
+    let answer = send_with(&account("Patch"), 17, "request-1", &wave).await.unwrap();
+    assert_eq!(answer["State"], "Stopped");
+    assert!(answer["Reason"].as_str().unwrap().starts_with("it has more steps than one invocation can read"));
 }
 
 #[tokio::test(start_paused = true)]

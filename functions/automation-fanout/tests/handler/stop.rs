@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::account::{Account, Call};
-use crate::{A, B, ID, ID_2, NO_ROLE, codes, execution, fleet, ids, sample, send, send_with};
+use crate::{A, B, ID, ID_2, NO_ROLE, codes, execution, fleet, ids, sample, send, send_with, small};
 
 #[tokio::test(start_paused = true)]
 async fn executions_are_stopped_one_a_second() {
@@ -93,6 +93,36 @@ async fn what_is_to_complete_keeps_the_remaining_parts_from_starting() {
         assert_eq!(codes(&again["Failed"]), expected);
         assert_eq!(account.started().len(), 3 - expected.len());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_mark_of_a_stop_has_room_beside_the_most_tags() {
+    /// Sends an event with as many tags as it may have, and gives it back with its answer.
+    async fn with_the_most_tags(account: &Account, budget: u64, mut event: Value) -> (Value, Value) {
+        for count in (0..=5).rev() {
+            let tags: Vec<Value> = (0..count).map(|n| json!({"Key": format!("k{n}"), "Value": "v"})).collect();
+            event["Tags"] = json!(tags);
+            if let Ok(answer) = send_with(account, budget, "request-1", &event).await {
+                return (event, answer);
+            }
+        }
+        panic!("refused without tags: {event:#}")
+    }
+    let stop = |answer: &Value| json!({"Action": "Stop", "Type": "Complete", "AutomationExecutionIds": ids(answer)});
+    let account = Account::new().with_run_of(Duration::from_mins(5));
+    // Time for one start.
+    let (event, begun) = with_the_most_tags(&account, 11, fleet(3)).await;
+    assert_eq!(send(&account, &stop(&begun)).await.unwrap()["Complete"], true);
+    let again = send_with(&account, 900, "request-2", &event).await.unwrap();
+    assert_eq!((codes(&again["Failed"]), account.started().len()), (vec!["Stopped", "Stopped"], 1));
+
+    // A resumption has one tag more of its own.
+    let account = Account::new().with_end(B, "us-east-1", ("Failed", NO_ROLE));
+    let begun = send(&account, &small()).await.unwrap();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let resume = json!({"Action": "Resume", "AutomationExecutionIds": ids(&begun)});
+    let (_, resumed) = with_the_most_tags(&account, 900, resume).await;
+    assert_eq!(send(&account, &stop(&resumed)).await.unwrap()["Complete"], true);
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,6 +77,8 @@ async fn the_gate_counts_what_was_never_begun_in_a_unit() {
     let answer = judged(99, over_unit("TimedOut", None, well(1))).await;
     let words = "1 of 1 locations succeeded, and how many accounts of its units were never begun is not known";
     assert_eq!(answer["Reason"], words);
+    let answer = judged(100, over_unit("Failed", None, vec![])).await;
+    assert_eq!(answer["Reason"], "it failed before it reached any account, which no MaxFailedPercent allows");
     let answer = judged(10, over_unit("Failed", counted(100, 9), one_failed(10))).await;
     let group = &answer["Failures"][1];
     assert_eq!((&group["Status"], &group["Count"]), (&json!("NotStarted"), &json!(90)), "{answer:#}");

@@ -10,7 +10,7 @@ use crate::aws_error::AwsError;
 use crate::call::is_account;
 use crate::xml::items;
 
-const MAX_TAGS: usize = 5;
+pub(super) const MAX_TAGS: usize = 5;
 
 /// Checks a request that the model accepts, and resolves the version of the runbook.
 ///

@@ -160,6 +160,11 @@ fn add_tags(automation: &Automation, home: &Home, body: &Value) -> Result<Value,
         let mut tags = crate::xml::items(&execution.new.request["Tags"]).to_vec();
         tags.retain(|tag| new.iter().all(|new| new["Key"] != tag["Key"]));
         tags.extend_from_slice(new);
+        if tags.len() > request::MAX_TAGS {
+            let message =
+                "The Targets parameter includes too many tags. Remove one or more tags and try the command again.";
+            return Err(AwsError::new(400, "TooManyTagsError", message));
+        }
         execution.new.request["Tags"] = json!(tags);
     }
     Ok(json!({}))

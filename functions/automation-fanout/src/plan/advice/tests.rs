@@ -67,7 +67,8 @@ fn a_runbook_with_a_target_parameter_starts_without_targets_only_on_request() {
     targeted.targets = vec![Target { key: "tag:Env".to_owned(), values: vec!["x".to_owned()] }];
     assert_eq!(refusals(&targeted, false, &facts), []);
     assert_eq!(texts(&refusals(&targeted, true, &facts)), ["AllTargets: expected only without Targets, got both"]);
-    let unread = Facts { runbook: Err(Unread::Failed("denied".to_owned())), ..facts.clone() };
+    let unread =
+        Facts { runbook: Err(Unread::Failed { reason: "denied".to_owned(), may_pass: false }), ..facts.clone() };
     assert_eq!(refusals(&request, false, &unread).len(), 1);
     assert_eq!(refusals(&given, false, &unread), []);
     let missing = Facts { runbook: Err(Unread::NotThere), ..facts };
@@ -109,7 +110,8 @@ fn what_selects_nothing_counts_as_not_given() {
         let told = texts(&refusals(&request, false, &facts));
         assert!(told.len() == 1 && told[0].contains(&format!("got {place}, which selects nothing")), "{told:?}");
         assert_eq!(refusals(&request, true, &facts), [], "the caller's word opens it: {request:?}");
-        let unread = Facts { runbook: Err(Unread::Failed("denied".to_owned())), ..facts.clone() };
+        let unread =
+            Facts { runbook: Err(Unread::Failed { reason: "denied".to_owned(), may_pass: false }), ..facts.clone() };
         assert_eq!(refusals(&request, false, &unread).len(), 1, "{request:?}");
         let harmless = Facts { runbook: Ok(runbook(&[("Operation", true)])), ..facts.clone() };
         assert_eq!(refusals(&request, false, &harmless), [], "it takes no targets");
@@ -127,7 +129,8 @@ fn what_selects_nothing_counts_as_not_given() {
     let mut with_comment = plain.clone();
     with_comment.parameters.insert("Comment".to_owned(), vec!["x".to_owned()]);
     with_comment.parameters.insert("InstanceId".to_owned(), vec![" ".to_owned()]);
-    let unread = Facts { runbook: Err(Unread::Failed("denied".to_owned())), ..facts.clone() };
+    let unread =
+        Facts { runbook: Err(Unread::Failed { reason: "denied".to_owned(), may_pass: false }), ..facts.clone() };
     for facts in [&facts, &unread] {
         assert_eq!(refusals(&with_comment, false, facts).len(), 1);
     }
@@ -145,7 +148,7 @@ fn a_region_that_nobody_knows_is_refused_with_the_nearest() {
              knows us-east-1, us-west-2, af-south-1"
         ]
     );
-    let unread = Facts { regions: Err(Unread::Failed("denied".to_owned())), ..facts };
+    let unread = Facts { regions: Err(Unread::Failed { reason: "denied".to_owned(), may_pass: false }), ..facts };
     assert_eq!(refusals(&request(&["us-eats-1"]), false, &unread), []);
 }
 

@@ -1,3 +1,4 @@
+use super::super::request::Target;
 use super::*;
 
 fn gate(max_failed_percent: u8) -> Gate {
@@ -220,4 +221,30 @@ fn the_gate_counts_what_never_began_as_failed() {
         assert_eq!(tally.passes(&gate(max_failed_percent)), passes, "{tally:?} {max_failed_percent}");
     }
     assert!((Tally { locations: 8, succeeded: 6 }.failed_percent() - 25.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_preflight_has_at_most_what_one_invocation_can_read() {
+    let rings = [("half", Choice::Percent(50)), ("all", Choice::Percent(100))];
+    let regions: Vec<String> = (0..34).map(|n| format!("us-east-{n}")).collect();
+    let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
+    let mut large = campaign(&many(3_000), &regions, &rings);
+    waves(&large).unwrap();
+    large.preflight = true;
+    assert_eq!(
+        refused(&large),
+        [
+            "Preflight: expected at most 100000 accounts and Regions, since more cannot be read in one invocation, got 102000; \
+             set it to false, and try parts of the request with the action Preflight"
+        ]
+    );
+    large.from = Some("all".to_owned());
+    waves(&large).unwrap();
+    // What differs in its targets alone is tried once.
+    let mut twice = campaign(&many(1_500), &regions, &[("first", Choice::Percent(50)), ("rest", Choice::Percent(100))]);
+    let targets = vec![Target { key: "tag:Env".to_owned(), values: strings(&["x"]) }];
+    let other = TargetLocation { targets, ..twice.request.target_locations[0].clone() };
+    twice.request.target_locations.push(other);
+    twice.preflight = true;
+    waves(&twice).unwrap();
 }
