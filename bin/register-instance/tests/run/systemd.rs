@@ -307,3 +307,16 @@ fn an_activation_that_systems_manager_does_not_know_is_tried_again() {
     assert!(machine.has_registered() && machine.has_restarted(2), "{}", machine.context());
     assert_eq!(machine.site.tag().as_deref(), Some(FIRST_NODE));
 }
+
+/// As when the script that installs it is run once more: a registration that is cut short may have made a node.
+#[test]
+fn a_stop_of_the_unit_lets_a_registration_end() {
+    let Some(machine) = Machine::boot(Site::new(), &[("waits", "")]) else { return };
+    assert!(until(|| machine.read("waits") == "began\n"), "{}", machine.context());
+    fs::write(machine.folder.path().join("go"), "").unwrap();
+    machine.container.systemctl(&["restart", "register-instance.service"]);
+    assert_eq!(machine.read("waits"), "began\nended\n", "{}", machine.context());
+    assert!(machine.has_registered(), "{}", machine.context());
+    let asked = machine.container.systemctl(&["is-active", "amazon-ssm-agent.service"]);
+    assert_eq!((asked.trim(), &machine.last_line()["outcome"]), ("active", &json!("tag-written")));
+}
