@@ -15,6 +15,9 @@ use crate::retry::{self, Kind, METADATA_DISABLED, NO_CREDENTIALS, ROLE_NOT_ASSUM
 const SET_THE_CLOCK: &str = "Set the clock (`chronyc makestep`), and run this again. If it is right, a proxy on the way \
                              may have a certificate that expired";
 
+const RUN_ON_EC2: &str = "Run this on an EC2 instance with its instance metadata service on (IMDSv2); in a container, \
+                          set the hop limit to 2";
+
 /// What makes a machine register again.
 pub(crate) const REPLACE: &str = "register-instance heal --replace";
 
@@ -107,10 +110,11 @@ pub(crate) fn no_identity(error: &AwsError) -> String {
     if error.code == METADATA_DISABLED {
         return format!("{error}. Unset it: nothing else tells which instance this is");
     }
-    format!(
-        "{error}. Run this on an EC2 instance with its instance metadata service on (IMDSv2); in a container, set the hop \
-         limit to 2"
-    )
+    format!("{error}. {RUN_ON_EC2}")
+}
+
+pub(super) fn no_identity_in_time(problem: &Failure) -> String {
+    format!("the instance metadata service gave no identity: {problem}. {RUN_ON_EC2}")
 }
 
 pub(crate) fn no_parameter(name: &str, identity: &Identity, error: &AwsError) -> String {

@@ -64,7 +64,6 @@ fn a_fresh_instance_is_registered_and_tagged() {
     );
     insta::assert_snapshot!(state.calls.join("\n"), @r"
     lock
-    read /proc/uptime
     identity
     read /var/lib/tag-hub/previous-registration.json
     ssm-cli get-instance-information
@@ -191,17 +190,48 @@ fn a_parameter_that_cannot_be_read() {
 
 #[test]
 fn shortly_after_boot_a_refusal_is_tried_again() {
-    let mut state =
-        State { aws_says: vec![("parameter", aws_error("AccessDeniedException", false)); 3], ..State::fresh() };
+    let denied = |times| vec![("parameter", aws_error("AccessDeniedException", false)); times];
+    let mut state = State { aws_says: denied(3), grows_older: true, ..State::fresh() };
     state.files.insert("/proc/uptime".to_owned(), "42.17 80.01\n".to_owned());
     let world = World::new(state.clone());
     assert!(world.run(&settings()).is_ok());
     assert_eq!((world.state().count("parameter"), world.state().paused), (4, Duration::from_secs(7)));
 
     state.files.insert("/proc/uptime".to_owned(), "290.17 80.01\n".to_owned());
-    state.aws_says = vec![("parameter", aws_error("AccessDeniedException", false)); 30];
-    let (state, _) = fails(state, &settings(), Reason::ActivationUnreadable, &[]);
-    assert_eq!(state.count("parameter"), 5, "the boot is over");
+    state.aws_says = denied(30);
+    let (ended, _) = fails(state.clone(), &settings(), Reason::ActivationUnreadable, &[]);
+    assert_eq!(ended.count("parameter"), 5, "the boot is over");
+
+    // The network is there only when the boot is over.
+    state.aws_says = vec![("identity", aws_error("ImdsUnavailable", true)); 5];
+    state.aws_says.extend(denied(30));
+    let waiting = Settings { wait_for_network: true, ..settings() };
+    let (ended, _) = fails(state, &waiting, Reason::ActivationUnreadable, &[]);
+    assert_eq!(ended.count("parameter"), 1, "the boot was over when it was refused");
+}
+
+#[test]
+fn what_was_refused_until_the_time_was_up_is_a_refusal() {
+    let refused = |operation, code: &str| {
+        let aws_says = vec![(operation, aws_error(code, false)); 99];
+        State { aws_says, time_limit: Some(Duration::from_mins(1)), ..State::fresh() }.up(42, 10)
+    };
+    let time = "until the time that --timeout allows was up";
+    let waiting = Settings { wait_for_network: true, ..settings() };
+    let silent = State { aws_says: vec![("identity", aws_error("ImdsUnavailable", true)); 999], ..State::fresh() };
+    fails(silent, &waiting, Reason::NotEc2, &["ImdsUnavailable", "IMDSv2", time]);
+    let busy = State { aws_says: vec![("identity", aws_error("ImdsRefused", true)); 999], ..State::fresh() };
+    fails(busy, &settings(), Reason::NotEc2, &["ImdsRefused", "IMDSv2", "--timeout"]);
+    let state = refused("parameter", "AccessDeniedException");
+    fails(state, &settings(), Reason::ActivationUnreadable, &["needs ssm:GetParameter", time]);
+    fails(refused("parameter", "NoCredentials"), &settings(), Reason::ActivationUnreadable, &["TagHubInstance", time]);
+    let state = refused("write_tag", "UnauthorizedOperation");
+    let (state, failure) = fails(state, &settings(), Reason::TagNotWritten, &["ec2:CreateTags", FIRST_NODE, time]);
+    assert_eq!((failure.node, state.nodes_made), (FIRST_NODE.parse().ok(), 1));
+    assert!(state.paused >= Duration::from_mins(1) && state.count("write_tag") > 5, "it might have passed");
+    // Whether AWS takes the time of the machine is known at once.
+    let state = State { aws_says: vec![("write_tag", aws_error("RequestExpired", false)); 9], ..State::fresh() };
+    fails(state, &settings(), Reason::Clock, &["the time of this machine"]);
 }
 
 #[test]
