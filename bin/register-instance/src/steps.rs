@@ -14,7 +14,7 @@ use hub::{AccountId, ManagedInstanceId, Region};
 
 use crate::activation::{Activation, Unusable, Wanted};
 use crate::aws::{Aws, Identity};
-use crate::decide::{Decision, Facts, Hub, decide, is_foreign};
+use crate::decide::{Decision, Facts, Hub, Others, decide, is_foreign};
 use crate::detect::{Installation, Missing, detect};
 use crate::evidence::{
     CONFIGURATION_FILE, Evidence, FINGERPRINT_FILE, MANIFEST_FILE, Manifest, Node, REGISTRATION_FILE, VAULT_FILE,
@@ -148,17 +148,17 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let hub = self.hub(&node, facts.marker.as_ref()).await?;
                 if is_foreign(&node, facts.marker.as_ref(), &hub) {
                     let failure = Failure::new(Reason::ForeignRegistration, words::foreign(&node, &hub)).of(&node.id);
-                    return self.or_replace(failure, Some(&node), true).await;
+                    return self.or_replace(failure, Some(&node), Others::of(&facts, &node, None)).await;
                 }
                 self.confirm(&facts, &node, &hub, marker).await
             }
             Decision::Clone { node, original } => {
                 let message = words::clone(&node.id, &original, &self.identity.instance);
-                // The node is in use, by the other machine.
-                self.or_replace(Failure::new(Reason::Clone, message).of(&node.id), Some(&node), false).await
+                let failure = Failure::new(Reason::Clone, message).of(&node.id);
+                self.or_replace(failure, Some(&node), Others::Certainly).await
             }
             Decision::Unreadable => {
-                self.or_replace(Failure::new(Reason::NotInUse, words::unreadable()), None, false).await
+                self.or_replace(Failure::new(Reason::NotInUse, words::unreadable()), None, Others::Perhaps).await
             }
         }
     }

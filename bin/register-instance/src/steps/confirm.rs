@@ -8,7 +8,7 @@ use super::calls::stopped;
 use super::{MACHINE_PAUSE_MAX, Repair, Run, words};
 use crate::agent_log::Kind;
 use crate::aws::Aws;
-use crate::decide::{Facts, Hub, MarkerState};
+use crate::decide::{Facts, Hub, MarkerState, Others};
 use crate::detect::Manager;
 use crate::evidence::{CONFIGURATION_FILE, Flaw, Node, REGISTRATION_FILE};
 use crate::failure::{Failure, Reason};
@@ -25,13 +25,13 @@ const SYSTEMCTL_LIMIT: Duration = Duration::from_mins(1);
 /// Why the running agent is not the node.
 pub(super) struct Unused {
     pub(super) failure: Failure,
-    /// Systems Manager refuses the registration, so that nothing good is lost with it.
-    pub(super) is_dead: bool,
+    /// How Systems Manager refuses the registration, if it does: then nothing good is lost with it.
+    pub(super) refusal: Option<Kind>,
 }
 
 impl From<Failure> for Unused {
     fn from(failure: Failure) -> Self {
-        Self { failure, is_dead: false }
+        Self { failure, refusal: None }
     }
 }
 
@@ -68,13 +68,13 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         };
         let found = match confirmed {
             Ok(found) => found,
-            Err(Unused { failure, is_dead }) if failure.reason == Reason::NotInUse => {
+            Err(Unused { failure, refusal }) if failure.reason == Reason::NotInUse => {
                 let failure = with_flaw(failure, facts.evidence.flaw()).of(&node.id);
                 return match self.settings.repair {
-                    Repair::Replace if !is_dead && !facts.evidence.is_incomplete() => {
+                    Repair::Replace if refusal.is_none() && !facts.evidence.is_incomplete() => {
                         Err(Failure { message: words::kept(&failure, &self.installation), ..failure })
                     }
-                    _ => self.or_replace(failure, Some(node), true).await,
+                    _ => self.or_replace(failure, Some(node), Others::of(facts, node, refusal)).await,
                 };
             }
             Err(Unused { failure, .. }) => return Err(failure.of(&node.id)),
@@ -137,7 +137,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                     "the agent has just started".to_owned()
                 }
                 Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).into()),
-                Verdict::Refused(_, why) => return Err(Unused { failure: not_in_use(node, &why, ""), is_dead: true }),
+                Verdict::Refused(kind, why) => {
+                    return Err(Unused { failure: not_in_use(node, &why, ""), refusal: Some(kind) });
+                }
                 Verdict::NotYet(why) => why,
             };
             if limit.is_some_and(|limit| waited >= limit) {

@@ -9,7 +9,7 @@ use super::confirm::Unused;
 use super::previous::control;
 use super::{Repair, Run, read, words};
 use crate::aws::Aws;
-use crate::decide::Facts;
+use crate::decide::{Facts, Others};
 use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, VAULT_FILE, Vault, mended_manifest};
 use crate::failure::{Failure, Reason};
 use crate::machine::Machine;
@@ -67,12 +67,12 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         Ok(())
     }
 
-    /// Fails, unless the registration may be replaced. `is_unused`: nothing else uses the old node.
+    /// Fails, unless the registration may be replaced.
     pub(super) async fn or_replace(
         &self,
         failure: Failure,
         old: Option<&Node>,
-        is_unused: bool,
+        others: Others,
     ) -> Result<Success, Failure> {
         if self.settings.repair != Repair::Replace {
             return Err(failure);
@@ -92,13 +92,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         if let Err(problem) = register::clear(self.machine, &self.installation) {
             return Err(self.put_back(previous.as_ref(), control(problem)));
         }
-        let advice = old.map(|old| {
-            if is_unused {
-                words::deregister(old)
-            } else {
-                format!("do not deregister {}: the other instance uses it", old.id)
-            }
-        });
+        let advice = old.map(|old| words::given_up(old, others));
         match self.become_node(activation).await {
             Ok(node) => {
                 if let Some(advice) = advice {

@@ -6,7 +6,7 @@ use super::{Settings, Source};
 use crate::activation::Unusable;
 use crate::agent::Refusal;
 use crate::aws::Identity;
-use crate::decide::Hub;
+use crate::decide::{Hub, Others};
 use crate::detect::Installation;
 use crate::evidence::{Node, VAULT_FILE};
 use crate::failure::{Failure, Reason};
@@ -72,8 +72,8 @@ pub(crate) fn unreadable() -> String {
 pub(crate) fn not_in_use(node: &ManagedInstanceId, why: &str) -> String {
     format!(
         "the machine is registered as {node}, but the running agent does not use that: {why}. The tag was not written. \
-         Run `register-instance heal`, which restarts the agent; if that does not help, register again with `{REPLACE}` and \
-         deregister {node} in the central account"
+         Run `register-instance heal`, which restarts the agent; if that does not help, register again with `{REPLACE}`, and \
+         deregister {node} in the central account if no other machine uses it"
     )
 }
 
@@ -87,14 +87,18 @@ pub(super) fn unproven(node: &Node, why: &str) -> String {
     )
 }
 
-/// What to do with a node that nothing uses any more.
-pub(crate) fn deregister(old: &Node) -> String {
+/// What to do with a node that this machine no longer uses.
+pub(super) fn given_up(old: &Node, others: Others) -> String {
     let Node { id, region } = old;
     let region = region.as_ref().map(|region| format!(" --region {region}")).unwrap_or_default();
-    format!(
-        "{id} is no longer in use. Deregister it in its central account: `aws ssm deregister-managed-instance --instance-id \
-         {id}{region}`"
-    )
+    let command = format!("`aws ssm deregister-managed-instance --instance-id {id}{region}`");
+    match others {
+        Others::Nobody => format!("{id} is no longer in use. Deregister it in its central account: {command}"),
+        Others::Perhaps => format!(
+            "If no other machine uses {id} (this may be a copy of it), deregister it in its central account: {command}"
+        ),
+        Others::Certainly => format!("do not deregister {id}: the other instance uses it"),
+    }
 }
 
 pub(super) fn clock(error: &AwsError) -> Failure {

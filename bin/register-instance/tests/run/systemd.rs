@@ -250,7 +250,10 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
 
     // At boot, with an agent that nothing starts.
     assert!(machine.has_registered(), "{}", context());
-    assert_eq!((machine.site.tag().as_deref(), &machine.last_line()["outcome"]), (Some(FIRST_NODE), &json!("registered")));
+    assert_eq!(
+        (machine.site.tag().as_deref(), &machine.last_line()["outcome"]),
+        (Some(FIRST_NODE), &json!("registered"))
+    );
     let asked = |verb| container.systemctl(&[verb, "amazon-ssm-agent.service"]).trim().to_owned();
     assert_eq!((asked("is-active").as_str(), asked("is-enabled").as_str()), ("active", "enabled"), "{}", context());
 
@@ -301,7 +304,8 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
 /// The hub replaces such an activation within the hour.
 #[test]
 fn an_activation_that_systems_manager_does_not_know_is_tried_again() {
-    let unknown = "ERROR Registration failed due to error registering the instance with AWS SSM. InvalidActivation: x\n";
+    let unknown =
+        "ERROR Registration failed due to error registering the instance with AWS SSM. InvalidActivation: x\n";
     let Some(machine) = Machine::boot(Site::new(), &[("agent-says", &unknown.repeat(2))]) else { return };
     assert!(until(|| machine.last_line()["exitCode"] == 9), "{}", machine.context());
     assert!(machine.has_registered() && machine.has_restarted(2), "{}", machine.context());
