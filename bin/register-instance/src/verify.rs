@@ -209,6 +209,7 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
     // Credentials that the agent should have renewed by now prove nothing: Systems Manager may refuse it since.
     let current = credentials.filter(|credentials| seen.now < credentials.overdue());
     let are_fresh = seen.started.zip(current).map(|(started, current)| current.retrieved > started);
+    let are_from_before = seen.started.zip(credentials).is_some_and(|(started, noted)| noted.retrieved < started);
     let doubt = match &seen.standing {
         Standing::Doubtful(line) => Some(line),
         _ => seen.error.as_ref(),
@@ -217,7 +218,8 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
         Standing::Unreachable(line) => {
             Verdict::NotYet(format!("the agent does not reach Systems Manager; its log says: {line}"))
         }
-        Standing::Ready if are_good => Verdict::InUse(answer.clone()),
+        Standing::Accepted if are_good => Verdict::InUse(answer.clone()),
+        Standing::Ready if are_good && !are_from_before => Verdict::InUse(answer.clone()),
         Standing::Silent | Standing::Starting | Standing::NotAsked if are_good && are_fresh == Some(true) => {
             Verdict::InUse(answer.clone())
         }
@@ -228,7 +230,7 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
         _ if !are_good => {
             Verdict::NotYet("the agent has no credentials of Systems Manager that are still good".to_owned())
         }
-        Standing::NotAsked => Verdict::NotYet(
+        Standing::NotAsked | Standing::Ready => Verdict::NotYet(
             "the agent uses credentials of before it started, and did not ask Systems Manager since".to_owned(),
         ),
         _ if are_fresh == Some(false) => Verdict::NotYet(
@@ -350,7 +352,14 @@ mod tests {
             (Standing::NotAsked, Runtime::Absent, old, "did not ask Systems Manager since"),
             (Standing::NotAsked, Runtime::Absent, young, "settling"),
             (Standing::Starting, before.clone(), young, "settling"),
-            (Standing::Ready, before, old, "in use"),
+            // An agent calls itself ready with those too.
+            (Standing::Ready, before.clone(), old, "did not ask Systems Manager since"),
+            (Standing::Ready, before.clone(), young, "settling"),
+            (Standing::Ready, noted(2500, 100), old, "did not ask Systems Manager since"),
+            (Standing::Ready, noted(1000, 2000), old, "in use"),
+            (Standing::Accepted, before, old, "in use"),
+            (Standing::Accepted, Runtime::Absent, young, "in use"),
+            (Standing::Accepted, noted(900, -1), old, "no credentials of Systems Manager"),
             // None, or none that are still good.
             (Standing::Silent, none, old, "no credentials of Systems Manager"),
             (Standing::Silent, noted(900, -1), old, "no credentials of Systems Manager"),

@@ -355,8 +355,9 @@ fn credentials_of_before_the_start_are_no_proof() {
         json!({"InstanceId": FIRST_NODE, "CredentialsRetrievedAt": retrieved, "CredentialsExpiresAt": expires})
             .to_string()
     };
+    let asking = "2026-11-22 02:00:02 INFO [CredentialRefresher] Starting credentials refresher loop\n";
     let from_before = format!(
-        "{START}{READY}2026-11-22 02:00:02 INFO [CredentialRefresher] Starting credentials refresher loop\n\
+        "{START}{READY}{asking}\
          2026-11-22 02:00:02 INFO [CredentialRefresher] Next credential rotation will be in 29 minutes\n"
     );
     let connected = format!(
@@ -378,6 +379,11 @@ fn credentials_of_before_the_start_are_no_proof() {
                 "no credentials of Systems Manager that are still good",
             ),
             (format!("{START}{READY}"), times("-2 hours", "-1 hour"), 17, "no credentials"),
+            // It says that it did not ask only just after it called itself ready.
+            (format!("{START}{READY}"), times("-10 minutes", "+50 minutes"), 17, asked),
+            (format!("{START}{READY}"), times("-40 minutes", "+20 minutes"), 17, asked),
+            (format!("{START}{READY}"), times("-20 seconds", "+50 minutes"), 0, "proven"),
+            (format!("{START}{asking}{READY}"), times("-10 minutes", "+50 minutes"), 0, "proven"),
         ] {
             scope.spawn(move || {
                 let site = silent();
