@@ -194,6 +194,11 @@ pub(crate) fn standing(log: &str) -> Standing {
 }
 
 impl Standing {
+    /// True if it speaks against the agent.
+    pub(crate) fn is_bad(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Refused(..) | Self::Doubtful(_))
+    }
+
     /// What is left of it if it may be about another process.
     pub(crate) fn doubted(self) -> Self {
         match self {

@@ -75,7 +75,11 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
         Ok(_) if !machine.exists(LOG_FILE) => format!("there is no {LOG_FILE}"),
         Ok(_) => format!("{LOG_FILE} does not say it"),
     };
-    let standing = agent_log::standing(&read.unwrap_or_default());
+    let runtime = Runtime::parse(machine.read(RUNTIME_FILE));
+    let standing = match agent_log::standing(&read.unwrap_or_default()) {
+        trouble if trouble.is_bad() && is_over(&runtime, machine.log_time(LOG_FILE)) => Standing::Silent,
+        standing => standing,
+    };
     // The log was moved away, or is too long. Which process an error is of is not known then.
     let errors = match standing {
         Standing::Silent => machine.log(ERROR_FILE, start.from.errors, TAIL_BYTES).unwrap_or_default(),
@@ -88,7 +92,7 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
     Seen {
         cli: ask(machine),
         service: service(machine, installation),
-        runtime: Runtime::parse(machine.read(RUNTIME_FILE)),
+        runtime,
         is_private: profile::is_kept(machine),
         standing,
         error,
@@ -97,6 +101,12 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
         age: start.age,
         now: machine.now(),
     }
+}
+
+/// True if the agent got credentials after it last wrote its log: an agent that logs nothing but errors does not log that.
+fn is_over(runtime: &Runtime, logged: Option<Timestamp>) -> bool {
+    let Runtime::As { credentials: Some(credentials), .. } = runtime else { return false };
+    logged.is_some_and(|logged| logged < credentials.retrieved)
 }
 
 /// Why the agent's log cannot be read, if it is there: refusals in it are not seen then.

@@ -410,6 +410,10 @@ impl Machine for World {
         Ok(text[from..].to_owned())
     }
 
+    fn log_time(&self, path: &str) -> Option<Timestamp> {
+        self.0.borrow().files.contains_key(path).then(|| self.now())
+    }
+
     fn log_end(&self, path: &str) -> io::Result<Position> {
         let length = self.0.borrow().files.get(path).map_or(0, String::len);
         Ok(Position { file: 1, offset: length as u64 })

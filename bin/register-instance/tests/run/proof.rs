@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
@@ -394,6 +394,41 @@ fn credentials_of_before_the_start_are_no_proof() {
                 assert_eq!(site.tag().is_some(), code == 0, "{runtime}");
             });
         }
+    });
+}
+
+#[test]
+fn an_error_from_before_the_credentials_of_an_agent_that_logs_errors_alone() {
+    let is_tried = |line: &str| {
+        let site = Site::registered();
+        site.forget_tag();
+        let written_ago = |file: &str, age: Duration| {
+            site.write(file, line);
+            let file = fs::File::options().write(true).open(site.at(file)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        for file in [LOG, ERRORS] {
+            written_ago(file, Duration::from_mins(60));
+        }
+        let ran = site.run(&[]);
+        ran.is(0, "tag-written");
+        assert_eq!((&ran.line["inUse"], site.tag().as_deref()), (&json!("proven"), Some(FIRST_NODE)), "{line}");
+        let report = site.run(&["doctor"]);
+        let checks = report.line["checks"].as_array().unwrap();
+        let in_use = checks.iter().find(|check| check["check"] == "in-use").unwrap();
+        assert_eq!(in_use["status"], "ok", "{}", report.said);
+        // One that was logged since counts, also if the log was rotated.
+        written_ago(LOG, Duration::ZERO);
+        site.run(&[]).is(17, "log says");
+        fs::rename(site.at(LOG), site.at(&format!("{LOG}.1"))).unwrap();
+        site.run(&[]).is(17, "log says");
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| is_tried(REFUSED));
+        scope.spawn(|| {
+            is_tried(&REFUSED.replace("MachineFingerprintDoesNotMatch", "RequestError: send request failed"))
+        });
+        scope.spawn(|| is_tried(&REFUSED.replace("2026-11-22 02:00:02 ERROR", "[ERROR]")));
     });
 }
 
