@@ -87,10 +87,11 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         // From here to the first try to register nothing cuts in: a machine that was only cleared is nobody's node.
         self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
-        let previous = self.keep_previous(old)?;
+        let files = self.files();
+        let previous = self.keep_previous(old, &files)?;
         self.machine.say("clearing the registration");
         if let Err(problem) = register::clear(self.machine, &self.installation) {
-            return Err(self.put_back(previous.as_ref(), control(problem)));
+            return Err(self.put_back(&files, previous.as_ref(), control(problem)));
         }
         let advice = old.map(|old| words::given_up(old, others));
         match self.become_node(activation).await {
@@ -101,7 +102,9 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let old = old.map(|old| old.id.clone());
                 Ok(self.success(Done::Replaced { node: node.id, old }, Some(region)))
             }
-            Err(failure) if previous.is_some() && self.is_nobody() => Err(self.put_back(previous.as_ref(), failure)),
+            Err(failure) if previous.is_some() && self.is_nobody() => {
+                Err(self.put_back(&files, previous.as_ref(), failure))
+            }
             Err(failure) => {
                 let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
                 let message = format!("{}. The old registration was cleared.{advice}", failure.message);

@@ -37,7 +37,7 @@ fn is_as_it_was(site: &Site, context: &str) {
 }
 
 /// The agent, and before it a line that is run for `-clear`, once.
-fn clears(line: &str) -> String {
+fn clears_once(line: &str) -> String {
     format!(
         "[ \"$1 $2\" = \"-register -clear\" ] && [ ! -e ROOT/once ] && {{ : > ROOT/once; trap - EXIT; {line}; }}\n{AGENT}"
     )
@@ -54,7 +54,7 @@ fn a_registration_survives_a_run_that_is_killed_between_clearing_and_registering
     ] {
         for starts in [false, true] {
             let site = foreign();
-            site.program("usr/bin/amazon-ssm-agent", &clears(&line));
+            site.program("usr/bin/amazon-ssm-agent", &clears_once(&line));
             let killed = site.run(&["heal", "--replace"]);
             assert_eq!(killed.code, 128 + 9, "{name}: {}", killed.said);
             let mode = fs::metadata(site.at(PREVIOUS)).unwrap().permissions().mode() & 0o777;
@@ -181,6 +181,50 @@ fn what_was_kept_aside_is_put_back_on_its_own_machine_alone() {
     fs::create_dir_all(site.at(PREVIOUS).join("x")).unwrap();
     site.run(&["heal", "--replace"]).is(1, "previous-registration.json");
     is_as_it_was(&site, "a folder in its place");
+}
+
+#[test]
+fn what_was_never_cleared_is_not_put_back() {
+    // The operator does what the message of another failure says.
+    let clears = |site: &Site| {
+        for (program, arguments) in [
+            ("systemctl", &["stop", "x"][..]),
+            ("amazon-ssm-agent", &["-register", "-clear"]),
+            ("systemctl", &["start", "x"]),
+        ] {
+            assert!(Command::new(site.at("usr/bin").join(program)).args(arguments).status().unwrap().success());
+        }
+    };
+    let site = foreign();
+    site.program("usr/bin/systemctl", &format!("[ \"$1\" = stop ] && exit 1\n{MANAGER}"));
+    let ran = site.run(&["heal", "--replace"]);
+    ran.is(11, "so its registration was not touched");
+    assert!(ran.said.contains("The registration is unchanged") && !ran.said.contains("cleared"), "{}", ran.said);
+    is_as_it_was(&site, "the agent could not be stopped");
+    assert!(!site.at(PREVIOUS).exists());
+    site.program("usr/bin/systemctl", MANAGER);
+    clears(&site);
+    site.run(&[]).is(0, "registered");
+    site.is_node(FIRST_NODE);
+
+    // A run that was killed before it cleared anything, and one that found that.
+    let site = foreign();
+    site.program("usr/bin/amazon-ssm-agent", &clears_once("kill -9 $PPID; exit 0"));
+    assert_eq!(site.run(&["heal", "--replace"]).code, 128 + 9);
+    site.run(&["--dry-run"]).is(18, "foreign-registration");
+    assert!(site.at(PREVIOUS).exists(), "a dry run changes nothing");
+    site.run(&[]).is(18, "foreign-registration");
+    assert!(!site.at(PREVIOUS).exists());
+    clears(&site);
+    site.run(&[]).is(0, "registered");
+
+    // What cannot be read is not known by name, and is compared all the same.
+    let site = foreign();
+    site.write(VAULT, "half wri");
+    fs::remove_file(site.at(NOTED)).unwrap();
+    site.write("cli-says", "error: failed to find agent identity");
+    site.program("usr/bin/systemctl", &format!("[ \"$1\" = stop ] && exit 1\n{MANAGER}"));
+    site.run(&["heal", "--replace"]).is(11, "The registration is unchanged");
 }
 
 #[test]
