@@ -52,8 +52,14 @@ pub struct Cli {
     #[arg(long, value_name = "REGION", value_parser = str::parse::<Region>, global = true)]
     region: Option<Region>,
 
-    /// The central account. An activation of any other is refused
-    #[arg(long, value_name = "ACCOUNT", value_parser = str::parse::<AccountId>, global = true)]
+    /// The central account. An activation of any other is refused. Two parameters do not say which they are for
+    #[arg(
+        long,
+        value_name = "ACCOUNT",
+        value_parser = str::parse::<AccountId>,
+        conflicts_with = "activation_id_parameter",
+        global = true
+    )]
     hub_account: Option<AccountId>,
 
     /// Say what would be done, and change nothing
@@ -213,7 +219,9 @@ mod tests {
         let source = Source::Pair { id: "ActivationID".to_owned(), code: "ActivationCode".to_owned() };
         assert_eq!(parse(&pair).unwrap().settings().source, source);
         assert!(parse(&pair[..2]).unwrap_err().contains("--activation-code-parameter"));
-        assert!(parse(&[&pair[..], &["--parameter", "/x"]].concat()).unwrap_err().contains("cannot be used with"));
+        for other in [["--parameter", "/x"], ["--hub-account", "111111111111"]] {
+            assert!(parse(&[&pair[..], &other].concat()).unwrap_err().contains("cannot be used with"), "{other:?}");
+        }
     }
 
     #[test]

@@ -195,7 +195,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 self.machine.say(&format!("the hub is known from the registration alone: {problem}"));
                 Ok(Hub { region, account })
             }
-            None => Err(Failure { message: words::unknown_hub(node, &problem), ..problem }.of(&node.id)),
+            None => Err(Failure { message: words::unknown_hub(node, &problem, self.settings), ..problem }.of(&node.id)),
         }
     }
 

@@ -41,12 +41,13 @@ pub(crate) fn foreign(node: &Node, hub: &Hub) -> String {
 }
 
 /// Nothing says whether a registration is one of the hub's, because of the problem.
-pub(crate) fn unknown_hub(node: &Node, problem: &Failure) -> String {
+pub(super) fn unknown_hub(node: &Node, problem: &Failure, settings: &Settings) -> String {
     let Node { id, region } = node;
     let region = region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
+    let leave_out = settings.hub_account.as_ref().map_or("", |_| "leave --hub-account out, and ");
     format!(
         "this machine is registered as {id}{region}, and nothing says whether that is the hub's: {problem}. The tag was not \
-         written. If it is, name the hub's Region with --region"
+         written. If it is, {leave_out}name the hub's Region with --region"
     )
 }
 
@@ -173,7 +174,11 @@ pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Ident
             Reason::ActivationWrong,
             format!(
                 "the activation in {name} cannot be told from another hub's: {problem}. {}",
-                renew(settings, identity)
+                match settings.source {
+                    Source::Json { .. } => renew(settings, identity),
+                    // No new one will say it either.
+                    Source::Pair { .. } => "Leave --hub-account out".to_owned(),
+                }
             ),
         ),
         Unusable::OtherRegion(..) => Failure::new(
