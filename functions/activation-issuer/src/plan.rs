@@ -6,6 +6,9 @@
 //!
 //! - Two runs create: each Region holds the last write. All codes work; the next run copies one activation, and a later
 //!   run deletes the other.
+//! - Two runs create near a limit: neither counts what the other is about to create. Each makes at most one activation for
+//!   an agency, and gives away at most what was left of a limit when it began. A function that runs once at a time does
+//!   not exceed it.
 //! - One run deletes what another stores or copies: impossible. A new activation is younger than an hour. A copied one
 //!   was in a parameter within 15 minutes, so if no parameter holds it now, one changed within the hour, which forbids
 //!   deletion.
