@@ -51,7 +51,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             let start = Start::glanced_at(self.machine, &self.installation);
             self.see_to_log();
             let found = match verify::judge(&verify::look(self.machine, &self.installation, start), node, region) {
-                Verdict::InUse(found) => found,
+                Verdict::InUse(found) => self.proven(found),
                 Verdict::Settling(found) => self.unproven(found, "the agent has just started"),
                 Verdict::Unproven(found, why) => self.unproven(found, &why),
                 Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).of(&node.id)),
@@ -131,7 +131,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             // An agent that starts again and again is never old enough.
             let is_settled = || !has_just_started(self.machine, &self.installation);
             let why = match verify::judge(&seen, node, region) {
-                Verdict::InUse(found) if seen.age < SETTLE || is_settled() => return Ok(found),
+                Verdict::InUse(found) if seen.age < SETTLE || is_settled() => return Ok(self.proven(found)),
                 Verdict::Unproven(found, why) if is_settled() => return Ok(self.unproven(found, &why)),
                 Verdict::InUse(_) | Verdict::Unproven(..) | Verdict::Settling(_) => {
                     "the agent has just started".to_owned()
@@ -195,9 +195,15 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
     }
 
+    /// The node that the agent is.
+    pub(super) fn proven(&self, found: Node) -> Node {
+        self.known.borrow_mut().is_proven = Some(true);
+        found
+    }
+
     /// The node that the agent says it is, with the word that nothing proves it.
     fn unproven(&self, found: Node, why: &str) -> Node {
-        self.is_unproven.set(true);
+        self.known.borrow_mut().is_proven = Some(false);
         self.note(words::unproven(&found, why));
         found
     }

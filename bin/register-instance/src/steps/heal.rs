@@ -37,7 +37,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         let is_as_registered = facts.evidence.other_machine().is_none();
         let seen = verify::look(self.machine, &self.installation, start);
         match verify::judge(&seen, node, region) {
-            Verdict::InUse(found) if is_as_registered && !needs_restart => return Ok(found),
+            Verdict::InUse(found) if is_as_registered && !needs_restart => return Ok(self.proven(found)),
             Verdict::Settling(_) | Verdict::Unproven(..) if is_as_registered && !needs_restart => {
                 match self.in_use(node, region, start, None).await {
                     Err(Unused { failure, .. }) if failure.reason == Reason::NotInUse => {}
@@ -106,6 +106,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 Err(self.put_back(&files, previous.as_ref(), failure))
             }
             Err(failure) => {
+                self.known.borrow_mut().replaced = old.map(|old| old.id.clone());
                 let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
                 let message = format!("{}. The old registration was cleared.{advice}", failure.message);
                 Err(Failure { message, ..failure })

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use register_instance::outcome::Done;
+use register_instance::outcome::{Done, json};
 use register_instance::{Failure, Reason, Repair, Settings, Source};
+use serde_json::Value;
 
-use crate::fake::{CODE, INSTANCE, NODE, PARAMETER, RENEWED_CODE, State, World, activation, aws_error, settings};
+use crate::fake::{
+    ACCOUNT, CODE, INSTANCE, NODE, PARAMETER, RENEWED_CODE, State, World, activation, aws_error, settings,
+};
 
 pub(crate) const FIRST_NODE: &str = "mi-00000000000000001";
 
@@ -344,6 +347,37 @@ fn a_tag_that_is_denied_is_repaired_by_the_next_run() {
     let world = World::new(state);
     assert_eq!(world.run(&settings()).unwrap().done, Done::TagWritten(FIRST_NODE.parse().unwrap()));
     assert_eq!((world.state().nodes_made, world.state().tag.as_deref()), (1, Some(FIRST_NODE)));
+}
+
+#[test]
+fn what_is_known_of_a_failure_is_in_its_line() {
+    let line = |state: State, settings: &Settings| -> Value {
+        serde_json::from_str(&json(&World::new(state).run(settings))).unwrap()
+    };
+    let denied = |state| State { aws_says: vec![("write_tag", aws_error("UnauthorizedOperation", false))], ..state };
+    let found = line(denied(State { enabled: "disabled".to_owned(), ..State::fresh() }), &settings());
+    let instance =
+        ["ec2InstanceId", "account", "region", "hubRegion"].map(|name| found[name].as_str().unwrap_or("none"));
+    assert_eq!(instance, [INSTANCE, ACCOUNT, "us-west-2", "us-east-1"], "{found}");
+    assert_eq!((&found["managedInstanceId"], &found["inUse"]), (&FIRST_NODE.into(), &"proven".into()), "{found}");
+    assert!(found["notes"].to_string().contains("was disabled; it is enabled now"), "{found}");
+    // Nothing is said that is not so.
+    let nowhere =
+        line(State { aws_says: vec![("identity", aws_error("BadDocument", false))], ..State::fresh() }, &settings());
+    let fields: Vec<&String> = nowhere.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["exitCode", "message", "outcome", "reason"]);
+    let foreign = line(State::registered_in("eu-west-1"), &settings());
+    assert_eq!((&foreign["hubRegion"], &foreign["managedInstanceId"]), (&"us-east-1".into(), &NODE.into()));
+    assert!(foreign.get("inUse").is_none() && foreign.get("replacedInstanceId").is_none(), "{foreign}");
+    // The old registration is gone, and the new one is not tagged.
+    let replace = Settings { repair: Repair::Replace, ..settings() };
+    let replaced = line(denied(State::registered_in("eu-west-1")), &replace);
+    assert_eq!((&replaced["replacedInstanceId"], &replaced["managedInstanceId"]), (&NODE.into(), &FIRST_NODE.into()));
+    // It was put back.
+    let refused =
+        State { agent_says: vec!["RegistrationLimitExceeded".to_owned(); 3], ..State::registered_in("eu-west-1") };
+    let put_back = line(refused, &replace);
+    assert!(put_back["exitCode"] == 8 && put_back.get("replacedInstanceId").is_none(), "{put_back}");
 }
 
 #[test]
