@@ -17,7 +17,7 @@ const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 10..=3600;
 /// Runs as root. If the instance is registered, its registration is left alone: the running agent is asked whether it
 /// uses it, and the tag managedinstanceid is written. Safe to run at every boot.
 #[derive(Debug, Parser)]
-#[command(name = "register-instance", version, after_help = EXAMPLES, after_long_help = after_long_help())]
+#[command(name = "register-instance", version, args_override_self = true, after_help = EXAMPLES, after_long_help = after_long_help())]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 pub struct Cli {
     #[command(subcommand)]
@@ -255,6 +255,9 @@ mod tests {
         ] {
             assert_eq!(duration(text).ok().map(|time| time.as_secs()), expected, "{text}");
         }
+        // The packaged unit has options of its own before those of an operator.
+        let cli = parse(&["--wait-for-network", "--timeout", "15m", "--json", "--timeout", "30m", "--json"]).unwrap();
+        assert_eq!((cli.timeout(), cli.is_json()), (Duration::from_mins(30), true));
         assert!(parse(&["--region", "Virginia"]).unwrap_err().contains("expected a Region code"));
     }
 

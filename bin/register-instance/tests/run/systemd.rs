@@ -324,3 +324,16 @@ fn a_stop_of_the_unit_lets_a_registration_end() {
     let asked = machine.container.systemctl(&["is-active", "amazon-ssm-agent.service"]);
     assert_eq!((asked.trim(), &machine.last_line()["outcome"]), ("active", &json!("tag-written")));
 }
+
+#[test]
+fn the_unit_runs_with_the_options_of_its_file() {
+    let options = |account: &str| format!("OPTIONS='--hub-account {account} --timeout 20m'\n");
+    let files = [("default/register-instance", options("999999999999"))];
+    let Some(machine) = Machine::boot(Site::new(), &files.each_ref().map(|(path, text)| (*path, text.as_str()))) else {
+        return;
+    };
+    assert!(until(|| machine.last_line()["exitCode"] == 9), "{}", machine.context());
+    assert!(machine.last_line()["message"].to_string().contains("--hub-account asks for 999999999999"));
+    fs::write(machine.folder.path().join(files[0].0), options("111111111111")).unwrap();
+    assert!(machine.has_registered(), "{}", machine.context());
+}
