@@ -17,7 +17,8 @@ const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 10..=3600;
 /// Runs as root. If the instance is registered, its registration is left alone: the running agent is asked whether it
 /// uses it, and the tag managedinstanceid is written. Safe to run at every boot.
 #[derive(Debug, Parser)]
-#[command(name = "register-instance", version, args_override_self = true, after_help = EXAMPLES, after_long_help = after_long_help())]
+#[command(name = "register-instance", version, after_help = EXAMPLES, after_long_help = after_long_help())]
+#[command(args_override_self = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 pub struct Cli {
     #[command(subcommand)]
