@@ -77,7 +77,7 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
     };
     let runtime = Runtime::parse(machine.read(RUNTIME_FILE));
     let standing = match agent_log::standing(&read.unwrap_or_default()) {
-        trouble if trouble.is_bad() && is_over(&runtime, machine.log_time(LOG_FILE)) => Standing::Silent,
+        trouble if trouble.is_bad() && is_over(&runtime, machine.log_time(LOG_FILE), machine.now()) => Standing::Silent,
         standing => standing,
     };
     // The log was moved away, or is too long. Which process an error is of is not known then.
@@ -104,9 +104,10 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
 }
 
 /// True if the agent got credentials after it last wrote its log: an agent that logs nothing but errors does not log that.
-fn is_over(runtime: &Runtime, logged: Option<Timestamp>) -> bool {
+/// A time that is yet to come is of a clock that was off, and tells nothing.
+fn is_over(runtime: &Runtime, logged: Option<Timestamp>, now: Timestamp) -> bool {
     let Runtime::As { credentials: Some(credentials), .. } = runtime else { return false };
-    logged.is_some_and(|logged| logged < credentials.retrieved)
+    credentials.retrieved <= now && logged.is_some_and(|logged| logged < credentials.retrieved)
 }
 
 /// Why the agent's log cannot be read, if it is there: refusals in it are not seen then.
