@@ -5,6 +5,7 @@ set -euo pipefail
 umask 077
 
 ARTIFACTS="${ARTIFACTS:-@ARTIFACTS@}"              # s3://bucket/folder or https://host/folder
+OPTIONS="${OPTIONS:-}"                             # of every run, such as --hub-account 111111111111; empty keeps them
 SHA256_X86_64="${SHA256_X86_64:-@SHA256_X86_64@}"
 SHA256_AARCH64="${SHA256_AARCH64:-@SHA256_AARCH64@}"
 SHA256_UNIT="${SHA256_UNIT:-@SHA256_UNIT@}"
@@ -34,6 +35,9 @@ install_checked() { # name checksum mode target
   mv -f "$4.new" "$4"
 }
 
+allowed='^[A-Za-z0-9 ./_=-]*$'
+[[ "$OPTIONS" =~ $allowed ]] || fail "OPTIONS may have letters, digits, blanks, and ./_=- alone, got $OPTIONS"
+
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
@@ -44,6 +48,12 @@ case "$(uname -m)" in
 esac
 install_checked "$binary" "$checksum" 755 "$ROOT/usr/local/sbin/register-instance"
 
+kept="$ROOT/etc/default/register-instance"
+if [ -n "$OPTIONS" ] || [ ! -e "$kept" ]; then
+  install -d -m 755 "$ROOT/etc/default"
+  echo "OPTIONS='$OPTIONS'" > "$kept"
+fi
+
 if command -v systemctl > /dev/null; then
   install_checked register-instance.service "$SHA256_UNIT" 644 "$ROOT/etc/systemd/system/register-instance.service"
   systemctl daemon-reload
@@ -52,9 +62,11 @@ if command -v systemctl > /dev/null; then
   systemctl restart --no-block register-instance.service
 else
   # upstart (Amazon Linux of 2018): the script of a boot starts it.
-  grep -qs register-instance "$ROOT/etc/rc.local" \
-    || echo '/usr/local/sbin/register-instance --wait-for-network --timeout 15m --json >> /var/log/register-instance.log 2>&1 &' \
-    >> "$ROOT/etc/rc.local"
-  nohup "$ROOT/usr/local/sbin/register-instance" --wait-for-network --timeout 15m --json \
+  [ ! -e "$ROOT/etc/rc.local" ] || sed -i --follow-symlinks /register-instance/d "$ROOT/etc/rc.local"
+  cat >> "$ROOT/etc/rc.local" << 'END'
+(OPTIONS=; . /etc/default/register-instance; exec /usr/local/sbin/register-instance --wait-for-network --timeout 15m --json $OPTIONS) >> /var/log/register-instance.log 2>&1 &
+END
+  . "$kept"
+  nohup "$ROOT/usr/local/sbin/register-instance" --wait-for-network --timeout 15m --json $OPTIONS \
     >> "$ROOT/var/log/register-instance.log" 2>&1 < /dev/null &
 fi

@@ -25,8 +25,10 @@ pub(crate) enum Standing {
     NotAsked,
     /// It leaves it to its workers to ask for credentials, and notes none.
     NotShared,
-    /// Systems Manager gave it credentials of its node, or connected it.
+    /// It has credentials of its node. They may be of before it started: it says that it did not ask for others just after.
     Ready,
+    /// Systems Manager gave it credentials since it started, or connected it.
+    Accepted,
     /// It does not reach Systems Manager, in the words of the log.
     Unreachable(String),
     /// Systems Manager does not take it for the node, in the words of the log.
@@ -56,9 +58,10 @@ const CONNECTED: [&str; 2] = ["Set up control channel successfully", "Successful
 const STARTING: [&str; 2] = ["Starting Core Agent", "Successfully registered the instance"];
 
 /// The agent calls itself ready without having asked Systems Manager: after the first, because it does not share its
-/// credentials; before the second, and after the third (3.1), because those of before the start have not expired.
+/// credentials; before the second, and after the third (3.1), because those of before the start have not expired. After the
+/// second it calls itself ready only with what Systems Manager gave it.
 const NOT_SHARED: &str = "Identity does not want core agent to rotate credentials";
-const FROM_BEFORE: &str = "Starting credentials refresher loop";
+const ASKING: &str = "Starting credentials refresher loop";
 const NOT_EXPIRED: &str = "Credentials exist and have not expired";
 
 /// The agent asked for credentials and did not get any.
@@ -191,6 +194,11 @@ pub(crate) fn standing(log: &str) -> Standing {
 }
 
 impl Standing {
+    /// True if it speaks against the agent.
+    pub(crate) fn is_bad(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Refused(..) | Self::Doubtful(_))
+    }
+
     /// What is left of it if it may be about another process.
     pub(crate) fn doubted(self) -> Self {
         match self {
@@ -201,7 +209,7 @@ impl Standing {
 }
 
 fn read<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Standing {
-    let (mut standing, mut is_shared, mut is_of_ec2) = (Standing::Silent, true, false);
+    let (mut standing, mut is_shared, mut is_asking, mut is_of_ec2) = (Standing::Silent, true, false, false);
     for entry in entries.filter(Entry::is_own) {
         let line = entry.first;
         let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
@@ -209,18 +217,26 @@ fn read<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Standing {
         if line.contains(NOT_EXPIRED) {
             standing = Standing::NotAsked;
         } else if line.contains(READY) {
-            standing = if is_shared { Standing::Ready } else { Standing::NotShared };
+            standing = match standing {
+                Standing::Accepted => Standing::Accepted,
+                _ if !is_shared => Standing::NotShared,
+                _ if is_asking => Standing::Accepted,
+                _ => Standing::Ready,
+            };
         } else if has(&STARTING) {
-            (standing, is_shared, is_of_ec2) = (Standing::Starting, true, false);
+            (standing, is_shared, is_asking, is_of_ec2) = (Standing::Starting, true, false, false);
         } else if has(&CONNECTED) {
             // The credentials of before a refusal are good for a while.
             if !matches!(standing, Standing::Refused(..)) {
-                standing = Standing::Ready;
+                standing = Standing::Accepted;
             }
         } else if line.contains(NOT_SHARED) {
             is_shared = false;
-        } else if line.contains(FROM_BEFORE) && standing == Standing::Ready {
-            standing = Standing::NotAsked;
+        } else if line.contains(ASKING) {
+            is_asking = true;
+            if standing == Standing::Ready {
+                standing = Standing::NotAsked;
+            }
         } else if is_about_ec2(&entry.whole) {
             // Before it is registered, an agent asks for credentials of the EC2 instance, and is refused in many accounts.
             is_of_ec2 = true;
@@ -279,6 +295,7 @@ mod tests {
             Standing::NotShared => "not shared",
             Standing::Doubtful(_) => "doubtful",
             Standing::Ready => "ready",
+            Standing::Accepted => "accepted",
             Standing::Unreachable(_) => "unreachable",
             Standing::Refused(Kind::Fingerprint, _) => "fingerprint",
             Standing::Refused(Kind::Denied, _) => "denied",
@@ -311,21 +328,25 @@ mod tests {
             "2026-11-22 02:00:00 INFO [CredentialRefresher] Credentials ready",
             "2026-11-22 02:00:00 INFO [CredentialRefresher] ",
         );
-        let (not_shared, loop_starts) = (format!("{unasked}{NOT_SHARED}"), format!("{unasked}{FROM_BEFORE}"));
+        let (not_shared, loop_starts) = (format!("{unasked}{NOT_SHARED}"), format!("{unasked}{ASKING}"));
         let rotation = format!("{unasked}Next credential rotation will be in 29.9 minutes");
         check(&[start, &not_shared, ready].join("\n"), "not shared");
         check(&[start, &not_shared, ready, FINGERPRINT_LINE].join("\n"), "fingerprint");
         check(&[start, ready, &loop_starts, &rotation].join("\n"), "not asked");
-        check(&[start, &loop_starts, ready, &rotation].join("\n"), "ready");
-        check(&[start, ready, &loop_starts, &rotation, ready, &rotation].join("\n"), "ready");
+        check(&[start, ready].join("\n"), "ready");
+        check(&[start, &loop_starts, ready, &rotation].join("\n"), "accepted");
+        check(&[start, ready, &loop_starts, &rotation, ready, &rotation].join("\n"), "accepted");
+        check(&[start, &loop_starts, ready, start, ready].join("\n"), "ready");
+        check(&[start, &loop_starts, FINGERPRINT_LINE, ready].join("\n"), "accepted");
         // By itself it does not say whether they are of before the start.
         check(&rotation, "silent");
         let not_expired = format!("{unasked}Credentials exist and have not expired, sending ready message");
         check(&[start, &not_expired, &loop_starts].join("\n"), "not asked");
         // The worker has used them.
         let connected = "2026-11-22 02:00:00 INFO [ssm-agent-worker] [MessageService] [MGSInteractor] Set up control channel successfully";
-        check(&[start, ready, &loop_starts, &rotation, connected].join("\n"), "ready");
-        check(&[start, &not_shared, ready, connected].join("\n"), "ready");
+        check(&[start, ready, &loop_starts, &rotation, connected].join("\n"), "accepted");
+        check(&[start, &not_shared, ready, connected].join("\n"), "accepted");
+        check(&[start, &not_shared, connected, ready].join("\n"), "accepted");
         check(&[start, FINGERPRINT_LINE, connected].join("\n"), "fingerprint");
     }
 

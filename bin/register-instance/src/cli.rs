@@ -18,6 +18,7 @@ const TIMEOUT_SECONDS: std::ops::RangeInclusive<u64> = 10..=3600;
 /// uses it, and the tag managedinstanceid is written. Safe to run at every boot.
 #[derive(Debug, Parser)]
 #[command(name = "register-instance", version, after_help = EXAMPLES, after_long_help = after_long_help())]
+#[command(args_override_self = true)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag on the command line")]
 pub struct Cli {
     #[command(subcommand)]
@@ -52,8 +53,14 @@ pub struct Cli {
     #[arg(long, value_name = "REGION", value_parser = str::parse::<Region>, global = true)]
     region: Option<Region>,
 
-    /// The central account. An activation of any other is refused
-    #[arg(long, value_name = "ACCOUNT", value_parser = str::parse::<AccountId>, global = true)]
+    /// The central account. An activation of any other is refused. Two parameters do not say which they are for
+    #[arg(
+        long,
+        value_name = "ACCOUNT",
+        value_parser = str::parse::<AccountId>,
+        conflicts_with = "activation_id_parameter",
+        global = true
+    )]
     hub_account: Option<AccountId>,
 
     /// Say what would be done, and change nothing
@@ -213,7 +220,9 @@ mod tests {
         let source = Source::Pair { id: "ActivationID".to_owned(), code: "ActivationCode".to_owned() };
         assert_eq!(parse(&pair).unwrap().settings().source, source);
         assert!(parse(&pair[..2]).unwrap_err().contains("--activation-code-parameter"));
-        assert!(parse(&[&pair[..], &["--parameter", "/x"]].concat()).unwrap_err().contains("cannot be used with"));
+        for other in [["--parameter", "/x"], ["--hub-account", "111111111111"]] {
+            assert!(parse(&[&pair[..], &other].concat()).unwrap_err().contains("cannot be used with"), "{other:?}");
+        }
     }
 
     #[test]
@@ -247,6 +256,9 @@ mod tests {
         ] {
             assert_eq!(duration(text).ok().map(|time| time.as_secs()), expected, "{text}");
         }
+        // The packaged unit has options of its own before those of an operator.
+        let cli = parse(&["--wait-for-network", "--timeout", "15m", "--json", "--timeout", "30m", "--json"]).unwrap();
+        assert_eq!((cli.timeout(), cli.is_json()), (Duration::from_mins(30), true));
         assert!(parse(&["--region", "Virginia"]).unwrap_err().contains("expected a Region code"));
     }
 

@@ -2,6 +2,7 @@
 
 use hub::{AccountId, Ec2InstanceId, Region};
 
+use crate::agent_log::Kind;
 use crate::evidence::{Evidence, Node, Registration};
 use crate::marker::Marker;
 
@@ -40,6 +41,28 @@ pub(crate) enum Decision {
     Clone { node: Node, original: Ec2InstanceId },
     /// There may be a registration, and it cannot be read.
     Unreadable,
+}
+
+/// Whether another machine uses the node that this one gives up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    Nobody,
+    /// This machine may be a copy, with nothing to say so.
+    Perhaps,
+    Certainly,
+}
+
+impl Others {
+    /// Only the note of this tool says that it was this instance that was registered. Not even that counts if the machine
+    /// is no longer as it was then: the note may have been made on a copy that passed for the original at first.
+    pub(crate) fn of(facts: &Facts, node: &Node, refusal: Option<Kind>) -> Self {
+        let is_noted = facts
+            .marker
+            .as_ref()
+            .is_some_and(|marker| marker.managed_instance_id == node.id && marker.ec2_instance_id == facts.instance);
+        let is_changed = refusal == Some(Kind::Fingerprint) || facts.evidence.other_machine().is_some();
+        if is_noted && !is_changed { Self::Nobody } else { Self::Perhaps }
+    }
 }
 
 /// Whether the note is there for this registration.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hub::ManagedInstanceId;
+use hub::{ManagedInstanceId, Region};
 use strum::{EnumIter, EnumMessage, IntoEnumIterator as _, IntoStaticStr};
+
+use crate::aws::Identity;
 
 /// The closed list of reasons. Each has its own exit code, so that a script can tell them apart; 0 is success, and 2 a
 /// usage error. The messages are what it means and what to do.
@@ -147,11 +149,28 @@ pub struct Failure {
     pub message: String,
     /// The node that this machine is registered as, if that is known.
     pub node: Option<ManagedInstanceId>,
+    /// What else the run knew by then; none before it knew which instance this is.
+    pub known: Option<Box<Known>>,
+}
+
+/// What a run knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// This instance.
+    pub identity: Identity,
+    /// The Region of the hub, if it is known.
+    pub hub_region: Option<Region>,
+    /// The node that was cleared off the machine, if the machine was to be registered in its place.
+    pub replaced: Option<ManagedInstanceId>,
+    /// Whether something besides the agent's word shows that Systems Manager accepts it; none if that was not found out.
+    pub is_proven: Option<bool>,
+    /// What an operator should know besides.
+    pub notes: Vec<String>,
 }
 
 impl Failure {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), node: None }
+        Self { reason, message: message.into(), node: None, known: None }
     }
 
     /// A failure that this tool has no other word for.

@@ -51,6 +51,6 @@ mod steps;
 mod unit;
 mod verify;
 
-pub use failure::{Failure, Reason, exit_codes};
+pub use failure::{Failure, Known, Reason, exit_codes};
 pub use proxy::Proxies;
 pub use steps::{Repair, Settings, Source, run};

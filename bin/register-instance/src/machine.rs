@@ -39,6 +39,9 @@ pub trait Machine {
     /// count as its earlier part.
     fn log(&self, path: &str, from: Position, limit: u64) -> io::Result<String>;
 
+    /// When a log, or a file that it was rotated into, was last written; none if nothing tells.
+    fn log_time(&self, path: &str) -> Option<Timestamp>;
+
     /// Where a log ends now; the default if there is none.
     fn log_end(&self, path: &str) -> io::Result<Position>;
 

@@ -117,27 +117,35 @@ pub fn json(result: &Result<Success, Failure>) -> String {
             account: Some(identity.account.as_str()),
             region: Some(identity.region.as_str()),
             hub_region: hub_region.as_ref().map(Region::as_str),
-            in_use: is_proven.map(|is_proven| if is_proven { "proven" } else { "unproven" }),
+            in_use: is_proven.map(in_use),
             message: None,
             notes,
         },
-        Err(failure) => Line {
-            outcome: "failed",
-            exit_code,
-            reason: Some(failure.reason.as_str()),
-            managed_instance_id: failure.node.as_ref().map(ManagedInstanceId::as_str),
-            replaced_instance_id: None,
-            ec2_instance_id: None,
-            account: None,
-            region: None,
-            hub_region: None,
-            in_use: None,
-            message: Some(&failure.message),
-            notes: &[],
-        },
+        Err(Failure { reason, message, node, known }) => {
+            let known = known.as_deref();
+            let identity = known.map(|known| &known.identity);
+            Line {
+                outcome: "failed",
+                exit_code,
+                reason: Some(reason.as_str()),
+                managed_instance_id: node.as_ref().map(ManagedInstanceId::as_str),
+                replaced_instance_id: known.and_then(|known| known.replaced.as_ref()).map(ManagedInstanceId::as_str),
+                ec2_instance_id: identity.map(|identity| identity.instance.as_str()),
+                account: identity.map(|identity| identity.account.as_str()),
+                region: identity.map(|identity| identity.region.as_str()),
+                hub_region: known.and_then(|known| known.hub_region.as_ref()).map(Region::as_str),
+                in_use: known.and_then(|known| known.is_proven).map(in_use),
+                message: Some(message),
+                notes: known.map_or(&[], |known| &known.notes),
+            }
+        }
     };
     // Strings and a number have no form that JSON lacks.
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn in_use(is_proven: bool) -> &'static str {
+    if is_proven { "proven" } else { "unproven" }
 }
 
 /// A success in words, its notes on lines of their own.

@@ -45,7 +45,7 @@ pub(crate) enum Kind {
 /// How patient a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Patience {
-    /// How long the machine has been up, if that can be seen.
+    /// How long the machine has been up by now, if that can be seen.
     pub(crate) uptime: Option<Duration>,
     /// Whether what belongs to a boot may take as long as the whole run may.
     pub(crate) wait_for_network: bool,
@@ -92,7 +92,7 @@ pub(crate) fn pause(kind: Kind, tries: u32, waited: Duration, patience: Patience
     let is_worth_it = match kind {
         Kind::Network | Kind::Busy => true,
         Kind::Metadata => patience.wait_for_network || waited < METADATA,
-        Kind::Denied => patience.uptime.is_some_and(|uptime| uptime + waited < BOOT),
+        Kind::Denied => patience.uptime.is_some_and(|uptime| uptime < BOOT),
         Kind::Clock | Kind::Permanent => false,
     };
     is_worth_it.then(|| backoff(tries, random))
@@ -154,9 +154,10 @@ mod tests {
     #[test]
     fn pauses_grow_and_last_as_long_as_they_are_of_use() {
         let pauses = |kind, uptime: Option<u64>, wait_for_network| -> Vec<u64> {
-            let patience = Patience { uptime: uptime.map(Duration::from_secs), wait_for_network };
             let mut waited = Duration::ZERO;
             let pauses = (1..=8).map_while(|tries| {
+                let uptime = uptime.map(|uptime| Duration::from_secs(uptime) + waited);
+                let patience = Patience { uptime, wait_for_network };
                 let pause = pause(kind, tries, waited, patience, 0.0)?;
                 waited += pause;
                 Some(pause.as_secs())

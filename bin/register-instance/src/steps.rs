@@ -7,20 +7,20 @@ mod previous;
 mod register;
 pub(crate) mod words;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::time::Duration;
 
 use hub::{AccountId, ManagedInstanceId, Region};
 
 use crate::activation::{Activation, Unusable, Wanted};
 use crate::aws::{Aws, Identity};
-use crate::decide::{Decision, Facts, Hub, decide, is_foreign};
+use crate::decide::{Decision, Facts, Hub, Others, decide, is_foreign};
 use crate::detect::{Installation, Missing, detect};
 use crate::evidence::{
     CONFIGURATION_FILE, Evidence, FINGERPRINT_FILE, MANIFEST_FILE, Manifest, Node, REGISTRATION_FILE, VAULT_FILE,
     Vault, fingerprinted_machine, node_in_file, prefers_ec2,
 };
-use crate::failure::{Failure, Reason};
+use crate::failure::{Failure, Known, Reason};
 use crate::find::found;
 use crate::machine::{LOCK_FILE, Lock, Machine, Stop};
 use crate::marker::{MARKER_FILE, Marker};
@@ -108,10 +108,11 @@ pub async fn run<M: Machine, A: Aws>(settings: &Settings, machine: &M, aws: &A) 
     calls.use_proxies(&proxies, route.clone());
     let identity = calls.identity().await?;
     machine.say(&format!("this is {} in account {}, {}", identity.instance, identity.account, identity.region));
-    let (notes, is_unproven) = (RefCell::default(), Cell::new(false));
-    Run { settings, machine, calls, installation, started, environment, route, identity, notes, is_unproven }
-        .decided()
-        .await
+    let known = Known { identity: identity.clone(), hub_region: None, replaced: None, is_proven: None, notes: vec![] };
+    let known = RefCell::new(known);
+    let run = Run { settings, machine, calls, installation, started, environment, route, identity, known };
+    let decided = run.decided().await;
+    decided.map_err(|failure| Failure { known: Some(Box::new(run.known.into_inner())), ..failure })
 }
 
 /// A run on a machine that is known.
@@ -127,9 +128,8 @@ struct Run<'a, M, A> {
     /// Which proxy the agent has, for a message.
     route: String,
     identity: Identity,
-    notes: RefCell<Vec<String>>,
-    /// Nothing shows that Systems Manager accepts the agent.
-    is_unproven: Cell<bool>,
+    /// What there is to tell by now, whether the run succeeds or fails.
+    known: RefCell<Known>,
 }
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
@@ -148,17 +148,17 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let hub = self.hub(&node, facts.marker.as_ref()).await?;
                 if is_foreign(&node, facts.marker.as_ref(), &hub) {
                     let failure = Failure::new(Reason::ForeignRegistration, words::foreign(&node, &hub)).of(&node.id);
-                    return self.or_replace(failure, Some(&node), true).await;
+                    return self.or_replace(failure, Some(&node), Others::of(&facts, &node, None)).await;
                 }
                 self.confirm(&facts, &node, &hub, marker).await
             }
             Decision::Clone { node, original } => {
                 let message = words::clone(&node.id, &original, &self.identity.instance);
-                // The node is in use, by the other machine.
-                self.or_replace(Failure::new(Reason::Clone, message).of(&node.id), Some(&node), false).await
+                let failure = Failure::new(Reason::Clone, message).of(&node.id);
+                self.or_replace(failure, Some(&node), Others::Certainly).await
             }
             Decision::Unreadable => {
-                self.or_replace(Failure::new(Reason::NotInUse, words::unreadable()), None, false).await
+                self.or_replace(Failure::new(Reason::NotInUse, words::unreadable()), None, Others::Perhaps).await
             }
         }
     }
@@ -166,6 +166,12 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
     /// The hub that a registered machine is to be a node of, as far as it is known without registering: from the command
     /// line, from the activation if that is for this account, and otherwise from the note of the registration.
     async fn hub(&self, node: &Node, marker: Option<&Marker>) -> Result<Hub, Failure> {
+        let hub = self.find_hub(node, marker).await?;
+        self.known.borrow_mut().hub_region = Some(hub.region.clone());
+        Ok(hub)
+    }
+
+    async fn find_hub(&self, node: &Node, marker: Option<&Marker>) -> Result<Hub, Failure> {
         let Settings { region, hub_account, .. } = self.settings;
         let (region, wanted) = match (&self.settings.source, region) {
             (Source::Pair { .. }, None) => (Some(self.identity.region.clone()), hub_account.as_ref()),
@@ -195,7 +201,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 self.machine.say(&format!("the hub is known from the registration alone: {problem}"));
                 Ok(Hub { region, account })
             }
-            None => Err(Failure { message: words::unknown_hub(node, &problem), ..problem }.of(&node.id)),
+            None => Err(Failure { message: words::unknown_hub(node, &problem, self.settings), ..problem }.of(&node.id)),
         }
     }
 
@@ -209,6 +215,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             now: self.machine.now(),
         };
         activation.check(&wanted).map_err(|problem| words::unusable(&problem, self.settings, &self.identity))?;
+        self.known.borrow_mut().hub_region = Some(activation.region.clone());
         Ok(activation)
     }
 
@@ -248,12 +255,12 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
 
     fn note(&self, note: String) {
         self.machine.say(&note);
-        self.notes.borrow_mut().push(note);
+        self.known.borrow_mut().notes.push(note);
     }
 
     fn success(&self, done: Done, hub_region: Option<Region>) -> Success {
-        let is_proven = (!matches!(done, Done::WouldRegister)).then(|| !self.is_unproven.get());
-        Success { done, identity: self.identity.clone(), hub_region, is_proven, notes: self.notes.take() }
+        let Known { is_proven, notes, .. } = self.known.borrow().clone();
+        Success { done, identity: self.identity.clone(), hub_region, is_proven, notes }
     }
 }
 

@@ -75,7 +75,11 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
         Ok(_) if !machine.exists(LOG_FILE) => format!("there is no {LOG_FILE}"),
         Ok(_) => format!("{LOG_FILE} does not say it"),
     };
-    let standing = agent_log::standing(&read.unwrap_or_default());
+    let runtime = Runtime::parse(machine.read(RUNTIME_FILE));
+    let standing = match agent_log::standing(&read.unwrap_or_default()) {
+        trouble if trouble.is_bad() && is_over(&runtime, machine.log_time(LOG_FILE), machine.now()) => Standing::Silent,
+        standing => standing,
+    };
     // The log was moved away, or is too long. Which process an error is of is not known then.
     let errors = match standing {
         Standing::Silent => machine.log(ERROR_FILE, start.from.errors, TAIL_BYTES).unwrap_or_default(),
@@ -88,7 +92,7 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
     Seen {
         cli: ask(machine),
         service: service(machine, installation),
-        runtime: Runtime::parse(machine.read(RUNTIME_FILE)),
+        runtime,
         is_private: profile::is_kept(machine),
         standing,
         error,
@@ -97,6 +101,13 @@ pub(crate) fn look<M: Machine>(machine: &M, installation: &Installation, start: 
         age: start.age,
         now: machine.now(),
     }
+}
+
+/// True if the agent got credentials after it last wrote its log: an agent that logs nothing but errors does not log that.
+/// A time that is yet to come is of a clock that was off, and tells nothing.
+fn is_over(runtime: &Runtime, logged: Option<Timestamp>, now: Timestamp) -> bool {
+    let Runtime::As { credentials: Some(credentials), .. } = runtime else { return false };
+    credentials.retrieved <= now && logged.is_some_and(|logged| logged < credentials.retrieved)
 }
 
 /// Why the agent's log cannot be read, if it is there: refusals in it are not seen then.
@@ -209,6 +220,7 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
     // Credentials that the agent should have renewed by now prove nothing: Systems Manager may refuse it since.
     let current = credentials.filter(|credentials| seen.now < credentials.overdue());
     let are_fresh = seen.started.zip(current).map(|(started, current)| current.retrieved > started);
+    let are_from_before = seen.started.zip(credentials).is_some_and(|(started, noted)| noted.retrieved < started);
     let doubt = match &seen.standing {
         Standing::Doubtful(line) => Some(line),
         _ => seen.error.as_ref(),
@@ -217,7 +229,8 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
         Standing::Unreachable(line) => {
             Verdict::NotYet(format!("the agent does not reach Systems Manager; its log says: {line}"))
         }
-        Standing::Ready if are_good => Verdict::InUse(answer.clone()),
+        Standing::Accepted if are_good => Verdict::InUse(answer.clone()),
+        Standing::Ready if are_good && !are_from_before => Verdict::InUse(answer.clone()),
         Standing::Silent | Standing::Starting | Standing::NotAsked if are_good && are_fresh == Some(true) => {
             Verdict::InUse(answer.clone())
         }
@@ -228,7 +241,7 @@ fn accepted(seen: &Seen, answer: &Node) -> Verdict {
         _ if !are_good => {
             Verdict::NotYet("the agent has no credentials of Systems Manager that are still good".to_owned())
         }
-        Standing::NotAsked => Verdict::NotYet(
+        Standing::NotAsked | Standing::Ready => Verdict::NotYet(
             "the agent uses credentials of before it started, and did not ask Systems Manager since".to_owned(),
         ),
         _ if are_fresh == Some(false) => Verdict::NotYet(
@@ -350,7 +363,14 @@ mod tests {
             (Standing::NotAsked, Runtime::Absent, old, "did not ask Systems Manager since"),
             (Standing::NotAsked, Runtime::Absent, young, "settling"),
             (Standing::Starting, before.clone(), young, "settling"),
-            (Standing::Ready, before, old, "in use"),
+            // An agent calls itself ready with those too.
+            (Standing::Ready, before.clone(), old, "did not ask Systems Manager since"),
+            (Standing::Ready, before.clone(), young, "settling"),
+            (Standing::Ready, noted(2500, 100), old, "did not ask Systems Manager since"),
+            (Standing::Ready, noted(1000, 2000), old, "in use"),
+            (Standing::Accepted, before, old, "in use"),
+            (Standing::Accepted, Runtime::Absent, young, "in use"),
+            (Standing::Accepted, noted(900, -1), old, "no credentials of Systems Manager"),
             // None, or none that are still good.
             (Standing::Silent, none, old, "no credentials of Systems Manager"),
             (Standing::Silent, noted(900, -1), old, "no credentials of Systems Manager"),

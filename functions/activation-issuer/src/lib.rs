@@ -66,7 +66,7 @@
 //! had (`NothingRead`) fail the invocation before anything is done. From then on every failure is the outcome of one
 //! agency; once all are through, the invocation ends in `PartialIssue`, with the whole answer in its message, where
 //! there was any or where no time was left. What an agency held before stays in force until something better is stored.
-//! Two runs at once, and a run that is cut off anywhere, do no harm: see [`plan`].
+//! Two runs at once, and a run that is cut off anywhere, do no harm, but that two may exceed a limit: see [`plan`].
 
 pub mod event;
 

@@ -6,6 +6,9 @@
 //!
 //! - Two runs create: each Region holds the last write. All codes work; the next run copies one activation, and a later
 //!   run deletes the other.
+//! - Two runs create near a limit: neither counts what the other is about to create. Each makes at most one activation for
+//!   an agency, and gives away at most what was left of a limit when it began. A function that runs once at a time does
+//!   not exceed it.
 //! - One run deletes what another stores or copies: impossible. A new activation is younger than an hour. A copied one
 //!   was in a parameter within 15 minutes, so if no parameter holds it now, one changed within the hour, which forbids
 //!   deletion.
@@ -116,7 +119,7 @@ pub enum Reason {
     Expiring,
     /// Its activation gives nodes another role than `NODE_ROLE`.
     NodeRole,
-    /// It holds another activation than the other Regions, or the right one with another code or date.
+    /// It holds another activation than the other Regions, or the right one with another code or date, or without the hub.
     Differs,
     /// The agency has no grant any more.
     NotGranted,
@@ -188,11 +191,8 @@ fn repair(config: &Config, view: &View<'_>) -> Repair {
         account: view.agency.clone(),
         hub_account: Some(view.hub_account.clone()),
     };
-    // One that an older hub wrote does not name the hub, and is good all the same.
-    let is_wanted = |stored: &StoredActivation| {
-        *stored == wanted || *stored == StoredActivation { hub_account: None, ..wanted.clone() }
-    };
-    let others: Vec<_> = judged().filter(|(_, parameter, _)| !parameter.stored().is_some_and(is_wanted)).collect();
+    // One that an older hub wrote registers nodes, and does not name the hub, which instances may ask for.
+    let others: Vec<_> = judged().filter(|(_, parameter, _)| parameter.stored() != Some(&wanted)).collect();
     match others.first() {
         None => Repair::Keep(wanted),
         Some((_, _, judgement)) => Repair::Copy {

@@ -324,6 +324,11 @@ pub(crate) const EXAMPLES: &[Examples] = &[
         bad: &[" ", "-1", "01", "1.5", "10000", "ten", "5 "],
     },
     Examples {
+        parameter: "IssuerReservedConcurrency",
+        good: &["", "0", "1"],
+        bad: &[" ", "-1", "01", "2", "1 ", "one"],
+    },
+    Examples {
         parameter: "AgencyAccountIds",
         // The pattern is for each element of the list.
         good: &["222222222222", "000000000001"],

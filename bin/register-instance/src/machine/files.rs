@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fs::OFlags;
 
@@ -61,6 +62,12 @@ pub(super) fn log(path: &Path, from: Position, limit: u64) -> io::Result<String>
     }
     parts.reverse();
     Ok(parts.concat())
+}
+
+/// When a log, or a file that it was rotated into, was last written.
+pub(super) fn log_time(path: &Path) -> Option<SystemTime> {
+    let files = std::iter::once(path.to_owned()).chain(rotated(path));
+    files.filter_map(|file| open(&file, Links::Ours).ok()??.metadata().ok()?.modified().ok()).max()
 }
 
 /// Where a log ends.
@@ -296,6 +303,8 @@ mod tests {
             File::options().write(true).open(at(name)).unwrap().set_modified(time).unwrap();
         }
         assert_eq!((read(end, 99).as_str(), read(all, 5).as_str()), ("abcdef", "bcdef"));
+        assert_eq!(log_time(&path), Some(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1000)));
+        assert_eq!(log_time(&at("none")), None);
         fs::remove_file(at("log.1")).unwrap();
         assert_eq!(read(end, 99), "ef", "the file is gone");
     }

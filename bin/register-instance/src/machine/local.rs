@@ -121,6 +121,10 @@ impl Machine for Local {
         files::log(&self.at(path), from, limit)
     }
 
+    fn log_time(&self, path: &str) -> Option<Timestamp> {
+        files::log_time(&self.at(path)).map(Timestamp::from)
+    }
+
     fn log_end(&self, path: &str) -> io::Result<Position> {
         files::log_end(&self.at(path))
     }

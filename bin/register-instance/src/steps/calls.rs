@@ -18,26 +18,14 @@ use crate::start::uptime;
 pub(super) struct Calls<'a, M, A> {
     machine: &'a M,
     aws: &'a A,
-    patience: Patience,
+    wait_for_network: bool,
     /// Which proxy is used, for a message; empty if there is none.
     route: RefCell<String>,
 }
 
-/// Why a call came to nothing.
-enum Trouble {
-    /// The run has to end; the error of the last try, if there was one.
-    Stopped(Stop, Option<AwsError>),
-    Aws(AwsError),
-}
-
 impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
     pub(super) fn new(machine: &'a M, aws: &'a A, wait_for_network: bool) -> Self {
-        Self {
-            machine,
-            aws,
-            patience: Patience { uptime: uptime(machine), wait_for_network },
-            route: RefCell::default(),
-        }
+        Self { machine, aws, wait_for_network, route: RefCell::default() }
     }
 
     /// Goes through proxies from now on; `route` says so in messages.
@@ -47,33 +35,34 @@ impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
     }
 
     pub(super) async fn identity(&self) -> Result<Identity, Failure> {
-        self.tried("the instance's identity", || self.aws.identity()).await.map_err(|trouble| match trouble {
-            Trouble::Stopped(stop, last) => stopped(stop, last.as_ref()),
-            Trouble::Aws(error) => Failure::new(Reason::NotEc2, words::no_identity(&error)),
+        let refused = |error: &AwsError| Failure::new(Reason::NotEc2, words::no_identity(error));
+        let identity = self.tried("the instance's identity", || self.aws.identity(), refused).await;
+        // Nothing but the metadata service was asked.
+        identity.map_err(|failure| match failure.reason {
+            Reason::Network => Failure::new(Reason::NotEc2, words::no_identity_in_time(&failure)),
+            _ => failure,
         })
     }
 
     pub(super) async fn parameter(&self, identity: &Identity, name: &str) -> Result<String, Failure> {
-        let call = || self.aws.parameter(identity, name);
-        self.tried(&format!("parameter {name}"), call).await.map_err(|trouble| match trouble {
-            Trouble::Stopped(stop, last) => self.routed(stopped(stop, last.as_ref())),
-            Trouble::Aws(error) if retry::kind(&error) == Kind::Clock => words::clock(&error),
-            Trouble::Aws(error) => {
-                Failure::new(Reason::ActivationUnreadable, words::no_parameter(name, identity, &error))
-            }
-        })
+        let refused = |error: &AwsError| match retry::kind(error) {
+            Kind::Clock => words::clock(error),
+            _ => Failure::new(Reason::ActivationUnreadable, words::no_parameter(name, identity, error)),
+        };
+        self.tried(&format!("parameter {name}"), || self.aws.parameter(identity, name), refused).await
     }
 
     pub(super) async fn write_tag(&self, identity: &Identity, node: &ManagedInstanceId) -> Result<(), Failure> {
-        let call = || self.aws.write_tag(identity, node);
-        self.tried("the tag managedinstanceid", call).await.map_err(|trouble| match trouble {
-            Trouble::Stopped(stop, last) => {
-                let failure = stopped(stop, last.as_ref());
-                let message = format!("registered as {node}, but not yet tagged: {failure}");
-                self.routed(Failure { message, ..failure })
+        let refused = |error: &AwsError| match retry::kind(error) {
+            Kind::Clock => words::clock(error),
+            _ => Failure::new(Reason::TagNotWritten, words::no_tag(node, error)),
+        };
+        let written = self.tried("the tag managedinstanceid", || self.aws.write_tag(identity, node), refused).await;
+        written.map_err(|failure| match failure.reason {
+            Reason::Network | Reason::Interrupted => {
+                Failure { message: format!("registered as {node}, but not yet tagged: {failure}"), ..failure }
             }
-            Trouble::Aws(error) if retry::kind(&error) == Kind::Clock => words::clock(&error),
-            Trouble::Aws(error) => Failure::new(Reason::TagNotWritten, words::no_tag(node, &error)),
+            _ => failure,
         })
     }
 
@@ -89,26 +78,45 @@ impl<'a, M: Machine, A: Aws> Calls<'a, M, A> {
         self.unless_stopped(std::future::ready(())).await
     }
 
-    async fn tried<T>(&self, what: &str, mut call: impl AsyncFnMut() -> Result<T, AwsError>) -> Result<T, Trouble> {
+    /// Calls until there is an answer, another try is of no use, or the run has to end. `refused` is the failure that an
+    /// error of AWS means.
+    async fn tried<T>(
+        &self,
+        what: &str,
+        mut call: impl AsyncFnMut() -> Result<T, AwsError>,
+        refused: impl Fn(&AwsError) -> Failure,
+    ) -> Result<T, Failure> {
         let (mut tries, mut waited, mut last) = (0, Duration::ZERO, None);
         loop {
             let error = match self.unless_stopped(call()).await {
                 Ok(Ok(value)) => return Ok(value),
                 Ok(Err(error)) => error,
-                Err(stop) => return Err(Trouble::Stopped(stop, last)),
+                Err(stop) => return Err(self.ended(stop, last.as_ref(), refused)),
             };
             tries += 1;
-            let kind = retry::kind(&error);
-            let Some(pause) = retry::pause(kind, tries, waited, self.patience, self.machine.random()) else {
-                return Err(Trouble::Aws(error));
+            let patience = Patience { uptime: uptime(self.machine), wait_for_network: self.wait_for_network };
+            let Some(pause) = retry::pause(retry::kind(&error), tries, waited, patience, self.machine.random()) else {
+                return Err(refused(&error));
             };
             self.machine.say(&format!("{what}: {error}; trying again in {:.1} s", pause.as_secs_f64()));
-            let paused = self.wait(pause).await;
+            if let Err(stop) = self.wait(pause).await {
+                return Err(self.ended(stop, Some(&error), refused));
+            }
             waited += pause;
             last = Some(error);
-            if let Err(stop) = paused {
-                return Err(Trouble::Stopped(stop, last));
+        }
+    }
+
+    /// The failure of a run that has to end while it tries. A refusal that was tried again because it might pass is still
+    /// a refusal when the time is up.
+    fn ended(&self, stop: Stop, last: Option<&AwsError>, refused: impl Fn(&AwsError) -> Failure) -> Failure {
+        match last.filter(|error| matches!(retry::kind(error), Kind::Metadata | Kind::Denied)) {
+            Some(error) if stop == Stop::Deadline => {
+                let failure = refused(error);
+                let message = format!("{failure}. It was tried again until the time that --timeout allows was up");
+                Failure { message, ..failure }
             }
+            _ => self.routed(stopped(stop, last)),
         }
     }
 

@@ -8,7 +8,7 @@ use super::calls::stopped;
 use super::{MACHINE_PAUSE_MAX, Repair, Run, words};
 use crate::agent_log::Kind;
 use crate::aws::Aws;
-use crate::decide::{Facts, Hub, MarkerState};
+use crate::decide::{Facts, Hub, MarkerState, Others};
 use crate::detect::Manager;
 use crate::evidence::{CONFIGURATION_FILE, Flaw, Node, REGISTRATION_FILE};
 use crate::failure::{Failure, Reason};
@@ -25,13 +25,13 @@ const SYSTEMCTL_LIMIT: Duration = Duration::from_mins(1);
 /// Why the running agent is not the node.
 pub(super) struct Unused {
     pub(super) failure: Failure,
-    /// Systems Manager refuses the registration, so that nothing good is lost with it.
-    pub(super) is_dead: bool,
+    /// How Systems Manager refuses the registration, if it does: then nothing good is lost with it.
+    pub(super) refusal: Option<Kind>,
 }
 
 impl From<Failure> for Unused {
     fn from(failure: Failure) -> Self {
-        Self { failure, is_dead: false }
+        Self { failure, refusal: None }
     }
 }
 
@@ -51,7 +51,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             let start = Start::glanced_at(self.machine, &self.installation);
             self.see_to_log();
             let found = match verify::judge(&verify::look(self.machine, &self.installation, start), node, region) {
-                Verdict::InUse(found) => found,
+                Verdict::InUse(found) => self.proven(found),
                 Verdict::Settling(found) => self.unproven(found, "the agent has just started"),
                 Verdict::Unproven(found, why) => self.unproven(found, &why),
                 Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).of(&node.id)),
@@ -68,13 +68,13 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         };
         let found = match confirmed {
             Ok(found) => found,
-            Err(Unused { failure, is_dead }) if failure.reason == Reason::NotInUse => {
+            Err(Unused { failure, refusal }) if failure.reason == Reason::NotInUse => {
                 let failure = with_flaw(failure, facts.evidence.flaw()).of(&node.id);
                 return match self.settings.repair {
-                    Repair::Replace if !is_dead && !facts.evidence.is_incomplete() => {
+                    Repair::Replace if refusal.is_none() && !facts.evidence.is_incomplete() => {
                         Err(Failure { message: words::kept(&failure, &self.installation), ..failure })
                     }
-                    _ => self.or_replace(failure, Some(node), true).await,
+                    _ => self.or_replace(failure, Some(node), Others::of(facts, node, refusal)).await,
                 };
             }
             Err(Unused { failure, .. }) => return Err(failure.of(&node.id)),
@@ -131,13 +131,15 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
             // An agent that starts again and again is never old enough.
             let is_settled = || !has_just_started(self.machine, &self.installation);
             let why = match verify::judge(&seen, node, region) {
-                Verdict::InUse(found) if seen.age < SETTLE || is_settled() => return Ok(found),
+                Verdict::InUse(found) if seen.age < SETTLE || is_settled() => return Ok(self.proven(found)),
                 Verdict::Unproven(found, why) if is_settled() => return Ok(self.unproven(found, &why)),
                 Verdict::InUse(_) | Verdict::Unproven(..) | Verdict::Settling(_) => {
                     "the agent has just started".to_owned()
                 }
                 Verdict::Refused(Kind::Clock, why) => return Err(words::agents_clock(&why).into()),
-                Verdict::Refused(_, why) => return Err(Unused { failure: not_in_use(node, &why, ""), is_dead: true }),
+                Verdict::Refused(kind, why) => {
+                    return Err(Unused { failure: not_in_use(node, &why, ""), refusal: Some(kind) });
+                }
                 Verdict::NotYet(why) => why,
             };
             if limit.is_some_and(|limit| waited >= limit) {
@@ -193,9 +195,15 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
     }
 
+    /// The node that the agent is.
+    pub(super) fn proven(&self, found: Node) -> Node {
+        self.known.borrow_mut().is_proven = Some(true);
+        found
+    }
+
     /// The node that the agent says it is, with the word that nothing proves it.
     fn unproven(&self, found: Node, why: &str) -> Node {
-        self.is_unproven.set(true);
+        self.known.borrow_mut().is_proven = Some(false);
         self.note(words::unproven(&found, why));
         found
     }

@@ -9,7 +9,7 @@ use super::confirm::Unused;
 use super::previous::control;
 use super::{Repair, Run, read, words};
 use crate::aws::Aws;
-use crate::decide::Facts;
+use crate::decide::{Facts, Others};
 use crate::evidence::{FINGERPRINT_FILE, MANIFEST_FILE, Node, VAULT_FILE, Vault, mended_manifest};
 use crate::failure::{Failure, Reason};
 use crate::machine::Machine;
@@ -37,7 +37,7 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         let is_as_registered = facts.evidence.other_machine().is_none();
         let seen = verify::look(self.machine, &self.installation, start);
         match verify::judge(&seen, node, region) {
-            Verdict::InUse(found) if is_as_registered && !needs_restart => return Ok(found),
+            Verdict::InUse(found) if is_as_registered && !needs_restart => return Ok(self.proven(found)),
             Verdict::Settling(_) | Verdict::Unproven(..) if is_as_registered && !needs_restart => {
                 match self.in_use(node, region, start, None).await {
                     Err(Unused { failure, .. }) if failure.reason == Reason::NotInUse => {}
@@ -67,12 +67,12 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         Ok(())
     }
 
-    /// Fails, unless the registration may be replaced. `is_unused`: nothing else uses the old node.
+    /// Fails, unless the registration may be replaced.
     pub(super) async fn or_replace(
         &self,
         failure: Failure,
         old: Option<&Node>,
-        is_unused: bool,
+        others: Others,
     ) -> Result<Success, Failure> {
         if self.settings.repair != Repair::Replace {
             return Err(failure);
@@ -87,18 +87,13 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         // From here to the first try to register nothing cuts in: a machine that was only cleared is nobody's node.
         self.calls.go_on().await.map_err(|stop| stopped(stop, None))?;
-        let previous = self.keep_previous(old)?;
+        let files = self.files();
+        let previous = self.keep_previous(old, &files)?;
         self.machine.say("clearing the registration");
         if let Err(problem) = register::clear(self.machine, &self.installation) {
-            return Err(self.put_back(previous.as_ref(), control(problem)));
+            return Err(self.put_back(&files, previous.as_ref(), control(problem)));
         }
-        let advice = old.map(|old| {
-            if is_unused {
-                words::deregister(old)
-            } else {
-                format!("do not deregister {}: the other instance uses it", old.id)
-            }
-        });
+        let advice = old.map(|old| words::given_up(old, others));
         match self.become_node(activation).await {
             Ok(node) => {
                 if let Some(advice) = advice {
@@ -107,8 +102,11 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
                 let old = old.map(|old| old.id.clone());
                 Ok(self.success(Done::Replaced { node: node.id, old }, Some(region)))
             }
-            Err(failure) if previous.is_some() && self.is_nobody() => Err(self.put_back(previous.as_ref(), failure)),
+            Err(failure) if previous.is_some() && self.is_nobody() => {
+                Err(self.put_back(&files, previous.as_ref(), failure))
+            }
             Err(failure) => {
+                self.known.borrow_mut().replaced = old.map(|old| old.id.clone());
                 let advice = advice.map(|advice| format!(" {advice}")).unwrap_or_default();
                 let message = format!("{}. The old registration was cleared.{advice}", failure.message);
                 Err(Failure { message, ..failure })

@@ -25,6 +25,9 @@ const PREVIOUS_HALF_WRITTEN: &str = "/var/lib/tag-hub/previous-registration.new"
 /// All that makes a machine a node.
 const PATHS: [&str; 5] = [VAULT_FILE, FINGERPRINT_FILE, MANIFEST_FILE, REGISTRATION_FILE, MARKER_FILE];
 
+/// What each path held; none if there was no such file.
+type Files = BTreeMap<String, Option<String>>;
+
 /// A registration, as files.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -32,8 +35,7 @@ pub(super) struct Previous {
     /// An image of this machine carries the file too, and is not to become this node.
     ec2_instance_id: Ec2InstanceId,
     managed_instance_id: ManagedInstanceId,
-    /// What each path held; none if there was no such file.
-    files: BTreeMap<String, Option<String>>,
+    files: Files,
 }
 
 impl Previous {
@@ -44,14 +46,22 @@ impl Previous {
 }
 
 impl<M: Machine, A: Aws> Run<'_, M, A> {
+    /// All that makes this machine a node now.
+    pub(super) fn files(&self) -> Result<Files, Failure> {
+        PATHS.iter().map(|path| Ok(((*path).to_owned(), read(self.machine, path)?))).collect()
+    }
+
     /// Writes the registration aside that is about to be cleared; none if it is not known which node it is.
-    pub(super) fn keep_previous(&self, old: Option<&Node>) -> Result<Option<Previous>, Failure> {
+    pub(super) fn keep_previous(
+        &self,
+        old: Option<&Node>,
+        files: &Result<Files, Failure>,
+    ) -> Result<Option<Previous>, Failure> {
         let Some(old) = old else { return Ok(None) };
-        let files = PATHS.iter().map(|path| Ok(((*path).to_owned(), read(self.machine, path)?)));
         let previous = Previous {
             ec2_instance_id: self.identity.instance.clone(),
             managed_instance_id: old.id.clone(),
-            files: files.collect::<Result<_, Failure>>()?,
+            files: files.clone()?,
         };
         let contents = serde_json::to_string(&previous).unwrap_or_default();
         self.machine.write(PREVIOUS_FILE, &contents).map_err(|error| {
@@ -78,8 +88,17 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
     }
 
-    /// The failure of a replacement, with what became of the old registration.
-    pub(super) fn put_back(&self, previous: Option<&Previous>, failure: Failure) -> Failure {
+    /// The failure of a replacement, with what became of the old registration; `files` are what it was before.
+    pub(super) fn put_back(
+        &self,
+        files: &Result<Files, Failure>,
+        previous: Option<&Previous>,
+        failure: Failure,
+    ) -> Failure {
+        if files.is_ok() && self.files() == *files {
+            self.forget_previous();
+            return Failure { message: format!("{}. The registration is unchanged", failure.message), ..failure };
+        }
         let outcome = match previous.map(|previous| self.restore(&previous.files())) {
             None => "The old registration may be cleared".to_owned(),
             Some(Ok(None)) => "The old registration was put back".to_owned(),
@@ -127,6 +146,10 @@ impl<M: Machine, A: Aws> Run<'_, M, A> {
         }
         let id = &previous.managed_instance_id;
         if files.is_empty() {
+            // It was never cleared. If somebody clears it now, it is not to come back.
+            if !self.settings.dry_run {
+                self.forget_previous();
+            }
             return Ok(());
         }
         if self.settings.dry_run {

@@ -6,7 +6,7 @@ use super::{Settings, Source};
 use crate::activation::Unusable;
 use crate::agent::Refusal;
 use crate::aws::Identity;
-use crate::decide::Hub;
+use crate::decide::{Hub, Others};
 use crate::detect::Installation;
 use crate::evidence::{Node, VAULT_FILE};
 use crate::failure::{Failure, Reason};
@@ -14,6 +14,9 @@ use crate::retry::{self, Kind, METADATA_DISABLED, NO_CREDENTIALS, ROLE_NOT_ASSUM
 
 const SET_THE_CLOCK: &str = "Set the clock (`chronyc makestep`), and run this again. If it is right, a proxy on the way \
                              may have a certificate that expired";
+
+const RUN_ON_EC2: &str = "Run this on an EC2 instance with its instance metadata service on (IMDSv2); in a container, \
+                          set the hop limit to 2";
 
 /// What makes a machine register again.
 pub(crate) const REPLACE: &str = "register-instance heal --replace";
@@ -38,12 +41,13 @@ pub(crate) fn foreign(node: &Node, hub: &Hub) -> String {
 }
 
 /// Nothing says whether a registration is one of the hub's, because of the problem.
-pub(crate) fn unknown_hub(node: &Node, problem: &Failure) -> String {
+pub(super) fn unknown_hub(node: &Node, problem: &Failure, settings: &Settings) -> String {
     let Node { id, region } = node;
     let region = region.as_ref().map(|region| format!(" in {region}")).unwrap_or_default();
+    let leave_out = settings.hub_account.as_ref().map_or("", |_| "leave --hub-account out, and ");
     format!(
         "this machine is registered as {id}{region}, and nothing says whether that is the hub's: {problem}. The tag was not \
-         written. If it is, name the hub's Region with --region"
+         written. If it is, {leave_out}name the hub's Region with --region"
     )
 }
 
@@ -69,8 +73,8 @@ pub(crate) fn unreadable() -> String {
 pub(crate) fn not_in_use(node: &ManagedInstanceId, why: &str) -> String {
     format!(
         "the machine is registered as {node}, but the running agent does not use that: {why}. The tag was not written. \
-         Run `register-instance heal`, which restarts the agent; if that does not help, register again with `{REPLACE}` and \
-         deregister {node} in the central account"
+         Run `register-instance heal`, which restarts the agent; if that does not help, register again with `{REPLACE}`, and \
+         deregister {node} in the central account if no other machine uses it"
     )
 }
 
@@ -84,14 +88,18 @@ pub(super) fn unproven(node: &Node, why: &str) -> String {
     )
 }
 
-/// What to do with a node that nothing uses any more.
-pub(crate) fn deregister(old: &Node) -> String {
+/// What to do with a node that this machine no longer uses.
+pub(super) fn given_up(old: &Node, others: Others) -> String {
     let Node { id, region } = old;
     let region = region.as_ref().map(|region| format!(" --region {region}")).unwrap_or_default();
-    format!(
-        "{id} is no longer in use. Deregister it in its central account: `aws ssm deregister-managed-instance --instance-id \
-         {id}{region}`"
-    )
+    let command = format!("`aws ssm deregister-managed-instance --instance-id {id}{region}`");
+    match others {
+        Others::Nobody => format!("{id} is no longer in use. Deregister it in its central account: {command}"),
+        Others::Perhaps => format!(
+            "If no other machine uses {id} (this may be a copy of it), deregister it in its central account: {command}"
+        ),
+        Others::Certainly => format!("do not deregister {id}: the other instance uses it"),
+    }
 }
 
 pub(super) fn clock(error: &AwsError) -> Failure {
@@ -107,10 +115,11 @@ pub(crate) fn no_identity(error: &AwsError) -> String {
     if error.code == METADATA_DISABLED {
         return format!("{error}. Unset it: nothing else tells which instance this is");
     }
-    format!(
-        "{error}. Run this on an EC2 instance with its instance metadata service on (IMDSv2); in a container, set the hop \
-         limit to 2"
-    )
+    format!("{error}. {RUN_ON_EC2}")
+}
+
+pub(super) fn no_identity_in_time(problem: &Failure) -> String {
+    format!("the instance metadata service gave no identity: {problem}. {RUN_ON_EC2}")
 }
 
 pub(crate) fn no_parameter(name: &str, identity: &Identity, error: &AwsError) -> String {
@@ -165,7 +174,11 @@ pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Ident
             Reason::ActivationWrong,
             format!(
                 "the activation in {name} cannot be told from another hub's: {problem}. {}",
-                renew(settings, identity)
+                match settings.source {
+                    Source::Json { .. } => renew(settings, identity),
+                    // No new one will say it either.
+                    Source::Pair { .. } => "Leave --hub-account out".to_owned(),
+                }
             ),
         ),
         Unusable::OtherRegion(..) => Failure::new(

@@ -365,6 +365,11 @@ fn an_image_with_the_registration_of_another_machine() {
     clone.write(LOG, line);
     clone.run(&[]).is(17, "resized, restored, or copied");
     assert_eq!(clone.tag(), None);
+    // Whoever deregisters its node now puts the original out of use.
+    clone.write("agent-logs", line);
+    let ran = clone.run(&["heal", "--replace"]);
+    ran.is(17, &format!("If no other machine uses {FIRST_NODE} (this may be a copy of it), deregister it"));
+    assert!(clone.nodes() == 1 && !ran.said.contains("is no longer in use"), "{}", ran.said);
     // The manifest alone: nothing is registered.
     let clone = Site::new();
     copy(&clone, &[MANIFEST]);

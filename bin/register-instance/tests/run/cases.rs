@@ -5,7 +5,9 @@ use std::time::Duration;
 use register_instance::outcome::Done;
 use register_instance::{Reason, Repair, Settings};
 
-use crate::fake::{INSTANCE, LOG, MANIFEST, NODE, NOTED, READY, START, State, UNIT, VAULT, World, aws_error, settings};
+use crate::fake::{
+    INSTANCE, LOG, MANIFEST, MARKER, NODE, NOTED, READY, START, State, UNIT, VAULT, World, aws_error, settings,
+};
 use crate::outcomes::{FIRST_NODE, fails, is_untouched, refusing};
 
 const MISMATCH: &str = "2026-11-22 02:00:01.0000 ERROR [CredentialRefresher] Retrieve credentials produced error: MachineFingerprintDoesNotMatch: Fingerprint doesn't match\n";
@@ -50,9 +52,15 @@ fn a_registration_in_another_region_is_refused() {
     let world = World::new(State::registered_in("eu-west-1"));
     let success = world.run(&replace()).unwrap();
     assert_eq!(success.done, Done::Replaced { node: FIRST_NODE.parse().unwrap(), old: NODE.parse().ok() });
-    let advice = format!("aws ssm deregister-managed-instance --instance-id {NODE} --region eu-west-1");
-    assert!(success.notes.iter().any(|note| note.contains(&advice)), "{:?}", success.notes);
+    let command = format!("aws ssm deregister-managed-instance --instance-id {NODE} --region eu-west-1");
+    let advised = |notes: &[String]| notes.iter().find(|note| note.contains(&command)).cloned().unwrap();
+    assert!(advised(&success.notes).contains("If no other machine uses"), "nothing says which machine was registered");
     assert_eq!(world.state().tag.as_deref(), Some(FIRST_NODE));
+    let marker = State::marked(INSTANCE).files[MARKER].clone();
+    let mut noted = State::registered_in("eu-west-1");
+    noted.files.insert(MARKER.to_owned(), marker);
+    let success = World::new(noted).run(&replace()).unwrap();
+    assert!(advised(&success.notes).contains(&format!("{NODE} is no longer in use")), "{:?}", success.notes);
 }
 
 #[test]

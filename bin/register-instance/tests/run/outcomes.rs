@@ -1,11 +1,15 @@
 //! Whole runs, each with its outcome.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use register_instance::outcome::Done;
+use register_instance::outcome::{Done, json};
 use register_instance::{Failure, Reason, Repair, Settings, Source};
+use serde_json::Value;
 
-use crate::fake::{CODE, INSTANCE, NODE, PARAMETER, RENEWED_CODE, State, World, activation, aws_error, settings};
+use crate::fake::{
+    ACCOUNT, CODE, INSTANCE, NODE, PARAMETER, RENEWED_CODE, State, World, activation, aws_error, settings,
+};
 
 pub(crate) const FIRST_NODE: &str = "mi-00000000000000001";
 
@@ -64,7 +68,6 @@ fn a_fresh_instance_is_registered_and_tagged() {
     );
     insta::assert_snapshot!(state.calls.join("\n"), @r"
     lock
-    read /proc/uptime
     identity
     read /var/lib/tag-hub/previous-registration.json
     ssm-cli get-instance-information
@@ -85,9 +88,9 @@ fn a_fresh_instance_is_registered_and_tagged() {
     remove /run/tag-hub-agent-stopped
     write /var/lib/tag-hub/registration.json
     systemctl is-enabled
+    read /var/lib/amazon/ssm/runtimeconfig/identity_config.json
     ssm-cli get-instance-information
     systemctl is-active
-    read /var/lib/amazon/ssm/runtimeconfig/identity_config.json
     write_tag
     ");
 }
@@ -191,17 +194,48 @@ fn a_parameter_that_cannot_be_read() {
 
 #[test]
 fn shortly_after_boot_a_refusal_is_tried_again() {
-    let mut state =
-        State { aws_says: vec![("parameter", aws_error("AccessDeniedException", false)); 3], ..State::fresh() };
+    let denied = |times| vec![("parameter", aws_error("AccessDeniedException", false)); times];
+    let mut state = State { aws_says: denied(3), grows_older: true, ..State::fresh() };
     state.files.insert("/proc/uptime".to_owned(), "42.17 80.01\n".to_owned());
     let world = World::new(state.clone());
     assert!(world.run(&settings()).is_ok());
     assert_eq!((world.state().count("parameter"), world.state().paused), (4, Duration::from_secs(7)));
 
     state.files.insert("/proc/uptime".to_owned(), "290.17 80.01\n".to_owned());
-    state.aws_says = vec![("parameter", aws_error("AccessDeniedException", false)); 30];
-    let (state, _) = fails(state, &settings(), Reason::ActivationUnreadable, &[]);
-    assert_eq!(state.count("parameter"), 5, "the boot is over");
+    state.aws_says = denied(30);
+    let (ended, _) = fails(state.clone(), &settings(), Reason::ActivationUnreadable, &[]);
+    assert_eq!(ended.count("parameter"), 5, "the boot is over");
+
+    // The network is there only when the boot is over.
+    state.aws_says = vec![("identity", aws_error("ImdsUnavailable", true)); 5];
+    state.aws_says.extend(denied(30));
+    let waiting = Settings { wait_for_network: true, ..settings() };
+    let (ended, _) = fails(state, &waiting, Reason::ActivationUnreadable, &[]);
+    assert_eq!(ended.count("parameter"), 1, "the boot was over when it was refused");
+}
+
+#[test]
+fn what_was_refused_until_the_time_was_up_is_a_refusal() {
+    let refused = |operation, code: &str| {
+        let aws_says = vec![(operation, aws_error(code, false)); 99];
+        State { aws_says, time_limit: Some(Duration::from_mins(1)), ..State::fresh() }.up(42, 10)
+    };
+    let time = "until the time that --timeout allows was up";
+    let waiting = Settings { wait_for_network: true, ..settings() };
+    let silent = State { aws_says: vec![("identity", aws_error("ImdsUnavailable", true)); 999], ..State::fresh() };
+    fails(silent, &waiting, Reason::NotEc2, &["ImdsUnavailable", "IMDSv2", time]);
+    let busy = State { aws_says: vec![("identity", aws_error("ImdsRefused", true)); 999], ..State::fresh() };
+    fails(busy, &settings(), Reason::NotEc2, &["ImdsRefused", "IMDSv2", "--timeout"]);
+    let state = refused("parameter", "AccessDeniedException");
+    fails(state, &settings(), Reason::ActivationUnreadable, &["needs ssm:GetParameter", time]);
+    fails(refused("parameter", "NoCredentials"), &settings(), Reason::ActivationUnreadable, &["TagHubInstance", time]);
+    let state = refused("write_tag", "UnauthorizedOperation");
+    let (state, failure) = fails(state, &settings(), Reason::TagNotWritten, &["ec2:CreateTags", FIRST_NODE, time]);
+    assert_eq!((failure.node, state.nodes_made), (FIRST_NODE.parse().ok(), 1));
+    assert!(state.paused >= Duration::from_mins(1) && state.count("write_tag") > 5, "it might have passed");
+    // Whether AWS takes the time of the machine is known at once.
+    let state = State { aws_says: vec![("write_tag", aws_error("RequestExpired", false)); 9], ..State::fresh() };
+    fails(state, &settings(), Reason::Clock, &["the time of this machine"]);
 }
 
 #[test]
@@ -314,6 +348,37 @@ fn a_tag_that_is_denied_is_repaired_by_the_next_run() {
     let world = World::new(state);
     assert_eq!(world.run(&settings()).unwrap().done, Done::TagWritten(FIRST_NODE.parse().unwrap()));
     assert_eq!((world.state().nodes_made, world.state().tag.as_deref()), (1, Some(FIRST_NODE)));
+}
+
+#[test]
+fn what_is_known_of_a_failure_is_in_its_line() {
+    let line = |state: State, settings: &Settings| -> Value {
+        serde_json::from_str(&json(&World::new(state).run(settings))).unwrap()
+    };
+    let denied = |state| State { aws_says: vec![("write_tag", aws_error("UnauthorizedOperation", false))], ..state };
+    let found = line(denied(State { enabled: "disabled".to_owned(), ..State::fresh() }), &settings());
+    let instance =
+        ["ec2InstanceId", "account", "region", "hubRegion"].map(|name| found[name].as_str().unwrap_or("none"));
+    assert_eq!(instance, [INSTANCE, ACCOUNT, "us-west-2", "us-east-1"], "{found}");
+    assert_eq!((&found["managedInstanceId"], &found["inUse"]), (&FIRST_NODE.into(), &"proven".into()), "{found}");
+    assert!(found["notes"].to_string().contains("was disabled; it is enabled now"), "{found}");
+    // Nothing is said that is not so.
+    let nowhere =
+        line(State { aws_says: vec![("identity", aws_error("BadDocument", false))], ..State::fresh() }, &settings());
+    let fields: BTreeSet<&str> = nowhere.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, BTreeSet::from(["exitCode", "message", "outcome", "reason"]));
+    let foreign = line(State::registered_in("eu-west-1"), &settings());
+    assert_eq!((&foreign["hubRegion"], &foreign["managedInstanceId"]), (&"us-east-1".into(), &NODE.into()));
+    assert!(foreign.get("inUse").is_none() && foreign.get("replacedInstanceId").is_none(), "{foreign}");
+    // The old registration is gone, and the new one is not tagged.
+    let replace = Settings { repair: Repair::Replace, ..settings() };
+    let replaced = line(denied(State::registered_in("eu-west-1")), &replace);
+    assert_eq!((&replaced["replacedInstanceId"], &replaced["managedInstanceId"]), (&NODE.into(), &FIRST_NODE.into()));
+    // It was put back.
+    let refused =
+        State { agent_says: vec!["RegistrationLimitExceeded".to_owned(); 3], ..State::registered_in("eu-west-1") };
+    let put_back = line(refused, &replace);
+    assert!(put_back["exitCode"] == 8 && put_back.get("replacedInstanceId").is_none(), "{put_back}");
 }
 
 #[test]

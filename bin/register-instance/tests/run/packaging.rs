@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
@@ -22,13 +23,18 @@ impl Site {
         for architecture in architectures {
             fs::write(site.at(&format!("dist/register-instance-{architecture}")), "#!/bin/sh\nexit 0\n").unwrap();
         }
-        let render = "import sys, pathlib; sys.path.insert(0, 'scripts'); import dist; dist.packaging(pathlib.Path(sys.argv[1]))";
-        let mut python = Command::new("python3");
-        python.current_dir(REPOSITORY).args(["-B", "-c", render]).arg(site.at("dist"));
-        let output = python.output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        site.render();
         site.program("systemctl", &format!("echo \"$@\" >> {}", site.at("systemctl.log").display()));
         site
+    }
+
+    /// Lays dist/ out around what is in it.
+    fn render(&self) {
+        let render = "import sys, pathlib; sys.path.insert(0, 'scripts'); import dist; dist.packaging(pathlib.Path(sys.argv[1]))";
+        let mut python = Command::new("python3");
+        python.current_dir(REPOSITORY).args(["-B", "-c", render]).arg(self.at("dist"));
+        let output = python.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -59,6 +65,11 @@ impl Site {
         self.run(&self.at("dist/install.sh"), Some(&format!("file://{}", self.at("dist").display())))
     }
 
+    fn install_with(&self, options: &str) -> Output {
+        let mut bash = self.bash(&self.at("dist/install.sh"), Some(&format!("file://{}", self.at("dist").display())));
+        bash.env("OPTIONS", options).output().unwrap()
+    }
+
     fn assert_refused(&self, output: &Output, words: &str) {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(words), "{said}");
@@ -84,6 +95,81 @@ fn the_script_installs_what_it_has_the_checksum_of() {
         for left in [installed, site.at("systemctl.log")] {
             fs::remove_file(left).unwrap();
         }
+    }
+}
+
+#[test]
+fn options_of_every_run_are_kept_until_others_are_given() {
+    let site = Site::new(&["x86_64"]);
+    site.program("uname", "echo x86_64");
+    for bad in
+        ["--region 'x'", "--region $(reboot)", "--region x; reboot", "--region `x`", "--json\n--dry-run", "\"", "\\"]
+    {
+        site.assert_refused(&site.install_with(bad), "OPTIONS may have");
+        assert!(!site.at("root/etc/default/register-instance").exists(), "{bad}");
+    }
+    let kept = || fs::read_to_string(site.at("root/etc/default/register-instance")).ok();
+    assert!(site.install().status.success());
+    assert_eq!(kept().as_deref(), Some("OPTIONS=''\n"));
+    for (given, expected) in [
+        ("--hub-account 111111111111 --region=us-east-1", "--hub-account 111111111111 --region=us-east-1"),
+        ("", "--hub-account 111111111111 --region=us-east-1"),
+        ("--parameter /tag-hub/test.1_x/activation", "--parameter /tag-hub/test.1_x/activation"),
+    ] {
+        let output = site.install_with(given);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(kept(), Some(format!("OPTIONS='{expected}'\n")));
+    }
+}
+
+#[test]
+fn without_systemd_the_script_of_a_boot_runs_it_with_the_same_options() {
+    let site = Site::new(&["x86_64"]);
+    // Only these, as systemd may be here.
+    fs::remove_file(site.at("bin/systemctl")).unwrap();
+    for tool in ["bash", "mktemp", "rm", "curl", "sha256sum", "install", "mv", "sed", "cat", "nohup", "sh"] {
+        let found =
+            ["/usr/bin", "/bin"].map(|folder| Path::new(folder).join(tool)).into_iter().find(|path| path.exists());
+        std::os::unix::fs::symlink(found.unwrap(), site.at("bin").join(tool)).unwrap();
+    }
+    site.program("uname", "echo x86_64");
+    let installed = site.at("root/usr/local/sbin/register-instance");
+    let program = format!("#!/bin/sh\necho \"$@\" > {}\n", site.at("ran").display());
+    fs::write(site.at("dist/register-instance-x86_64"), program).unwrap();
+    site.render();
+    fs::create_dir_all(site.at("root/var/log")).unwrap();
+    let rc = site.at("root/etc/rc.local");
+    let earlier = "/usr/local/sbin/register-instance --wait-for-network &";
+    fs::write(&rc, format!("#!/bin/sh\ntouch /var/lock/subsys/local\n{earlier}\n")).unwrap();
+    let fixed = "--wait-for-network --timeout 15m --json";
+    for (given, expected) in [
+        ("", fixed.to_owned()),
+        ("--region us-east-1", format!("{fixed} --region us-east-1")),
+        ("", format!("{fixed} --region us-east-1")),
+    ] {
+        let mut bash = site.bash(&site.at("dist/install.sh"), Some(&format!("file://{}", site.at("dist").display())));
+        let output = bash.env("PATH", site.at("bin")).env("OPTIONS", given).output().unwrap();
+        assert!(output.status.success() && installed.exists(), "{output:?}");
+        let begun = Instant::now();
+        let mut ran = String::new();
+        while !ran.ends_with('\n') {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never ran: {output:?}");
+            ran = fs::read_to_string(site.at("ran")).unwrap_or_default();
+        }
+        assert_eq!(ran.trim_end(), expected);
+        fs::remove_file(site.at("ran")).unwrap();
+        // And at every boot.
+        let lines = fs::read_to_string(&rc).unwrap();
+        let lines: Vec<&str> = lines.lines().collect();
+        assert!(lines.len() == 3 && lines[1].contains("subsys"), "{lines:?}");
+        let root = site.at("root").display().to_string();
+        let boot = ["/etc/default", "/usr/local", "/var/log"]
+            .iter()
+            .fold(lines[2].to_owned(), |boot, folder| boot.replace(folder, &format!("{root}{folder}")));
+        let boot = boot.strip_suffix(" &").unwrap();
+        assert!(Command::new("sh").args(["-c", boot]).status().unwrap().success(), "{boot}");
+        assert_eq!(fs::read_to_string(site.at("ran")).unwrap().trim_end(), expected);
+        fs::remove_file(site.at("ran")).unwrap();
     }
 }
 
@@ -206,7 +292,8 @@ fn the_document_of_state_manager_runs_the_same_script() {
     assert_eq!(lines.next(), Some("        - \"#!/bin/bash\""));
     let export = lines.next().unwrap().trim_start().strip_prefix("- ").unwrap();
     let artifacts = format!("file://{}", site.at("dist").display());
-    let mut script = format!("#!/bin/bash\n{}\n", export.replace("{{ Artifacts }}", &artifacts));
+    let export = export.replace("{{ Artifacts }}", &artifacts).replace("{{ Options }}", "--region us-east-1");
+    let mut script = format!("#!/bin/bash\n{export}\n");
     let block = lines.skip_while(|line| line.trim_start().starts_with('#')).skip(1);
     for line in block {
         script.push_str(line.strip_prefix("          ").unwrap_or(line));
@@ -217,6 +304,8 @@ fn the_document_of_state_manager_runs_the_same_script() {
     let output = site.run(&site.at("script.sh"), None);
     assert!(output.status.success(), "{output:?}");
     assert!(site.at("root/usr/local/sbin/register-instance").exists());
+    let options = fs::read_to_string(site.at("root/etc/default/register-instance")).unwrap();
+    assert_eq!(options, "OPTIONS='--region us-east-1'\n");
 }
 
 #[test]
@@ -228,7 +317,7 @@ fn systemd_takes_the_unit() {
         "Restart=on-failure",
         "Type=simple",
         "Wants=network-online.target",
-        "After=network-online.target amazon-ssm-agent.service snap.amazon-ssm-agent.amazon-ssm-agent.service snapd.seeded.service",
+        "After=network-online.target snapd.seeded.service",
         "WantedBy=multi-user.target",
     ] {
         assert!(unit.lines().any(|found| found == line), "no {line}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
@@ -37,7 +37,7 @@ fn is_as_it_was(site: &Site, context: &str) {
 }
 
 /// The agent, and before it a line that is run for `-clear`, once.
-fn clears(line: &str) -> String {
+fn clears_once(line: &str) -> String {
     format!(
         "[ \"$1 $2\" = \"-register -clear\" ] && [ ! -e ROOT/once ] && {{ : > ROOT/once; trap - EXIT; {line}; }}\n{AGENT}"
     )
@@ -54,7 +54,7 @@ fn a_registration_survives_a_run_that_is_killed_between_clearing_and_registering
     ] {
         for starts in [false, true] {
             let site = foreign();
-            site.program("usr/bin/amazon-ssm-agent", &clears(&line));
+            site.program("usr/bin/amazon-ssm-agent", &clears_once(&line));
             let killed = site.run(&["heal", "--replace"]);
             assert_eq!(killed.code, 128 + 9, "{name}: {}", killed.said);
             let mode = fs::metadata(site.at(PREVIOUS)).unwrap().permissions().mode() & 0o777;
@@ -181,6 +181,50 @@ fn what_was_kept_aside_is_put_back_on_its_own_machine_alone() {
     fs::create_dir_all(site.at(PREVIOUS).join("x")).unwrap();
     site.run(&["heal", "--replace"]).is(1, "previous-registration.json");
     is_as_it_was(&site, "a folder in its place");
+}
+
+#[test]
+fn what_was_never_cleared_is_not_put_back() {
+    // The operator does what the message of another failure says.
+    let clears = |site: &Site| {
+        for (program, arguments) in [
+            ("systemctl", &["stop", "x"][..]),
+            ("amazon-ssm-agent", &["-register", "-clear"]),
+            ("systemctl", &["start", "x"]),
+        ] {
+            assert!(Command::new(site.at("usr/bin").join(program)).args(arguments).status().unwrap().success());
+        }
+    };
+    let site = foreign();
+    site.program("usr/bin/systemctl", &format!("[ \"$1\" = stop ] && exit 1\n{MANAGER}"));
+    let ran = site.run(&["heal", "--replace"]);
+    ran.is(11, "so its registration was not touched");
+    assert!(ran.said.contains("The registration is unchanged") && !ran.said.contains("cleared"), "{}", ran.said);
+    is_as_it_was(&site, "the agent could not be stopped");
+    assert!(!site.at(PREVIOUS).exists());
+    site.program("usr/bin/systemctl", MANAGER);
+    clears(&site);
+    site.run(&[]).is(0, "registered");
+    site.is_node(FIRST_NODE);
+
+    // A run that was killed before it cleared anything, and one that found that.
+    let site = foreign();
+    site.program("usr/bin/amazon-ssm-agent", &clears_once("kill -9 $PPID; exit 0"));
+    assert_eq!(site.run(&["heal", "--replace"]).code, 128 + 9);
+    site.run(&["--dry-run"]).is(18, "foreign-registration");
+    assert!(site.at(PREVIOUS).exists(), "a dry run changes nothing");
+    site.run(&[]).is(18, "foreign-registration");
+    assert!(!site.at(PREVIOUS).exists());
+    clears(&site);
+    site.run(&[]).is(0, "registered");
+
+    // What cannot be read is not known by name, and is compared all the same.
+    let site = foreign();
+    site.write(VAULT, "half wri");
+    fs::remove_file(site.at(NOTED)).unwrap();
+    site.write("cli-says", "error: failed to find agent identity");
+    site.program("usr/bin/systemctl", &format!("[ \"$1\" = stop ] && exit 1\n{MANAGER}"));
+    site.run(&["heal", "--replace"]).is(11, "The registration is unchanged");
 }
 
 #[test]
@@ -355,8 +399,9 @@ fn credentials_of_before_the_start_are_no_proof() {
         json!({"InstanceId": FIRST_NODE, "CredentialsRetrievedAt": retrieved, "CredentialsExpiresAt": expires})
             .to_string()
     };
+    let asking = "2026-11-22 02:00:02 INFO [CredentialRefresher] Starting credentials refresher loop\n";
     let from_before = format!(
-        "{START}{READY}2026-11-22 02:00:02 INFO [CredentialRefresher] Starting credentials refresher loop\n\
+        "{START}{READY}{asking}\
          2026-11-22 02:00:02 INFO [CredentialRefresher] Next credential rotation will be in 29 minutes\n"
     );
     let connected = format!(
@@ -378,6 +423,11 @@ fn credentials_of_before_the_start_are_no_proof() {
                 "no credentials of Systems Manager that are still good",
             ),
             (format!("{START}{READY}"), times("-2 hours", "-1 hour"), 17, "no credentials"),
+            // It says that it did not ask only just after it called itself ready.
+            (format!("{START}{READY}"), times("-10 minutes", "+50 minutes"), 17, asked),
+            (format!("{START}{READY}"), times("-40 minutes", "+20 minutes"), 17, asked),
+            (format!("{START}{READY}"), times("-20 seconds", "+50 minutes"), 0, "proven"),
+            (format!("{START}{asking}{READY}"), times("-10 minutes", "+50 minutes"), 0, "proven"),
         ] {
             scope.spawn(move || {
                 let site = silent();
@@ -388,6 +438,41 @@ fn credentials_of_before_the_start_are_no_proof() {
                 assert_eq!(site.tag().is_some(), code == 0, "{runtime}");
             });
         }
+    });
+}
+
+#[test]
+fn an_error_from_before_the_credentials_of_an_agent_that_logs_errors_alone() {
+    let is_tried = |line: &str| {
+        let site = Site::registered();
+        site.forget_tag();
+        let written_ago = |file: &str, age: Duration| {
+            site.write(file, line);
+            let file = fs::File::options().write(true).open(site.at(file)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        };
+        for file in [LOG, ERRORS] {
+            written_ago(file, Duration::from_mins(60));
+        }
+        let ran = site.run(&[]);
+        ran.is(0, "tag-written");
+        assert_eq!((&ran.line["inUse"], site.tag().as_deref()), (&json!("proven"), Some(FIRST_NODE)), "{line}");
+        let report = site.run(&["doctor"]);
+        let checks = report.line["checks"].as_array().unwrap();
+        let in_use = checks.iter().find(|check| check["check"] == "in-use").unwrap();
+        assert_eq!(in_use["status"], "ok", "{}", report.said);
+        // One that was logged since counts, also if the log was rotated.
+        written_ago(LOG, Duration::ZERO);
+        site.run(&[]).is(17, "log says");
+        fs::rename(site.at(LOG), site.at(&format!("{LOG}.1"))).unwrap();
+        site.run(&[]).is(17, "log says");
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| is_tried(REFUSED));
+        scope.spawn(|| {
+            is_tried(&REFUSED.replace("MachineFingerprintDoesNotMatch", "RequestError: send request failed"))
+        });
+        scope.spawn(|| is_tried(&REFUSED.replace("2026-11-22 02:00:02 ERROR", "[ERROR]")));
     });
 }
 

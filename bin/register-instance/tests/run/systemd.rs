@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ const AGENT: &str = r#"#!/bin/sh
 lib=/var/lib/amazon/ssm vault=/var/lib/amazon/ssm/Vault/Store/RegistrationKey
 if [ "$1" = -register ]; then
   env > W/env-register
+  [ -s W/agent-says ] && { head -n 1 W/agent-says; sed -i 1d W/agent-says; exit 1; }
+  [ -e W/waits ] && { echo began >> W/waits; while [ ! -e W/go ]; do sleep 0.1; done; sleep 3; echo ended >> W/waits; }
   mkdir -p $lib/Vault/Store
   echo '{"instanceID":"NODE","region":"us-east-1","privateKey":"k"}' > $vault
   echo '{"RegistrationKey":"/var/lib/amazon/ssm/Vault/Store/RegistrationKey"}' > $lib/Vault/Manifest
@@ -57,6 +59,7 @@ const BOOT: &str = r#"set -e
 umount -R /sys/fs/cgroup
 mount -t cgroup2 none /sys/fs/cgroup
 for folder in /run /var /etc/systemd/system /usr/local/sbin; do mount -t tmpfs -o mode=755 none $folder; done
+[ -d "$1"/default ] && mount --bind "$1"/default /etc/default
 mkdir -p /run/systemd /etc/systemd/system/multi-user.target.wants
 cp -R "$1"/units/. /etc/systemd/system
 cp "$1"/sbin/* /usr/local/sbin
@@ -64,6 +67,9 @@ ln -s ../register-instance.service /etc/systemd/system/multi-user.target.wants
 exec env -i PATH="$PATH" container=tag-hub SYSTEMD_UNIT_PATH=/etc/systemd/system "$2" --system --unit=multi-user.target \
   --log-level=warning --log-target=console --show-status=no
 "#;
+
+/// How many were booted.
+static CONTAINERS: AtomicUsize = AtomicUsize::new(0);
 
 /// A systemd that runs; it and all that it started end with this.
 struct Container {
@@ -112,7 +118,8 @@ impl Container {
             mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|words| words[2] == "cgroup2")?;
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        let cgroup = Path::new(unified[1]).join(own).join(format!("tag-hub-test-{}", std::process::id()));
+        let number = CONTAINERS.fetch_add(1, Ordering::SeqCst);
+        let cgroup = Path::new(unified[1]).join(own).join(format!("tag-hub-test-{}-{number}", std::process::id()));
         if !Path::new(SYSTEMD).exists() || fs::create_dir(&cgroup).is_err() {
             return None;
         }
@@ -153,14 +160,78 @@ impl Container {
     }
 }
 
-/// What the program printed last in a folder's `out`.
-fn last_line(folder: &Path) -> Value {
-    let out = fs::read_to_string(folder.join("out")).unwrap_or_default();
-    out.lines()
-        .rev()
-        .find(|line| line.starts_with('{'))
-        .map(|line| serde_json::from_str(line).unwrap())
-        .unwrap_or_default()
+/// The packaged unit and an agent under a systemd of their own.
+struct Machine {
+    container: Container,
+    folder: tempfile::TempDir,
+    site: Site,
+}
+
+impl Machine {
+    /// None if this machine cannot run one. `files` are what its folder holds besides.
+    fn boot(site: Site, files: &[(&str, &str)]) -> Option<Self> {
+        // A name of chance that ended in W would be taken for the W below.
+        let folder = tempfile::Builder::new().suffix("-systemd").tempdir().unwrap();
+        let w = folder.path().to_str().unwrap();
+        let write = |path: &str, text: &str| {
+            let file = folder.path().join(path);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            let text = text.replace("W/", &format!("{w}/")).replace("NODE", FIRST_NODE).replace("INSTANCE", INSTANCE);
+            fs::write(&file, text).unwrap();
+            Command::new("chmod").arg("755").arg(file).status().unwrap();
+        };
+        for target in ["sysinit", "basic", "shutdown", "multi-user", "network-online"] {
+            write(&format!("units/{target}.target"), "[Unit]\nDefaultDependencies=no\n");
+        }
+        write("units/register-instance.service", UNIT);
+        let ours = format!(
+            "[Service]\nRestartSec=3\nStandardOutput=append:{w}/out\nStandardError=append:{w}/out\n\
+             Environment=AWS_ENDPOINT_URL={} AWS_EC2_METADATA_SERVICE_ENDPOINT={}\n",
+            site.aws.url, site.imds.url
+        );
+        write("units/register-instance.service.d/test.conf", &ours);
+        let agent = "[Service]\nExecStart=/usr/local/sbin/amazon-ssm-agent\n[Install]\nWantedBy=multi-user.target\n";
+        write("units/amazon-ssm-agent.service", agent);
+        write("sbin/amazon-ssm-agent", AGENT);
+        write("sbin/ssm-cli", SSM_CLI);
+        for (path, text) in files {
+            write(path, text);
+        }
+        fs::copy(PROGRAM, folder.path().join("sbin/register-instance")).unwrap();
+        let Some(container) = Container::boot(folder.path()) else {
+            eprintln!("this machine cannot run a systemd of its own; nothing was tried");
+            return None;
+        };
+        Some(Self { container, folder, site })
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
+    /// What the program printed last.
+    fn last_line(&self) -> Value {
+        let out = self.read("out");
+        let line = out.lines().rev().find(|line| line.starts_with('{'));
+        line.map(|line| serde_json::from_str(line).unwrap()).unwrap_or_default()
+    }
+
+    fn shows(&self) -> BTreeMap<String, String> {
+        self.container.shows()
+    }
+
+    fn has_restarted(&self, times: u32) -> bool {
+        self.shows()["NRestarts"].parse::<u32>().is_ok_and(|restarts| restarts >= times)
+    }
+
+    fn has_registered(&self) -> bool {
+        until(|| self.site.tag().is_some() && self.shows()["ActiveState"] == "inactive")
+            && self.shows()["Result"] == "success"
+    }
+
+    fn context(&self) -> String {
+        format!("{:#?}\n{}\n{}", self.shows(), self.read("out"), self.read("systemd.log"))
+    }
 }
 
 #[test]
@@ -173,53 +244,22 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
         }
         aws(tag, request)
     });
-    // A name of chance that ended in W would be taken for the W below.
-    let folder = tempfile::Builder::new().suffix("-systemd").tempdir().unwrap();
-    let w = folder.path().to_str().unwrap();
-    let write = |path: &str, text: &str| {
-        let file = folder.path().join(path);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        let text = text.replace("W/", &format!("{w}/")).replace("NODE", FIRST_NODE).replace("INSTANCE", INSTANCE);
-        fs::write(&file, text).unwrap();
-        Command::new("chmod").arg("755").arg(file).status().unwrap();
-    };
-    for target in ["sysinit", "basic", "shutdown", "multi-user", "network-online"] {
-        write(&format!("units/{target}.target"), "[Unit]\nDefaultDependencies=no\n");
-    }
-    write("units/register-instance.service", UNIT);
-    let ours = format!(
-        "[Service]\nRestartSec=3\nStandardOutput=append:{w}/out\nStandardError=append:{w}/out\n\
-         Environment=AWS_ENDPOINT_URL={} AWS_EC2_METADATA_SERVICE_ENDPOINT={}\n",
-        site.aws.url, site.imds.url
-    );
-    write("units/register-instance.service.d/test.conf", &ours);
-    let agent = "[Service]\nExecStart=/usr/local/sbin/amazon-ssm-agent\n[Install]\nWantedBy=multi-user.target\n";
-    write("units/amazon-ssm-agent.service", agent);
-    write("units/amazon-ssm-agent.service.d/proxy.conf", DROPIN);
-    write("environment", ENVIRONMENT);
-    write("sbin/amazon-ssm-agent", AGENT);
-    write("sbin/ssm-cli", SSM_CLI);
-    fs::copy(PROGRAM, folder.path().join("sbin/register-instance")).unwrap();
-    let Some(container) = Container::boot(folder.path()) else {
-        eprintln!("this machine cannot run a systemd of its own; nothing was tried");
-        return;
-    };
-    let context = || {
-        let text = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap_or_default();
-        format!("{:#?}\n{}\n{}", container.shows(), text("out"), text("systemd.log"))
-    };
+    let files = [("units/amazon-ssm-agent.service.d/proxy.conf", DROPIN), ("environment", ENVIRONMENT)];
+    let Some(machine) = Machine::boot(site, &files) else { return };
+    let (container, context) = (&machine.container, || machine.context());
 
     // At boot, with an agent that nothing starts.
-    assert!(until(|| site.tag().is_some()), "{}", context());
-    assert!(until(|| container.shows()["ActiveState"] == "inactive"), "{}", context());
-    assert_eq!(container.shows()["Result"], "success", "{}", context());
-    assert_eq!((site.tag().as_deref(), &last_line(folder.path())["outcome"]), (Some(FIRST_NODE), &json!("registered")));
+    assert!(machine.has_registered(), "{}", context());
+    assert_eq!(
+        (machine.site.tag().as_deref(), &machine.last_line()["outcome"]),
+        (Some(FIRST_NODE), &json!("registered"))
+    );
     let asked = |verb| container.systemctl(&[verb, "amazon-ssm-agent.service"]).trim().to_owned();
     assert_eq!((asked("is-active").as_str(), asked("is-enabled").as_str()), ("active", "enabled"), "{}", context());
 
     // The agent registers with what systemd gives its service.
     let environment = |name: &str| -> BTreeMap<String, String> {
-        let text = fs::read_to_string(folder.path().join(name)).unwrap();
+        let text = machine.read(name);
         text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
     };
     let (service, registration) = (environment("env-service"), environment("env-register"));
@@ -235,29 +275,65 @@ fn the_unit_registers_at_boot_and_tries_again_only_what_may_pass() {
     let marker = fs::read_to_string(container.at(MARKER)).unwrap();
     fs::write(container.at(MARKER), marker.replace(INSTANCE, "i-0fedcba9876543210")).unwrap();
     container.systemctl(&["restart", "register-instance.service"]);
-    assert!(until(|| container.shows()["ActiveState"] == "failed"), "{}", context());
+    assert!(until(|| machine.shows()["ActiveState"] == "failed"), "{}", context());
     thread::sleep(Duration::from_secs(2));
-    let shown = container.shows();
+    let shown = machine.shows();
     assert_eq!((shown["ExecMainStatus"].as_str(), shown["NRestarts"].as_str()), ("12", "0"), "{}", context());
 
     // A parameter that is missing may be written yet.
     for file in [MARKER, VAULT, "/var/lib/amazon/ssm/Vault/Manifest"] {
         fs::remove_file(container.at(file)).unwrap();
     }
-    site.forget_tag();
+    machine.site.forget_tag();
     is_missing.store(true, Ordering::SeqCst);
     container.systemctl(&["restart", "register-instance.service"]);
-    assert!(until(|| container.shows()["NRestarts"].parse::<u32>().is_ok_and(|times| times >= 2)), "{}", context());
-    assert_eq!(last_line(folder.path())["exitCode"], 6, "{}", context());
+    assert!(until(|| machine.has_restarted(2)), "{}", context());
+    assert_eq!(machine.last_line()["exitCode"], 6, "{}", context());
     is_missing.store(false, Ordering::SeqCst);
-    assert!(until(|| site.tag().is_some() && container.shows()["ActiveState"] == "inactive"), "{}", context());
-    assert_eq!(container.shows()["Result"], "success", "{}", context());
+    assert!(machine.has_registered(), "{}", context());
 
     // A masked unit is not the agent.
     container.systemctl(&["stop", "amazon-ssm-agent.service"]);
     fs::remove_file(container.at("/etc/systemd/system/amazon-ssm-agent.service")).unwrap();
     container.systemctl(&["mask", "amazon-ssm-agent.service"]);
     container.systemctl(&["restart", "register-instance.service"]);
-    assert!(until(|| last_line(folder.path())["exitCode"] == 5), "{}", context());
-    assert!(last_line(folder.path())["message"].as_str().unwrap().contains("systemctl unmask"), "{}", context());
+    assert!(until(|| machine.last_line()["exitCode"] == 5), "{}", context());
+    assert!(machine.last_line()["message"].as_str().unwrap().contains("systemctl unmask"), "{}", context());
+}
+
+/// The hub replaces such an activation within the hour.
+#[test]
+fn an_activation_that_systems_manager_does_not_know_is_tried_again() {
+    let unknown =
+        "ERROR Registration failed due to error registering the instance with AWS SSM. InvalidActivation: x\n";
+    let Some(machine) = Machine::boot(Site::new(), &[("agent-says", &unknown.repeat(2))]) else { return };
+    assert!(until(|| machine.last_line()["exitCode"] == 9), "{}", machine.context());
+    assert!(machine.has_registered() && machine.has_restarted(2), "{}", machine.context());
+    assert_eq!(machine.site.tag().as_deref(), Some(FIRST_NODE));
+}
+
+/// As when the script that installs it is run once more: a registration that is cut short may have made a node.
+#[test]
+fn a_stop_of_the_unit_lets_a_registration_end() {
+    let Some(machine) = Machine::boot(Site::new(), &[("waits", "")]) else { return };
+    assert!(until(|| machine.read("waits") == "began\n"), "{}", machine.context());
+    fs::write(machine.folder.path().join("go"), "").unwrap();
+    machine.container.systemctl(&["restart", "register-instance.service"]);
+    assert_eq!(machine.read("waits"), "began\nended\n", "{}", machine.context());
+    assert!(machine.has_registered(), "{}", machine.context());
+    let asked = machine.container.systemctl(&["is-active", "amazon-ssm-agent.service"]);
+    assert_eq!((asked.trim(), &machine.last_line()["outcome"]), ("active", &json!("tag-written")));
+}
+
+#[test]
+fn the_unit_runs_with_the_options_of_its_file() {
+    let options = |account: &str| format!("OPTIONS='--hub-account {account} --timeout 20m'\n");
+    let files = [("default/register-instance", options("999999999999"))];
+    let Some(machine) = Machine::boot(Site::new(), &files.each_ref().map(|(path, text)| (*path, text.as_str()))) else {
+        return;
+    };
+    assert!(until(|| machine.last_line()["exitCode"] == 9), "{}", machine.context());
+    assert!(machine.last_line()["message"].to_string().contains("--hub-account asks for 999999999999"));
+    fs::write(machine.folder.path().join(files[0].0), options("111111111111")).unwrap();
+    assert!(machine.has_registered(), "{}", machine.context());
 }

@@ -259,6 +259,17 @@ fn a_registration_is_not_tagged_while_nothing_says_that_it_is_the_hub_s() {
     site.run(&["--hub-account", "111111111111"]).is(9, "registers in account 999999999999");
     site.run(&[]).is(18, "of account 999999999999");
     assert_eq!(site.tag(), None);
+
+    // One that an older hub wrote: each remedy works.
+    let mut older: Value = serde_json::from_str(&live(&[])).unwrap();
+    older.as_object_mut().unwrap().remove("HubAccount");
+    let (site, parameter) = with_parameter(&[]);
+    fs::remove_file(site.at(MARKER)).unwrap();
+    *parameter.lock().unwrap() = Some(older.to_string());
+    let ran = site.run(&["--hub-account", "111111111111"]);
+    ran.is(9, "leave --hub-account out, and name the hub's Region with --region");
+    assert!(ran.said.contains("invoke activation-issuer"), "{}", ran.said);
+    site.run(&["--region", "us-east-1"]).is(0, "tag-written");
 }
 
 #[test]

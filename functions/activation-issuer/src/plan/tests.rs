@@ -206,6 +206,43 @@ proptest! {
 }
 
 #[test]
+fn a_parameter_that_does_not_name_the_hub_is_written_again() {
+    let live = Activation {
+        id: id(1),
+        agency: Some(account(AGENCY)),
+        node_role: Some("node".to_owned()),
+        registration_limit: 1000,
+        registrations_count: 0,
+        expiration_date: at(25 * DAY),
+        is_expired: false,
+        created_date: Some(at(-2 * DAY)),
+    };
+    let wanted = StoredActivation {
+        activation_id: id(1),
+        activation_code: code(1),
+        region: region(0),
+        expiration_date: live.expiration_date,
+        account: account(AGENCY),
+        hub_account: Some(account(HUB)),
+    };
+    let older = StoredActivation { hub_account: None, ..wanted.clone() };
+    let plan_of_all = |all: [&StoredActivation; 3]| {
+        let holds =
+            |stored: &StoredActivation| Parameter::Holds { stored: stored.clone(), modified: Some(at(-2 * DAY)) };
+        let parameters = all.iter().enumerate().map(|(number, stored)| (region(number), holds(stored))).collect();
+        plan_of(&(parameters, [(id(1), live.clone())].into()), true).repair
+    };
+    let copied = |regions: &[usize]| Repair::Copy {
+        reason: Reason::Differs,
+        stored: wanted.clone(),
+        regions: regions.iter().map(|number| region(*number)).collect(),
+    };
+    assert_eq!(plan_of_all([&older, &older, &older]), copied(&[0, 1, 2]));
+    assert_eq!(plan_of_all([&wanted, &older, &wanted]), copied(&[1]));
+    assert_eq!(plan_of_all([&wanted, &wanted, &wanted]), Repair::Keep(wanted.clone()));
+}
+
+#[test]
 fn a_new_activation_stays_below_the_longest_life() {
     let new = |valid_days| new_activation(&Config { valid_days, ..config() }, &account(AGENCY), 100, at(0));
     assert_eq!(new(30).expiration_date, at(30 * DAY - HOUR));

@@ -66,7 +66,17 @@ fn invocation(world: &World, budget: u64) -> Invocation {
 }
 
 async fn invoke(world: &World, access: &Access<'_>, budget: u64, event: &Value) -> Result<Answer, IssueError> {
-    handle(&config(), &access, &access, &invocation(world, budget), event).await
+    invoke_with(&config(), world, access, budget, event).await
+}
+
+async fn invoke_with(
+    config: &Config,
+    world: &World,
+    access: &Access<'_>,
+    budget: u64,
+    event: &Value,
+) -> Result<Answer, IssueError> {
+    handle(config, &access, &access, &invocation(world, budget), event).await
 }
 
 /// One run by itself, without injected faults.

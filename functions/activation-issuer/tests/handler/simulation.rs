@@ -7,14 +7,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use activation_issuer::IssueError;
 use activation_issuer::activation::{ActivationId, Parameter};
 use activation_issuer::answer::Answer;
+use activation_issuer::{Config, IssueError};
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::world::{Fault, State, World};
-use crate::{A, B, DAY, EAST, HOUR, WEST, assert_silent, invoke, run, runtime, told, writes};
+use crate::{
+    A, B, DAY, EAST, HOUR, WEST, assert_silent, config, config_with, invoke, invoke_with, run, runtime, told, writes,
+};
 
 /// Something that others do between two runs.
 #[derive(Debug, Clone)]
@@ -291,7 +293,8 @@ fn two_issuers_at_once_do_no_harm() {
                 let world = World::new(&[A]);
                 world.with(situation);
                 let turns = (0..200).map(|step| usize::from(pattern >> (step % 5) & 1 == 1));
-                interleave(&world, std::iter::repeat_n(0, lead).chain(turns));
+                let results = interleave(&world, &config(), std::iter::repeat_n(0, lead).chain(turns));
+                results.into_iter().for_each(|result| drop(result.unwrap()));
                 let place = format!("situation {number}, lead {lead}, pattern {pattern:#07b}");
                 world.with(|state| {
                     assert_eq!(state.violations, [""; 0], "{place}");
@@ -311,21 +314,55 @@ fn two_issuers_at_once_do_no_harm() {
     }
 }
 
-fn interleave(world: &World, order: impl Iterator<Item = usize>) {
+/// Neither of two runs sees what the other is about to make, so each may give away all that is left.
+#[test]
+fn two_issuers_at_once_exceed_a_limit_by_at_most_an_activation_for_each_agency() {
+    const NODE_LIMIT: u32 = 150;
+    let limit = NODE_LIMIT.to_string();
+    let config = config_with(&[("REGISTRATION_LIMIT", "100"), ("RENEW_BELOW", "20"), ("NODE_LIMIT", &limit)]);
+    let given = |lead, pattern: usize| -> u32 {
+        let world = World::new(&[A, B]);
+        let turns = (0..200).map(|step| usize::from(pattern >> (step % 5) & 1 == 1));
+        for result in interleave(&world, &config, std::iter::repeat_n(0, lead).chain(turns)) {
+            assert!(matches!(result, Ok(_) | Err(IssueError::PartialIssue(_))), "{result:?}");
+        }
+        let mut limits: BTreeMap<_, Vec<u32>> = BTreeMap::new();
+        world.with(|state| {
+            assert_eq!(state.violations, [""; 0]);
+            for (activation, _) in state.activations.values() {
+                limits.entry(activation.agency.clone()).or_default().push(activation.registration_limit);
+            }
+        });
+        assert!(limits.values().all(|made| made.len() <= 2), "lead {lead}, pattern {pattern:#07b}: {limits:?}");
+        limits.into_values().flatten().sum()
+    };
+    let given: Vec<u32> = (0..24)
+        .step_by(2)
+        .flat_map(|lead| (0..32).map(move |pattern| (lead, pattern)))
+        .map(|(lead, pattern)| given(lead, pattern))
+        .chain([given(usize::from(u16::MAX), 0)])
+        .collect();
+    assert_eq!(given.iter().max(), Some(&(2 * NODE_LIMIT)), "what was left is given away twice, and not more often");
+    assert_eq!(given.last(), Some(&NODE_LIMIT), "one after the other exceeds nothing");
+}
+
+fn interleave(world: &World, config: &Config, order: impl Iterator<Item = usize>) -> Vec<Result<Answer, IssueError>> {
     let runtime = runtime();
     let _context = runtime.enter();
     let accesses = [world.access([]), world.access([])];
     let request = json!({});
     let mut running: Vec<_> =
-        accesses.iter().map(|access| Some(Box::pin(invoke(world, access, 900, &request)))).collect();
+        accesses.iter().map(|access| Some(Box::pin(invoke_with(config, world, access, 900, &request)))).collect();
+    let mut results = Vec::new();
     for turn in order.chain((0..).map(|step| step % 2)) {
         if running.iter().all(Option::is_none) {
-            return;
+            break;
         }
         let Some(future) = &mut running[turn] else { continue };
         if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            result.unwrap();
+            results.push(result);
             running[turn] = None;
         }
     }
+    results
 }

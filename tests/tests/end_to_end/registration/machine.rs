@@ -186,7 +186,7 @@ async fn what_is_not_there_is_waited_for_or_named() {
         alone,
         metadata(ImdsState::Off, &[], Some((4, "not-ec2", "metadata service on (IMDSv2)"))),
         // One network hop too many: every try takes seconds, and the run no longer than it may.
-        metadata(ImdsState::NoTokens, &["--timeout", "10s"], Some((15, "network", "not done within the time"))),
+        metadata(ImdsState::NoTokens, &["--timeout", "10s"], Some((4, "not-ec2", "time that --timeout allows"))),
         metadata(ImdsState::Starting(3), &[], None),
         metadata(ImdsState::Html, &[], Some((4, "not-ec2", "IMDSv2"))),
         garbled,
