@@ -7,8 +7,9 @@ use crate::aws::hub::Hub;
 use crate::aws::json::{CLOUDWATCH, call};
 use crate::aws::session::Session;
 
-/// What the names of the hub's alarms begin with.
-const PREFIXES: [&str; 4] = ["ssm-tag-manager", "activation-issuer", "automation-", "tag-hub"];
+/// What the names of the hub's alarms begin with, behind its prefix.
+const PREFIXES: [&str; 6] =
+    ["ssm-tag-manager", "activation-issuer", "automation-", "fleet-reporter", "tag-hub", "tags-collector"];
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
 /// An alarm that rings.
@@ -69,4 +70,27 @@ pub async fn errors(session: &Session, functions: &[&str], now: Timestamp) -> Re
         }
     }
     Ok(sums)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alarm_of_the_templates_is_one_of_the_hubs() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        let files = [root.to_owned(), format!("{root}/cfn")].into_iter().flat_map(|folder| {
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        });
+        let mut count = 0;
+        for file in files.filter(|file| file.extension().is_some_and(|end| end == "yaml")) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for line in text.lines().filter(|line| line.trim_start().starts_with("AlarmName:")) {
+                let name = line.split_once("${NamePrefix}").unwrap().1;
+                assert!(PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{}: {name}", file.display());
+                count += 1;
+            }
+        }
+        assert!(count > 30, "{count} alarms");
+    }
 }
