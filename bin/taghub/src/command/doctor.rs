@@ -118,7 +118,7 @@ async fn agency(app: &App, hub: &Hub, wanted: &str) -> Result<Chain, Failure> {
         nodes(standing, &mut chain);
     }
     for warning in warnings {
-        chain.add(Link::not_checked("permission", warning));
+        chain.add(Link::not_checked("permission", format!("not read: {warning}")));
     }
     Ok(chain)
 }

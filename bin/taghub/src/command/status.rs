@@ -42,7 +42,7 @@ impl Status {
         app.no_csv("status")?;
         let progress = Progress::new(app, "Looking at the hub");
         let hub = Hub::find(app).await?;
-        let (status, warnings) = read(app, &hub).await?;
+        let status = read(app, &hub).await?;
         drop(progress);
         if app.is_json() {
             app.print_json(&status.json())?;
@@ -51,7 +51,7 @@ impl Status {
         } else {
             app.print(&status.tabs())?;
         }
-        for unread in status.unread().iter().chain(&warnings) {
+        for unread in status.unread() {
             app.say(&format!("warning: not read: {unread}"));
         }
         if status.is_wrong() {
@@ -61,7 +61,7 @@ impl Status {
     }
 }
 
-async fn read(app: &App, hub: &Hub) -> Result<(Shown, Vec<String>), Failure> {
+async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
     let now = app.now();
     let why = |error: AwsError| error.code;
     let (session, names) = (&hub.session, &hub.about.names);
@@ -77,7 +77,7 @@ async fn read(app: &App, hub: &Hub) -> Result<(Shown, Vec<String>), Failure> {
         });
     }
     let agencies = granted(hub).await?;
-    let (agencies, warnings) = standings::read(hub, &agencies, now).await?;
+    let (agencies, agencies_unread) = standings::read(hub, &agencies, now).await?;
     let (mut online, mut nodes) = (0, 0);
     let mut pages = nodes::Pages::new(hub, None).without_tags();
     while let Some(page) = pages.next().await? {
@@ -85,16 +85,16 @@ async fn read(app: &App, hub: &Hub) -> Result<(Shown, Vec<String>), Failure> {
         online += page.iter().filter(|node| node.ping == Ping::Online).count();
     }
     let running = ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running"})).await;
-    let status = Shown {
+    Ok(Shown {
         version: hub.about.version.clone(),
         place: hub.place(),
         functions,
         agencies,
+        agencies_unread,
         nodes: (online, nodes),
         limit: hub.about.node_limit,
         alarms: alarms::ringing(hub).await.map(|all| all.into_iter().map(|alarm| alarm.name).collect()).map_err(why),
         runs: running.map(|list| list.value.executions.len()).map_err(|failure| failure.code),
         now,
-    };
-    Ok((status, warnings))
+    })
 }

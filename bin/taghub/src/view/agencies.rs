@@ -61,6 +61,8 @@ pub enum State {
     NoActivation,
     /// Its activation ends soon.
     ActivationEnds,
+    /// Its reports or its activations were not read.
+    Unread,
     /// Nothing is registered.
     NoNodes,
     /// In order.
@@ -74,6 +76,7 @@ impl State {
             Self::NoReport => "no report in 24 h",
             Self::NoActivation => "no valid activation",
             Self::ActivationEnds => "activation ends soon",
+            Self::Unread => "not read",
             Self::NoNodes => "no nodes",
             Self::Fine => "",
         }
@@ -85,6 +88,7 @@ impl State {
             Self::NoReport => "no-report",
             Self::NoActivation => "no-activation",
             Self::ActivationEnds => "activation-ends",
+            Self::Unread => "unread",
             Self::NoNodes => "no-nodes",
             Self::Fine => "fine",
         }
@@ -94,7 +98,7 @@ impl State {
         match self {
             Self::Silent | Self::NoReport => Sign::Bad,
             Self::NoActivation | Self::ActivationEnds => Sign::Look,
-            Self::NoNodes => Sign::Waiting,
+            Self::Unread | Self::NoNodes => Sign::Waiting,
             Self::Fine => Sign::Good,
         }
     }
@@ -106,7 +110,7 @@ impl State {
 
     /// True if somebody has to do something.
     pub fn is_wrong(self) -> bool {
-        !matches!(self, Self::Fine | Self::NoNodes)
+        !matches!(self, Self::Unread | Self::NoNodes | Self::Fine)
     }
 }
 
@@ -123,6 +127,7 @@ impl Standing {
             Some(None) => State::NoActivation,
             Some(Some(at)) if -age(at) < 0 => State::NoActivation,
             Some(Some(at)) if -age(at) < ENDS_SOON_SECONDS => State::ActivationEnds,
+            _ if self.last_report.is_none() || self.activation_ends.is_none() => State::Unread,
             _ if self.nodes == 0 => State::NoNodes,
             _ => State::Fine,
         }
@@ -192,18 +197,24 @@ pub struct Line<'a> {
     state: State,
 }
 
+/// Whether all of them report, in words that continue a line.
+pub fn reporting(all: &[Standing], now: Timestamp) -> (Sign, String) {
+    let silent: Vec<&str> = all.iter().filter(|one| one.state(now).is_silent()).map(|one| one.agency.label()).collect();
+    match silent.as_slice() {
+        [] if all.iter().any(|one| one.last_report.is_none()) => (Sign::Waiting, "; reports not read".to_owned()),
+        [] => (Sign::Good, ", all report".to_owned()),
+        silent => (Sign::Bad, format!("; no reports from {}", silent.join(", "))),
+    }
+}
+
 /// All of them in a line.
 pub fn summary(all: &[Standing], now: Timestamp) -> String {
-    let silent: Vec<&str> = all.iter().filter(|one| one.state(now).is_silent()).map(|one| one.agency.label()).collect();
     let granted = match all.len() {
         1 => "1 agency granted".to_owned(),
         count => format!("{count} agencies granted"),
     };
     let nodes = counted(all.iter().map(|one| one.nodes).sum(), "node");
-    match silent.as_slice() {
-        [] => format!("{granted}, {nodes}, all report"),
-        silent => format!("{granted}, {nodes}; no reports from {}", silent.join(", ")),
-    }
+    format!("{granted}, {nodes}{}", reporting(all, now).1)
 }
 
 #[cfg(test)]
@@ -253,9 +264,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_read_is_not_wrong() {
-        let unread = Standing { last_report: None, activation_ends: None, ..standing(None, 1, None, None) };
-        assert_eq!(unread.state(now()), State::Fine);
-        assert!(unread.row(now()).cells.contains(&Cell::text("not read")));
+    fn what_was_not_read_is_neither_wrong_nor_fine() {
+        let known = standing(None, 1, Some("2026-11-23T05:59:20Z"), Some("2026-12-22T06:00:00Z"));
+        let no_reports = Standing { last_report: None, ..known.clone() };
+        let no_activations = Standing { activation_ends: None, ..known.clone() };
+        for unread in [&no_reports, &no_activations] {
+            let state = unread.state(now());
+            assert_eq!((state, state.sign(), state.is_wrong()), (State::Unread, Sign::Waiting, false));
+            assert!(unread.row(now()).cells.contains(&Cell::text("not read")));
+        }
+        assert_eq!(summary(&[known.clone(), no_reports], now()), "2 agencies granted, 2 nodes; reports not read");
+        assert_eq!(summary(&[known, no_activations], now()), "2 agencies granted, 2 nodes, all report");
     }
 }

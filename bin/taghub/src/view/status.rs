@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hub::Timestamp;
 use serde_json::{Value, json};
 
-use super::agencies::Standing;
+use super::agencies::{Standing, reporting};
 use super::table::{Cell, Columns, Row, render};
 use super::time::{counted, grouped, rough, span};
 use crate::terminal::{Sign, Stream, Tone};
@@ -48,6 +48,8 @@ pub struct Status {
     pub functions: Vec<Function>,
     /// Its agencies.
     pub agencies: Vec<Standing>,
+    /// What of them was not read, and why.
+    pub agencies_unread: Vec<String>,
     /// Nodes that are heard of, and all.
     pub nodes: (usize, usize),
     /// How many nodes there may be.
@@ -105,18 +107,11 @@ impl Status {
     }
 
     fn agencies_fact(&self) -> Fact {
-        let silent: Vec<&str> =
-            self.agencies.iter().filter(|one| one.state(self.now).is_silent()).map(|one| one.agency.label()).collect();
-        let granted = self.agencies.len();
-        match silent.as_slice() {
-            [] if granted == 0 => Fact::new("Agencies", Some(Sign::Waiting), "none granted"),
-            [] => Fact::new("Agencies", Some(Sign::Good), format!("{granted} granted, all report")),
-            silent => Fact::new(
-                "Agencies",
-                Some(Sign::Bad),
-                format!("{granted} granted; no reports from {}", silent.join(", ")),
-            ),
+        if self.agencies.is_empty() {
+            return Fact::new("Agencies", Some(Sign::Waiting), "none granted");
         }
+        let (sign, words) = reporting(&self.agencies, self.now);
+        Fact::new("Agencies", Some(sign), format!("{} granted{words}", self.agencies.len()))
     }
 
     /// How many agencies report to each version of the manager, the version of most of them first.
@@ -192,9 +187,10 @@ impl Status {
             ));
             lines.push(format!("{}.failures\t{}", function.name, figure(failures)));
         }
+        let is_read = self.agencies.iter().all(|one| one.last_report.is_some());
         let silent = self.agencies.iter().filter(|one| one.state(self.now).is_silent()).count();
         lines.push(format!("agencies.granted\t{}", self.agencies.len()));
-        lines.push(format!("agencies.silent\t{silent}"));
+        lines.push(format!("agencies.silent\t{}", figure(is_read.then(|| silent.to_string()))));
         lines.extend(self.versions().iter().map(|(version, count)| format!("manager.version.{version}\t{count}")));
         lines.push(format!("nodes.all\t{}", self.nodes.1));
         lines.push(format!("nodes.online\t{}", self.nodes.0));
@@ -231,7 +227,7 @@ impl Status {
 
     /// What was not read, and why.
     pub fn unread(&self) -> Vec<String> {
-        let mut all = Vec::new();
+        let mut all = self.agencies_unread.clone();
         for function in &self.functions {
             all.extend(function.deployed.as_ref().err().map(|why| format!("{}: {why}", function.name)));
             all.extend(function.errors.as_ref().err().map(|why| format!("errors of {}: {why}", function.name)));
@@ -325,6 +321,7 @@ mod tests {
                 standing("555555555555", "Parks", Some("2026-11-23T05:59:00Z"), "2026-11-25T06:00:12Z"),
                 standing("666666666666", "Libraries", None, "2026-12-12T06:00:00Z"),
             ],
+            agencies_unread: Vec::new(),
             nodes: (38, 42),
             limit: 1_000,
             alarms: Ok(vec!["activation-issuer-errors".to_owned()]),
@@ -353,6 +350,17 @@ mod tests {
         ");
         assert!(status().is_wrong());
         assert_eq!(status().unread(), ["errors of automation-fanout: AccessDenied", "runs: AccessDenied"]);
+    }
+
+    #[test]
+    fn reports_that_were_not_read_are_not_told_as_sent() {
+        let mut status = status();
+        status.agencies.iter_mut().for_each(|one| one.last_report = None);
+        status.agencies_unread = vec!["last reports: AccessDenied".to_owned()];
+        assert!(status.text(&stream(100)).contains("Agencies     · 2 granted; reports not read\n"));
+        assert!(status.tabs().contains("agencies.silent\t-\n"));
+        assert_eq!(status.json()["agencies"][1]["state"], "unread");
+        assert_eq!(status.json()["notRead"][0], "last reports: AccessDenied");
     }
 
     #[test]
