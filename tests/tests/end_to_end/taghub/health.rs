@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use local_aws::Fault;
+use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, World};
 
 use super::Operator;
@@ -57,6 +58,50 @@ async fn the_hub_is_shown_on_one_screen_and_looked_through() {
         screen.contains("Alarms       ✗ activation-issuer-errors\n") && screen.contains("next: taghub doctor"),
         "{screen}"
     );
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_told_as_not_read() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world);
+    world.issue_activations().await.unwrap();
+    world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B] {
+        world.sweep_well(agency).await.unwrap();
+    }
+    world.aws.faults().add(Fault::error("logs:FilterLogEvents", 400, "AccessDeniedException", "not you"));
+    let status = operator.run_well("status --exit-code").await;
+    assert!(status.out.contains("agencies.silent\t-\n"), "{status:?}");
+    assert!(status.err.contains("not read: last reports: AccessDeniedException"), "{status:?}");
+    let document = operator.json("status").await;
+    assert_eq!(document["agencies"][0]["state"], "unread", "{document}");
+    assert_eq!(document["notRead"], json!(["last reports: AccessDeniedException"]), "{document}");
+    let agencies = operator.run_well("agencies").await;
+    assert!(agencies.out.lines().all(|line| line.ends_with("\tunread")), "{agencies:?}");
+    let doctor = operator.run_well("doctor").await;
+    assert!(doctor.out.contains("agencies\tnot-checked\t2 granted; reports not read\t-\n"), "{doctor:?}");
+    assert!(doctor.out.contains("permission\tnot-checked\tnot read: last reports: AccessDenied"), "{doctor:?}");
+    let screen = operator.with("TERM", Some("xterm")).on_terminal(100, "doctor --color never", "").await.out;
+    assert!(screen.contains("· 2 links not checked; nothing else is broken\n"), "{screen}");
+}
+
+#[tokio::test]
+async fn a_dry_run_is_no_report() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world).with_profiles("", PROFILES);
+    // The doctor itself makes a dry run of the collector.
+    for _ in 0..2 {
+        let doctor = operator.run(&format!("doctor --agency {AGENCY_A} --agency-profile parks")).await;
+        assert_eq!(doctor.code, 1);
+        assert!(doctor.out.contains("way\tfine\t"), "{doctor:?}");
+        assert!(doctor.out.contains("reports\tbroken\tnone in 24 h\t"), "{doctor:?}");
+    }
+    world.report_fleet(&json!({})).await.unwrap();
+    let fleet: Value = serde_json::from_str(&world.fleet_file("fleet.json").await.unwrap().unwrap()).unwrap();
+    assert_eq!(fleet["agencies"][0]["lastReport"], Value::Null, "{fleet}");
+    world.sweep_well(AGENCY_A).await.unwrap();
+    let doctor = operator.run(&format!("doctor --agency {AGENCY_A} --agency-profile parks")).await;
+    assert!(doctor.out.contains("reports\tfine\t"), "{doctor:?}");
 }
 
 #[tokio::test]
