@@ -95,7 +95,7 @@ pub async fn follow(app: &App, hub: &Hub, arn: &str, interval: Option<Duration>)
             }
         } else if app.err.redraws && !app.global.quiet {
             let text = campaign.text(app.now(), &app.err);
-            screen.draw(text.lines(), app.err.height);
+            screen.draw(text.lines(), &app.err);
         } else if has_changed && !app.global.quiet {
             app.say(&format!("{}  {line}", app.now()));
         }

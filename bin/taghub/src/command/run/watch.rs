@@ -130,7 +130,7 @@ pub async fn follow(
         } else if app.err.redraws {
             let seconds = i64::try_from(wait.as_secs()).unwrap_or_default();
             let lines = matrix::live(&run, &agencies, now, seconds, &app.err);
-            screen.draw(lines.iter().map(String::as_str), app.err.height);
+            screen.draw(lines.iter().map(String::as_str), &app.err);
         } else {
             if changes.is_empty() && now.unix_seconds() - last_line.unix_seconds() >= MINUTE_SECONDS {
                 changes.push(format!("{now}  {}", run.tally().piped()));
