@@ -149,8 +149,19 @@ fn an_activation_that_is_used_up_registers_nobody() {
         facts.activations.iter_mut().for_each(|one| one.registrations_left = 0);
         facts
     };
-    let found = kinds(&small(used_up(facts()), None).summary);
+    let fleet = small(used_up(facts()), None);
+    let found = kinds(&fleet.summary);
     assert!(found.contains(&(Kind::NoActivation, Some(PARKS.to_owned()), 1)), "{found:?}");
+    let page = page::render(&fleet).unwrap();
+    assert!(page.contains("Used up") && !page.contains("Not renewed"));
+}
+
+#[test]
+fn what_was_refused_is_found_by_what_the_page_offers() {
+    let mut fleet = FleetBuilder::new(facts(), None);
+    fleet.add(node(1, PARKS, &[]), news(&json!({"message": "node failed", "code": "X"})).as_ref(), None);
+    let page = page::render(&fleet.finish()).unwrap();
+    assert!(page.contains(&format!("<kbd>taghub nodes --agency {PARKS}</kbd>")), "doctor looks at no node");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use fleet::ActivationFacts;
 use fleet_reporter::aws::CentralAccount;
 use fleet_reporter::ports::Hub as _;
 use hub::{AGENCY_TAG_KEY, AccountId, AwsError, Timestamp};
@@ -23,7 +24,7 @@ pub async fn read(hub: &Hub, agencies: &[Agency], now: Timestamp) -> Result<(Vec
     let counts = nodes::count_by(hub, AGENCY_TAG_KEY).await?;
     let central = central(hub);
     let reports = reports(hub, &central, agencies, now).await.inspect_err(|error| warn("last reports", error)).ok();
-    let ends = activations(&central).await.inspect_err(|error| warn("activations", error)).ok();
+    let ends = central.activations().await.inspect_err(|error| warn("activations", error)).ok().map(ends);
     let standing = |agency: &Agency| {
         let account = &agency.account;
         Standing {
@@ -51,11 +52,29 @@ async fn reports(
 }
 
 /// When the last activation of each agency that still registers nodes ends.
-async fn activations(central: &CentralAccount) -> Result<HashMap<AccountId, Timestamp>, AwsError> {
+fn ends(activations: Vec<ActivationFacts>) -> HashMap<AccountId, Timestamp> {
     let mut ends: HashMap<AccountId, Timestamp> = HashMap::new();
-    for activation in central.activations().await?.into_iter().filter(|one| one.registrations_left > 0) {
+    for activation in activations.into_iter().filter(|one| one.registrations_left > 0) {
         let known = ends.entry(activation.account).or_insert(activation.ends);
         *known = activation.ends.max(*known);
     }
-    Ok(ends)
+    ends
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_activation_that_is_used_up_registers_nobody() {
+        let account: AccountId = "222222222222".parse().unwrap();
+        let one = |ends: i64, registrations_left: usize| ActivationFacts {
+            account: account.clone(),
+            ends: Timestamp::from_unix_seconds(ends),
+            registrations_left,
+            registration_limit: 100,
+        };
+        assert_eq!(ends(vec![one(300, 0), one(100, 7), one(200, 1)])[&account], Timestamp::from_unix_seconds(200));
+        assert_eq!(ends(vec![one(300, 0)]), HashMap::new());
+    }
 }

@@ -11,7 +11,6 @@ use crate::aws::{alarms, function, nodes, queues, standings};
 use crate::command::run::ask;
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
-use crate::view::nodes::Ping;
 use crate::view::run::answers;
 use crate::view::status::{Function, Status as Shown};
 
@@ -78,12 +77,6 @@ async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
     }
     let agencies = granted(hub).await?;
     let (agencies, agencies_unread) = standings::read(hub, &agencies, now).await?;
-    let (mut online, mut nodes) = (0, 0);
-    let mut pages = nodes::Pages::new(hub, None).without_tags();
-    while let Some(page) = pages.next().await? {
-        nodes += page.len();
-        online += page.iter().filter(|node| node.ping == Ping::Online).count();
-    }
     let running = ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running"})).await;
     Ok(Shown {
         version: hub.about.version.clone(),
@@ -91,7 +84,7 @@ async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
         functions,
         agencies,
         agencies_unread,
-        nodes: (online, nodes),
+        nodes: nodes::count(hub, None).await?,
         limit: hub.about.node_limit,
         alarms: alarms::ringing(hub).await.map(|all| all.into_iter().map(|alarm| alarm.name).collect()).map_err(why),
         runs: running.map(|list| list.value.executions.len()).map_err(|failure| failure.code),

@@ -288,7 +288,7 @@ pub(super) fn activations(summary: &Summary) -> Markup {
                     @match agency.activation {
                         Some(one) => {
                             @let left = one.ends.unix_seconds() - now;
-                            td { @if left > ENDS_SOON_SECONDS { (pill(Look::Good, "Live")) } @else { (pill(Look::Bad, "Not renewed")) } }
+                            td { @if one.registrations_left == 0 { (pill(Look::Bad, "Used up")) } @else if left > ENDS_SOON_SECONDS { (pill(Look::Good, "Live")) } @else { (pill(Look::Bad, "Not renewed")) } }
                             td { (day(one.ends)) }
                             td .r.in { (rough(left)) }
                             td .r { (grouped(one.registrations_left)) span .m { " of " (grouped(one.registration_limit)) } }

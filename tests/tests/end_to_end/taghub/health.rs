@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use local_aws::Fault;
+use local_aws::{Fault, NewNode};
 use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, World};
 
@@ -35,6 +35,11 @@ async fn the_hub_is_shown_on_one_screen_and_looked_through() {
     }
     let doctor = operator.run_well("doctor").await;
     assert!(doctor.out.contains("agencies\tfine\t2 granted, all report\t-\n"), "{doctor:?}");
+    // A node that was registered another way takes its place in the limit, too.
+    world.aws.nodes().register(CENTRAL, HOME_REGION, NewNode::default());
+    assert!(operator.run_well("status").await.out.contains("nodes.all\t2\n"));
+    let doctor = operator.run_well("doctor").await;
+    assert!(doctor.out.contains("limit\tfine\t2 of 1,000 nodes\t-\n"), "{doctor:?}");
 
     // Something in a queue of failures, and an alarm.
     let client = world.central();

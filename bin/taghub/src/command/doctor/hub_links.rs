@@ -1,7 +1,5 @@
 //! The parts of the hub itself.
 
-use hub::AGENCY_TAG_KEY;
-
 use crate::app::App;
 use crate::aws::agencies::granted;
 use crate::aws::hub::Hub;
@@ -71,7 +69,7 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
             chain.add(Link::not_checked("alarms", format!("not read: {}", error.code)));
         }
     }
-    let count: usize = nodes::count_by(hub, AGENCY_TAG_KEY).await?.values().sum();
+    let (_, count) = nodes::count(hub, None).await?;
     let words = format!("{} of {} nodes", grouped(count), grouped(hub.about.node_limit));
     chain.add(if count * 100 >= hub.about.node_limit * NEAR_LIMIT_PERCENT {
         Link::look(
