@@ -189,22 +189,53 @@ async fn a_plan_writes_nothing_and_a_sweep_does() {
     // In the agency itself, without the hub; and through the only profile that names its account.
     let document = Operator::of(&world, AGENCY_A).json("plan").await;
     assert_eq!((&document["account"], &document["dryRun"]), (&json!(AGENCY_A), &json!(true)), "{document}");
-    operator_role(&world).await;
+    operator_role(&world, AGENCY_A, &["lambda:InvokeFunction", "ec2:DescribeInstances"]).await;
     let by_role =
         format!("[profile parks-role]\nrole_arn = arn:aws:iam::{AGENCY_A}:role/operator\nsource_profile = central\n");
     let central = "[central]\naws_access_key_id = 111111111111\naws_secret_access_key = any\n";
     let operator = Operator::central(&world).with_profiles(&by_role, central);
     let plan = operator.run_well(&format!("plan --agency {AGENCY_A} --instance {}", web.instance)).await;
     assert_eq!(plan.out, format!("{}\t{}\tunchanged\tcharacter\n", web.node, web.instance));
+
+    // What was asked for and is not there is no success.
+    let missing = operator.run(&format!("sweep --agency {AGENCY_A} --instance i-0123456789abcdef0")).await;
+    assert_eq!((missing.code, missing.out.as_str()), (1, "-\ti-0123456789abcdef0\tnot-found\t-\n"), "{missing:?}");
 }
 
-/// A role of the first agency that central IT may assume to look and to sweep.
-async fn operator_role(world: &World) {
-    let client = world.aws.client(AGENCY_A, HOME_REGION);
+#[tokio::test]
+async fn a_role_is_assumed_in_the_region_of_its_profile_and_once() {
+    let world = World::deployed().await.unwrap();
+    operator_role(&world, CENTRAL, &["*"]).await;
+    let role = format!("[profile ops]\nrole_arn = arn:aws:iam::{CENTRAL}:role/operator\nsource_profile = central\n");
+    let central = "[central]\naws_access_key_id = 111111111111\naws_secret_access_key = any\n";
+    let operator = Operator::central(&world).with("AWS_REGION", None);
+    let operator = operator.with_profiles(&format!("{role}region = {HOME_REGION}\n"), central);
+    let before = world.aws.calls().snapshot();
+    let status = operator.run_well("status --profile ops").await;
+    assert!(status.out.contains("agencies.granted\t2\n"), "{status:?}");
+    let calls = world.aws.calls().snapshot().since(&before);
+    assert_eq!(calls.of("sts:AssumeRole").total(), 1, "{calls:?}");
+
+    // The code of a device is nothing that the SDK asks for.
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{AGENCY_B}:root")}, "Action": "sts:AssumeRole"}]});
+    let role = format!("{role}region = {HOME_REGION}\nmfa_serial = arn:aws:iam::{CENTRAL}:mfa/me\n");
+    let operator = operator.with_profiles(&role, central);
+    let policy = [("RoleName", "operator"), ("PolicyDocument", &trust.to_string())];
+    world.central().query("iam", "UpdateAssumeRolePolicy", &policy).await.unwrap();
+    let refused = operator.run("status --profile ops").await;
+    assert_eq!(refused.code, 4, "{refused:?}");
+    let help = r#"help: eval "$(aws configure export-credentials --profile ops --format env)""#;
+    assert!(refused.err.contains(help), "{refused:?}");
+}
+
+/// A role of an account that central IT may assume, with these permissions.
+async fn operator_role(world: &World, account: &str, actions: &[&str]) {
+    let client = world.aws.client(account, HOME_REGION);
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{CENTRAL}:root")}, "Action": "sts:AssumeRole"}]});
     let allowed = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": ["lambda:InvokeFunction", "ec2:DescribeInstances"], "Resource": "*"}]});
+        {"Effect": "Allow", "Action": actions, "Resource": "*"}]});
     let role = [("RoleName", "operator"), ("AssumeRolePolicyDocument", &trust.to_string())];
     client.query("iam", "CreateRole", &role).await.unwrap();
     let policy = [("RoleName", "operator"), ("PolicyName", "operate"), ("PolicyDocument", &allowed.to_string())];
