@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::aws::agencies::granted;
 use crate::aws::hub::Hub;
 use crate::aws::{alarms, function, nodes, queues, standings};
-use crate::command::run::ask;
+use crate::command::run::{EXECUTIONS_MAX, ask};
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::view::run::answers;
@@ -77,7 +77,7 @@ async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
     }
     let agencies = granted(hub).await?;
     let (agencies, agencies_unread) = standings::read(hub, &agencies, now).await?;
-    let running = ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running"})).await;
+    let running = ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running", "MaxResults": EXECUTIONS_MAX})).await;
     Ok(Shown {
         version: hub.about.version.clone(),
         place: hub.place(),
@@ -87,7 +87,7 @@ async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
         nodes: nodes::count(hub, None).await?,
         limit: hub.about.node_limit,
         alarms: alarms::ringing(hub).await.map(|all| all.into_iter().map(|alarm| alarm.name).collect()).map_err(why),
-        runs: running.map(|list| list.value.executions.len()).map_err(|failure| failure.code),
+        runs: running.map(|list| (list.value.executions.len(), list.value.complete)).map_err(|failure| failure.code),
         now,
     })
 }

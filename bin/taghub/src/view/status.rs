@@ -56,8 +56,8 @@ pub struct Status {
     pub limit: usize,
     /// Alarms that ring.
     pub alarms: Read<Vec<String>>,
-    /// Runs under way.
-    pub runs: Read<usize>,
+    /// Runs under way, and whether these are all.
+    pub runs: Read<(usize, bool)>,
     /// When all of this was so.
     pub now: Timestamp,
 }
@@ -99,8 +99,11 @@ impl Status {
             Err(why) => Fact::unread("Alarms", why),
         });
         facts.push(match &self.runs {
-            Ok(0) => Fact::new("Runs", None, "none now"),
-            Ok(count) => Fact::new("Runs", Some(Sign::Running), format!("{count} under way: taghub run list")),
+            Ok((0, true)) => Fact::new("Runs", None, "none now"),
+            Ok((count, is_all)) => {
+                let least = if *is_all { "" } else { "at least " };
+                Fact::new("Runs", Some(Sign::Running), format!("{least}{count} under way: taghub run list"))
+            }
             Err(why) => Fact::unread("Runs", why),
         });
         facts
@@ -199,7 +202,7 @@ impl Status {
             "alarms.ringing\t{}",
             figure(self.alarms.as_ref().ok().map(|alarms| alarms.len().to_string()))
         ));
-        lines.push(format!("runs.running\t{}", figure(self.runs.as_ref().ok().map(usize::to_string))));
+        lines.push(format!("runs.running\t{}", figure(self.runs.as_ref().ok().map(|(count, _)| count.to_string()))));
         lines.iter().fold(String::new(), |text, line| text + line + "\n")
     }
 
@@ -220,7 +223,8 @@ impl Status {
             "schema": "taghub.status/1", "version": self.version, "at": self.now, "wrong": self.is_wrong(),
             "functions": functions, "agencies": agencies,
             "nodes": {"all": self.nodes.1, "online": self.nodes.0, "limit": self.limit},
-            "alarms": self.alarms.as_ref().ok(), "runsRunning": self.runs.as_ref().ok(),
+            "alarms": self.alarms.as_ref().ok(), "runsRunning": self.runs.as_ref().ok().map(|(count, _)| count),
+            "runsComplete": self.runs.as_ref().ok().map(|(_, is_all)| is_all),
             "notRead": self.unread(),
         })
     }
@@ -350,6 +354,15 @@ mod tests {
         ");
         assert!(status().is_wrong());
         assert_eq!(status().unread(), ["errors of automation-fanout: AccessDenied", "runs: AccessDenied"]);
+    }
+
+    #[test]
+    fn runs_that_were_not_all_counted_are_at_least_so_many() {
+        let of = |runs| Status { runs: Ok(runs), ..status() };
+        assert!(of((0, true)).text(&stream(100)).contains("Runs         none now\n"));
+        assert!(of((20, true)).text(&stream(100)).contains("● 20 under way: taghub run list\n"));
+        assert!(of((200, false)).text(&stream(100)).contains("● at least 200 under way: taghub run list\n"));
+        assert_eq!(of((200, false)).json()["runsComplete"], false);
     }
 
     #[test]

@@ -178,7 +178,7 @@ impl Start {
             answer.value.executions.into_iter().map(|started| started.automation_execution_id).collect();
         remember(app, &hub, &key, &ids)?;
         if self.watch {
-            return watch::follow(app, &hub, &key, ids, None, false).await;
+            return watch::follow_new(app, &hub, &key, ids).await;
         }
         Ok(Exit::Done)
     }
