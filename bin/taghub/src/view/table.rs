@@ -168,8 +168,11 @@ fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
     format!("{}\r\n", fields.join(","))
 }
 
-/// Agencies write tag values: what a spreadsheet would take for a formula gets an apostrophe.
+/// A field without a value is empty. Agencies write tag values: what a spreadsheet would take for a formula gets an apostrophe.
 fn csv_field(field: &str) -> String {
+    if field == "-" {
+        return String::new();
+    }
     let is_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let field = if is_formula { format!("'{field}") } else { field.to_owned() };
     if field.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
@@ -244,5 +247,6 @@ mod tests {
             csv_row(&Row { piped: fields.iter().map(|field| (*field).to_owned()).collect(), ..Row::default() })
         };
         assert_eq!(row(&["a,b", "say \"x\"", "=HYPERLINK(1)"]), "\"a,b\",\"say \"\"x\"\"\",'=HYPERLINK(1)\r\n");
+        assert_eq!(row(&["mi-0", "-", "-1"]), "mi-0,,'-1\r\n");
     }
 }

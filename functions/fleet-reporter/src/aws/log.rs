@@ -16,8 +16,8 @@ const PERIOD_SECONDS: i64 = 300;
 
 /// The lines with which an invocation ends.
 pub const REPORTS: &str = r#"{ $.fields.message = "report applied" }"#;
-/// Those, and the lines about nodes.
-pub const NODES: &str = r#"{ $.fields.instance_id = "mi-*" || $.fields.message = "report applied" }"#;
+/// Those, the lines about nodes, and those about coverage.
+pub const NODES: &str = r#"{ $.fields.instance_id = "mi-*" || $.fields.message = "report applied" || $.fields.message = "coverage not kept" }"#;
 
 /// Reads what the lines of a pattern say of agencies and nodes, as [`each_line`] does.
 ///
@@ -70,17 +70,14 @@ pub async fn each_line(
 }
 
 fn take(logged: &mut Logged, at: Timestamp, fields: &Value) {
-    if fields["message"] == "report applied" {
-        // What was only tried is no report.
-        if fields["dry_run"] == true {
-            return;
-        }
-        if let Some(agency) = fields["agency"].as_str().and_then(|agency| agency.parse().ok()) {
-            let last = logged.reports.entry(agency).or_insert(at);
-            *last = at.max(*last);
-        }
-    } else {
-        logged.latest.add(at, fields);
+    logged.latest.add(at, fields);
+    // What was only tried is no report.
+    if fields["message"] == "report applied"
+        && fields["dry_run"] != true
+        && let Some(agency) = fields["agency"].as_str().and_then(|agency| agency.parse().ok())
+    {
+        let last = logged.reports.entry(agency).or_insert(at);
+        *last = at.max(*last);
     }
 }
 

@@ -88,12 +88,21 @@ async fn nodes_are_listed_filtered_and_explained() {
 
     // Two instances that name one node, and one that lost its node.
     let clone = [("managedinstanceid", web.node.as_str()), ("Env", "PROD")];
-    world.launch(AGENCY_A, HOME_REGION, &clone).await.unwrap();
+    let copy = world.launch(AGENCY_A, HOME_REGION, &clone).await.unwrap();
     world.untag(&db, "managedinstanceid").await.unwrap();
     for agency in [AGENCY_A, AGENCY_B] {
         world.sweep(agency, &json!({})).await.unwrap();
     }
     assert_eq!(operator.run_well("nodes --ids --conflict").await.out, format!("{}\n", web.node));
+    assert_eq!(operator.run_well("nodes --ids --unlinked").await.out, format!("{}\n", db.node));
+
+    // Once that is mended, the next whole sweep says so by silence; what still is so, it says again.
+    let client = world.aws.client(AGENCY_A, HOME_REGION);
+    client.query("ec2", "TerminateInstances", &[("InstanceId.1", copy.as_str())]).await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B, AGENCY_A, AGENCY_B] {
+        world.sweep(agency, &json!({})).await.unwrap();
+    }
+    assert_eq!(operator.run_well("nodes --ids --conflict").await.out, "");
     assert_eq!(operator.run_well("nodes --ids --unlinked").await.out, format!("{}\n", db.node));
 }
 
@@ -125,6 +134,15 @@ async fn instances_without_a_node_are_listed() {
     assert_eq!((&document["regions"][0]["managed"], &document["regions"][0]["unmanaged"]), (&json!(1), &json!([bare])));
     let csv = operator.run_well("instances -o csv --unmanaged").await.out;
     assert!(csv.starts_with("ec2InstanceId,account,name,region\r\n"), "{csv}");
+
+    // What the manager did not name is told in a pipe, too.
+    let more = json!({"running": 5, "stopped": 0, "managed": 0, "unmanaged": [], "unmanagedOmitted": 5}).to_string();
+    let name = format!("/tag-hub/coverage/{AGENCY_B}/us-west-2");
+    let body = json!({"Name": name, "Value": more, "Type": "String"});
+    world.central().json("ssm", "PutParameter", &body).await.unwrap();
+    let printed = operator.run_well("instances --unmanaged").await;
+    assert_eq!(printed.err, "5 more instances run without a node; the manager keeps the first ones of a Region\n");
+    world.central().json("ssm", "DeleteParameter", &json!({"Name": name})).await.unwrap();
 
     // Somebody else's text in the path is named and left out.
     let body =
