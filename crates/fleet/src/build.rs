@@ -76,7 +76,7 @@ impl Row {
         let tagging = match self.tagging {
             Tagging::Conflict | Tagging::Rejected(_) | Tagging::Failed(_) => 4,
             Tagging::Unlinked | Tagging::NotReported | Tagging::Superseded | Tagging::NoOwner => 2,
-            Tagging::InstanceGone | Tagging::Deferred => 1,
+            Tagging::InstanceGone | Tagging::Deferred | Tagging::Unread => 1,
             Tagging::InStep | Tagging::LeftBehind(_) => 0,
         };
         let patching = match self.patching {
@@ -249,6 +249,8 @@ impl FleetBuilder {
         let mut tagging = Tagging::of(&node, news);
         if is_silent && tagging == Tagging::InStep {
             tagging = Tagging::NotReported;
+        } else if self.facts.unread.iter().any(|unread| unread.contains("FilterLogEvents")) {
+            tagging = tagging.without_log();
         }
         let left_behind = news.map_or(0, |news| news.left_behind);
         let source = Source::of(&node.tags);
@@ -427,7 +429,7 @@ fn count(figures: &mut Figures, row: &Row) {
         Tagging::Unlinked => &mut figures.unlinked,
         Tagging::Rejected(_) | Tagging::Failed(_) => &mut figures.refused,
         Tagging::InstanceGone | Tagging::Superseded => &mut figures.gone,
-        Tagging::NotReported | Tagging::Deferred | Tagging::NoOwner => &mut figures.no_report,
+        Tagging::NotReported | Tagging::Deferred | Tagging::NoOwner | Tagging::Unread => &mut figures.no_report,
     };
     *tagging += 1;
     let is_gone = matches!(row.tagging, Tagging::InstanceGone | Tagging::Superseded);

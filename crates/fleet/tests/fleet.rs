@@ -251,6 +251,15 @@ fn nodes_that_the_log_has_no_line_for_are_not_told_as_in_step() {
 }
 
 #[test]
+fn without_the_log_no_node_is_told_as_in_step() {
+    let unread = vec!["logs:FilterLogEvents failed: AccessDeniedException".to_owned()];
+    let fleet = small(Facts { unread, ..facts() }, None);
+    let figures = fleet.summary.agencies[0].figures;
+    assert_eq!((figures.in_step, figures.no_report), (0, 1));
+    assert!(csv::render(&fleet).contains(",unread,"));
+}
+
+#[test]
 fn a_node_whose_instance_is_gone_explains_no_other_that_is_offline() {
     let gone = ("tag-hub:terminated", "1795312800");
     let count = |ping: Ping| {

@@ -9,10 +9,13 @@ use hub::{AGENCY_TAG_KEY, AccountId, AwsError, Timestamp};
 
 use crate::aws::hub::Hub;
 use crate::aws::report::central;
-use crate::aws::{news, nodes};
+use crate::aws::{function, news, nodes};
 use crate::failure::Failure;
 use crate::view::agencies::Agency;
 use crate::view::agencies::Standing;
+
+/// Where the function that makes activations has the limit of each agency.
+const AGENCY_NODE_LIMIT: &str = "AGENCY_NODE_LIMIT";
 
 /// Reads how agencies stand. What may not be read is left out, and named with the reason.
 ///
@@ -25,12 +28,16 @@ pub async fn read(hub: &Hub, agencies: &[Agency], now: Timestamp) -> Result<(Vec
     let central = central(hub);
     let reports = reports(hub, &central, agencies, now).await.inspect_err(|error| warn("last reports", error)).ok();
     let ends = central.activations().await.inspect_err(|error| warn("activations", error)).ok().map(ends);
+    let limit = function::variables(&hub.session, &hub.about.names.issuer).await;
+    let limit = limit.inspect_err(|error| warn("the limit of each agency", error)).ok();
+    let limit = limit.and_then(|variables| variables.get(AGENCY_NODE_LIMIT)?.parse().ok());
     let standing = |agency: &Agency| {
         let account = &agency.account;
         Standing {
             nodes: counts.get(account.as_str()).copied().unwrap_or_default(),
             last_report: reports.as_ref().map(|reports| reports.get(account).copied()),
             activation_ends: ends.as_ref().map(|ends| ends.get(account).copied()),
+            node_limit: limit,
             agency: agency.clone(),
         }
     };

@@ -66,13 +66,16 @@ async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
     let (session, names) = (&hub.session, &hub.about.names);
     let all: Vec<&str> = names.functions().collect();
     let errors = alarms::errors(session, &all, now).await.map_err(why);
+    let queues: Vec<String> = queues::names(&hub.about);
+    let oldest = alarms::oldest(session, &queues, now).await.map_err(why);
     let mut functions = Vec::new();
     for (at, name) in all.iter().enumerate() {
         functions.push(Function {
             name: (*name).to_owned(),
             deployed: function::deployed(session, name).await.map_err(why),
             errors: errors.as_ref().map(|errors| errors.get(at).copied().unwrap_or_default()).map_err(Clone::clone),
-            failures: queues::depth(session, &format!("{name}-failures")).await.map_err(why),
+            failures: queues::depth(session, &queues[at]).await.map_err(why),
+            oldest: oldest.as_ref().ok().and_then(|all| *all.get(at)?),
         });
     }
     let agencies = granted(hub).await?;

@@ -47,6 +47,8 @@ pub struct Standing {
     pub last_report: Option<Option<Timestamp>>,
     /// When its last activation ends; the outer value is absent if that could not be read.
     pub activation_ends: Option<Option<Timestamp>>,
+    /// How many nodes it may have; absent if that could not be read.
+    pub node_limit: Option<usize>,
 }
 
 /// How an agency stands, the worst first.
@@ -59,6 +61,8 @@ pub enum State {
     NoReport,
     /// No valid activation: nothing can register.
     NoActivation,
+    /// It has as many nodes as it may have: no activation is issued.
+    AtLimit,
     /// Its activation ends soon.
     ActivationEnds,
     /// Its reports or its activations were not read.
@@ -75,6 +79,7 @@ impl State {
             Self::Silent => "silent",
             Self::NoReport => "no report in 24 h",
             Self::NoActivation => "no valid activation",
+            Self::AtLimit => "node limit reached",
             Self::ActivationEnds => "activation ends soon",
             Self::Unread => "not read",
             Self::NoNodes => "no nodes",
@@ -87,6 +92,7 @@ impl State {
             Self::Silent => "silent",
             Self::NoReport => "no-report",
             Self::NoActivation => "no-activation",
+            Self::AtLimit => "at-limit",
             Self::ActivationEnds => "activation-ends",
             Self::Unread => "unread",
             Self::NoNodes => "no-nodes",
@@ -97,7 +103,7 @@ impl State {
     fn sign(self) -> Sign {
         match self {
             Self::Silent | Self::NoReport => Sign::Bad,
-            Self::NoActivation | Self::ActivationEnds => Sign::Look,
+            Self::NoActivation | Self::AtLimit | Self::ActivationEnds => Sign::Look,
             Self::Unread | Self::NoNodes => Sign::Waiting,
             Self::Fine => Sign::Good,
         }
@@ -126,6 +132,7 @@ impl Standing {
         match self.activation_ends {
             Some(None) => State::NoActivation,
             Some(Some(at)) if -age(at) < 0 => State::NoActivation,
+            _ if self.node_limit.is_some_and(|limit| self.nodes >= limit) => State::AtLimit,
             Some(Some(at)) if -age(at) < ENDS_SOON_SECONDS => State::ActivationEnds,
             _ if self.last_report.is_none() || self.activation_ends.is_none() => State::Unread,
             _ if self.nodes == 0 => State::NoNodes,
@@ -179,6 +186,7 @@ impl Standing {
             last_report: self.last_report.flatten(),
             activation_ends: self.activation_ends.flatten(),
             manager_version: &self.agency.manager_version,
+            node_limit: self.node_limit,
             state: self.state(now),
         }
     }
@@ -194,6 +202,7 @@ pub struct Line<'a> {
     last_report: Option<Timestamp>,
     activation_ends: Option<Timestamp>,
     manager_version: &'a str,
+    node_limit: Option<usize>,
     state: State,
 }
 
@@ -234,7 +243,13 @@ mod tests {
             name: name.map(str::to_owned),
             manager_version: "7".to_owned(),
         };
-        Standing { agency, nodes, last_report: Some(report.map(instant)), activation_ends: Some(ends.map(instant)) }
+        Standing {
+            agency,
+            nodes,
+            last_report: Some(report.map(instant)),
+            activation_ends: Some(ends.map(instant)),
+            node_limit: Some(10),
+        }
     }
 
     #[test]
@@ -245,6 +260,7 @@ mod tests {
             standing(None, 0, Some("2026-11-23T05:59:20Z"), Some("2026-12-22T06:00:00Z")),
             standing(Some("Water"), 5, Some("2026-11-23T05:55:00Z"), None),
             standing(Some("Revenue"), 9, None, Some("2026-12-22T06:00:00Z")),
+            standing(Some("Health"), 10, Some("2026-11-23T05:55:00Z"), Some("2026-12-22T06:00:00Z")),
         ];
         let stream = Stream::new(Some((120, 24)), Color::Never, |name| (name == "LANG").then(|| "C.UTF-8".to_owned()));
         let rows: Vec<Row> = all.iter().map(|one| one.row(now())).collect();
@@ -255,12 +271,13 @@ mod tests {
         · 222222222222  222222222222  0      40 s ago      29 days left  7        no nodes
         ! Water         222222222222  5      5 min ago     none          7        no valid activation
         ✗ Revenue       222222222222  9      none in 24 h  29 days left  7        no report in 24 h
+        ! Health        222222222222  10     5 min ago     29 days left  7        node limit reached
         ");
         assert_eq!(
             tabs(&rows[0]),
             "222222222222\tLibraries\t4\t2026-11-22T22:14:00Z\t2026-12-12T06:00:00Z\t7\tsilent\n"
         );
-        assert_eq!(summary(&all, now()), "5 agencies granted, 22 nodes; no reports from Libraries, Revenue");
+        assert_eq!(summary(&all, now()), "6 agencies granted, 32 nodes; no reports from Libraries, Revenue");
     }
 
     #[test]

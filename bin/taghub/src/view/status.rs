@@ -35,6 +35,8 @@ pub struct Function {
     pub errors: Read<u64>,
     /// Messages in its failure queue; nothing if there is no such queue.
     pub failures: Read<Option<usize>>,
+    /// How long the oldest of them has been there, in seconds; nothing if that is not known.
+    pub oldest: Option<i64>,
 }
 
 /// All that is shown.
@@ -189,6 +191,8 @@ impl Status {
                 figure(function.errors.as_ref().ok().map(u64::to_string))
             ));
             lines.push(format!("{}.failures\t{}", function.name, figure(failures)));
+            let oldest = function.oldest.map(|seconds| seconds.to_string());
+            lines.push(format!("{}.failures.oldest-seconds\t{}", function.name, figure(oldest)));
         }
         let is_read = self.agencies.iter().all(|one| one.last_report.is_some());
         let silent = self.agencies.iter().filter(|one| one.state(self.now).is_silent()).count();
@@ -214,7 +218,8 @@ impl Status {
             .map(|function| {
                 json!({
                     "name": function.name, "errors24h": function.errors.as_ref().ok(),
-                    "failures": function.failures.as_ref().ok(), "deployed": function.deployed.as_ref().ok(),
+                    "failures": function.failures.as_ref().ok(), "oldestFailureSeconds": function.oldest,
+                    "deployed": function.deployed.as_ref().ok(),
                 })
             })
             .collect();
@@ -260,7 +265,10 @@ impl Function {
         };
         let failures = match &self.failures {
             Ok(Some(0)) => Cell::mark(Sign::Good, "empty"),
-            Ok(Some(count)) => Cell::mark(Sign::Bad, counted(*count, "message")),
+            Ok(Some(count)) => {
+                let oldest = self.oldest.map(|seconds| format!(", oldest {}", rough(seconds))).unwrap_or_default();
+                Cell::mark(Sign::Bad, counted(*count, "message") + &oldest)
+            }
             Ok(None) => Cell::text("-"),
             Err(_) => Cell::text("not read"),
         };
@@ -306,11 +314,13 @@ mod tests {
             nodes: 4,
             last_report: Some(report.map(|at| at.parse().unwrap())),
             activation_ends: Some(Some(ends.parse().unwrap())),
+            node_limit: None,
         };
         let function = |name: &str, errors: Read<u64>, failures: Read<Option<usize>>| Function {
             name: name.to_owned(),
             deployed: Ok(Some("2026-11-20T06:00:00Z".parse().unwrap())),
             errors,
+            oldest: if matches!(failures, Ok(Some(1..))) { Some(18_300) } else { None },
             failures,
         };
         Status {
@@ -339,10 +349,10 @@ mod tests {
         insta::assert_snapshot!(status().text(&stream(100)), @r"
         Tag Hub 0.2.0   111111111111, us-east-1   2026-11-23 06:00:12 UTC
 
-        FUNCTION           ERRORS 24 H  FAILURE QUEUE  DEPLOYED
-        ssm-tag-manager    0            ✓ empty        3 days ago
-        activation-issuer  ! 2          ✗ 3 messages   3 days ago
-        automation-fanout  not read     -              3 days ago
+        FUNCTION           ERRORS 24 H  FAILURE QUEUE             DEPLOYED
+        ssm-tag-manager    0            ✓ empty                   3 days ago
+        activation-issuer  ! 2          ✗ 3 messages, oldest 5 h  3 days ago
+        automation-fanout  not read     -                         3 days ago
 
         Agencies     ✗ 2 granted; no reports from Libraries
         Manager      ● versions 7 for 1 agency, 8 for 1 agency

@@ -173,7 +173,12 @@ impl Answer {
             let why = if self.untagged.contains(instance) { "untagged" } else { "not-found" };
             line(["-", instance, why, "-"])
         });
-        nodes.chain(omitted).chain(regions).chain(not_found).collect()
+        let held = self.counts.unwrap_or_default().tags_held.to_string();
+        let held = (held != "0").then(|| line(["-", "-", "tags-held", &held]));
+        // Without an answer of the manager there are no outcomes to tell.
+        let reported: usize = self.regions.iter().map(|region| region.instances).sum();
+        let reported = self.counts.is_none().then(|| line(["-", "-", "reported", &reported.to_string()]));
+        nodes.chain(omitted).chain(regions).chain(not_found).chain(held).chain(reported).collect()
     }
 }
 
@@ -299,7 +304,10 @@ mod tests {
         mi-0c97187c257354d2e|-|unlinked|-
         us-west-2|-|region-failed|UnauthorizedOperation
         -|i-0c|untagged|-
+        -|-|tags-held|2
         ");
+        let unanswered = Answer { counts: None, nodes: Vec::new(), not_found: Vec::new(), ..answer(false) };
+        assert!(unanswered.tabs().ends_with("\n-\t-\treported\t3\n"));
     }
 
     #[test]

@@ -173,9 +173,9 @@ fn csv_field(field: &str) -> String {
     if field == "-" {
         return String::new();
     }
-    let is_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let field = if is_formula { format!("'{field}") } else { field.to_owned() };
-    if field.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+    let field = harmless(field);
+    let field = if field.starts_with(['=', '+', '-', '@']) { format!("'{field}") } else { field };
+    if field.contains(['"', ',']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 #[cfg(test)]
@@ -248,5 +248,6 @@ mod tests {
         };
         assert_eq!(row(&["a,b", "say \"x\"", "=HYPERLINK(1)"]), "\"a,b\",\"say \"\"x\"\"\",'=HYPERLINK(1)\r\n");
         assert_eq!(row(&["mi-0", "-", "-1"]), "mi-0,,'-1\r\n");
+        assert_eq!(row(&["a\u{1b}[2J", "b\nc"]), "a\u{fffd}[2J,b\u{fffd}c\r\n");
     }
 }

@@ -107,6 +107,23 @@ async fn nodes_are_listed_filtered_and_explained() {
 }
 
 #[tokio::test]
+async fn an_instance_is_the_node_that_it_registered_last() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world);
+    let first = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    let second = world.register_node(AGENCY_A, None);
+    for node in [&second, &first.node] {
+        world.tag(&first, "managedinstanceid", node).await.unwrap();
+        world.sweep_well(AGENCY_A).await.unwrap();
+        let document = operator.json(&format!("explain {}", first.instance)).await;
+        assert_eq!(&document["id"], node, "{document}");
+        let doctor = operator.run(&format!("doctor --instance {}", first.instance)).await;
+        assert!(doctor.out.contains("source\tfine\t") && !doctor.out.contains("superseded\t"), "{doctor:?}");
+    }
+}
+
+#[tokio::test]
 async fn instances_without_a_node_are_listed() {
     let world = World::deployed().await.unwrap();
     let operator = Operator::central(&world);
@@ -273,6 +290,7 @@ async fn agencies_stand_as_their_reports_and_activations_do() {
     let all = document["agencies"].as_array().unwrap();
     let of = |account: &str| all.iter().find(|agency| agency["account"] == account).unwrap();
     assert_eq!((&of(AGENCY_A)["nodes"], &of(AGENCY_A)["state"]), (&json!(1), &json!("fine")), "{document}");
+    assert_eq!(of(AGENCY_A)["nodeLimit"], 1_000, "{document}");
     assert!(of(AGENCY_A)["lastReport"].is_string() && of(AGENCY_A)["activationEnds"].is_string(), "{document}");
     assert_eq!(of(AGENCY_B)["state"], "no-report", "{document}");
     let silent = operator.run("agencies --silent --exit-code").await;

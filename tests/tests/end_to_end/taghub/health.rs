@@ -46,12 +46,21 @@ async fn the_hub_is_shown_on_one_screen_and_looked_through() {
     let url = client.json("sqs", "GetQueueUrl", &json!({"QueueName": "ssm-tag-manager-failures"})).await.unwrap();
     let message = json!({"QueueUrl": url["QueueUrl"], "MessageBody": "{}"});
     client.json("sqs", "SendMessage", &message).await.unwrap();
+    let datum = [
+        ("Namespace", "AWS/SQS"),
+        ("MetricData.member.1.MetricName", "ApproximateAgeOfOldestMessage"),
+        ("MetricData.member.1.Value", "120"),
+        ("MetricData.member.1.Dimensions.member.1.Name", "QueueName"),
+        ("MetricData.member.1.Dimensions.member.1.Value", "ssm-tag-manager-failures"),
+    ];
+    client.query("monitoring", "PutMetricData", &datum).await.unwrap();
     let alarm = [("AlarmName", "activation-issuer-errors"), ("StateValue", "ALARM"), ("StateReason", "a test")];
     client.query("monitoring", "SetAlarmState", &alarm).await.unwrap();
     let status = operator.run("status --exit-code").await;
     assert_eq!(status.code, 1);
     assert!(
-        status.out.contains("ssm-tag-manager.failures\t1\n") && status.out.contains("alarms.ringing\t1\n"),
+        status.out.contains("ssm-tag-manager.failures\t1\nssm-tag-manager.failures.oldest-seconds\t120\n")
+            && status.out.contains("alarms.ringing\t1\n"),
         "{status:?}"
     );
     let doctor = operator.run("doctor").await;
@@ -83,6 +92,8 @@ async fn what_may_not_be_read_is_told_as_not_read() {
     assert_eq!(document["notRead"], json!(["last reports: AccessDeniedException"]), "{document}");
     let agencies = operator.run_well("agencies").await;
     assert!(agencies.out.lines().all(|line| line.ends_with("\tunread")), "{agencies:?}");
+    let nodes = operator.run_well("nodes").await;
+    assert!(nodes.out.ends_with("\tunread\n") && nodes.err.contains("TAGS says less"), "{nodes:?}");
     let doctor = operator.run_well("doctor").await;
     assert!(doctor.out.contains("agencies\tnot-checked\t2 granted; reports not read\t-\n"), "{doctor:?}");
     assert!(doctor.out.contains("permission\tnot-checked\tnot read: last reports: AccessDenied"), "{doctor:?}");
