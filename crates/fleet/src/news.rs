@@ -210,9 +210,7 @@ mod tests {
     #[test]
     fn what_a_whole_sweep_does_not_repeat_is_settled() {
         let conflict = || json!({"message": "node rejected", "reason": "conflict", "instance_id": NODE});
-        let ended = |whole: bool, unnamed: usize, dry_run: bool| {
-            json!({"message": "report applied", "whole": whole, "nodes_not_logged": unnamed, "dry_run": dry_run})
-        };
+        let ended = |whole: bool, unnamed: usize, dry_run: bool| json!({"message": "report applied", "whole": whole, "nodes_not_logged": unnamed, "dry_run": dry_run});
         let (whole, part) = (|| ended(true, 0, false), || ended(false, 0, false));
         let id: ManagedInstanceId = NODE.parse().unwrap();
         let owned = Tags::from([(AGENCY_TAG_KEY.to_owned(), PARKS.to_owned())]);

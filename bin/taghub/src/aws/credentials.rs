@@ -73,9 +73,12 @@ mod tests {
 
     #[tokio::test]
     async fn credentials_are_kept_until_shortly_before_they_end() {
-        for (left, expected) in
-            [(None, 1), (Some(Duration::from_hours(1)), 1), (Some(Duration::from_mins(5)), 3), (Some(Duration::ZERO), 3)]
-        {
+        for (left, expected) in [
+            (None, 1),
+            (Some(Duration::from_hours(1)), 1),
+            (Some(Duration::from_mins(5)), 3),
+            (Some(Duration::ZERO), 3),
+        ] {
             let count = Arc::new(AtomicUsize::new(0));
             let kept = Kept::new(SharedCredentialsProvider::new(Counting(count.clone(), left)), || NOW);
             for _ in 0..3 {

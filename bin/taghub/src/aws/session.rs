@@ -218,7 +218,9 @@ fn no_credentials(profile: Option<&str>, why: &str, needs_cli: bool) -> Failure 
     let login = profile.map_or("aws sso login".to_owned(), |profile| format!("aws sso login --profile {profile}"));
     let help = if needs_cli {
         let profile = profile.unwrap_or("default");
-        format!(r#"eval "$(aws configure export-credentials --profile {profile} --format env)", then without --profile"#)
+        format!(
+            r#"eval "$(aws configure export-credentials --profile {profile} --format env)", then without --profile"#
+        )
     } else if why.to_lowercase().contains("sso") || why.contains("token") {
         login
     } else {

@@ -133,9 +133,11 @@ pub async fn find(hub: &Hub, id: &Id) -> Result<Node, Failure> {
                     None => {}
                 }
             }
-            superseded.ok_or_else(|| Failure::missing("no-node", format!("no node of {instance} in {}", hub.place()))
-                .detail("No report said that a node belongs to this instance.")
-                .help("on the instance: register-instance doctor"))
+            superseded.ok_or_else(|| {
+                Failure::missing("no-node", format!("no node of {instance} in {}", hub.place()))
+                    .detail("No report said that a node belongs to this instance.")
+                    .help("on the instance: register-instance doctor")
+            })
         }
     }
 }

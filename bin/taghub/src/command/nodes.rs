@@ -76,8 +76,11 @@ impl Nodes {
         let hub = Hub::find(app).await?;
         let agencies = granted(&hub).await?;
         let agency = self.agency.as_deref().map(|wanted| find(&agencies, wanted, &hub)).transpose()?;
-        let news =
-            if self.ids && !(self.unlinked || self.conflict || self.exit_code) { None } else { self.news(app, &hub).await? };
+        let news = if self.ids && !(self.unlinked || self.conflict || self.exit_code) {
+            None
+        } else {
+            self.news(app, &hub).await?
+        };
         // The service filters by one tag alone; the others are looked at here.
         let owner = agency.map(|agency| (AGENCY_TAG_KEY.to_owned(), agency.account.to_string()));
         let filter = owner.iter().chain(&self.tag).next().cloned();

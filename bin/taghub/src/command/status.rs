@@ -80,7 +80,8 @@ async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
     }
     let agencies = granted(hub).await?;
     let (agencies, agencies_unread) = standings::read(hub, &agencies, now).await?;
-    let running = ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running", "MaxResults": EXECUTIONS_MAX})).await;
+    let running =
+        ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running", "MaxResults": EXECUTIONS_MAX})).await;
     Ok(Shown {
         version: hub.about.version.clone(),
         place: hub.place(),

@@ -180,8 +180,6 @@ mod tests {
         chain.add(Link::fine("hub", "version 0.2.0"));
         assert!(chain.text("taghub doctor", &stream(80)).ends_with("✓ nothing is broken\n"));
         chain.add(Link::not_checked("alarms", "not read: AccessDenied"));
-        assert!(
-            chain.text("taghub doctor", &stream(80)).ends_with("· 1 link not checked; nothing else is broken\n")
-        );
+        assert!(chain.text("taghub doctor", &stream(80)).ends_with("· 1 link not checked; nothing else is broken\n"));
     }
 }

@@ -329,7 +329,8 @@ mod tests {
         for hostile in ["\u{1b}[2J", "\u{1b}]0;x\u{7}", "\t\n"] {
             let mut answer = answer(false);
             let error = RegionError { code: hostile.to_owned(), message: hostile.to_owned() };
-            answer.regions[1] = RegionAnswer { region: hostile.to_owned(), error: Some(error), ..answer.regions[1].clone() };
+            answer.regions[1] =
+                RegionAnswer { region: hostile.to_owned(), error: Some(error), ..answer.regions[1].clone() };
             answer.not_found = vec![hostile.to_owned()];
             let failed = Outcome::Failed { code: hostile.into(), message: hostile.into(), retryable: false };
             answer.nodes[1] = NodeAnswer { outcome: failed, instance_id: hostile.into(), ..answer.nodes[1].clone() };

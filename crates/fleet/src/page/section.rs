@@ -161,7 +161,8 @@ pub(super) fn dropped_tags(summary: &Summary) -> Markup {
 
 /// The agencies with most nodes that lost tags for a reason.
 fn agencies_of(summary: &Summary, reason: &str) -> String {
-    let with_it = |agency: &'_ AgencySummary| agency.dropped_tags.iter().find(|one| one.reason == reason).map(|one| one.nodes);
+    let with_it =
+        |agency: &'_ AgencySummary| agency.dropped_tags.iter().find(|one| one.reason == reason).map(|one| one.nodes);
     let mut all: Vec<(&str, usize)> =
         summary.agencies.iter().filter_map(|agency| Some((agency.label(), with_it(agency)?))).collect();
     all.sort_by_key(|(_, nodes)| std::cmp::Reverse(*nodes));

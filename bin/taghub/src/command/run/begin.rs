@@ -268,7 +268,8 @@ mod tests {
             #[command(flatten)]
             start: Start,
         }
-        let parse = |args: &str| <Only as clap::Parser>::try_parse_from(["x", "--again"].into_iter().chain(args.split(' ')));
+        let parse =
+            |args: &str| <Only as clap::Parser>::try_parse_from(["x", "--again"].into_iter().chain(args.split(' ')));
         assert!(parse("--yes").is_ok());
         for args in [
             "AWS-X",

@@ -343,7 +343,10 @@ mod tests {
             ("X --accounts 222222222222 --regions virginia", "Region code"),
             ("X --target Env=TEST", "expected tag:KEY=VALUE"),
             ("X --file y.json", "cannot be used with"),
-            ("X --accounts 222222222222 --regions us-east-1 --target-parameter P", "--target-parameter without targets"),
+            (
+                "X --accounts 222222222222 --regions us-east-1 --target-parameter P",
+                "--target-parameter without targets",
+            ),
             ("X --match A=B --exclude 222222222222", "--exclude is about accounts and Regions"),
             ("X --match A=B --max-concurrency 1", "--max-concurrency is about accounts and Regions"),
             ("X --match A=B --max-errors 0", "help: for the nodes, use --target-concurrency and --target-errors"),

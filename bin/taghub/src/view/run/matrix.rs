@@ -243,7 +243,11 @@ mod tests {
             let lines = live(&run, &agencies, now, 8, &low);
             let foot = lines.iter().position(|line| line.starts_with("read 06:05:23")).unwrap();
             assert!(foot < height - 1, "{height}: {lines:?}");
-            assert_eq!(lines.contains(&"1 more accounts are not shown".to_owned()), height == 10, "{height}: {lines:?}");
+            assert_eq!(
+                lines.contains(&"1 more accounts are not shown".to_owned()),
+                height == 10,
+                "{height}: {lines:?}"
+            );
         }
     }
 
