@@ -125,6 +125,11 @@ async fn on_a_terminal_a_start_asks_and_a_watch_moves() {
     assert!(yes.out.contains("If you are cut off: taghub run start --again"), "{yes:?}");
     assert!(yes.out.contains("Ctrl-C stops watching, not the run.") && yes.out.contains("2 of 2"), "{yes:?}");
     assert!(yes.out.contains("2 locations ok"), "{yes:?}");
+
+    // A line that the terminal wrapped would stay there when the view is drawn again.
+    let narrow = operator.on_terminal(40, "run watch last --color never", "").await.out;
+    let drawn: Vec<&str> = narrow.lines().filter_map(|line| line.strip_prefix("\u{1b}[K")).collect();
+    assert!(drawn.len() >= 4 && drawn.iter().all(|line| line.chars().count() <= 40), "{drawn:#?}");
 }
 
 #[tokio::test]
