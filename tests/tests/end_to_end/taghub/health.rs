@@ -1,6 +1,6 @@
 //! Status, doctor, and the policy before it is deployed.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use local_aws::{Fault, NewNode};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use super::Operator;
 const PROFILES: &str = "[parks]\naws_access_key_id = 222222222222\naws_secret_access_key = any\n";
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a metric of two minutes ago is two minutes before now")]
 async fn the_hub_is_shown_on_one_screen_and_looked_through() {
     let world = World::deployed().await.unwrap();
     let operator = Operator::central(&world);
@@ -46,10 +47,12 @@ async fn the_hub_is_shown_on_one_screen_and_looked_through() {
     let url = client.json("sqs", "GetQueueUrl", &json!({"QueueName": "ssm-tag-manager-failures"})).await.unwrap();
     let message = json!({"QueueUrl": url["QueueUrl"], "MessageBody": "{}"});
     client.json("sqs", "SendMessage", &message).await.unwrap();
+    let two_minutes_ago = hub::Timestamp::from(SystemTime::now() - Duration::from_mins(2)).to_string();
     let datum = [
         ("Namespace", "AWS/SQS"),
         ("MetricData.member.1.MetricName", "ApproximateAgeOfOldestMessage"),
         ("MetricData.member.1.Value", "120"),
+        ("MetricData.member.1.Timestamp", &two_minutes_ago),
         ("MetricData.member.1.Dimensions.member.1.Name", "QueueName"),
         ("MetricData.member.1.Dimensions.member.1.Value", "ssm-tag-manager-failures"),
     ];

@@ -29,7 +29,8 @@ async fn a_terminal_shows_tables_blocks_and_colors() {
 #[tokio::test]
 async fn nobody_has_to_read_what_verbose_tells() {
     let world = World::deployed().await.unwrap();
-    let mut command = Operator::central(&world).command(program("taghub").unwrap());
+    let operator = Operator::central(&world);
+    let mut command = operator.command(program("taghub").unwrap());
     command.args(["nodes", "--verbose"]).stdout(Stdio::null()).stderr(Stdio::piped());
     let ended = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().unwrap();
