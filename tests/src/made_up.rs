@@ -1,6 +1,6 @@
 //! A fleet that is made up, of any size: for the fleet page in a browser, its pictures, and its figures in the bench.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use fleet::{
     ActivationFacts, AgencyFacts, Facts, Fleet, FleetBuilder, HubFacts, News, Node, PatchReading, Ping, RegionCoverage,
@@ -71,6 +71,7 @@ fn facts(agencies: usize, nodes: usize, now: Timestamp) -> anyhow::Result<Facts>
         agencies: Vec::new(),
         coverage: Vec::new(),
         activations: Vec::new(),
+        unnamed: HashMap::new(),
         unread: Vec::new(),
     };
     for index in 0..agencies {

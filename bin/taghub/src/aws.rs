@@ -4,6 +4,7 @@ pub mod agencies;
 pub mod alarms;
 pub mod campaigns;
 pub mod coverage;
+pub mod credentials;
 pub mod function;
 pub mod hub;
 pub mod instances;

@@ -8,6 +8,7 @@ pub mod explain;
 pub mod history;
 pub mod instances;
 pub mod nodes;
+pub mod patience;
 pub mod policy;
 pub mod report;
 pub mod run;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::terminal::{Stream, fit};
 
 /// Whoever waits for less than this sees nothing.
 const AFTER: Duration = Duration::from_millis(300);
@@ -29,8 +30,7 @@ impl Progress {
         } else {
             &["-", "\\", "|", "/"]
         };
-        let width = app.err.width.saturating_sub(3);
-        let task = shown.then(|| tokio::spawn(draw(shared.clone(), frames, width)));
+        let task = shown.then(|| tokio::spawn(draw(shared.clone(), frames, app.err.width)));
         Self { text: shared, task }
     }
 
@@ -59,8 +59,9 @@ impl Drop for Progress {
 async fn draw(text: Arc<Mutex<String>>, frames: &'static [&'static str], width: usize) {
     tokio::time::sleep(AFTER).await;
     for frame in frames.iter().cycle() {
-        let line: String = text.lock().unwrap_or_else(PoisonError::into_inner).chars().take(width).collect();
-        rewrite(&format!("{frame} {line}"));
+        let line = format!("{frame} {}", text.lock().unwrap_or_else(PoisonError::into_inner));
+        // The last column stays free: the cursor stands behind the text.
+        rewrite(&fit(&line, width.saturating_sub(1)));
         tokio::time::sleep(TICK).await;
     }
 }
@@ -82,12 +83,12 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Draws the lines in the place of those before, at most as many as the terminal has.
-    pub fn draw<'a>(&mut self, lines: impl Iterator<Item = &'a str>, height: usize) {
+    /// Draws the lines in the place of those before: at most as many as the terminal has, and none that it would wrap.
+    pub fn draw<'a>(&mut self, lines: impl Iterator<Item = &'a str>, stream: &Stream) {
         let mut text = if self.lines > 0 { format!("\u{1b}[{}A", self.lines) } else { String::new() };
         self.lines = 0;
-        for line in lines.take(height.saturating_sub(1)) {
-            text.push_str(&format!("\r\u{1b}[K{line}\n"));
+        for line in lines.take(stream.height.saturating_sub(1)) {
+            text.push_str(&format!("\r\u{1b}[K{}\n", fit(line, stream.width)));
             self.lines += 1;
         }
         text.push_str("\u{1b}[J");

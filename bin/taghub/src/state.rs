@@ -34,7 +34,12 @@ fn file(app: &App, about: &About) -> Result<PathBuf, Failure> {
     let folder = set("XDG_STATE_HOME").or_else(|| Some(set("HOME")?.join(".local/state")));
     let folder =
         folder.ok_or_else(|| Failure::usage("no folder to remember the run in").help("set XDG_STATE_HOME or HOME"))?;
-    Ok(folder.join("taghub").join(format!("{}-{}.json", about.account, about.region)))
+    Ok(folder.join("taghub").join(file_name(about)))
+}
+
+/// One for each hub: an account and Region can have several.
+fn file_name(about: &About) -> String {
+    format!("{}{}-{}.json", about.name_prefix, about.account, about.region)
 }
 
 /// Remembers a run, before anything of it is started.
@@ -68,4 +73,25 @@ pub fn load(app: &App, about: &About) -> Result<LastRun, Failure> {
             .detail(format!("{} is not there.", path.display()))
             .help("taghub run list shows the runs of the hub")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_hub_has_a_last_run_of_its_own() {
+        let about = |prefix: &str| -> About {
+            serde_json::from_value(json!({
+                "version": "0.2.0", "account": "111111111111", "region": "us-east-1", "partition": "aws",
+                "namePrefix": prefix, "nodeLimit": 1_000,
+                "names": {"manager": "m", "issuer": "i", "fanout": "f", "campaign": "c"},
+            }))
+            .unwrap()
+        };
+        assert_eq!(file_name(&about("")), "111111111111-us-east-1.json");
+        assert_eq!(file_name(&about("test-")), "test-111111111111-us-east-1.json");
+    }
 }

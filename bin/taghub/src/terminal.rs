@@ -1,6 +1,7 @@
 //! What each stream of output can show.
 
 use clap::ValueEnum;
+use unicode_width::UnicodeWidthChar;
 
 /// Below this width a row becomes a block.
 pub const NARROW: usize = 60;
@@ -133,6 +134,22 @@ impl Stream {
     }
 }
 
+/// As much of a line as so many columns show. Its colors take no room, and end with it.
+pub fn fit(line: &str, width: usize) -> String {
+    let (mut fitted, mut room, mut rest) = (String::new(), width, line);
+    while let Some(c) = rest.chars().next() {
+        let color = if rest.starts_with("\u{1b}[") { rest.find('m') } else { None };
+        let (taken, end) = color.map_or((c.width().unwrap_or_default(), c.len_utf8()), |end| (0, end + 1));
+        let Some(left) = room.checked_sub(taken) else {
+            return if fitted.contains('\u{1b}') { fitted + "\u{1b}[0m" } else { fitted };
+        };
+        room = left;
+        fitted.push_str(&rest[..end]);
+        rest = &rest[end..];
+    }
+    fitted
+}
+
 /// Makes a text from somewhere else harmless on a terminal: agencies write tag values, and a control character in one
 /// could rewrite what stands beside it.
 pub fn harmless(text: &str) -> String {
@@ -190,6 +207,21 @@ mod tests {
         let stream = stream(Some((0, 0)), Color::Auto, &[("LANG", "C.UTF-8")]);
         assert_eq!((stream.width, stream.height), (80, 24));
         assert_eq!(stream.mark(Sign::Bad, "offline"), "\u{1b}[31m✗ offline\u{1b}[0m");
+    }
+
+    #[test]
+    fn a_line_fits_without_its_colors() {
+        for (line, width, expected) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "abc"),
+            ("größe", 4, "größ"),
+            ("日本語", 5, "日本"),
+            ("a\u{1b}[31m✗ bc\u{1b}[0md", 5, "a\u{1b}[31m✗ bc\u{1b}[0m\u{1b}[0m"),
+            ("a\u{1b}[31m✗ bc\u{1b}[0md", 3, "a\u{1b}[31m✗ \u{1b}[0m"),
+            ("\u{1b}[2mab\u{1b}[0m", 2, "\u{1b}[2mab\u{1b}[0m"),
+        ] {
+            assert_eq!(fit(line, width), expected, "{line:?} {width}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From facts and nodes to a fleet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use hub::{AccountId, Ec2InstanceId, ManagedInstanceId, Timestamp, is_reserved};
 use ssm_tag_manager::plan::{LastApplied, Source};
@@ -76,7 +76,7 @@ impl Row {
         let tagging = match self.tagging {
             Tagging::Conflict | Tagging::Rejected(_) | Tagging::Failed(_) => 4,
             Tagging::Unlinked | Tagging::NotReported | Tagging::Superseded | Tagging::NoOwner => 2,
-            Tagging::InstanceGone | Tagging::Deferred => 1,
+            Tagging::InstanceGone | Tagging::Deferred | Tagging::Unread => 1,
             Tagging::InStep | Tagging::LeftBehind(_) => 0,
         };
         let patching = match self.patching {
@@ -98,8 +98,9 @@ pub struct FleetBuilder {
     earlier: Option<Summary>,
     agencies: Vec<AgencySummary>,
     by_account: HashMap<AccountId, usize>,
+    /// The accounts of which this hub knows something, also such whose grant is gone. Another hub's nodes carry the same tag.
+    known: HashSet<AccountId>,
     others: usize,
-    dropped: BTreeMap<String, usize>,
     agents: BTreeMap<String, usize>,
     rows: Vec<Row>,
     words: Words,
@@ -108,11 +109,13 @@ pub struct FleetBuilder {
 impl FleetBuilder {
     /// Begins a fleet. `earlier` is the summary of the report before.
     pub fn new(facts: Facts, earlier: Option<Summary>) -> Self {
+        let granted = facts.agencies.iter().map(|agency| &agency.account);
+        let known = granted.chain(facts.coverage.iter().map(|kept| &kept.account)).cloned().collect();
         let mut builder = Self {
+            known,
             agencies: Vec::new(),
             by_account: HashMap::new(),
             others: 0,
-            dropped: BTreeMap::new(),
             agents: BTreeMap::new(),
             rows: Vec::new(),
             words: Words::default(),
@@ -127,17 +130,21 @@ impl FleetBuilder {
 
     /// Takes in a node.
     pub fn add(&mut self, node: Node, news: Option<&News>, patches: Option<PatchReading>) {
-        let agency = owner(&node.tags).map(|account| self.agency_of(account));
+        let owner = owner(&node.tags).filter(|account| self.known.contains(account));
+        let agency = owner.map(|account| self.agency_of(account));
         let now = self.facts.generated;
         let row = self.row(node, agency, news, patches, now);
-        *self.agents.entry(self.words.agents.word(row.agent).to_owned()).or_default() += 1;
         match agency.and_then(|at| self.agencies.get_mut(at)) {
             Some(agency) => {
                 count(&mut agency.figures, &row);
+                *self.agents.entry(self.words.agents.word(row.agent).to_owned()).or_default() += 1;
                 agency.oldest_scan = [agency.oldest_scan, row.patches.scanned_at].into_iter().flatten().min();
                 let reasons = self.words.reasons.word(row.reasons).split(',').filter(|reason| !reason.is_empty());
                 for reason in reasons.filter(|_| row.left_behind > 0) {
-                    *self.dropped.entry(reason.to_owned()).or_default() += 1;
+                    match agency.dropped_tags.iter_mut().find(|dropped| dropped.reason == reason) {
+                        Some(dropped) => dropped.nodes += 1,
+                        None => agency.dropped_tags.push(DroppedTags { reason: reason.to_owned(), nodes: 1 }),
+                    }
                 }
             }
             None => self.others += 1,
@@ -154,6 +161,7 @@ impl FleetBuilder {
     pub fn finish(mut self) -> Fleet {
         self.cover();
         self.activate();
+        let unnamed = self.doubt();
         let mut order: Vec<usize> = (0..self.agencies.len()).collect();
         order.sort_by(|a, b| self.agencies[*a].account.cmp(&self.agencies[*b].account));
         let mut place = vec![0; order.len()];
@@ -165,7 +173,14 @@ impl FleetBuilder {
         let name = |row: &Row| row.name.clone().unwrap_or_default();
         self.rows.sort_by_cached_key(|row| (u8::MAX - row.rank(), name(row), row.id.to_string()));
         let mut total = Figures::default();
-        self.agencies.iter().for_each(|agency| add(&mut total, &agency.figures));
+        let mut dropped: BTreeMap<String, usize> = BTreeMap::new();
+        for agency in &mut self.agencies {
+            add(&mut total, &agency.figures);
+            agency.dropped_tags.sort_by(|a, b| b.nodes.cmp(&a.nodes).then_with(|| a.reason.cmp(&b.reason)));
+            for one in &agency.dropped_tags {
+                *dropped.entry(one.reason.clone()).or_default() += one.nodes;
+            }
+        }
         let hybrid_nodes = self.rows.len();
         let earlier = self.earlier.as_ref().map(|earlier| earlier.trend.as_slice()).unwrap_or_default();
         let points = trend::continued(earlier, Point::new(self.facts.generated, &total, hybrid_nodes));
@@ -180,10 +195,11 @@ impl FleetBuilder {
             total,
             agencies: self.agencies,
             findings,
-            dropped_tags: most(self.dropped).map(|(reason, nodes)| DroppedTags { reason, nodes }).collect(),
+            dropped_tags: most(dropped).map(|(reason, nodes)| DroppedTags { reason, nodes }).collect(),
             agents: most(self.agents).map(|(version, nodes)| AgentVersion { version, nodes }).collect(),
             limit,
             trend,
+            unnamed,
             unread: self.facts.unread,
         };
         Fleet { summary, rows: self.rows, words: self.words }
@@ -207,12 +223,13 @@ impl FleetBuilder {
             coverage_changed: None,
             oldest_scan: None,
             unmanaged_instances: Vec::new(),
+            dropped_tags: Vec::new(),
             activation: None,
         });
         at
     }
 
-    /// An agency that owns something, also one whose grant is gone.
+    /// An agency of which this hub knows something, also one whose grant is gone.
     fn agency_of(&mut self, account: AccountId) -> usize {
         match self.by_account.get(&account) {
             Some(at) => *at,
@@ -232,6 +249,8 @@ impl FleetBuilder {
         let mut tagging = Tagging::of(&node, news);
         if is_silent && tagging == Tagging::InStep {
             tagging = Tagging::NotReported;
+        } else if self.facts.unread.iter().any(|unread| unread.contains("FilterLogEvents")) {
+            tagging = tagging.without_log();
         }
         let left_behind = news.map_or(0, |news| news.left_behind);
         let source = Source::of(&node.tags);
@@ -311,6 +330,21 @@ impl FleetBuilder {
         }
     }
 
+    /// Takes as many nodes that seem in step for such without a report as had news that the log does not tell.
+    fn doubt(&mut self) -> usize {
+        let mut all = 0;
+        for (account, count) in std::mem::take(&mut self.facts.unnamed) {
+            let Some(agency) = self.by_account.get(&account).and_then(|at| self.agencies.get_mut(*at)) else {
+                continue;
+            };
+            let count = count.min(agency.figures.in_step);
+            agency.figures.in_step -= count;
+            agency.figures.no_report += count;
+            all += count;
+        }
+        all
+    }
+
     fn limit(&self, points: &[Point]) -> Limit {
         let limit = self.facts.hub.node_limit;
         let near = limit.saturating_mul(NEAR_PERCENT).div_ceil(100);
@@ -366,7 +400,7 @@ impl FleetBuilder {
             // The node of a stopped instance is offline, which is as it should be. Not every stopped instance has one.
             let running_managed = figures.running.saturating_sub(figures.unmanaged);
             let stopped_nodes = figures.managed.saturating_sub(running_managed).min(figures.stopped);
-            let unexplained = figures.offline.saturating_sub(stopped_nodes.saturating_add(figures.gone));
+            let unexplained = figures.offline.saturating_sub(stopped_nodes.saturating_add(figures.gone_offline));
             of_agency(Kind::Offline, unexplained, None);
             of_agency(Kind::PatchesFailed, figures.patches_failed, None);
             of_agency(Kind::CriticalPatches, figures.critical, None);
@@ -395,9 +429,11 @@ fn count(figures: &mut Figures, row: &Row) {
         Tagging::Unlinked => &mut figures.unlinked,
         Tagging::Rejected(_) | Tagging::Failed(_) => &mut figures.refused,
         Tagging::InstanceGone | Tagging::Superseded => &mut figures.gone,
-        Tagging::NotReported | Tagging::Deferred | Tagging::NoOwner => &mut figures.no_report,
+        Tagging::NotReported | Tagging::Deferred | Tagging::NoOwner | Tagging::Unread => &mut figures.no_report,
     };
     *tagging += 1;
+    let is_gone = matches!(row.tagging, Tagging::InstanceGone | Tagging::Superseded);
+    figures.gone_offline += usize::from(is_gone && row.ping != Ping::Online);
     figures.tags_dropped += row.left_behind;
     let patching = match row.patching {
         Patching::Patched => &mut figures.patched,
@@ -427,6 +463,7 @@ fn add(total: &mut Figures, one: &Figures) {
         refused,
         no_report,
         gone,
+        gone_offline,
         patched,
         patches_missing,
         patches_failed,
@@ -450,6 +487,7 @@ fn add(total: &mut Figures, one: &Figures) {
         (&mut total.refused, refused),
         (&mut total.no_report, no_report),
         (&mut total.gone, gone),
+        (&mut total.gone_offline, gone_offline),
         (&mut total.patched, patched),
         (&mut total.patches_missing, patches_missing),
         (&mut total.patches_failed, patches_failed),

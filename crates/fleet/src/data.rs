@@ -148,6 +148,7 @@ fn tagging(tagging: &Tagging) -> i64 {
         Tagging::Deferred => 8,
         Tagging::NoOwner => 9,
         Tagging::NotReported => 10,
+        Tagging::Unread => 11,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What was read about a hub, without its nodes.
 
+use std::collections::HashMap;
+
 use hub::{AccountId, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,8 @@ pub struct Facts {
     pub coverage: Vec<RegionCoverage>,
     /// The activations of the hub that have not ended.
     pub activations: Vec<ActivationFacts>,
+    /// Nodes of each agency that had news, but no line in the manager's log.
+    pub unnamed: HashMap<AccountId, usize>,
     /// What could not be read, in words.
     pub unread: Vec<String>,
 }

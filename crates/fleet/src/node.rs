@@ -77,6 +77,8 @@ pub enum Tagging {
     NoOwner,
     /// No report named it yet.
     NotReported,
+    /// The log was not read, and the node's own tags show nothing wrong.
+    Unread,
 }
 
 impl Tagging {
@@ -108,6 +110,12 @@ impl Tagging {
         }
     }
 
+    /// The same where the log was not read: what seems in step may not be.
+    #[must_use]
+    pub fn without_log(self) -> Self {
+        if self == Self::InStep { Self::Unread } else { self }
+    }
+
     /// The word for programs.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -122,6 +130,7 @@ impl Tagging {
             Self::Deferred => "deferred",
             Self::NoOwner => "no-owner",
             Self::NotReported => "not-reported",
+            Self::Unread => "unread",
         }
     }
 }

@@ -29,12 +29,15 @@ pub struct Summary {
     pub findings: Vec<Finding>,
     /// Nodes that lost tags, by reason.
     pub dropped_tags: Vec<DroppedTags>,
-    /// The agents of all nodes.
+    /// The agents of the agencies' nodes.
     pub agents: Vec<AgentVersion>,
     /// Nodes against what the account may have.
     pub limit: Limit,
     /// One point for each day, the oldest first.
     pub trend: Vec<Point>,
+    /// Nodes that had news for which the manager's log had no room: they count as without a report.
+    #[serde(default)]
+    pub unnamed: usize,
     /// What could not be read, in words.
     pub unread: Vec<String>,
 }
@@ -73,6 +76,8 @@ pub struct Figures {
     pub no_report: usize,
     /// Nodes whose instance is terminated, or registered again.
     pub gone: usize,
+    /// Those of them that are offline.
+    pub gone_offline: usize,
     /// Scanned lately, with nothing missing.
     pub patched: usize,
     /// Nodes with patches missing.
@@ -110,6 +115,9 @@ pub struct AgencySummary {
     pub oldest_scan: Option<Timestamp>,
     /// Its running instances without a node, the first ones.
     pub unmanaged_instances: Vec<Unmanaged>,
+    /// Its nodes that lost tags, by reason.
+    #[serde(default)]
+    pub dropped_tags: Vec<DroppedTags>,
     /// The activation that lasts longest.
     pub activation: Option<Activation>,
 }

@@ -1,6 +1,7 @@
 //! A fleet from facts and nodes to its files.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
+use std::collections::HashMap;
 use std::io::Read as _;
 
 use base64::Engine as _;
@@ -71,6 +72,7 @@ fn facts() -> Facts {
             registrations_left: 96,
             registration_limit: 100,
         }],
+        unnamed: HashMap::new(),
         unread: Vec::new(),
     }
 }
@@ -119,6 +121,7 @@ fn each_agency_stands_as_its_instances_and_nodes_do() {
     let dropped: Vec<(&str, usize)> =
         summary.dropped_tags.iter().map(|dropped| (dropped.reason.as_str(), dropped.nodes)).collect();
     assert_eq!(dropped, [("character", 1), ("limit", 1)]);
+    assert_eq!((&parks.dropped_tags, &water.dropped_tags), (&summary.dropped_tags, &Vec::new()));
     let lost = &parks.unmanaged_instances[1];
     assert_eq!(
         (lost.instance.as_str(), lost.node.as_ref().unwrap().as_str()),
@@ -149,8 +152,19 @@ fn an_activation_that_is_used_up_registers_nobody() {
         facts.activations.iter_mut().for_each(|one| one.registrations_left = 0);
         facts
     };
-    let found = kinds(&small(used_up(facts()), None).summary);
+    let fleet = small(used_up(facts()), None);
+    let found = kinds(&fleet.summary);
     assert!(found.contains(&(Kind::NoActivation, Some(PARKS.to_owned()), 1)), "{found:?}");
+    let page = page::render(&fleet).unwrap();
+    assert!(page.contains("Used up") && !page.contains("Not renewed"));
+}
+
+#[test]
+fn what_was_refused_is_found_by_what_the_page_offers() {
+    let mut fleet = FleetBuilder::new(facts(), None);
+    fleet.add(node(1, PARKS, &[]), news(&json!({"message": "node failed", "code": "X"})).as_ref(), None);
+    let page = page::render(&fleet.finish()).unwrap();
+    assert!(page.contains(&format!("<kbd>taghub nodes --agency {PARKS}</kbd>")), "doctor looks at no node");
 }
 
 #[test]
@@ -196,11 +210,68 @@ fn a_report_continues_the_one_before() {
 
 #[test]
 fn an_agency_whose_grant_is_gone_is_shown_while_it_has_nodes() {
-    let mut fleet = FleetBuilder::new(Facts { agencies: Vec::new(), coverage: Vec::new(), ..facts() }, None);
+    let mut ended = facts();
+    ended.agencies.clear();
+    ended.coverage[0].coverage.unmanaged.clear();
+    let mut fleet = FleetBuilder::new(ended, None);
     fleet.add(node(1, PARKS, &[]), None, None);
     let summary = fleet.finish().summary;
     assert!(!summary.agencies[0].granted);
     assert_eq!(kinds(&summary), [], "nobody has to grant it again");
+}
+
+#[test]
+fn the_nodes_of_another_hub_count_as_registered_another_way() {
+    let mut fleet = FleetBuilder::new(facts(), None);
+    fleet.add(node(1, PARKS, &[]), None, None);
+    let foreign = Node { agent: "2.0.0.0".to_owned(), ..node(2, "999999999999", &[]) };
+    fleet.add(foreign, None, None);
+    let summary = fleet.finish().summary;
+    assert_eq!(summary.agencies.len(), 2, "{:?}", summary.agencies);
+    assert_eq!((summary.limit.nodes, summary.limit.others, summary.total.nodes), (2, 1, 1));
+    let agents: Vec<&str> = summary.agents.iter().map(|agent| agent.version.as_str()).collect();
+    assert_eq!(agents, ["3.3.3050.0"], "whose agents they are is not the hub's business");
+}
+
+#[test]
+fn nodes_that_the_log_has_no_line_for_are_not_told_as_in_step() {
+    let fleet = |count| {
+        let unnamed = HashMap::from([(PARKS.parse().unwrap(), count), ("999999999999".parse().unwrap(), 5)]);
+        let mut fleet = FleetBuilder::new(Facts { unnamed, ..facts() }, None);
+        (1..=3).for_each(|index| fleet.add(node(index, PARKS, &[]), None, None));
+        fleet.finish()
+    };
+    for (count, in_step) in [(0, 3), (2, 1), (200, 0)] {
+        let fleet = fleet(count);
+        let figures = fleet.summary.total;
+        assert_eq!((figures.in_step, figures.no_report, fleet.summary.unnamed), (in_step, 3 - in_step, 3 - in_step));
+        let page = page::render(&fleet).unwrap();
+        assert_eq!(page.contains("that may not be in step count as without a report"), in_step < 3);
+    }
+}
+
+#[test]
+fn without_the_log_no_node_is_told_as_in_step() {
+    let unread = vec!["logs:FilterLogEvents failed: AccessDeniedException".to_owned()];
+    let fleet = small(Facts { unread, ..facts() }, None);
+    let figures = fleet.summary.agencies[0].figures;
+    assert_eq!((figures.in_step, figures.no_report), (0, 1));
+    assert!(csv::render(&fleet).contains(",unread,"));
+}
+
+#[test]
+fn a_node_whose_instance_is_gone_explains_no_other_that_is_offline() {
+    let gone = ("tag-hub:terminated", "1795312800");
+    let count = |ping: Ping| {
+        let mut facts = facts();
+        facts.coverage.clear();
+        let mut fleet = FleetBuilder::new(facts, None);
+        fleet.add(Node { ping, ..node(1, PARKS, &[gone]) }, None, None);
+        fleet.add(Node { ping: Ping::Lost, ..node(2, PARKS, &[]) }, None, None);
+        let found = kinds(&fleet.finish().summary).into_iter().find(|(kind, ..)| *kind == Kind::Offline);
+        found.map_or(0, |(.., count)| count)
+    };
+    assert_eq!((count(Ping::Online), count(Ping::Lost)), (1, 1));
 }
 
 /// The columns of a page.
@@ -215,6 +286,7 @@ fn unpacked(page: &str) -> Value {
 #[test]
 fn the_page_holds_every_node_and_lets_only_its_own_script_act() {
     let page = page::render(&small(facts(), None)).unwrap();
+    assert!(page.contains("<td class=\"m\">Parks 1</td>"), "an agency beside the reason for which it lost tags");
     let data = unpacked(&page);
     assert_eq!(data["node"].as_str().unwrap().len(), 6 * 17);
     for column in ["name", "agency", "ping", "tagging", "patching", "tagCount"] {
@@ -292,7 +364,8 @@ proptest! {
         for (index, (agency, tagging, patching, online)) in nodes.iter().enumerate() {
             let accounts = [PARKS, WATER, "999999999999"];
             let mut node = node(index, accounts.get(*agency).copied().unwrap_or(PARKS), &[]);
-            if *agency == 3 { node.tags.clear() } else { owned += 1 }
+            if *agency == 3 { node.tags.clear() }
+            owned += usize::from(*agency < 2);
             if !online { node.ping = Ping::Lost }
             let fields = [
                 json!({"message": "node updated"}),

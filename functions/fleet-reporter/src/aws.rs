@@ -12,7 +12,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use direct_call::Caller;
 
 pub use central::{CentralAccount, Clients, node_of};
-pub use log::each_line;
+pub use log::{NODES, REPORTS, each_line, logged};
 pub use store::ReportBucket;
 
 const MAX_ATTEMPTS: u32 = 8;

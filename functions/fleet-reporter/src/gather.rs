@@ -37,6 +37,10 @@ pub async fn gather(
     let (logged, activations) = join(logged, hub.activations()).await;
     let Logged { latest, mut reports } = note(logged, &mut unread);
     let activations = note(activations, &mut unread);
+    for (code, count) in latest.coverage_not_kept() {
+        let agencies = if count == 1 { "1 agency".to_owned() } else { format!("{count} agencies") };
+        unread.push(format!("coverage of {agencies} not kept: {code}"));
+    }
     let quiet: Vec<AccountId> =
         granted.iter().map(|agency| agency.account.clone()).filter(|account| !reports.contains_key(account)).collect();
     if !quiet.is_empty() {
@@ -44,8 +48,9 @@ pub async fn gather(
     }
     let agency = |Granted { account, name }| AgencyFacts { last_report: reports.get(&account).copied(), account, name };
     let agencies = granted.into_iter().map(agency).collect();
-    let mut builder =
-        FleetBuilder::new(Facts { generated: now, hub: facts, agencies, coverage, activations, unread }, earlier);
+    let unnamed = latest.unnamed();
+    let facts = Facts { generated: now, hub: facts, agencies, coverage, activations, unnamed, unread };
+    let mut builder = FleetBuilder::new(facts, earlier);
     let mut page = hub.nodes(None).await?;
     let mut patches_failed = None;
     loop {

@@ -109,7 +109,7 @@ pub async fn handle(config: &Config, ports: &(impl Nodes + Leases), invocation: 
         retryable_count += marked.retryable_count;
     }
     answer.deferred_because.clone_from(&lease_use.problem);
-    log(report.region.as_ref(), &answer, &lease_use);
+    log(&report, &answer, &lease_use);
     let coverage = CoverageRecord::of(run.agency.as_ref(), &report, run.observed_at);
     let observed_at = Some(run.observed_at);
     Handled { observed_at, result: conclude(&report, answer, retryable_count), lease_use, coverage }

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use hub::{AccountId, Answer, NodeAnswer, Outcome, Region};
+use hub::{AccountId, Answer, NodeAnswer, Outcome, Region, Report};
 
 use crate::answer::LeaseUse;
 
@@ -31,8 +31,8 @@ impl LineBudget {
 }
 
 /// Writes the lines of a report.
-pub(crate) fn log(region: Option<&Region>, answer: &Answer, lease_use: &LeaseUse) {
-    let region = region.map(Region::as_str);
+pub(crate) fn log(report: &Report, answer: &Answer, lease_use: &LeaseUse) {
+    let region = report.region.as_ref().map(Region::as_str);
     let agency = answer.agency.as_ref().map(AccountId::as_str);
     let mut nodes: Vec<&NodeAnswer> = answer.nodes.iter().filter(|node| is_news(node)).collect();
     nodes.sort_by_key(|node| !is_trouble(node));
@@ -45,6 +45,7 @@ pub(crate) fn log(region: Option<&Region>, answer: &Answer, lease_use: &LeaseUse
         agency,
         region,
         dry_run = answer.dry_run,
+        whole = report.coverage.is_some(),
         received = counts.received,
         updated = counts.updated,
         unchanged = counts.unchanged,

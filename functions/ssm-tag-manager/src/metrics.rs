@@ -60,7 +60,8 @@ pub fn metrics(responded: &Responded, calls: CallCounts, ended: SystemTime, vers
     if let Some(observed_at) = handled.and_then(|handled| handled.observed_at).filter(|_| updated_count > 0) {
         metrics.push(Metric::duration("PropagationLag", since(observed_at, ended)));
     }
-    let agency = answer.and_then(|answer| answer.agency.as_ref());
+    // The alarm of silence waits for a report that was meant: a plan does not end the silence.
+    let agency = answer.filter(|answer| !answer.dry_run).and_then(|answer| answer.agency.as_ref());
     let agency = agency.map(|agency| Breakdown { dimension: "Agency", value: agency.to_string(), name: REPORTS });
     let version = version.filter(|_| handled.is_some()).map(|version| Breakdown {
         dimension: "Version",

@@ -192,6 +192,7 @@ fn a_dry_run_is_a_report_that_writes_nothing() {
         assert_eq!(value(&metrics, name), Some(expected), "{name}");
     }
     assert_eq!(value(&metrics, "PropagationLag"), None);
+    assert!(metrics.breakdowns.iter().all(|one| one.dimension != "Agency"), "a plan ends no agency's silence");
 }
 
 #[test]

@@ -35,12 +35,9 @@ pub async fn granted(hub: &Hub) -> Result<Vec<Agency>, Failure> {
 /// The agency of an account id or a name.
 ///
 /// # Errors
-/// If none was granted under it, with the nearest name.
+/// If none was granted under it, with the nearest name; if several have the name.
 pub fn find<'a>(agencies: &'a [Agency], wanted: &str, hub: &Hub) -> Result<&'a Agency, Failure> {
-    let is_it = |agency: &&Agency| {
-        agency.account.as_str() == wanted || agency.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(wanted))
-    };
-    if let Some(agency) = agencies.iter().find(is_it) {
+    if let Some(agency) = named(agencies, wanted)? {
         return Ok(agency);
     }
     let failure = Failure::missing("no-agency", format!("no agency {wanted} in the hub of {}", hub.place()));
@@ -55,6 +52,23 @@ pub fn find<'a>(agencies: &'a [Agency], wanted: &str, hub: &Hub) -> Result<&'a A
         Some(label) => failure.help(format!("did you mean {label}?")),
         None => failure.help("taghub agencies lists them"),
     })
+}
+
+fn named<'a>(agencies: &'a [Agency], wanted: &str) -> Result<Option<&'a Agency>, Failure> {
+    if let Some(agency) = agencies.iter().find(|agency| agency.account.as_str() == wanted) {
+        return Ok(Some(agency));
+    }
+    let has_it = |agency: &&Agency| agency.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(wanted));
+    let found: Vec<&Agency> = agencies.iter().filter(has_it).collect();
+    match found.as_slice() {
+        [] => Ok(None),
+        [agency] => Ok(Some(agency)),
+        several => {
+            let accounts: Vec<&str> = several.iter().map(|agency| agency.account.as_str()).collect();
+            Err(Failure::usage(format!("several agencies are named {wanted}: {}", accounts.join(", ")))
+                .help("name the agency by its account"))
+        }
+    }
 }
 
 /// A session in an agency's account: with `--agency-profile`, or with the only profile that names the account.
@@ -88,4 +102,32 @@ pub async fn session(app: &App, account: &AccountId, region: &hub::Region) -> Re
         return Err(Failure::usage(message).help("add --agency-profile with a profile of the agency's account"));
     }
     Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agency_is_named_by_its_account_or_by_a_name_of_its_own() {
+        let agency = |account: &str, name: &str| Agency {
+            account: account.parse().unwrap(),
+            name: Some(name.to_owned()),
+            manager_version: "7".to_owned(),
+        };
+        let all = [
+            agency("222222222222", "Parks"),
+            agency("333333333333", "parks"),
+            agency("444444444444", "Water"),
+            agency("555555555555", "444444444444"),
+        ];
+        for (wanted, expected) in
+            [("222222222222", Some(0)), ("444444444444", Some(2)), ("WATER", Some(2)), ("Libraries", None)]
+        {
+            assert_eq!(named(&all, wanted).unwrap(), expected.map(|at: usize| &all[at]), "{wanted}");
+        }
+        let failure = named(&all, "Parks").unwrap_err();
+        assert_eq!(failure.exit, crate::failure::Exit::Usage);
+        assert_eq!(failure.message, "several agencies are named Parks: 222222222222, 333333333333");
+    }
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use fleet_reporter::aws::each_line;
-use hub::{AwsError, Timestamp};
+use fleet_reporter::aws::{NODES, REPORTS, each_line, logged};
+use fleet_reporter::ports::Logged;
+use hub::{AccountId, AwsError, Timestamp};
 use serde_json::Value;
 
 use crate::aws::hub::Hub;
@@ -19,26 +20,21 @@ pub const WINDOW: Duration = Duration::from_hours(1);
 /// # Errors
 /// If the log cannot be read.
 pub async fn lately(hub: &Hub, now: Timestamp) -> Result<Latest, AwsError> {
-    let mut latest = Latest::default();
-    for_each(hub, an_hour_before(now), r#"{ $.fields.instance_id = "mi-*" }"#, |at, fields| latest.add(at, fields))
-        .await?;
-    Ok(latest)
+    last_hour(hub, now, NODES).await.map(|logged| logged.latest)
 }
 
-/// When each agency last sent a report, by account.
+/// When each agency last sent a report.
 ///
 /// # Errors
 /// If the log cannot be read.
-pub async fn reports(hub: &Hub, now: Timestamp) -> Result<HashMap<String, Timestamp>, AwsError> {
-    let mut reports = HashMap::new();
-    with(hub, an_hour_before(now), ("message", "report applied"), |at, fields| {
-        if let Some(agency) = fields["agency"].as_str() {
-            let last = reports.entry(agency.to_owned()).or_insert(at);
-            *last = at.max(*last);
-        }
-    })
-    .await?;
-    Ok(reports)
+pub async fn reports(hub: &Hub, now: Timestamp) -> Result<HashMap<AccountId, Timestamp>, AwsError> {
+    last_hour(hub, now, REPORTS).await.map(|logged| logged.reports)
+}
+
+async fn last_hour(hub: &Hub, now: Timestamp, pattern: &str) -> Result<Logged, AwsError> {
+    let window = i64::try_from(WINDOW.as_secs()).unwrap_or_default();
+    let from = Timestamp::from_unix_seconds(now.unix_seconds() - window);
+    logged(&caller(&hub.session), &hub.about.names.manager, (from, None), pattern).await
 }
 
 /// What the log says since a time in lines with this value of a field, line by line.
@@ -52,24 +48,11 @@ pub async fn with(
     mut see: impl FnMut(Timestamp, &Value),
 ) -> Result<(), AwsError> {
     // The pattern spares reading; the line itself decides.
-    for_each(hub, from, &format!("{{ $.fields.{field} = \"{value}\" }}"), |at, fields| {
+    let pattern = format!("{{ $.fields.{field} = \"{value}\" }}");
+    each_line(&caller(&hub.session), &hub.about.names.manager, (from, None), &pattern, |at, fields| {
         if fields[field] == value {
             see(at, fields);
         }
     })
     .await
-}
-
-fn an_hour_before(now: Timestamp) -> Timestamp {
-    let window = i64::try_from(WINDOW.as_secs()).unwrap_or_default();
-    Timestamp::from_unix_seconds(now.unix_seconds() - window)
-}
-
-async fn for_each(
-    hub: &Hub,
-    from: Timestamp,
-    pattern: &str,
-    see: impl FnMut(Timestamp, &Value),
-) -> Result<(), AwsError> {
-    each_line(&caller(&hub.session), &hub.about.names.manager, (from, None), pattern, see).await
 }

@@ -10,7 +10,7 @@ use ssm_tag_manager::plan::Tags;
 
 use crate::aws::hub::{About, Hub};
 use crate::failure::Failure;
-use crate::view::nodes::Node;
+use crate::view::nodes::{Node, Ping};
 
 /// Nodes in one page of DescribeInstanceInformation:
 /// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_DescribeInstanceInformation.html>.
@@ -95,6 +95,20 @@ fn tagged(
         let id = mapping.resource_arn?.strip_prefix(prefix)?.parse().ok()?;
         Some((id, mapping.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()))
     })
+}
+
+/// How many nodes are online, and how many there are: all hybrid nodes of the hub, or those with a tag.
+///
+/// # Errors
+/// If Systems Manager does not answer.
+pub async fn count(hub: &Hub, filter: Option<(String, String)>) -> Result<(usize, usize), Failure> {
+    let mut pages = Pages::new(hub, filter).without_tags();
+    let (mut online, mut all) = (0, 0);
+    while let Some(page) = pages.next().await? {
+        all += page.len();
+        online += page.iter().filter(|node| node.ping == Ping::Online).count();
+    }
+    Ok((online, all))
 }
 
 /// How many hybrid nodes carry each value of a tag.

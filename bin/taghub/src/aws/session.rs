@@ -1,13 +1,15 @@
 //! Credentials, Region and clients for one account.
 
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
+use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::profile::{ProfileFileCredentialsProvider, ProfileSet};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
-use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
@@ -20,6 +22,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use hub::{AccountId, AwsError, Region};
 
 use crate::app::App;
+use crate::aws::credentials::Kept;
 use crate::failure::{Exit, Failure};
 
 /// How long one attempt of a call may take.
@@ -58,11 +61,13 @@ impl Session {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .retry_config(RetryConfig::standard().with_max_attempts(5))
             .timeout_config(timeouts);
-        let region = region.map(|region| aws_config::Region::new(region.as_str().to_owned()));
+        let mut region = region.map(|region| aws_config::Region::new(region.as_str().to_owned()));
         if let Some(profile) = profile {
+            if region.is_none() {
+                region = DefaultRegionChain::builder().profile_name(profile).build().region().await;
+            }
             // A profile that was named goes before keys in the environment, as in the AWS CLI.
-            let provider = ProviderConfig::with_default_region().await;
-            let provider = if region.is_some() { provider.with_region(region.clone()) } else { provider };
+            let provider = ProviderConfig::without_region().with_region(region.clone());
             let chosen = ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&provider);
             loader = loader.profile_name(profile).credentials_provider(chosen.build());
         }
@@ -75,11 +80,14 @@ impl Session {
         let config = loader.load().await;
         let named = profile.map(str::to_owned).or_else(|| (app.lookup)("AWS_PROFILE"));
         let Some(provider) = config.credentials_provider() else {
-            return Err(no_credentials(named.as_deref(), "there is no provider"));
+            return Err(no_credentials(named.as_deref(), "there is no provider", false));
         };
+        let provider = SharedCredentialsProvider::new(Kept::new(provider, app.clock));
         if let Err(error) = provider.provide_credentials().await {
-            return Err(no_credentials(named.as_deref(), &chain(&error)));
+            let needs_cli = only_the_cli_reads(named.as_deref().unwrap_or("default")).await;
+            return Err(no_credentials(named.as_deref(), &chain(&error), needs_cli));
         }
+        let config = config.into_builder().credentials_provider(provider).build();
         let region = config.region().map(|region| region.as_ref().parse::<Region>());
         let region = match region {
             Some(Ok(region)) => region,
@@ -171,20 +179,22 @@ impl Session {
 
 /// The profiles of the AWS configuration that name an account: by single sign-on, or by a role in it.
 pub async fn profiles_of(account: &AccountId) -> Vec<String> {
+    // What cannot be read names nothing; whoever needs a profile is told to name it.
+    profiles().await.map_or_else(Vec::new, |profiles| naming(&profiles, account))
+}
+
+async fn profiles() -> Option<ProfileSet> {
     let environment = aws_types::os_shim_internal::Env::real();
     let files = aws_types::os_shim_internal::Fs::real();
-    match aws_config::profile::load(
-        &files,
-        &environment,
-        &aws_runtime::env_config::file::EnvConfigFiles::default(),
-        None,
-    )
-    .await
-    {
-        Ok(profiles) => naming(&profiles, account),
-        // What cannot be read names nothing; whoever needs a profile is told to name it.
-        Err(_) => Vec::new(),
-    }
+    let default = aws_runtime::env_config::file::EnvConfigFiles::default();
+    aws_config::profile::load(&files, &environment, &default, None).await.ok()
+}
+
+/// True for a profile that asks for a code of an MFA device, or that `aws login` signed in to: the SDK reads neither.
+async fn only_the_cli_reads(profile: &str) -> bool {
+    let profiles = profiles().await;
+    let known = profiles.as_ref().and_then(|profiles| profiles.get_profile(profile));
+    known.is_some_and(|known| ["mfa_serial", "login_session"].iter().any(|name| known.get(name).is_some()))
 }
 
 fn naming(profiles: &ProfileSet, account: &AccountId) -> Vec<String> {
@@ -200,13 +210,18 @@ fn naming(profiles: &ProfileSet, account: &AccountId) -> Vec<String> {
     found
 }
 
-fn no_credentials(profile: Option<&str>, why: &str) -> Failure {
+fn no_credentials(profile: Option<&str>, why: &str, needs_cli: bool) -> Failure {
     let tried = match profile {
         Some(profile) => format!("tried the environment and profile \"{profile}\": {why}"),
         None => format!("tried the environment and the default profile: {why}"),
     };
     let login = profile.map_or("aws sso login".to_owned(), |profile| format!("aws sso login --profile {profile}"));
-    let help = if why.to_lowercase().contains("sso") || why.contains("token") {
+    let help = if needs_cli {
+        let profile = profile.unwrap_or("default");
+        format!(
+            r#"eval "$(aws configure export-credentials --profile {profile} --format env)", then without --profile"#
+        )
+    } else if why.to_lowercase().contains("sso") || why.contains("token") {
         login
     } else {
         "set AWS_PROFILE or add --profile; with IAM Identity Center run aws sso login first".to_owned()
@@ -270,7 +285,8 @@ impl Intercept for Tracer {
             headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id"))
         });
         let status = response.map_or_else(|| "no answer".to_owned(), |response| response.status().to_string());
-        eprintln!("{name}  {status}  {time} ms  {attempts}  {}", id.unwrap_or("no request id"));
+        // Nobody may be reading, which is no reason to stop.
+        let _ = writeln!(io::stderr(), "{name}  {status}  {time} ms  {attempts}  {}", id.unwrap_or("no request id"));
         Ok(())
     }
 }
@@ -281,13 +297,15 @@ mod tests {
 
     #[test]
     fn an_expired_sign_in_says_how_to_sign_in() {
-        let failure = no_credentials(Some("central"), "the SSO token has expired");
+        let failure = no_credentials(Some("central"), "the SSO token has expired", false);
         insta::assert_snapshot!(failure.to_text(), @r#"
         error: no AWS credentials
           tried the environment and profile "central": the SSO token has expired
           help: aws sso login --profile central
         "#);
         assert_eq!(failure.exit, Exit::Denied);
-        assert!(no_credentials(None, "nothing provided any").help.unwrap().contains("--profile"));
+        let help = no_credentials(Some("ops"), "an AccessDenied", true).help.unwrap();
+        assert!(help.starts_with(r#"eval "$(aws configure export-credentials --profile ops --format env)""#), "{help}");
+        assert!(no_credentials(None, "nothing provided any", false).help.unwrap().contains("--profile"));
     }
 }

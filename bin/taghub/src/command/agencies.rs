@@ -52,7 +52,7 @@ impl Agencies {
         let lines: Vec<Line<'_>> = all.iter().map(|one| one.json(now)).collect();
         app.print_table(&COLUMNS, &rows, &json!({"schema": "taghub.agencies/1", "agencies": lines}))?;
         for warning in &warnings {
-            app.say(&format!("warning: {warning}"));
+            app.say(&format!("warning: not read: {warning}"));
         }
         if agencies.is_empty() {
             app.say("no agency is granted; deploy cfn/agency-grant.yaml for one");

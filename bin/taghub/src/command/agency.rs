@@ -15,7 +15,6 @@ use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::terminal::Sign;
 use crate::view::agency::{Arrival, Leave, Place};
-use crate::view::nodes::Ping;
 
 /// Connect an agency, test its connection, or plan its removal.
 #[derive(Debug, Subcommand)]
@@ -136,12 +135,8 @@ impl Remove {
         let hub = Hub::find(app).await?;
         let agencies = granted(&hub).await?;
         let agency = find(&agencies, &self.agency, &hub)?;
-        let mut pages = nodes::Pages::new(&hub, Some((AGENCY_TAG_KEY.to_owned(), agency.account.to_string())));
-        let (mut node_count, mut online) = (0, 0);
-        while let Some(page) = pages.next().await? {
-            node_count += page.len();
-            online += page.iter().filter(|node| node.ping == Ping::Online).count();
-        }
+        let owner = (AGENCY_TAG_KEY.to_owned(), agency.account.to_string());
+        let (online, node_count) = nodes::count(&hub, Some(owner)).await?;
         drop(progress);
         let leave = Leave { hub: &place(&hub.about), account: &agency.account, nodes: node_count, online };
         if app.is_json() {

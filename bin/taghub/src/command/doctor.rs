@@ -118,7 +118,7 @@ async fn agency(app: &App, hub: &Hub, wanted: &str) -> Result<Chain, Failure> {
         nodes(standing, &mut chain);
     }
     for warning in warnings {
-        chain.add(Link::not_checked("permission", warning));
+        chain.add(Link::not_checked("permission", format!("not read: {warning}")));
     }
     Ok(chain)
 }
@@ -191,7 +191,7 @@ fn activation(app: &App, hub: &Hub, standing: &Standing, chain: &mut Chain) {
         None => Link::not_checked("activation", "activations were not read"),
         Some(Some(at)) if left(at) > 0 => Link::fine("activation", format!("valid for {}", span(left(at)))),
         Some(_) => {
-            let words = "none is valid, so nothing can register";
+            let words = "none is valid with registrations left, so nothing can register";
             Link::broken(
                 "activation",
                 words,

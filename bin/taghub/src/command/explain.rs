@@ -2,7 +2,7 @@
 
 use clap::Args;
 use hub::{Ec2InstanceId, ManagedInstanceId, Tag};
-use ssm_tag_manager::plan::Source;
+use ssm_tag_manager::plan::{LastApplied, Source};
 
 use crate::app::App;
 use crate::aws::agencies::session;
@@ -125,16 +125,26 @@ pub async fn find(hub: &Hub, id: &Id) -> Result<Node, Failure> {
                 .help("taghub nodes lists the nodes; a node of another account or Region is not among them")
         }),
         Id::Instance(instance) => {
+            let mut superseded = None;
             for id in nodes::of_instance(hub, instance).await? {
-                if let Some(node) = nodes::one(hub, &id).await? {
-                    return Ok(node);
+                match nodes::one(hub, &id).await? {
+                    Some(node) if is_superseded(&node) => superseded = Some(node),
+                    Some(node) => return Ok(node),
+                    None => {}
                 }
             }
-            Err(Failure::missing("no-node", format!("no node of {instance} in {}", hub.place()))
-                .detail("No report said that a node belongs to this instance.")
-                .help("on the instance: register-instance doctor"))
+            superseded.ok_or_else(|| {
+                Failure::missing("no-node", format!("no node of {instance} in {}", hub.place()))
+                    .detail("No report said that a node belongs to this instance.")
+                    .help("on the instance: register-instance doctor")
+            })
         }
     }
+}
+
+/// True for a node whose instance registered again, and is another one now.
+fn is_superseded(node: &Node) -> bool {
+    LastApplied::of(&node.tags).is_some_and(|applied| applied.is_superseded)
 }
 
 /// The tags of an instance, read in its account; or why not.

@@ -11,6 +11,7 @@ use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
 use crate::view::instances::{COLUMNS, Json, Line, UNMANAGED_COLUMNS, summary};
 use crate::view::table::Row;
+use crate::view::time::counted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -56,6 +57,12 @@ impl Instances {
         if self.unmanaged {
             let rows: Vec<Row> = lines.iter().flat_map(Line::unmanaged_rows).collect();
             app.print_table(&UNMANAGED_COLUMNS, &rows, &document)?;
+            let omitted: usize = kept.iter().map(|one| one.coverage.unmanaged_omitted).sum();
+            if omitted > 0 {
+                let more = counted(omitted, "more instance");
+                let verb = if omitted == 1 { "runs" } else { "run" };
+                app.say(&format!("{more} {verb} without a node; the manager keeps the first ones of a Region"));
+            }
         } else {
             let now = app.now();
             let rows: Vec<Row> = lines.iter().map(|line| line.row(now)).collect();

@@ -10,6 +10,7 @@ use crate::aws::{news, nodes};
 use crate::failure::{Exit, Failure};
 use crate::flags::{Format, pair};
 use crate::progress::Progress;
+use crate::terminal::harmless;
 use crate::view::agencies::Agency;
 use crate::view::nodes::{COLUMNS, Latest, Listed, Ping, Summary, Tagging, has_tag};
 use crate::view::table::{self, Layout, Row};
@@ -75,8 +76,11 @@ impl Nodes {
         let hub = Hub::find(app).await?;
         let agencies = granted(&hub).await?;
         let agency = self.agency.as_deref().map(|wanted| find(&agencies, wanted, &hub)).transpose()?;
-        let news =
-            if self.ids && !self.unlinked && !self.conflict { Latest::default() } else { self.news(app, &hub).await? };
+        let news = if self.ids && !(self.unlinked || self.conflict || self.exit_code) {
+            None
+        } else {
+            self.news(app, &hub).await?
+        };
         // The service filters by one tag alone; the others are looked at here.
         let owner = agency.map(|agency| (AGENCY_TAG_KEY.to_owned(), agency.account.to_string()));
         let filter = owner.iter().chain(&self.tag).next().cloned();
@@ -87,10 +91,7 @@ impl Nodes {
         while let Some(page) = pages.next().await? {
             read += page.len();
             progress.set(&format!("{} read", counted(read, "node")));
-            let listed = page.into_iter().map(|node| {
-                let news = news.of(&node.id, &node.tags).cloned();
-                Listed::new(node, news.as_ref(), &agencies)
-            });
+            let listed = page.into_iter().map(|node| Listed::new(node, news.as_ref(), &agencies));
             let mut listed: Vec<Listed> = listed.filter(|listed| self.wants(listed, agency)).collect();
             for one in &listed {
                 summary.add(one);
@@ -116,13 +117,13 @@ impl Nodes {
     }
 
     /// The manager's log, without which two filters cannot work and one column says less.
-    async fn news(&self, app: &App, hub: &Hub) -> Result<Latest, Failure> {
+    async fn news(&self, app: &App, hub: &Hub) -> Result<Option<Latest>, Failure> {
         match news::lately(hub, app.now()).await {
-            Ok(news) => Ok(news),
+            Ok(news) => Ok(Some(news)),
             Err(error) if self.unlinked || self.conflict => Err(Failure::aws(&error, "the log of the manager")),
             Err(error) => {
                 app.say(&format!("warning: the log of the manager was not read, so TAGS says less: {}", error.code));
-                Ok(Latest::default())
+                Ok(None)
             }
         }
     }
@@ -143,10 +144,10 @@ impl Nodes {
             let mut values: Vec<(String, usize)> = nodes::count_by(hub, key).await?.into_iter().collect();
             values.sort_by(|(a_value, a), (b_value, b)| b.cmp(a).then(a_value.cmp(b_value)));
             let values: Vec<String> = values.iter().take(10).map(|(value, count)| format!("{value} {count}")).collect();
-            app.say(&match values.as_slice() {
+            app.say(&harmless(&match values.as_slice() {
                 [] => format!("no node has the tag {key}={value}; no node has the key {key}"),
                 values => format!("no node has the tag {key}={value}; values in use: {}", values.join(", ")),
-            });
+            }));
         } else if let Some(agency) = agency {
             app.say(&format!("no such node of {}; taghub doctor --agency {} says why", agency.label(), agency.account));
         } else {

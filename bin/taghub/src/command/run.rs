@@ -17,7 +17,7 @@ use crate::state::{self, LastRun};
 use crate::view::run::answers::List;
 
 /// Executions of one key that are looked for.
-const EXECUTIONS_MAX: usize = 200;
+pub const EXECUTIONS_MAX: usize = 200;
 /// The length of an execution's id.
 const ID_LENGTH: usize = 36;
 

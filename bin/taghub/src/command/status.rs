@@ -8,10 +8,9 @@ use crate::app::App;
 use crate::aws::agencies::granted;
 use crate::aws::hub::Hub;
 use crate::aws::{alarms, function, nodes, queues, standings};
-use crate::command::run::ask;
+use crate::command::run::{EXECUTIONS_MAX, ask};
 use crate::failure::{Exit, Failure};
 use crate::progress::Progress;
-use crate::view::nodes::Ping;
 use crate::view::run::answers;
 use crate::view::status::{Function, Status as Shown};
 
@@ -42,7 +41,7 @@ impl Status {
         app.no_csv("status")?;
         let progress = Progress::new(app, "Looking at the hub");
         let hub = Hub::find(app).await?;
-        let (status, warnings) = read(app, &hub).await?;
+        let status = read(app, &hub).await?;
         drop(progress);
         if app.is_json() {
             app.print_json(&status.json())?;
@@ -51,7 +50,7 @@ impl Status {
         } else {
             app.print(&status.tabs())?;
         }
-        for unread in status.unread().iter().chain(&warnings) {
+        for unread in status.unread() {
             app.say(&format!("warning: not read: {unread}"));
         }
         if status.is_wrong() {
@@ -61,40 +60,38 @@ impl Status {
     }
 }
 
-async fn read(app: &App, hub: &Hub) -> Result<(Shown, Vec<String>), Failure> {
+async fn read(app: &App, hub: &Hub) -> Result<Shown, Failure> {
     let now = app.now();
     let why = |error: AwsError| error.code;
     let (session, names) = (&hub.session, &hub.about.names);
     let all: Vec<&str> = names.functions().collect();
     let errors = alarms::errors(session, &all, now).await.map_err(why);
+    let queues: Vec<String> = queues::names(&hub.about);
+    let oldest = alarms::oldest(session, &queues, now).await.map_err(why);
     let mut functions = Vec::new();
     for (at, name) in all.iter().enumerate() {
         functions.push(Function {
             name: (*name).to_owned(),
             deployed: function::deployed(session, name).await.map_err(why),
             errors: errors.as_ref().map(|errors| errors.get(at).copied().unwrap_or_default()).map_err(Clone::clone),
-            failures: queues::depth(session, &format!("{name}-failures")).await.map_err(why),
+            failures: queues::depth(session, &queues[at]).await.map_err(why),
+            oldest: oldest.as_ref().ok().and_then(|all| *all.get(at)?),
         });
     }
     let agencies = granted(hub).await?;
-    let (agencies, warnings) = standings::read(hub, &agencies, now).await?;
-    let (mut online, mut nodes) = (0, 0);
-    let mut pages = nodes::Pages::new(hub, None).without_tags();
-    while let Some(page) = pages.next().await? {
-        nodes += page.len();
-        online += page.iter().filter(|node| node.ping == Ping::Online).count();
-    }
-    let running = ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running"})).await;
-    let status = Shown {
+    let (agencies, agencies_unread) = standings::read(hub, &agencies, now).await?;
+    let running =
+        ask::<answers::List>(hub, &json!({"Action": "List", "Outcome": "Running", "MaxResults": EXECUTIONS_MAX})).await;
+    Ok(Shown {
         version: hub.about.version.clone(),
         place: hub.place(),
         functions,
         agencies,
-        nodes: (online, nodes),
+        agencies_unread,
+        nodes: nodes::count(hub, None).await?,
         limit: hub.about.node_limit,
         alarms: alarms::ringing(hub).await.map(|all| all.into_iter().map(|alarm| alarm.name).collect()).map_err(why),
-        runs: running.map(|list| list.value.executions.len()).map_err(|failure| failure.code),
+        runs: running.map(|list| (list.value.executions.len(), list.value.complete)).map_err(|failure| failure.code),
         now,
-    };
-    Ok((status, warnings))
+    })
 }

@@ -47,6 +47,8 @@ pub struct Standing {
     pub last_report: Option<Option<Timestamp>>,
     /// When its last activation ends; the outer value is absent if that could not be read.
     pub activation_ends: Option<Option<Timestamp>>,
+    /// How many nodes it may have; absent if that could not be read.
+    pub node_limit: Option<usize>,
 }
 
 /// How an agency stands, the worst first.
@@ -59,8 +61,12 @@ pub enum State {
     NoReport,
     /// No valid activation: nothing can register.
     NoActivation,
+    /// It has as many nodes as it may have: no activation is issued.
+    AtLimit,
     /// Its activation ends soon.
     ActivationEnds,
+    /// Its reports or its activations were not read.
+    Unread,
     /// Nothing is registered.
     NoNodes,
     /// In order.
@@ -73,7 +79,9 @@ impl State {
             Self::Silent => "silent",
             Self::NoReport => "no report in 24 h",
             Self::NoActivation => "no valid activation",
+            Self::AtLimit => "node limit reached",
             Self::ActivationEnds => "activation ends soon",
+            Self::Unread => "not read",
             Self::NoNodes => "no nodes",
             Self::Fine => "",
         }
@@ -84,7 +92,9 @@ impl State {
             Self::Silent => "silent",
             Self::NoReport => "no-report",
             Self::NoActivation => "no-activation",
+            Self::AtLimit => "at-limit",
             Self::ActivationEnds => "activation-ends",
+            Self::Unread => "unread",
             Self::NoNodes => "no-nodes",
             Self::Fine => "fine",
         }
@@ -93,8 +103,8 @@ impl State {
     fn sign(self) -> Sign {
         match self {
             Self::Silent | Self::NoReport => Sign::Bad,
-            Self::NoActivation | Self::ActivationEnds => Sign::Look,
-            Self::NoNodes => Sign::Waiting,
+            Self::NoActivation | Self::AtLimit | Self::ActivationEnds => Sign::Look,
+            Self::Unread | Self::NoNodes => Sign::Waiting,
             Self::Fine => Sign::Good,
         }
     }
@@ -106,7 +116,7 @@ impl State {
 
     /// True if somebody has to do something.
     pub fn is_wrong(self) -> bool {
-        !matches!(self, Self::Fine | Self::NoNodes)
+        !matches!(self, Self::Unread | Self::NoNodes | Self::Fine)
     }
 }
 
@@ -122,7 +132,9 @@ impl Standing {
         match self.activation_ends {
             Some(None) => State::NoActivation,
             Some(Some(at)) if -age(at) < 0 => State::NoActivation,
+            _ if self.node_limit.is_some_and(|limit| self.nodes >= limit) => State::AtLimit,
             Some(Some(at)) if -age(at) < ENDS_SOON_SECONDS => State::ActivationEnds,
+            _ if self.last_report.is_none() || self.activation_ends.is_none() => State::Unread,
             _ if self.nodes == 0 => State::NoNodes,
             _ => State::Fine,
         }
@@ -174,6 +186,7 @@ impl Standing {
             last_report: self.last_report.flatten(),
             activation_ends: self.activation_ends.flatten(),
             manager_version: &self.agency.manager_version,
+            node_limit: self.node_limit,
             state: self.state(now),
         }
     }
@@ -189,21 +202,28 @@ pub struct Line<'a> {
     last_report: Option<Timestamp>,
     activation_ends: Option<Timestamp>,
     manager_version: &'a str,
+    node_limit: Option<usize>,
     state: State,
+}
+
+/// Whether all of them report, in words that continue a line.
+pub fn reporting(all: &[Standing], now: Timestamp) -> (Sign, String) {
+    let silent: Vec<&str> = all.iter().filter(|one| one.state(now).is_silent()).map(|one| one.agency.label()).collect();
+    match silent.as_slice() {
+        [] if all.iter().any(|one| one.last_report.is_none()) => (Sign::Waiting, "; reports not read".to_owned()),
+        [] => (Sign::Good, ", all report".to_owned()),
+        silent => (Sign::Bad, format!("; no reports from {}", silent.join(", "))),
+    }
 }
 
 /// All of them in a line.
 pub fn summary(all: &[Standing], now: Timestamp) -> String {
-    let silent: Vec<&str> = all.iter().filter(|one| one.state(now).is_silent()).map(|one| one.agency.label()).collect();
     let granted = match all.len() {
         1 => "1 agency granted".to_owned(),
         count => format!("{count} agencies granted"),
     };
     let nodes = counted(all.iter().map(|one| one.nodes).sum(), "node");
-    match silent.as_slice() {
-        [] => format!("{granted}, {nodes}, all report"),
-        silent => format!("{granted}, {nodes}; no reports from {}", silent.join(", ")),
-    }
+    format!("{granted}, {nodes}{}", reporting(all, now).1)
 }
 
 #[cfg(test)]
@@ -223,7 +243,13 @@ mod tests {
             name: name.map(str::to_owned),
             manager_version: "7".to_owned(),
         };
-        Standing { agency, nodes, last_report: Some(report.map(instant)), activation_ends: Some(ends.map(instant)) }
+        Standing {
+            agency,
+            nodes,
+            last_report: Some(report.map(instant)),
+            activation_ends: Some(ends.map(instant)),
+            node_limit: Some(10),
+        }
     }
 
     #[test]
@@ -234,6 +260,7 @@ mod tests {
             standing(None, 0, Some("2026-11-23T05:59:20Z"), Some("2026-12-22T06:00:00Z")),
             standing(Some("Water"), 5, Some("2026-11-23T05:55:00Z"), None),
             standing(Some("Revenue"), 9, None, Some("2026-12-22T06:00:00Z")),
+            standing(Some("Health"), 10, Some("2026-11-23T05:55:00Z"), Some("2026-12-22T06:00:00Z")),
         ];
         let stream = Stream::new(Some((120, 24)), Color::Never, |name| (name == "LANG").then(|| "C.UTF-8".to_owned()));
         let rows: Vec<Row> = all.iter().map(|one| one.row(now())).collect();
@@ -244,18 +271,26 @@ mod tests {
         · 222222222222  222222222222  0      40 s ago      29 days left  7        no nodes
         ! Water         222222222222  5      5 min ago     none          7        no valid activation
         ✗ Revenue       222222222222  9      none in 24 h  29 days left  7        no report in 24 h
+        ! Health        222222222222  10     5 min ago     29 days left  7        node limit reached
         ");
         assert_eq!(
             tabs(&rows[0]),
             "222222222222\tLibraries\t4\t2026-11-22T22:14:00Z\t2026-12-12T06:00:00Z\t7\tsilent\n"
         );
-        assert_eq!(summary(&all, now()), "5 agencies granted, 22 nodes; no reports from Libraries, Revenue");
+        assert_eq!(summary(&all, now()), "6 agencies granted, 32 nodes; no reports from Libraries, Revenue");
     }
 
     #[test]
-    fn what_was_not_read_is_not_wrong() {
-        let unread = Standing { last_report: None, activation_ends: None, ..standing(None, 1, None, None) };
-        assert_eq!(unread.state(now()), State::Fine);
-        assert!(unread.row(now()).cells.contains(&Cell::text("not read")));
+    fn what_was_not_read_is_neither_wrong_nor_fine() {
+        let known = standing(None, 1, Some("2026-11-23T05:59:20Z"), Some("2026-12-22T06:00:00Z"));
+        let no_reports = Standing { last_report: None, ..known.clone() };
+        let no_activations = Standing { activation_ends: None, ..known.clone() };
+        for unread in [&no_reports, &no_activations] {
+            let state = unread.state(now());
+            assert_eq!((state, state.sign(), state.is_wrong()), (State::Unread, Sign::Waiting, false));
+            assert!(unread.row(now()).cells.contains(&Cell::text("not read")));
+        }
+        assert_eq!(summary(&[known.clone(), no_reports], now()), "2 agencies granted, 2 nodes; reports not read");
+        assert_eq!(summary(&[known, no_activations], now()), "2 agencies granted, 2 nodes, all report");
     }
 }

@@ -77,7 +77,11 @@ impl Chain {
 
     /// How many links are broken.
     pub fn broken(&self) -> usize {
-        self.links.iter().filter(|link| link.is_broken()).count()
+        self.count(State::Broken)
+    }
+
+    fn count(&self, state: State) -> usize {
+        self.links.iter().filter(|link| link.state == state).count()
     }
 
     /// For people; `again` is the command that looks once more.
@@ -98,9 +102,13 @@ impl Chain {
                 text.push_str(&format!("{indent}{}\n", harmless(line)));
             }
         }
-        let last = match self.broken() {
-            0 => stream.mark(Sign::Good, "nothing is broken"),
-            count => {
+        let last = match (self.broken(), self.count(State::NotChecked)) {
+            (0, 0) => stream.mark(Sign::Good, "nothing is broken"),
+            (0, open) => {
+                let words = format!("{} not checked; nothing else is broken", counted(open, "link"));
+                stream.mark(Sign::Waiting, &words)
+            }
+            (count, _) => {
                 let it = if count == 1 { "it" } else { "them" };
                 let words = format!("{}. Fix {it}, then run {again} again.", counted(count, "broken link"));
                 stream.mark(Sign::Bad, &words)
@@ -164,5 +172,14 @@ mod tests {
         registration|not-checked|waits for the activation|-
         ");
         assert_eq!(chain.json()["broken"], 1);
+    }
+
+    #[test]
+    fn what_was_not_checked_is_not_told_as_in_order() {
+        let mut chain = Chain::default();
+        chain.add(Link::fine("hub", "version 0.2.0"));
+        assert!(chain.text("taghub doctor", &stream(80)).ends_with("✓ nothing is broken\n"));
+        chain.add(Link::not_checked("alarms", "not read: AccessDenied"));
+        assert!(chain.text("taghub doctor", &stream(80)).ends_with("· 1 link not checked; nothing else is broken\n"));
     }
 }

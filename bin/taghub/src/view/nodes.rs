@@ -1,6 +1,6 @@
 //! Managed nodes: how each stands.
 
-pub use fleet::{Latest, News, Node, Ping, Tagging};
+pub use fleet::{Latest, Node, Ping, Tagging};
 
 use hub::{AGENCY_TAG_KEY, APPLIED_TAG_KEY, AccountId, Timestamp};
 use serde::Serialize;
@@ -31,6 +31,7 @@ fn tagging_cell(tagging: &Tagging) -> Cell {
         Tagging::Deferred => Cell::mark(Sign::Running, "deferred"),
         Tagging::NoOwner => Cell::mark(Sign::Bad, "no owner"),
         Tagging::NotReported => Cell::mark(Sign::Waiting, "not reported yet"),
+        Tagging::Unread => Cell::mark(Sign::Waiting, "not read"),
     }
 }
 
@@ -46,12 +47,16 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// A node beside what is known from elsewhere.
-    pub fn new(node: Node, news: Option<&News>, agencies: &[Agency]) -> Self {
+    /// A node beside what is known from elsewhere; without `latest` the log was not read.
+    pub fn new(node: Node, latest: Option<&Latest>, agencies: &[Agency]) -> Self {
         let owner = node.tags.get(AGENCY_TAG_KEY);
         let known = owner.and_then(|owner| agencies.iter().find(|agency| agency.account.as_str() == owner));
         let agency = known.map(|agency| agency.label().to_owned()).or_else(|| owner.cloned());
-        Self { tagging: Tagging::of(&node, news), agency, node }
+        let tagging = match latest {
+            Some(latest) => Tagging::of(&node, latest.of(&node.id, &node.tags)),
+            None => Tagging::of(&node, None).without_log(),
+        };
+        Self { tagging, agency, node }
     }
 
     /// The account of its agency, as its tag says.
@@ -146,7 +151,7 @@ impl Summary {
     pub fn add(&mut self, listed: &Listed) {
         self.nodes += 1;
         self.offline += usize::from(listed.node.ping != Ping::Online);
-        self.out_of_step += usize::from(listed.tagging != Tagging::InStep);
+        self.out_of_step += usize::from(!matches!(listed.tagging, Tagging::InStep | Tagging::Unread));
     }
 
     /// True if one of them is offline or not in step.
@@ -208,7 +213,7 @@ mod tests {
             name: Some("Parks".to_owned()),
             manager_version: "7".to_owned(),
         }];
-        let listed = Listed::new(node("booking-db-01", &[PARKS, SOURCE]), None, &agencies);
+        let listed = Listed::new(node("booking-db-01", &[PARKS, SOURCE]), Some(&Latest::default()), &agencies);
         let stream = Stream::new(Some((120, 24)), Color::Never, |name| (name == "LANG").then(|| "C.UTF-8".to_owned()));
         insta::assert_snapshot!(render(&COLUMNS, &[listed.row()], &stream), @r"
         NODE           ID                    AGENCY  INSTANCE             ONLINE    TAGS
@@ -221,11 +226,18 @@ mod tests {
     }
 
     #[test]
+    fn without_the_log_no_node_is_told_as_in_step() {
+        let listed = Listed::new(node("a", &[PARKS, SOURCE]), None, &[]);
+        assert_eq!(listed.row().piped[5], "unread");
+        assert_eq!(Listed::new(node("a", &[SOURCE]), None, &[]).row().piped[5], "no-owner");
+    }
+
+    #[test]
     fn a_summary_counts_what_needs_a_look() {
         let mut summary = Summary::default();
-        summary.add(&Listed::new(node("a", &[PARKS, SOURCE]), None, &[]));
+        summary.add(&Listed::new(node("a", &[PARKS, SOURCE]), Some(&Latest::default()), &[]));
         assert_eq!(summary.words(), "1 node");
-        summary.add(&Listed::new(Node { ping: Ping::Lost, ..node("b", &[SOURCE]) }, None, &[]));
+        summary.add(&Listed::new(Node { ping: Ping::Lost, ..node("b", &[SOURCE]) }, Some(&Latest::default()), &[]));
         assert_eq!(summary.words(), "2 nodes, 1 offline, 1 not in step: taghub explain ID says why");
     }
 }

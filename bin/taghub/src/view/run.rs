@@ -235,7 +235,7 @@ impl Run<'_> {
                 or_dash(&location.child_execution_id),
                 id.clone(),
             ];
-            harmless(&fields.join("\u{1}")).replace('\u{fffd}', "\t") + "\n"
+            fields.map(|field| harmless(&field)).join("\t") + "\n"
         });
         lines.collect()
     }

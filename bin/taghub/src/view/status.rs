@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use hub::Timestamp;
 use serde_json::{Value, json};
 
-use super::agencies::Standing;
+use super::agencies::{Standing, reporting};
 use super::table::{Cell, Columns, Row, render};
 use super::time::{counted, grouped, rough, span};
 use crate::terminal::{Sign, Stream, Tone};
@@ -35,6 +35,8 @@ pub struct Function {
     pub errors: Read<u64>,
     /// Messages in its failure queue; nothing if there is no such queue.
     pub failures: Read<Option<usize>>,
+    /// How long the oldest of them has been there, in seconds; nothing if that is not known.
+    pub oldest: Option<i64>,
 }
 
 /// All that is shown.
@@ -48,14 +50,16 @@ pub struct Status {
     pub functions: Vec<Function>,
     /// Its agencies.
     pub agencies: Vec<Standing>,
+    /// What of them was not read, and why.
+    pub agencies_unread: Vec<String>,
     /// Nodes that are heard of, and all.
     pub nodes: (usize, usize),
     /// How many nodes there may be.
     pub limit: usize,
     /// Alarms that ring.
     pub alarms: Read<Vec<String>>,
-    /// Runs under way.
-    pub runs: Read<usize>,
+    /// Runs under way, and whether these are all.
+    pub runs: Read<(usize, bool)>,
     /// When all of this was so.
     pub now: Timestamp,
 }
@@ -97,26 +101,22 @@ impl Status {
             Err(why) => Fact::unread("Alarms", why),
         });
         facts.push(match &self.runs {
-            Ok(0) => Fact::new("Runs", None, "none now"),
-            Ok(count) => Fact::new("Runs", Some(Sign::Running), format!("{count} under way: taghub run list")),
+            Ok((0, true)) => Fact::new("Runs", None, "none now"),
+            Ok((count, is_all)) => {
+                let least = if *is_all { "" } else { "at least " };
+                Fact::new("Runs", Some(Sign::Running), format!("{least}{count} under way: taghub run list"))
+            }
             Err(why) => Fact::unread("Runs", why),
         });
         facts
     }
 
     fn agencies_fact(&self) -> Fact {
-        let silent: Vec<&str> =
-            self.agencies.iter().filter(|one| one.state(self.now).is_silent()).map(|one| one.agency.label()).collect();
-        let granted = self.agencies.len();
-        match silent.as_slice() {
-            [] if granted == 0 => Fact::new("Agencies", Some(Sign::Waiting), "none granted"),
-            [] => Fact::new("Agencies", Some(Sign::Good), format!("{granted} granted, all report")),
-            silent => Fact::new(
-                "Agencies",
-                Some(Sign::Bad),
-                format!("{granted} granted; no reports from {}", silent.join(", ")),
-            ),
+        if self.agencies.is_empty() {
+            return Fact::new("Agencies", Some(Sign::Waiting), "none granted");
         }
+        let (sign, words) = reporting(&self.agencies, self.now);
+        Fact::new("Agencies", Some(sign), format!("{} granted{words}", self.agencies.len()))
     }
 
     /// How many agencies report to each version of the manager, the version of most of them first.
@@ -191,10 +191,13 @@ impl Status {
                 figure(function.errors.as_ref().ok().map(u64::to_string))
             ));
             lines.push(format!("{}.failures\t{}", function.name, figure(failures)));
+            let oldest = function.oldest.map(|seconds| seconds.to_string());
+            lines.push(format!("{}.failures.oldest-seconds\t{}", function.name, figure(oldest)));
         }
+        let is_read = self.agencies.iter().all(|one| one.last_report.is_some());
         let silent = self.agencies.iter().filter(|one| one.state(self.now).is_silent()).count();
         lines.push(format!("agencies.granted\t{}", self.agencies.len()));
-        lines.push(format!("agencies.silent\t{silent}"));
+        lines.push(format!("agencies.silent\t{}", figure(is_read.then(|| silent.to_string()))));
         lines.extend(self.versions().iter().map(|(version, count)| format!("manager.version.{version}\t{count}")));
         lines.push(format!("nodes.all\t{}", self.nodes.1));
         lines.push(format!("nodes.online\t{}", self.nodes.0));
@@ -203,7 +206,7 @@ impl Status {
             "alarms.ringing\t{}",
             figure(self.alarms.as_ref().ok().map(|alarms| alarms.len().to_string()))
         ));
-        lines.push(format!("runs.running\t{}", figure(self.runs.as_ref().ok().map(usize::to_string))));
+        lines.push(format!("runs.running\t{}", figure(self.runs.as_ref().ok().map(|(count, _)| count.to_string()))));
         lines.iter().fold(String::new(), |text, line| text + line + "\n")
     }
 
@@ -215,7 +218,8 @@ impl Status {
             .map(|function| {
                 json!({
                     "name": function.name, "errors24h": function.errors.as_ref().ok(),
-                    "failures": function.failures.as_ref().ok(), "deployed": function.deployed.as_ref().ok(),
+                    "failures": function.failures.as_ref().ok(), "oldestFailureSeconds": function.oldest,
+                    "deployed": function.deployed.as_ref().ok(),
                 })
             })
             .collect();
@@ -224,14 +228,15 @@ impl Status {
             "schema": "taghub.status/1", "version": self.version, "at": self.now, "wrong": self.is_wrong(),
             "functions": functions, "agencies": agencies,
             "nodes": {"all": self.nodes.1, "online": self.nodes.0, "limit": self.limit},
-            "alarms": self.alarms.as_ref().ok(), "runsRunning": self.runs.as_ref().ok(),
+            "alarms": self.alarms.as_ref().ok(), "runsRunning": self.runs.as_ref().ok().map(|(count, _)| count),
+            "runsComplete": self.runs.as_ref().ok().map(|(_, is_all)| is_all),
             "notRead": self.unread(),
         })
     }
 
     /// What was not read, and why.
     pub fn unread(&self) -> Vec<String> {
-        let mut all = Vec::new();
+        let mut all = self.agencies_unread.clone();
         for function in &self.functions {
             all.extend(function.deployed.as_ref().err().map(|why| format!("{}: {why}", function.name)));
             all.extend(function.errors.as_ref().err().map(|why| format!("errors of {}: {why}", function.name)));
@@ -260,7 +265,10 @@ impl Function {
         };
         let failures = match &self.failures {
             Ok(Some(0)) => Cell::mark(Sign::Good, "empty"),
-            Ok(Some(count)) => Cell::mark(Sign::Bad, counted(*count, "message")),
+            Ok(Some(count)) => {
+                let oldest = self.oldest.map(|seconds| format!(", oldest {}", rough(seconds))).unwrap_or_default();
+                Cell::mark(Sign::Bad, counted(*count, "message") + &oldest)
+            }
             Ok(None) => Cell::text("-"),
             Err(_) => Cell::text("not read"),
         };
@@ -306,11 +314,13 @@ mod tests {
             nodes: 4,
             last_report: Some(report.map(|at| at.parse().unwrap())),
             activation_ends: Some(Some(ends.parse().unwrap())),
+            node_limit: None,
         };
         let function = |name: &str, errors: Read<u64>, failures: Read<Option<usize>>| Function {
             name: name.to_owned(),
             deployed: Ok(Some("2026-11-20T06:00:00Z".parse().unwrap())),
             errors,
+            oldest: if matches!(failures, Ok(Some(1..))) { Some(18_300) } else { None },
             failures,
         };
         Status {
@@ -325,6 +335,7 @@ mod tests {
                 standing("555555555555", "Parks", Some("2026-11-23T05:59:00Z"), "2026-11-25T06:00:12Z"),
                 standing("666666666666", "Libraries", None, "2026-12-12T06:00:00Z"),
             ],
+            agencies_unread: Vec::new(),
             nodes: (38, 42),
             limit: 1_000,
             alarms: Ok(vec!["activation-issuer-errors".to_owned()]),
@@ -338,10 +349,10 @@ mod tests {
         insta::assert_snapshot!(status().text(&stream(100)), @r"
         Tag Hub 0.2.0   111111111111, us-east-1   2026-11-23 06:00:12 UTC
 
-        FUNCTION           ERRORS 24 H  FAILURE QUEUE  DEPLOYED
-        ssm-tag-manager    0            ✓ empty        3 days ago
-        activation-issuer  ! 2          ✗ 3 messages   3 days ago
-        automation-fanout  not read     -              3 days ago
+        FUNCTION           ERRORS 24 H  FAILURE QUEUE             DEPLOYED
+        ssm-tag-manager    0            ✓ empty                   3 days ago
+        activation-issuer  ! 2          ✗ 3 messages, oldest 5 h  3 days ago
+        automation-fanout  not read     -                         3 days ago
 
         Agencies     ✗ 2 granted; no reports from Libraries
         Manager      ● versions 7 for 1 agency, 8 for 1 agency
@@ -353,6 +364,26 @@ mod tests {
         ");
         assert!(status().is_wrong());
         assert_eq!(status().unread(), ["errors of automation-fanout: AccessDenied", "runs: AccessDenied"]);
+    }
+
+    #[test]
+    fn runs_that_were_not_all_counted_are_at_least_so_many() {
+        let of = |runs| Status { runs: Ok(runs), ..status() };
+        assert!(of((0, true)).text(&stream(100)).contains("Runs         none now\n"));
+        assert!(of((20, true)).text(&stream(100)).contains("● 20 under way: taghub run list\n"));
+        assert!(of((200, false)).text(&stream(100)).contains("● at least 200 under way: taghub run list\n"));
+        assert_eq!(of((200, false)).json()["runsComplete"], false);
+    }
+
+    #[test]
+    fn reports_that_were_not_read_are_not_told_as_sent() {
+        let mut status = status();
+        status.agencies.iter_mut().for_each(|one| one.last_report = None);
+        status.agencies_unread = vec!["last reports: AccessDenied".to_owned()];
+        assert!(status.text(&stream(100)).contains("Agencies     · 2 granted; reports not read\n"));
+        assert!(status.tabs().contains("agencies.silent\t-\n"));
+        assert_eq!(status.json()["agencies"][1]["state"], "unread");
+        assert_eq!(status.json()["notRead"][0], "last reports: AccessDenied");
     }
 
     #[test]

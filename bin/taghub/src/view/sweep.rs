@@ -68,10 +68,11 @@ pub struct RegionError {
 }
 
 impl Answer {
-    /// True if a Region or a node is in trouble.
+    /// True if a Region or a node is in trouble, or an instance that was asked for is not there.
     pub fn has_trouble(&self) -> bool {
         let counts = self.counts.unwrap_or_default();
-        counts.rejected + counts.failed > 0 || self.regions.iter().any(|region| region.error.is_some())
+        let is_trouble = counts.rejected + counts.failed > 0 || !self.not_found.is_empty();
+        is_trouble || self.regions.iter().any(|region| region.error.is_some())
     }
 
     /// True if a sweep would change something.
@@ -95,14 +96,14 @@ impl Answer {
         }
         for region in &self.regions {
             if let Some(error) = &region.error {
-                let words = format!("{}: {}: {}", region.region, error.code, harmless(&error.message));
-                text.push_str(&format!("{}\n", stream.mark(Sign::Bad, &words)));
+                let words = format!("{}: {}: {}", region.region, error.code, error.message);
+                text.push_str(&format!("{}\n", stream.mark(Sign::Bad, &harmless(&words))));
             }
         }
         for instance in &self.not_found {
             let why =
                 if self.untagged.contains(instance) { "carries no tag managedinstanceid" } else { "was not found" };
-            text.push_str(&format!("{}\n", stream.mark(Sign::Look, &format!("{instance} {why}"))));
+            text.push_str(&format!("{}\n", stream.mark(Sign::Look, &format!("{} {why}", harmless(instance)))));
         }
         if let held @ 1.. = self.counts.unwrap_or_default().tags_held {
             let words =
@@ -155,22 +156,29 @@ impl Answer {
         reasons
     }
 
-    /// In a pipe: a line for each node and each Region in trouble, separated by tabs.
+    /// In a pipe: a line for each node, each Region in trouble, and each instance that was not found, separated by tabs.
     pub fn tabs(&self) -> String {
+        let line = |fields: [&str; 4]| format!("{}\n", fields.map(harmless).join("\t"));
         let nodes = self.nodes.iter().map(|node| {
             let instance = node.ec2_instance_id.as_deref().unwrap_or("-");
-            format!(
-                "{}\t{instance}\t{}\t{}\n",
-                harmless(&node.instance_id),
-                node.outcome.into_str(),
-                detail(node).unwrap_or_else(|| "-".to_owned())
-            )
+            line([&node.instance_id, instance, node.outcome.into_str(), detail(node).as_deref().unwrap_or("-")])
         });
+        let omitted = self.nodes_omitted.to_string();
+        let omitted = (self.nodes_omitted > 0).then(|| line(["-", "-", "omitted", &omitted]));
         let regions = self.regions.iter().filter_map(|region| {
             let error = region.error.as_ref()?;
-            Some(format!("{}\t-\tregion-failed\t{}\n", region.region, error.code))
+            Some(line([&region.region, "-", "region-failed", &error.code]))
         });
-        nodes.chain(regions).collect()
+        let not_found = self.not_found.iter().map(|instance| {
+            let why = if self.untagged.contains(instance) { "untagged" } else { "not-found" };
+            line(["-", instance, why, "-"])
+        });
+        let held = self.counts.unwrap_or_default().tags_held.to_string();
+        let held = (held != "0").then(|| line(["-", "-", "tags-held", &held]));
+        // Without an answer of the manager there are no outcomes to tell.
+        let reported: usize = self.regions.iter().map(|region| region.instances).sum();
+        let reported = self.counts.is_none().then(|| line(["-", "-", "reported", &reported.to_string()]));
+        nodes.chain(omitted).chain(regions).chain(not_found).chain(held).chain(reported).collect()
     }
 }
 
@@ -222,7 +230,7 @@ fn of_node(node: &NodeAnswer, dry_run: bool, stream: &Stream) -> String {
 fn detail(node: &NodeAnswer) -> Option<String> {
     match &node.outcome {
         Outcome::Rejected { reason } => Some(reason.into_str().to_owned()),
-        Outcome::Failed { code, .. } => Some(code.clone()),
+        Outcome::Failed { code, .. } => Some(harmless(code)),
         _ => node.notable_drop_reasons(),
     }
 }
@@ -295,6 +303,42 @@ mod tests {
         mi-0c97187c257354d2d|i-0b|rejected|not-owned
         mi-0c97187c257354d2e|-|unlinked|-
         us-west-2|-|region-failed|UnauthorizedOperation
+        -|i-0c|untagged|-
+        -|-|tags-held|2
         ");
+        let unanswered = Answer { counts: None, nodes: Vec::new(), not_found: Vec::new(), ..answer(false) };
+        assert!(unanswered.tabs().ends_with("\n-\t-\treported\t3\n"));
+    }
+
+    #[test]
+    fn what_was_not_found_is_trouble_and_said_in_a_pipe() {
+        let mut answer = answer(false);
+        answer.counts = Some(Counts::default());
+        answer.nodes.clear();
+        answer.regions.clear();
+        answer.untagged.clear();
+        answer.nodes_omitted = 7;
+        assert!(answer.has_trouble());
+        assert_eq!(answer.tabs(), "-\t-\tomitted\t7\n-\ti-0c\tnot-found\t-\n");
+        answer.not_found.clear();
+        assert!(!answer.has_trouble());
+    }
+
+    #[test]
+    fn what_a_collector_answers_cannot_act_on_the_terminal() {
+        for hostile in ["\u{1b}[2J", "\u{1b}]0;x\u{7}", "\t\n"] {
+            let mut answer = answer(false);
+            let error = RegionError { code: hostile.to_owned(), message: hostile.to_owned() };
+            answer.regions[1] =
+                RegionAnswer { region: hostile.to_owned(), error: Some(error), ..answer.regions[1].clone() };
+            answer.not_found = vec![hostile.to_owned()];
+            let failed = Outcome::Failed { code: hostile.into(), message: hostile.into(), retryable: false };
+            answer.nodes[1] = NodeAnswer { outcome: failed, instance_id: hostile.into(), ..answer.nodes[1].clone() };
+            let text = answer.text("Parks", 4, &stream());
+            assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+            let tabs = answer.tabs();
+            assert!(!tabs.contains(|c: char| c.is_control() && c != '\n' && c != '\t'), "{tabs:?}");
+            assert!(tabs.lines().all(|line| line.matches('\t').count() == 3), "{tabs:?}");
+        }
     }
 }

@@ -168,11 +168,14 @@ fn csv_line<'a>(fields: impl Iterator<Item = &'a str>) -> String {
     format!("{}\r\n", fields.join(","))
 }
 
-/// Agencies write tag values: what a spreadsheet would take for a formula gets an apostrophe.
+/// A field without a value is empty. Agencies write tag values: what a spreadsheet would take for a formula gets an apostrophe.
 fn csv_field(field: &str) -> String {
-    let is_formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let field = if is_formula { format!("'{field}") } else { field.to_owned() };
-    if field.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
+    if field == "-" {
+        return String::new();
+    }
+    let field = harmless(field);
+    let field = if field.starts_with(['=', '+', '-', '@']) { format!("'{field}") } else { field };
+    if field.contains(['"', ',']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field }
 }
 
 #[cfg(test)]
@@ -244,5 +247,7 @@ mod tests {
             csv_row(&Row { piped: fields.iter().map(|field| (*field).to_owned()).collect(), ..Row::default() })
         };
         assert_eq!(row(&["a,b", "say \"x\"", "=HYPERLINK(1)"]), "\"a,b\",\"say \"\"x\"\"\",'=HYPERLINK(1)\r\n");
+        assert_eq!(row(&["mi-0", "-", "-1"]), "mi-0,,'-1\r\n");
+        assert_eq!(row(&["a\u{1b}[2J", "b\nc"]), "a\u{fffd}[2J,b\u{fffd}c\r\n");
     }
 }

@@ -126,7 +126,7 @@ fn words(summary: &Summary, finding: &Finding, agency: Option<&AgencySummary>) -
         Kind::Refused => with(
             format!("Reports about {nodes} of {label} are refused, or calls fail"),
             "The reason stands beside each node.",
-            doctor(),
+            Some(format!("taghub nodes --agency {account}")),
             filtered("look"),
         ),
         Kind::Offline => with(

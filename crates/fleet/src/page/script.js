@@ -45,7 +45,7 @@
  // Kind, word, and whether it needs a look. The order is that of crates/fleet/src/data.rs.
  const PING = [['good', 'Online'], ['warn', 'Offline', 1], ['warn', 'Inactive', 1]];
  const TAGS = [['good', 'In step'], ['warn', 'Left behind', 1], ['bad', 'Conflict', 1], ['warn', 'Unlinked', 1], ['idle', 'Registered again', 1],
-  ['idle', 'Instance gone'], ['bad', 'Refused', 1], ['bad', 'Failed', 1], ['idle', 'Deferred'], ['idle', 'No owner'], ['warn', 'No report', 1]];
+  ['idle', 'Instance gone'], ['bad', 'Refused', 1], ['bad', 'Failed', 1], ['idle', 'Deferred'], ['idle', 'No owner'], ['warn', 'No report', 1], ['idle', 'Not read']];
  const PATCH = [['good', 'None missing'], ['idle', 'No scan'], ['warn', 'Reboot pending', 1], ['warn', 'missing', 1], ['bad', 'failed', 1]];
  const COUNT = D.name.length, ALL = Uint32Array.from({length: COUNT}, (_, i) => i);
  const tagStart = new Uint32Array(COUNT + 1);

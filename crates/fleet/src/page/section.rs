@@ -12,6 +12,8 @@ use crate::words::{counted, day, grouped, percent, rough};
 const REPORTS: usize = 30;
 /// Rows of the tables that are not about all agencies or nodes.
 const ROWS: usize = 50;
+/// Agencies that are named beside a reason for which tags were left behind.
+const AGENCIES_NAMED: usize = 3;
 /// An activation that ends within so many days is marked.
 const ENDS_SOON_SECONDS: i64 = 3 * 24 * 60 * 60;
 
@@ -142,17 +144,34 @@ pub(super) fn dropped_tags(summary: &Summary) -> Markup {
                 p .lead { b { (counted(summary.total.tags_dropped, "tag")) } " in the last hour, without reserved ones" }
                 table .mini.wrap {
                     thead { tr {
-                        th scope="col" { "Reason" } th .r scope="col" { "Nodes" } th scope="col" { "What to do" }
+                        th scope="col" { "Reason" } th .r scope="col" { "Nodes" } th scope="col" { "Agencies" }
+                        th scope="col" { "What to do" }
                     } }
                     tbody { @for dropped in &summary.dropped_tags { tr {
                         th scope="row" { (dropped.reason) }
                         td .r { (grouped(dropped.nodes)) }
+                        td .m { (agencies_of(summary, &dropped.reason)) }
                         td .m { (what_to_do(&dropped.reason)) }
                     } } }
                 }
             }
         }
     }
+}
+
+/// The agencies with most nodes that lost tags for a reason.
+fn agencies_of(summary: &Summary, reason: &str) -> String {
+    let with_it =
+        |agency: &'_ AgencySummary| agency.dropped_tags.iter().find(|one| one.reason == reason).map(|one| one.nodes);
+    let mut all: Vec<(&str, usize)> =
+        summary.agencies.iter().filter_map(|agency| Some((agency.label(), with_it(agency)?))).collect();
+    all.sort_by_key(|(_, nodes)| std::cmp::Reverse(*nodes));
+    let mut words: Vec<String> =
+        all.iter().take(AGENCIES_NAMED).map(|(label, nodes)| format!("{label} {}", grouped(*nodes))).collect();
+    if let more @ 1.. = all.len().saturating_sub(AGENCIES_NAMED) {
+        words.push(format!("{more} more"));
+    }
+    words.join(", ")
 }
 
 /// The agents by version.
@@ -192,6 +211,12 @@ pub(super) fn agencies(summary: &Summary) -> Markup {
                     th scope="col" role="columnheader" { "Last report" }
                 } }
                 tbody role="rowgroup" { @for agency in &summary.agencies { (agency_row(summary, agency)) } }
+            }
+            @if summary.unnamed > 0 {
+                p .note {
+                    (counted(summary.unnamed, "node")) " that may not be in step count as without a report: the manager's log \
+                    names 100 nodes of a report, and more had news."
+                }
             }
         }
     }
@@ -288,7 +313,7 @@ pub(super) fn activations(summary: &Summary) -> Markup {
                     @match agency.activation {
                         Some(one) => {
                             @let left = one.ends.unix_seconds() - now;
-                            td { @if left > ENDS_SOON_SECONDS { (pill(Look::Good, "Live")) } @else { (pill(Look::Bad, "Not renewed")) } }
+                            td { @if one.registrations_left == 0 { (pill(Look::Bad, "Used up")) } @else if left > ENDS_SOON_SECONDS { (pill(Look::Good, "Live")) } @else { (pill(Look::Bad, "Not renewed")) } }
                             td { (day(one.ends)) }
                             td .r.in { (rough(left)) }
                             td .r { (grouped(one.registrations_left)) span .m { " of " (grouped(one.registration_limit)) } }

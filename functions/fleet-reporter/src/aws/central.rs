@@ -144,7 +144,7 @@ impl Hub for CentralAccount {
     }
 
     async fn logged(&self, since: Timestamp, until: Timestamp) -> Result<Logged, AwsError> {
-        log::logged(&self.clients.caller, &self.names, since, until).await
+        log::logged(&self.clients.caller, &self.names.manager, (since, Some(until)), log::NODES).await
     }
 
     async fn last_reports(

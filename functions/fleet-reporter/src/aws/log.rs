@@ -14,18 +14,23 @@ const METRICS: usize = 500;
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 const PERIOD_SECONDS: i64 = 300;
 
-/// Lines about nodes, and those with which an invocation ends.
-const PATTERN: &str = r#"{ $.fields.instance_id = "mi-*" || $.fields.message = "report applied" }"#;
+/// The lines with which an invocation ends.
+pub const REPORTS: &str = r#"{ $.fields.message = "report applied" }"#;
+/// Those, the lines about nodes, and those about coverage.
+pub const NODES: &str = r#"{ $.fields.instance_id = "mi-*" || $.fields.message = "report applied" || $.fields.message = "coverage not kept" }"#;
 
-pub(super) async fn logged(
+/// Reads what the lines of a pattern say of agencies and nodes, as [`each_line`] does.
+///
+/// # Errors
+/// What `CloudWatch` answers.
+pub async fn logged(
     caller: &Caller,
-    names: &Names,
-    since: Timestamp,
-    until: Timestamp,
+    manager: &str,
+    period: (Timestamp, Option<Timestamp>),
+    pattern: &str,
 ) -> Result<Logged, AwsError> {
     let mut logged = Logged::default();
-    each_line(caller, &names.manager, (since, Some(until)), PATTERN, |at, fields| take(&mut logged, at, fields))
-        .await?;
+    each_line(caller, manager, period, pattern, |at, fields| take(&mut logged, at, fields)).await?;
     Ok(logged)
 }
 
@@ -65,13 +70,14 @@ pub async fn each_line(
 }
 
 fn take(logged: &mut Logged, at: Timestamp, fields: &Value) {
-    if fields["message"] == "report applied" {
-        if let Some(agency) = fields["agency"].as_str().and_then(|agency| agency.parse().ok()) {
-            let last = logged.reports.entry(agency).or_insert(at);
-            *last = at.max(*last);
-        }
-    } else {
-        logged.latest.add(at, fields);
+    logged.latest.add(at, fields);
+    // What was only tried is no report.
+    if fields["message"] == "report applied"
+        && fields["dry_run"] != true
+        && let Some(agency) = fields["agency"].as_str().and_then(|agency| agency.parse().ok())
+    {
+        let last = logged.reports.entry(agency).or_insert(at);
+        *last = at.max(*last);
     }
 }
 
@@ -138,8 +144,10 @@ mod tests {
         let mut logged = Logged::default();
         let at = Timestamp::from_unix_seconds;
         for (seconds, agency) in [(100, "222222222222"), (50, "222222222222"), (70, "nobody")] {
-            take(&mut logged, at(seconds), &json!({"message": "report applied", "agency": agency}));
+            take(&mut logged, at(seconds), &json!({"message": "report applied", "agency": agency, "dry_run": false}));
         }
+        let plan = json!({"message": "report applied", "agency": "222222222222", "dry_run": true});
+        take(&mut logged, at(200), &plan);
         assert_eq!(logged.reports, HashMap::from([("222222222222".parse().unwrap(), at(100))]));
     }
 }

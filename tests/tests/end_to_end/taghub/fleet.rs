@@ -88,13 +88,39 @@ async fn nodes_are_listed_filtered_and_explained() {
 
     // Two instances that name one node, and one that lost its node.
     let clone = [("managedinstanceid", web.node.as_str()), ("Env", "PROD")];
-    world.launch(AGENCY_A, HOME_REGION, &clone).await.unwrap();
+    let copy = world.launch(AGENCY_A, HOME_REGION, &clone).await.unwrap();
     world.untag(&db, "managedinstanceid").await.unwrap();
     for agency in [AGENCY_A, AGENCY_B] {
         world.sweep(agency, &json!({})).await.unwrap();
     }
     assert_eq!(operator.run_well("nodes --ids --conflict").await.out, format!("{}\n", web.node));
     assert_eq!(operator.run_well("nodes --ids --unlinked").await.out, format!("{}\n", db.node));
+
+    // Once that is mended, the next whole sweep says so by silence; what still is so, it says again.
+    let client = world.aws.client(AGENCY_A, HOME_REGION);
+    client.query("ec2", "TerminateInstances", &[("InstanceId.1", copy.as_str())]).await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B, AGENCY_A, AGENCY_B] {
+        world.sweep(agency, &json!({})).await.unwrap();
+    }
+    assert_eq!(operator.run_well("nodes --ids --conflict").await.out, "");
+    assert_eq!(operator.run_well("nodes --ids --unlinked").await.out, format!("{}\n", db.node));
+}
+
+#[tokio::test]
+async fn an_instance_is_the_node_that_it_registered_last() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world);
+    let first = world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    world.sweep_well(AGENCY_A).await.unwrap();
+    let second = world.register_node(AGENCY_A, None);
+    for node in [&second, &first.node] {
+        world.tag(&first, "managedinstanceid", node).await.unwrap();
+        world.sweep_well(AGENCY_A).await.unwrap();
+        let document = operator.json(&format!("explain {}", first.instance)).await;
+        assert_eq!(&document["id"], node, "{document}");
+        let doctor = operator.run(&format!("doctor --instance {}", first.instance)).await;
+        assert!(doctor.out.contains("source\tfine\t") && !doctor.out.contains("superseded\t"), "{doctor:?}");
+    }
 }
 
 #[tokio::test]
@@ -125,6 +151,15 @@ async fn instances_without_a_node_are_listed() {
     assert_eq!((&document["regions"][0]["managed"], &document["regions"][0]["unmanaged"]), (&json!(1), &json!([bare])));
     let csv = operator.run_well("instances -o csv --unmanaged").await.out;
     assert!(csv.starts_with("ec2InstanceId,account,name,region\r\n"), "{csv}");
+
+    // What the manager did not name is told in a pipe, too.
+    let more = json!({"running": 5, "stopped": 0, "managed": 0, "unmanaged": [], "unmanagedOmitted": 5}).to_string();
+    let name = format!("/tag-hub/coverage/{AGENCY_B}/us-west-2");
+    let body = json!({"Name": name, "Value": more, "Type": "String"});
+    world.central().json("ssm", "PutParameter", &body).await.unwrap();
+    let printed = operator.run_well("instances --unmanaged").await;
+    assert_eq!(printed.err, "5 more instances run without a node; the manager keeps the first ones of a Region\n");
+    world.central().json("ssm", "DeleteParameter", &json!({"Name": name})).await.unwrap();
 
     // Somebody else's text in the path is named and left out.
     let body =
@@ -189,22 +224,53 @@ async fn a_plan_writes_nothing_and_a_sweep_does() {
     // In the agency itself, without the hub; and through the only profile that names its account.
     let document = Operator::of(&world, AGENCY_A).json("plan").await;
     assert_eq!((&document["account"], &document["dryRun"]), (&json!(AGENCY_A), &json!(true)), "{document}");
-    operator_role(&world).await;
+    operator_role(&world, AGENCY_A, &["lambda:InvokeFunction", "ec2:DescribeInstances"]).await;
     let by_role =
         format!("[profile parks-role]\nrole_arn = arn:aws:iam::{AGENCY_A}:role/operator\nsource_profile = central\n");
     let central = "[central]\naws_access_key_id = 111111111111\naws_secret_access_key = any\n";
     let operator = Operator::central(&world).with_profiles(&by_role, central);
     let plan = operator.run_well(&format!("plan --agency {AGENCY_A} --instance {}", web.instance)).await;
     assert_eq!(plan.out, format!("{}\t{}\tunchanged\tcharacter\n", web.node, web.instance));
+
+    // What was asked for and is not there is no success.
+    let missing = operator.run(&format!("sweep --agency {AGENCY_A} --instance i-0123456789abcdef0")).await;
+    assert_eq!((missing.code, missing.out.as_str()), (1, "-\ti-0123456789abcdef0\tnot-found\t-\n"), "{missing:?}");
 }
 
-/// A role of the first agency that central IT may assume to look and to sweep.
-async fn operator_role(world: &World) {
-    let client = world.aws.client(AGENCY_A, HOME_REGION);
+#[tokio::test]
+async fn a_role_is_assumed_in_the_region_of_its_profile_and_once() {
+    let world = World::deployed().await.unwrap();
+    operator_role(&world, CENTRAL, &["*"]).await;
+    let role = format!("[profile ops]\nrole_arn = arn:aws:iam::{CENTRAL}:role/operator\nsource_profile = central\n");
+    let central = "[central]\naws_access_key_id = 111111111111\naws_secret_access_key = any\n";
+    let operator = Operator::central(&world).with("AWS_REGION", None);
+    let operator = operator.with_profiles(&format!("{role}region = {HOME_REGION}\n"), central);
+    let before = world.aws.calls().snapshot();
+    let status = operator.run_well("status --profile ops").await;
+    assert!(status.out.contains("agencies.granted\t2\n"), "{status:?}");
+    let calls = world.aws.calls().snapshot().since(&before);
+    assert_eq!(calls.of("sts:AssumeRole").total(), 1, "{calls:?}");
+
+    // The code of a device is nothing that the SDK asks for.
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{AGENCY_B}:root")}, "Action": "sts:AssumeRole"}]});
+    let role = format!("{role}region = {HOME_REGION}\nmfa_serial = arn:aws:iam::{CENTRAL}:mfa/me\n");
+    let operator = operator.with_profiles(&role, central);
+    let policy = [("RoleName", "operator"), ("PolicyDocument", &trust.to_string())];
+    world.central().query("iam", "UpdateAssumeRolePolicy", &policy).await.unwrap();
+    let refused = operator.run("status --profile ops").await;
+    assert_eq!(refused.code, 4, "{refused:?}");
+    let help = r#"help: eval "$(aws configure export-credentials --profile ops --format env)""#;
+    assert!(refused.err.contains(help), "{refused:?}");
+}
+
+/// A role of an account that central IT may assume, with these permissions.
+async fn operator_role(world: &World, account: &str, actions: &[&str]) {
+    let client = world.aws.client(account, HOME_REGION);
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Principal": {"AWS": format!("arn:aws:iam::{CENTRAL}:root")}, "Action": "sts:AssumeRole"}]});
     let allowed = json!({"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Action": ["lambda:InvokeFunction", "ec2:DescribeInstances"], "Resource": "*"}]});
+        {"Effect": "Allow", "Action": actions, "Resource": "*"}]});
     let role = [("RoleName", "operator"), ("AssumeRolePolicyDocument", &trust.to_string())];
     client.query("iam", "CreateRole", &role).await.unwrap();
     let policy = [("RoleName", "operator"), ("PolicyName", "operate"), ("PolicyDocument", &allowed.to_string())];
@@ -224,6 +290,7 @@ async fn agencies_stand_as_their_reports_and_activations_do() {
     let all = document["agencies"].as_array().unwrap();
     let of = |account: &str| all.iter().find(|agency| agency["account"] == account).unwrap();
     assert_eq!((&of(AGENCY_A)["nodes"], &of(AGENCY_A)["state"]), (&json!(1), &json!("fine")), "{document}");
+    assert_eq!(of(AGENCY_A)["nodeLimit"], 1_000, "{document}");
     assert!(of(AGENCY_A)["lastReport"].is_string() && of(AGENCY_A)["activationEnds"].is_string(), "{document}");
     assert_eq!(of(AGENCY_B)["state"], "no-report", "{document}");
     let silent = operator.run("agencies --silent --exit-code").await;

@@ -1,8 +1,9 @@
 //! Status, doctor, and the policy before it is deployed.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use local_aws::{Fault, NewNode};
+use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, CENTRAL, HOME_REGION, World};
 
 use super::Operator;
@@ -10,6 +11,7 @@ use super::Operator;
 const PROFILES: &str = "[parks]\naws_access_key_id = 222222222222\naws_secret_access_key = any\n";
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "a metric of two minutes ago is two minutes before now")]
 async fn the_hub_is_shown_on_one_screen_and_looked_through() {
     let world = World::deployed().await.unwrap();
     let operator = Operator::central(&world);
@@ -34,18 +36,34 @@ async fn the_hub_is_shown_on_one_screen_and_looked_through() {
     }
     let doctor = operator.run_well("doctor").await;
     assert!(doctor.out.contains("agencies\tfine\t2 granted, all report\t-\n"), "{doctor:?}");
+    // A node that was registered another way takes its place in the limit, too.
+    world.aws.nodes().register(CENTRAL, HOME_REGION, NewNode::default());
+    assert!(operator.run_well("status").await.out.contains("nodes.all\t2\n"));
+    let doctor = operator.run_well("doctor").await;
+    assert!(doctor.out.contains("limit\tfine\t2 of 1,000 nodes\t-\n"), "{doctor:?}");
 
     // Something in a queue of failures, and an alarm.
     let client = world.central();
     let url = client.json("sqs", "GetQueueUrl", &json!({"QueueName": "ssm-tag-manager-failures"})).await.unwrap();
     let message = json!({"QueueUrl": url["QueueUrl"], "MessageBody": "{}"});
     client.json("sqs", "SendMessage", &message).await.unwrap();
+    let two_minutes_ago = hub::Timestamp::from(SystemTime::now() - Duration::from_mins(2)).to_string();
+    let datum = [
+        ("Namespace", "AWS/SQS"),
+        ("MetricData.member.1.MetricName", "ApproximateAgeOfOldestMessage"),
+        ("MetricData.member.1.Value", "120"),
+        ("MetricData.member.1.Timestamp", &two_minutes_ago),
+        ("MetricData.member.1.Dimensions.member.1.Name", "QueueName"),
+        ("MetricData.member.1.Dimensions.member.1.Value", "ssm-tag-manager-failures"),
+    ];
+    client.query("monitoring", "PutMetricData", &datum).await.unwrap();
     let alarm = [("AlarmName", "activation-issuer-errors"), ("StateValue", "ALARM"), ("StateReason", "a test")];
     client.query("monitoring", "SetAlarmState", &alarm).await.unwrap();
     let status = operator.run("status --exit-code").await;
     assert_eq!(status.code, 1);
     assert!(
-        status.out.contains("ssm-tag-manager.failures\t1\n") && status.out.contains("alarms.ringing\t1\n"),
+        status.out.contains("ssm-tag-manager.failures\t1\nssm-tag-manager.failures.oldest-seconds\t120\n")
+            && status.out.contains("alarms.ringing\t1\n"),
         "{status:?}"
     );
     let doctor = operator.run("doctor").await;
@@ -57,6 +75,52 @@ async fn the_hub_is_shown_on_one_screen_and_looked_through() {
         screen.contains("Alarms       ✗ activation-issuer-errors\n") && screen.contains("next: taghub doctor"),
         "{screen}"
     );
+}
+
+#[tokio::test]
+async fn what_may_not_be_read_is_told_as_not_read() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world);
+    world.issue_activations().await.unwrap();
+    world.enroll(AGENCY_A, HOME_REGION, &[("Env", "PROD")]).await.unwrap();
+    for agency in [AGENCY_A, AGENCY_B] {
+        world.sweep_well(agency).await.unwrap();
+    }
+    world.aws.faults().add(Fault::error("logs:FilterLogEvents", 400, "AccessDeniedException", "not you"));
+    let status = operator.run_well("status --exit-code").await;
+    assert!(status.out.contains("agencies.silent\t-\n"), "{status:?}");
+    assert!(status.err.contains("not read: last reports: AccessDeniedException"), "{status:?}");
+    let document = operator.json("status").await;
+    assert_eq!(document["agencies"][0]["state"], "unread", "{document}");
+    assert_eq!(document["notRead"], json!(["last reports: AccessDeniedException"]), "{document}");
+    let agencies = operator.run_well("agencies").await;
+    assert!(agencies.out.lines().all(|line| line.ends_with("\tunread")), "{agencies:?}");
+    let nodes = operator.run_well("nodes").await;
+    assert!(nodes.out.ends_with("\tunread\n") && nodes.err.contains("TAGS says less"), "{nodes:?}");
+    let doctor = operator.run_well("doctor").await;
+    assert!(doctor.out.contains("agencies\tnot-checked\t2 granted; reports not read\t-\n"), "{doctor:?}");
+    assert!(doctor.out.contains("permission\tnot-checked\tnot read: last reports: AccessDenied"), "{doctor:?}");
+    let screen = operator.with("TERM", Some("xterm")).on_terminal(100, "doctor --color never", "").await.out;
+    assert!(screen.contains("· 2 links not checked; nothing else is broken\n"), "{screen}");
+}
+
+#[tokio::test]
+async fn a_dry_run_is_no_report() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world).with_profiles("", PROFILES);
+    // The doctor itself makes a dry run of the collector.
+    for _ in 0..2 {
+        let doctor = operator.run(&format!("doctor --agency {AGENCY_A} --agency-profile parks")).await;
+        assert_eq!(doctor.code, 1);
+        assert!(doctor.out.contains("way\tfine\t"), "{doctor:?}");
+        assert!(doctor.out.contains("reports\tbroken\tnone in 24 h\t"), "{doctor:?}");
+    }
+    world.report_fleet(&json!({})).await.unwrap();
+    let fleet: Value = serde_json::from_str(&world.fleet_file("fleet.json").await.unwrap().unwrap()).unwrap();
+    assert_eq!(fleet["agencies"][0]["lastReport"], Value::Null, "{fleet}");
+    world.sweep_well(AGENCY_A).await.unwrap();
+    let doctor = operator.run(&format!("doctor --agency {AGENCY_A} --agency-profile parks")).await;
+    assert!(doctor.out.contains("reports\tfine\t"), "{doctor:?}");
 }
 
 #[tokio::test]

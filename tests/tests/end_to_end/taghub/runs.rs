@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use local_aws::Outcome;
+use local_aws::{Fault, Outcome};
 use serde_json::{Value, json};
 use tests::{AGENCY_A, AGENCY_B, HOME_REGION, SECOND_REGION, World};
 
@@ -88,6 +88,27 @@ async fn a_run_from_its_preview_to_its_resumption() {
 }
 
 #[tokio::test]
+async fn a_watch_outlives_a_look_that_fails() {
+    let world = deployed().await;
+    world.aws.automation().set_duration(Duration::from_secs(4));
+    let operator = Operator::central(&world);
+    let request = "AWS-RestartEC2Instance --accounts 222222222222 --regions us-east-1 --target tag:Env=PROD";
+    operator.run_well(&format!("run start {request} --yes --key a")).await;
+    // The SDK does not try such an error again by itself.
+    let broken = || Fault::error("lambda:Invoke", 400, "InvalidRuntimeException", "for a moment");
+    let once = world.aws.faults().add(broken().skip(1).times(1));
+    let watched = operator.run_well("run watch a --interval 1s").await;
+    let said = "not read: lambda:InvokeFunction on automation-fanout failed: InvalidRuntimeException; again in 1 s\n";
+    assert!(watched.err.contains(said), "{watched:?}");
+    assert!(watched.out.starts_with("✓ a: 1 location ok"), "{watched:?}");
+    world.aws.faults().remove(once);
+    // Not for ever.
+    world.aws.faults().add(broken());
+    let ended = operator.run("run watch a --interval 1s").await;
+    assert_eq!((ended.code, ended.err.matches("again in 1 s").count()), (3, 5), "{ended:?}");
+}
+
+#[tokio::test]
 async fn on_a_terminal_a_start_asks_and_a_watch_moves() {
     let world = deployed().await;
     let operator = Operator::central(&world).with("TERM", Some("xterm"));
@@ -104,6 +125,12 @@ async fn on_a_terminal_a_start_asks_and_a_watch_moves() {
     assert!(yes.out.contains("If you are cut off: taghub run start --again"), "{yes:?}");
     assert!(yes.out.contains("Ctrl-C stops watching, not the run.") && yes.out.contains("2 of 2"), "{yes:?}");
     assert!(yes.out.contains("2 locations ok"), "{yes:?}");
+
+    // A line that the terminal wrapped would stay there when the view is drawn again.
+    let narrow = operator.on_terminal(40, "run watch last --color never", "").await.out;
+    let drawn: Vec<&str> =
+        narrow.lines().filter_map(|line| line.rsplit_once("\u{1b}[K")).map(|(_, shown)| shown).collect();
+    assert!(drawn.len() >= 4 && drawn.iter().all(|line| line.chars().count() <= 40), "{drawn:#?}");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! On a terminal: color, width, hints, and questions.
 
-use tests::{AGENCY_A, HOME_REGION, World};
+use std::process::Stdio;
+
+use tests::{AGENCY_A, HOME_REGION, World, program};
 
 use super::Operator;
 
@@ -22,6 +24,20 @@ async fn a_terminal_shows_tables_blocks_and_colors() {
     let plain = Operator::central(&world).with("TERM", Some("xterm")).with("NO_COLOR", Some("1")).with("LANG", None);
     let plain = plain.on_terminal(120, "nodes --quiet", "").await.out;
     assert!(plain.contains("ok online  ok in step") && !plain.contains('\u{1b}'), "{plain}");
+}
+
+#[tokio::test]
+async fn nobody_has_to_read_what_verbose_tells() {
+    let world = World::deployed().await.unwrap();
+    let operator = Operator::central(&world);
+    let mut command = operator.command(program("taghub").unwrap());
+    command.args(["nodes", "--verbose"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let ended = tokio::task::spawn_blocking(move || {
+        let mut child = command.spawn().unwrap();
+        drop(child.stderr.take());
+        child.wait().unwrap().code()
+    });
+    assert_eq!(ended.await.unwrap(), Some(0));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use super::find;
 use crate::app::App;
 use crate::aws::campaigns;
 use crate::aws::hub::Hub;
+use crate::command::patience::Patience;
 use crate::failure::{Exit, Failure};
 use crate::flags::duration;
 use crate::progress::{Progress, Screen};
@@ -84,9 +85,19 @@ impl Watch {
 pub async fn follow(app: &App, hub: &Hub, arn: &str, interval: Option<Duration>) -> Result<Exit, Failure> {
     let mut screen = Screen::default();
     let mut before = String::new();
+    let mut patience = Patience::default();
+    let wait = interval.unwrap_or(INTERVAL);
     loop {
-        let execution = campaigns::describe(hub, arn).await?;
-        let campaign = campaigns::read(hub, &execution).await?;
+        let campaign = match look(hub, arn).await {
+            Ok(campaign) => campaign,
+            Err(failure) => {
+                patience.wait(app, failure, wait).await?;
+                // What was said stands below the view.
+                screen = Screen::default();
+                continue;
+            }
+        };
+        patience = Patience::default();
         let line = campaign.piped();
         let has_changed = line != before;
         if app.is_json() {
@@ -95,7 +106,7 @@ pub async fn follow(app: &App, hub: &Hub, arn: &str, interval: Option<Duration>)
             }
         } else if app.err.redraws && !app.global.quiet {
             let text = campaign.text(app.now(), &app.err);
-            screen.draw(text.lines(), app.err.height);
+            screen.draw(text.lines(), &app.err);
         } else if has_changed && !app.global.quiet {
             app.say(&format!("{}  {line}", app.now()));
         }
@@ -106,8 +117,13 @@ pub async fn follow(app: &App, hub: &Hub, arn: &str, interval: Option<Duration>)
             }
             return Ok(exit(&campaign));
         }
-        tokio::time::sleep(interval.unwrap_or(INTERVAL)).await;
+        tokio::time::sleep(wait).await;
     }
+}
+
+async fn look(hub: &Hub, arn: &str) -> Result<Campaign, Failure> {
+    let execution = campaigns::describe(hub, arn).await?;
+    campaigns::read(hub, &execution).await
 }
 
 impl Status {

@@ -1,12 +1,12 @@
 //! The parts of the hub itself.
 
-use hub::AGENCY_TAG_KEY;
-
 use crate::app::App;
 use crate::aws::agencies::granted;
 use crate::aws::hub::Hub;
-use crate::aws::{alarms, function, nodes, queues};
+use crate::aws::{alarms, function, nodes, queues, standings};
 use crate::failure::Failure;
+use crate::terminal::Sign;
+use crate::view::agencies::reporting;
 use crate::view::doctor::{Chain, Link};
 use crate::view::policy::problems;
 use crate::view::time::{counted, grouped};
@@ -69,7 +69,7 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
             chain.add(Link::not_checked("alarms", format!("not read: {}", error.code)));
         }
     }
-    let count: usize = nodes::count_by(hub, AGENCY_TAG_KEY).await?.values().sum();
+    let (_, count) = nodes::count(hub, None).await?;
     let words = format!("{} of {} nodes", grouped(count), grouped(hub.about.node_limit));
     chain.add(if count * 100 >= hub.about.node_limit * NEAR_LIMIT_PERCENT {
         Link::look(
@@ -81,19 +81,21 @@ pub(super) async fn hub(app: &App, hub: &Hub) -> Result<Chain, Failure> {
         Link::fine("limit", words)
     });
     let agencies = granted(hub).await?;
-    chain.add(if agencies.is_empty() {
-        Link::look("agencies", "none is granted", "Deploy cfn/agency-grant.yaml for one.")
-    } else {
-        let (standings, _) = crate::aws::standings::read(hub, &agencies, app.now()).await?;
-        let silent: Vec<&str> =
-            standings.iter().filter(|one| one.state(app.now()).is_silent()).map(|one| one.agency.label()).collect();
-        match silent.first() {
-            None => Link::fine("agencies", format!("{} granted, all report", agencies.len())),
-            Some(first) => {
-                let words = format!("{} granted; no reports from {}", agencies.len(), silent.join(", "));
-                Link::broken("agencies", words, format!("taghub doctor --agency {first}"))
-            }
-        }
+    if agencies.is_empty() {
+        chain.add(Link::look("agencies", "none is granted", "Deploy cfn/agency-grant.yaml for one."));
+        return Ok(chain);
+    }
+    let (standings, unread) = standings::read(hub, &agencies, app.now()).await?;
+    let (sign, words) = reporting(&standings, app.now());
+    let words = format!("{} granted{words}", agencies.len());
+    let silent = standings.iter().find(|one| one.state(app.now()).is_silent());
+    chain.add(match silent {
+        Some(first) => Link::broken("agencies", words, format!("taghub doctor --agency {}", first.agency.label())),
+        None if sign == Sign::Good => Link::fine("agencies", words),
+        None => Link::not_checked("agencies", words),
     });
+    for what in unread {
+        chain.add(Link::not_checked("permission", format!("not read: {what}")));
+    }
     Ok(chain)
 }

@@ -143,7 +143,7 @@ async fn report(app: &App, hub: &Hub, node: &Node) -> Link {
     let tagging = Tagging::of(node, news.of(&node.id, &node.tags));
     let remedy = match &tagging {
         Tagging::InStep | Tagging::LeftBehind(_) => return Link::fine("report", "the last one found nothing wrong"),
-        Tagging::NotReported => return Link::not_checked("report", "none named it yet"),
+        Tagging::NotReported | Tagging::Unread => return Link::not_checked("report", "none named it yet"),
         Tagging::Conflict => {
             "Two instances name this node: remove the tag managedinstanceid from the copy, and register the copy again."
         }

@@ -4,7 +4,7 @@ use clap::Args;
 use hub::AccountId;
 use serde_json::{Value, json};
 
-use super::request::Request;
+use super::request::{FLAGS, Request};
 use super::{ask, remember, watch};
 use crate::app::App;
 use crate::aws::agencies::granted;
@@ -65,7 +65,7 @@ pub struct Start {
     #[arg(long, value_name = "KEY", value_parser = key)]
     key: Option<String>,
     /// Send the last request from this machine again, under its key
-    #[arg(long, conflicts_with_all = ["key", "runbook", "file"])]
+    #[arg(long, conflicts_with_all = ["key", "runbook", "file"], conflicts_with_all = FLAGS)]
     again: bool,
     /// Refuse any other number of locations
     #[arg(long, value_name = "N")]
@@ -178,7 +178,7 @@ impl Start {
             answer.value.executions.into_iter().map(|started| started.automation_execution_id).collect();
         remember(app, &hub, &key, &ids)?;
         if self.watch {
-            return watch::follow(app, &hub, &key, ids, None, false).await;
+            return watch::follow_new(app, &hub, &key, ids).await;
         }
         Ok(Exit::Done)
     }
@@ -258,6 +258,35 @@ mod tests {
         ] {
             let key = made_key(&json!({"DocumentName": name}), "2026-11-23T06:02:31Z");
             assert!(key.starts_with(start) && key.len() == start.len() + 4, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_sent_again_is_not_changed() {
+        #[derive(clap::Parser)]
+        struct Only {
+            #[command(flatten)]
+            start: Start,
+        }
+        let parse =
+            |args: &str| <Only as clap::Parser>::try_parse_from(["x", "--again"].into_iter().chain(args.split(' ')));
+        assert!(parse("--yes").is_ok());
+        for args in [
+            "AWS-X",
+            "--key k",
+            "--file x.json",
+            "--accounts 222222222222",
+            "--all-agencies",
+            "--exclude 222222222222",
+            "--target tag:Env=TEST",
+            "--match Env=TEST",
+            "--param A=1",
+            "--max-concurrency 1",
+            "--target-errors 0",
+            "--role R",
+        ] {
+            let error = parse(args).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(error.contains("cannot be used with"), "{args}: {error}");
         }
     }
 

@@ -133,7 +133,7 @@ impl Resume {
         }
         remember(app, &hub, &name, &started)?;
         if self.watch && !started.is_empty() {
-            return watch::follow(app, &hub, &name, started, None, false).await;
+            return watch::follow_new(app, &hub, &name, started).await;
         }
         Ok(Exit::Done)
     }

@@ -13,6 +13,26 @@ use crate::flags::pair;
 /// What takes a target in AWS's own runbooks for instances.
 const USUAL_TARGET_PARAMETER: &str = "InstanceId";
 
+/// What says in flags what to run and where, besides the runbook.
+pub const FLAGS: [&str; 16] = [
+    "accounts",
+    "all_agencies",
+    "units",
+    "exclude",
+    "regions",
+    "target",
+    "target_parameter",
+    "matching",
+    "param",
+    "document_version",
+    "max_concurrency",
+    "max_errors",
+    "target_concurrency",
+    "target_errors",
+    "role",
+    "tag",
+];
+
 /// What to run, and where. The same for preview, preflight and start: change one word of a command that previewed well.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Request")]
@@ -21,10 +41,7 @@ pub struct Request {
     #[arg(conflicts_with = "file")]
     runbook: Option<String>,
     /// A request in JSON, as in docs/fanout-reference.md; - reads standard input
-    #[arg(long, value_name = "REQUEST.json", conflicts_with_all = [
-        "accounts", "all_agencies", "units", "exclude", "regions", "target", "target_parameter", "matching", "param",
-        "document_version", "max_concurrency", "max_errors", "target_concurrency", "target_errors", "role", "tag"
-    ])]
+    #[arg(long, value_name = "REQUEST.json", conflicts_with_all = FLAGS)]
     file: Option<PathBuf>,
     /// Accounts to run in
     #[arg(long, value_name = "ACCOUNT,…", value_delimiter = ',', value_parser = str::parse::<AccountId>)]
@@ -141,7 +158,11 @@ impl Request {
             Some(Target::All) => Some(target("InstanceIds".to_owned(), "*")),
             None => None,
         };
-        if targets.is_some() || !self.matching.is_empty() {
+        if targets.is_none() && self.matching.is_empty() {
+            if self.target_parameter.is_some() {
+                return Err(Failure::usage("--target-parameter without targets").help("add --target or --match"));
+            }
+        } else {
             put("TargetParameterName", json!(parameter));
         }
         if let Some(targets) = targets {
@@ -175,7 +196,7 @@ impl Request {
         let is_excluded = |account: &&str| self.exclude.iter().any(|excluded| excluded.as_str() == *account);
         let accounts: Vec<&str> = accounts.into_iter().filter(|account| !is_excluded(account)).collect();
         if accounts.is_empty() && self.regions.is_empty() && !self.matching.is_empty() {
-            return Ok(None);
+            return self.without_location().map(|()| None);
         }
         if accounts.is_empty() {
             return Err(Failure::usage("no account to run in").help("add --accounts, --all-agencies, or --units"));
@@ -201,6 +222,24 @@ impl Request {
             }
         }
         Ok(Some(location))
+    }
+
+    /// Refuses what is about locations, where there are none.
+    fn without_location(&self) -> Result<(), Failure> {
+        let given = [
+            ("--exclude", !self.exclude.is_empty()),
+            ("--all-agencies", self.all_agencies),
+            ("--max-concurrency", self.max_concurrency.is_some()),
+            ("--max-errors", self.max_errors.is_some()),
+            ("--role", self.role.is_some()),
+        ];
+        match given.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((flag, _)) => {
+                let message = format!("{flag} is about accounts and Regions; --match runs in the central account");
+                Err(Failure::usage(message).help("for the nodes, use --target-concurrency and --target-errors"))
+            }
+        }
     }
 }
 
@@ -304,6 +343,15 @@ mod tests {
             ("X --accounts 222222222222 --regions virginia", "Region code"),
             ("X --target Env=TEST", "expected tag:KEY=VALUE"),
             ("X --file y.json", "cannot be used with"),
+            (
+                "X --accounts 222222222222 --regions us-east-1 --target-parameter P",
+                "--target-parameter without targets",
+            ),
+            ("X --match A=B --exclude 222222222222", "--exclude is about accounts and Regions"),
+            ("X --match A=B --max-concurrency 1", "--max-concurrency is about accounts and Regions"),
+            ("X --match A=B --max-errors 0", "help: for the nodes, use --target-concurrency and --target-errors"),
+            ("X --match A=B --role R", "--role is about accounts and Regions"),
+            ("X --match A=B --all-agencies --exclude 222222222222,333333333333", "--exclude is about"),
             ("--file nowhere.json", "cannot read nowhere.json"),
         ] {
             let error = request(args).unwrap_err();

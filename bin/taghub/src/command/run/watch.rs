@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use hub::Timestamp;
 use serde_json::{Value, json};
 
 use super::{ask, executions};
@@ -10,6 +11,7 @@ use crate::app::App;
 use crate::aws::agencies::granted;
 use crate::aws::function::Answered;
 use crate::aws::hub::Hub;
+use crate::command::patience::Patience;
 use crate::failure::{Exit, Failure};
 use crate::flags::duration;
 use crate::progress::{Progress, Screen};
@@ -21,8 +23,10 @@ const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(30);
 /// A log has a line at least this often.
 const MINUTE_SECONDS: i64 = 60;
-/// What a Status answers for a moment after a start.
-const NOT_VISIBLE_YET: &str = "NotVisibleYet";
+/// What the function says to executions that the service does not know.
+const UNKNOWN: &str = "InvalidRequest";
+/// How long that may be so after a start.
+const VISIBLE_AFTER_SECONDS: i64 = 60;
 
 /// Follow a run until it ends
 ///
@@ -93,34 +97,55 @@ impl Watch {
         let hub = Hub::find(app).await?;
         let (name, ids) = executions(app, &hub, &self.run).await?;
         drop(progress);
-        follow(app, &hub, &name, ids, self.interval, self.all).await
+        follow(app, &hub, &name, ids, (self.interval, self.all), app.now()).await
     }
 }
 
-/// Follows executions until all have ended.
+/// Follows what was started a moment ago until it has ended.
 ///
 /// # Errors
-/// If they cannot be read.
-pub async fn follow(
+/// If it cannot be read.
+pub async fn follow_new(app: &App, hub: &Hub, name: &str, ids: Vec<String>) -> Result<Exit, Failure> {
+    let visible = Timestamp::from_unix_seconds(app.now().unix_seconds() + VISIBLE_AFTER_SECONDS);
+    follow(app, hub, name, ids, (None, false), visible).await
+}
+
+/// Follows executions until all have ended. Before `visible` the service may not know them yet.
+async fn follow(
     app: &App,
     hub: &Hub,
     name: &str,
     ids: Vec<String>,
-    interval: Option<Duration>,
-    all: bool,
+    (interval, all): (Option<Duration>, bool),
+    visible: Timestamp,
 ) -> Result<Exit, Failure> {
     // Names make the view easier to read, and it does without them.
     let agencies: Vec<Agency> = granted(hub).await.unwrap_or_default();
     let mut wait = interval.unwrap_or(FIRST);
     let mut screen = Screen::default();
+    let mut patience = Patience::default();
     let mut before: Option<Answered<answers::Status>> = None;
     let mut last_line = app.now();
     loop {
-        let status = look(hub, &ids).await?;
+        let status = match look(hub, &ids).await {
+            Ok(status) => status,
+            Err(failure) if failure.code == UNKNOWN && app.now() < visible => {
+                tokio::time::sleep(wait).await;
+                continue;
+            }
+            Err(failure) => {
+                patience.wait(app, failure, wait).await?;
+                // What was said stands below the view.
+                screen = Screen::default();
+                continue;
+            }
+        };
+        patience = Patience::default();
         let now = app.now();
         let run = Run { name, status: &status.value };
         let earlier = before.as_ref().map(|status| Run { name, status: &status.value });
-        let is_done = status.value.terminal && !is_invisible(&status.value);
+        let is_known = status.value.executions.iter().all(|execution| execution.error.is_none());
+        let is_done = status.value.terminal && (is_known || now >= visible);
         let mut changes = matrix::changes(earlier.as_ref(), &run, now);
         if app.is_json() {
             if !changes.is_empty() {
@@ -130,7 +155,7 @@ pub async fn follow(
         } else if app.err.redraws {
             let seconds = i64::try_from(wait.as_secs()).unwrap_or_default();
             let lines = matrix::live(&run, &agencies, now, seconds, &app.err);
-            screen.draw(lines.iter().map(String::as_str), app.err.height);
+            screen.draw(lines.iter().map(String::as_str), &app.err);
         } else {
             if changes.is_empty() && now.unix_seconds() - last_line.unix_seconds() >= MINUTE_SECONDS {
                 changes.push(format!("{now}  {}", run.tally().piped()));
@@ -150,14 +175,6 @@ pub async fn follow(
         tokio::time::sleep(wait).await;
         wait = interval.unwrap_or_else(|| (wait + wait / 2).min(LONGEST));
     }
-}
-
-/// A run that was started a moment ago may not be visible yet, which is not its end.
-fn is_invisible(status: &answers::Status) -> bool {
-    status
-        .executions
-        .iter()
-        .any(|execution| execution.error.as_ref().is_some_and(|error| error.code == NOT_VISIBLE_YET))
 }
 
 async fn look(hub: &Hub, ids: &[String]) -> Result<Answered<answers::Status>, Failure> {

@@ -212,6 +212,9 @@ pub struct Preflight {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct List {
+    /// Whether these are all.
+    #[serde(default)]
+    pub complete: bool,
     /// Those started last first.
     pub executions: Vec<Listed>,
     /// Why something was left out.

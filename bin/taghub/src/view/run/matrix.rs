@@ -11,8 +11,8 @@ use crate::view::agencies::Agency;
 use crate::view::time::{clock, span};
 
 const BAR: usize = 40;
-/// Lines of the view besides those of accounts.
-const OTHER_LINES: usize = 7;
+/// Lines of the terminal besides those of accounts: the view has eight, and the cursor stands in the last one.
+const OTHER_LINES: usize = 9;
 
 /// The view at one time, never taller than the terminal.
 pub fn live(run: &Run<'_>, agencies: &[Agency], now: Timestamp, next: i64, stream: &Stream) -> Vec<String> {
@@ -238,8 +238,17 @@ mod tests {
         ✗ region-disabled  1
         read 06:05:23 UTC, again in 8 s. Ctrl-C stops watching, not the run.
         ");
-        let low = Stream { height: 8, ..stream(100) };
-        assert!(live(&run, &agencies, now, 8, &low).contains(&"1 more accounts are not shown".to_owned()));
+        for height in 8..12 {
+            let low = Stream { height, ..stream(100) };
+            let lines = live(&run, &agencies, now, 8, &low);
+            let foot = lines.iter().position(|line| line.starts_with("read 06:05:23")).unwrap();
+            assert!(foot < height - 1, "{height}: {lines:?}");
+            assert_eq!(
+                lines.contains(&"1 more accounts are not shown".to_owned()),
+                height == 10,
+                "{height}: {lines:?}"
+            );
+        }
     }
 
     #[test]
