@@ -1,0 +1,547 @@
+//! What the script uses of .NET: types, their members, and objects of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::machine::{AGENT, Answer, CLI, LOCK, Machine, Ran, Trouble};
+use crate::shell::{Ended, Shell, exception, type_name};
+use crate::time::{Kind, Time};
+use crate::value::{CUSTOM, HASHTABLE, Object, Value, object};
+
+impl Trouble {
+    pub(crate) fn exception(&self) -> Value {
+        let of = |of: &'static str, message: &str, result: i64| {
+            let made = exception(of, message, Value::Null);
+            let Value::Object(members) = &made else { unreachable!() };
+            members.set("HResult", Value::Int(result));
+            made
+        };
+        match self {
+            Self::Told => of("IO.IOException", "told to fail", -2_146_232_800),
+            Self::Full => of("IO.IOException", "There is not enough space on the disk.", -2_147_024_784),
+            Self::Shared => of(
+                "IO.IOException",
+                "The process cannot access the file because it is being used by another process.",
+                -2_147_024_864,
+            ),
+            Self::Denied => of("UnauthorizedAccessException", "Access is denied.", -2_147_024_891),
+            Self::Io(message) => of("IO.IOException", message, -2_146_232_800),
+            Self::Service(message) => of("InvalidOperationException", message, -2_146_233_079),
+            Self::Late => of(
+                "ServiceProcess.TimeoutException",
+                "Time out has expired and the operation has not been completed.",
+                -2_146_232_800,
+            ),
+        }
+    }
+}
+
+impl Shell {
+    // Casts.
+
+    pub(crate) fn cast(&mut self, of: &str, value: Value) -> Ended<Value> {
+        Ok(match of {
+            "void" => Value::Nothing,
+            "string" => value.text().into(),
+            "bool" => value.is_true().into(),
+            "switch" => value,
+            "int" => match value.int() {
+                Some(whole) => Value::Int(whole),
+                None => {
+                    let message = format!("Cannot convert value \"{}\" to type \"System.Int32\".", value.text());
+                    return self.throw("RuntimeException", &message);
+                }
+            },
+            "datetime" => match value {
+                Value::Time(_) => value,
+                other => panic!("line {}: the evaluator makes no time of {other:?}", self.line),
+            },
+            "scriptblock" => value,
+            "pscustomobject" => match value {
+                Value::Object(table) if table.of == HASHTABLE => {
+                    Value::Object(Rc::new(Object { of: CUSTOM, members: RefCell::new(table.members.borrow().clone()) }))
+                }
+                other => panic!("line {}: the evaluator makes no object of {other:?}", self.line),
+            },
+            "security.principal.windowsprincipal" => object("WindowsPrincipal", vec![]),
+            other => panic!("line {}: the evaluator does not know the type [{other}]", self.line),
+        })
+    }
+
+    // Static members.
+
+    pub(crate) fn static_member(&mut self, target: &Value, name: &str) -> Ended<Value> {
+        let Value::Type(of) = target else { panic!("line {}: {target:?} is no type", self.line) };
+        Ok(match (of.as_str(), name) {
+            ("datetime", "UtcNow") => Value::Time(Time::utc(self.machine.now)),
+            // 0001-01-01T00:00:00.
+            ("datetime", "MinValue") => {
+                Value::Time(Time { milliseconds: -62_135_596_800_000, kind: Kind::Unspecified })
+            }
+            ("cultureinfo", "InvariantCulture") => object("CultureInfo", vec![]),
+            ("globalization.datetimestyles", "AdjustToUniversal") => Value::Int(16),
+            ("globalization.datetimestyles", "AssumeLocal") => Value::Int(32),
+            ("io.fileattributes", "ReparsePoint") => Value::Int(0x400),
+            ("security.principal.windowsbuiltinrole", "Administrator") => "Administrator".into(),
+            ("console", "Error") => object("StandardError", vec![]),
+            _ => panic!("line {}: the evaluator does not know [{of}]::{name}", self.line),
+        })
+    }
+
+    pub(crate) fn static_method(&mut self, target: &Value, name: &str, arguments: Vec<Value>) -> Ended<Value> {
+        let Value::Type(of) = target else { panic!("line {}: {target:?} is no type", self.line) };
+        let text = |at: usize| arguments.get(at).map(Value::text).unwrap_or_default();
+        Ok(match (of.as_str(), name) {
+            ("math", "Min" | "Max" | "Pow") => {
+                let [one, other] = arguments.as_slice() else { panic!("two numbers are compared") };
+                let (a, b) = (one.number().unwrap(), other.number().unwrap());
+                match (name, one, other) {
+                    ("Min", Value::Int(a), Value::Int(b)) => Value::Int(*a.min(b)),
+                    ("Max", Value::Int(a), Value::Int(b)) => Value::Int(*a.max(b)),
+                    ("Min", ..) => Value::Double(a.min(b)),
+                    ("Max", ..) => Value::Double(a.max(b)),
+                    _ => Value::Double(a.powf(b)),
+                }
+            }
+            ("environment", "GetFolderPath") => match text(0).as_str() {
+                "CommonApplicationData" => r"C:\ProgramData".into(),
+                "ProgramFiles" => r"C:\Program Files".into(),
+                "Windows" => r"C:\Windows".into(),
+                other => panic!("line {}: the evaluator does not know the folder {other}", self.line),
+            },
+            ("environment", "GetEnvironmentVariables") => {
+                assert_eq!(text(0), "Machine", "the variables of whoever runs this are not the service's");
+                let variables = self.machine.machine_environment.clone();
+                object(
+                    HASHTABLE,
+                    variables.iter().map(|(name, value)| (name.as_str(), value.as_str().into())).collect(),
+                )
+            }
+            ("io.path", "GetPathRoot") => text(0)[..3].into(),
+            ("io.file", "WriteAllText") => {
+                let (path, contents) = (text(0), text(1));
+                let done = self.machine.step(format!("write {path}"), |machine| machine.write(&path, &contents))?;
+                if let Err(trouble) = done {
+                    return self.throw_from(name, 2, trouble.exception());
+                }
+                Value::Nothing
+            }
+            ("io.file", "Open") => {
+                assert_eq!([text(1), text(2), text(3)], ["OpenOrCreate", "ReadWrite", "None"]);
+                return self.open_lock(&text(0));
+            }
+            ("diagnostics.process", "Start") => {
+                let Value::Object(start) = &arguments[0] else { panic!("no start information") };
+                return self.start_process(start);
+            }
+            ("timespan", "FromSeconds") => {
+                object("TimeSpan", vec![("TotalSeconds", Value::Double(arguments[0].number().unwrap()))])
+            }
+            ("net.webrequest", "CreateHttp") => {
+                let headers = object("WebHeaderCollection", vec![]);
+                object(
+                    "HttpWebRequest",
+                    vec![
+                        ("Uri", text(0).into()),
+                        ("Method", "GET".into()),
+                        ("Proxy", object("SystemProxy", vec![])),
+                        ("Timeout", Value::Int(100_000)),
+                        ("ReadWriteTimeout", Value::Int(300_000)),
+                        ("AllowAutoRedirect", true.into()),
+                        ("ContentLength", Value::Int(-1)),
+                        ("Headers", headers),
+                    ],
+                )
+            }
+            ("security.principal.windowsidentity", "GetCurrent") => object("WindowsIdentity", vec![]),
+            ("datetime", "ParseExact") => {
+                assert_eq!((text(1).as_str(), arguments[3].int()), ("yyyy-MM-dd HH:mm:ss", Some(48)));
+                return match Time::parse(&text(0)) {
+                    // A local time as one of UTC.
+                    Some(time) => Ok(Value::Time(Time { kind: Kind::Local, ..time }.to_utc())),
+                    None => self.unread(name, arguments.len()),
+                };
+            }
+            // What has a zone becomes a local time.
+            ("datetime", "Parse") => match Time::parse(&text(0)) {
+                Some(time) if time.kind == Kind::Utc => Value::Time(time.to_local()),
+                Some(time) => Value::Time(time),
+                None => return self.unread(name, arguments.len()),
+            },
+            ("datetimeoffset", "Parse") => match Time::parse(&text(0)) {
+                Some(time) => object("DateTimeOffset", vec![("UtcDateTime", Value::Time(time.to_utc()))]),
+                None => return self.unread(name, arguments.len()),
+            },
+            _ => panic!("line {}: the evaluator does not know [{of}]::{name}()", self.line),
+        })
+    }
+
+    fn unread<T>(&self, method: &str, arguments: usize) -> Ended<T> {
+        let inner = exception("FormatException", "String was not recognized as a valid DateTime.", Value::Null);
+        self.throw_from(method, arguments, inner)
+    }
+
+    fn open_lock(&mut self, path: &str) -> Ended<Value> {
+        assert_eq!(path, LOCK);
+        assert!(
+            self.machine.file(crate::machine::FOLDER).is_some_and(|folder| folder.is_protected),
+            "the lock is where others may write"
+        );
+        let done = self.machine.step("lock".to_owned(), |machine| {
+            if machine.is_locked {
+                return Err(Trouble::Shared);
+            }
+            if machine.is_full {
+                return Err(Trouble::Full);
+            }
+            machine.holds_lock = true;
+            Ok(())
+        })?;
+        match done {
+            Ok(()) => Ok(object("FileStream", vec![])),
+            Err(trouble) => self.throw_from("Open", 4, trouble.exception()),
+        }
+    }
+
+    pub(crate) fn run_program(
+        &mut self,
+        file: &str,
+        arguments: &str,
+        variables: BTreeMap<String, String>,
+    ) -> Ended<Result<Ran, Trouble>> {
+        let call = match file {
+            AGENT => "register",
+            CLI if arguments == "get-instance-information" => "ask the agent",
+            other => panic!("line {}: {other} {arguments} is run", self.line),
+        };
+        let run = |machine: &mut Machine| {
+            Ok(match file {
+                AGENT if !machine.has_runnable_agent => return Err(Trouble::Denied),
+                AGENT => machine.register(arguments, variables),
+                _ => machine.ask(),
+            })
+        };
+        self.machine.step(call.to_owned(), run)
+    }
+
+    fn start_process(&mut self, start: &Rc<Object>) -> Ended<Value> {
+        assert_eq!(start.text("UseShellExecute"), "False");
+        for stream in ["RedirectStandardInput", "RedirectStandardOutput", "RedirectStandardError"] {
+            assert_eq!(start.text(stream), "True", "{stream}");
+        }
+        let Some(Value::Object(variables)) = start.get("EnvironmentVariables") else { panic!("no variables") };
+        let variables = variables.members.borrow().iter().map(|(name, value)| (name.clone(), value.text())).collect();
+        let ran = self.run_program(&start.text("FileName"), &start.text("Arguments"), variables)?;
+        let ran = match ran {
+            Ok(ran) => ran,
+            Err(trouble) => return self.throw_from("Start", 1, trouble.exception()),
+        };
+        let reader =
+            |text: &str| object("StreamReader", vec![("Text", text.into()), ("IsHeld", ran.holds_pipes.into())]);
+        Ok(object(
+            "RunningProcess",
+            vec![
+                ("StandardInput", object("StreamWriter", vec![])),
+                ("StandardOutput", reader(&ran.out)),
+                ("StandardError", reader(&ran.err)),
+                ("Hangs", ran.hangs.into()),
+                ("ExitCode", Value::Int(ran.code)),
+            ],
+        ))
+    }
+
+    // New objects.
+
+    pub(crate) fn new_object(&mut self, of: Value, arguments: Option<Value>) -> Ended<Value> {
+        let (of, arguments) = match of {
+            Value::Object(both) => (both.text("Type"), both.get("Arguments").unwrap().elements()),
+            of => (of.text(), arguments.map(|one| one.elements()).unwrap_or_default()),
+        };
+        let text = |at: usize| arguments.get(at).map(Value::text).unwrap_or_default();
+        Ok(match type_name(&of).as_str() {
+            "exception" => exception("Exception", &text(0), Value::Null),
+            "collections.arraylist" => Value::List(Rc::new(RefCell::new(vec![]))),
+            "io.streamreader" => arguments[0].clone(),
+            "diagnostics.processstartinfo" => {
+                let inherited = object(HASHTABLE, vec![("AWS_ACCESS_KEY_ID", "of the shell".into())]);
+                object(
+                    "ProcessStartInfo",
+                    vec![
+                        ("FileName", "".into()),
+                        ("Arguments", "".into()),
+                        ("UseShellExecute", true.into()),
+                        ("RedirectStandardInput", false.into()),
+                        ("RedirectStandardOutput", false.into()),
+                        ("RedirectStandardError", false.into()),
+                        ("EnvironmentVariables", inherited),
+                    ],
+                )
+            }
+            "security.accesscontrol.directorysecurity" => object(
+                "DirectorySecurity",
+                vec![("Owner", Value::Null), ("IsProtected", false.into()), ("Rules", Vec::new().into())],
+            ),
+            "security.principal.securityidentifier" => object("SecurityIdentifier", vec![("Value", text(0).into())]),
+            "security.accesscontrol.filesystemaccessrule" => {
+                assert_eq!(
+                    [text(1), text(2), text(3), text(4)],
+                    ["FullControl", "ContainerInherit, ObjectInherit", "None", "Allow"]
+                );
+                object("FileSystemAccessRule", vec![("Who", text(0).into())])
+            }
+            other => panic!("line {}: the evaluator does not know how to make a {other}", self.line),
+        })
+    }
+
+    // Members of objects that are computed.
+
+    pub(crate) fn machine_member(&mut self, object: &Rc<Object>, name: &str) -> Ended<Option<Value>> {
+        Ok(match (object.of, name) {
+            // Of a hash table, but for its entries, which come first.
+            (HASHTABLE, "count") => Some(Value::Int(i64::try_from(object.members.borrow().len()).unwrap())),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn time_member(&self, _: Time, name: &str) -> Option<Value> {
+        panic!("line {}: the evaluator does not know what {name} is of a time", self.line)
+    }
+
+    // Methods.
+
+    pub(crate) fn method(&mut self, target: &Value, name: &str, arguments: Vec<Value>) -> Ended<Value> {
+        let text = |at: usize| arguments.get(at).map(Value::text).unwrap_or_default();
+        if target.is_null() {
+            return self.throw("RuntimeException", "You cannot call a method on a null-valued expression.");
+        }
+        if name == "GetType" {
+            let of = target.type_name();
+            let short = of.rsplit('.').next().unwrap();
+            return Ok(object(
+                "RuntimeType",
+                vec![("Name", short.into()), ("FullName", format!("System.{of}").into())],
+            ));
+        }
+        Ok(match target {
+            Value::Text(own) => match (name, arguments.len()) {
+                ("Trim", 0) => own.trim().into(),
+                ("TrimEnd", 1) => own.trim_end_matches(|c: char| text(0).contains(c)).into(),
+                ("Replace", 2) => own.replace(&text(0), &text(1)).into(),
+                ("Substring", 2) => {
+                    let at = |at: usize| usize::try_from(arguments[at].int().unwrap()).unwrap();
+                    own.chars().skip(at(0)).take(at(1)).collect::<String>().into()
+                }
+                _ => panic!("line {}: the evaluator does not know the method {name} of text", self.line),
+            },
+            Value::List(list) if name == "Add" => {
+                list.borrow_mut().push(arguments[0].clone());
+                Value::Int(i64::try_from(list.borrow().len()).unwrap() - 1)
+            }
+            Value::Time(time) => match name {
+                "ToUniversalTime" => Value::Time(time.to_utc()),
+                #[expect(clippy::cast_possible_truncation, reason = "a script runs for minutes")]
+                "AddSeconds" | "AddDays" => {
+                    let unit = if name == "AddDays" { 86_400_000.0 } else { 1000.0 };
+                    let later = time.plus((arguments[0].number().unwrap() * unit) as i64);
+                    if later.milliseconds < -62_135_596_800_000 {
+                        let inner = exception(
+                            "ArgumentOutOfRangeException",
+                            "The added or subtracted value results in an un-representable DateTime.",
+                            Value::Null,
+                        );
+                        return self.throw_from(name, 1, inner);
+                    }
+                    Value::Time(later)
+                }
+                "ToString" => {
+                    assert_eq!((text(0).as_str(), time.kind), ("yyyy-MM-ddTHH:mm:ssZ", Kind::Utc));
+                    (time.sortable('T') + "Z").into()
+                }
+                _ => panic!("line {}: the evaluator does not know the method {name} of a time", self.line),
+            },
+            Value::Object(own) => return self.object_method(own, name, &arguments),
+            other => panic!("line {}: the evaluator does not know the method {name} of {other:?}", self.line),
+        })
+    }
+
+    fn object_method(&mut self, own: &Rc<Object>, name: &str, arguments: &[Value]) -> Ended<Value> {
+        let text = |at: usize| arguments.get(at).map(Value::text).unwrap_or_default();
+        Ok(match (own.of, name) {
+            (HASHTABLE, "Contains" | "ContainsKey") => own.get(&text(0)).is_some().into(),
+            (HASHTABLE, "Clear") => {
+                own.members.borrow_mut().clear();
+                Value::Nothing
+            }
+            (HASHTABLE, "GetEnumerator") => {
+                let entries = own.members.borrow().clone();
+                let entry = |(key, value): (String, Value)| {
+                    object("DictionaryEntry", vec![("Key", key.into()), ("Value", value)])
+                };
+                entries.into_iter().map(entry).collect::<Vec<_>>().into()
+            }
+            ("WindowsPrincipal", "IsInRole") => self.machine.is_administrator.into(),
+            ("StandardError", "WriteLine") => {
+                self.machine.said += &(text(0) + "\n");
+                Value::Nothing
+            }
+            ("FileStream", "Dispose") => {
+                self.machine.holds_lock = false;
+                Value::Nothing
+            }
+            ("DirectorySecurity", "SetOwner") => {
+                own.set("Owner", text(0).into());
+                Value::Nothing
+            }
+            ("DirectorySecurity", "GetOwner") => {
+                object("SecurityIdentifier", vec![("Value", own.get("Owner").unwrap())])
+            }
+            ("DirectorySecurity", "SetAccessRuleProtection") => {
+                own.set("IsProtected", (arguments[0].is_true() && !arguments[1].is_true()).into());
+                Value::Nothing
+            }
+            ("DirectorySecurity", "AddAccessRule") => {
+                let Value::Object(rule) = &arguments[0] else { panic!("no rule") };
+                let mut rules = own.get("Rules").unwrap().elements();
+                rules.push(rule.get("Who").unwrap());
+                own.set("Rules", rules.into());
+                Value::Nothing
+            }
+            ("ServiceController", "Start") => {
+                let done = self.machine.step("start".to_owned(), Machine::start_service)?;
+                match done {
+                    Ok(()) => Value::Nothing,
+                    Err(trouble) => return self.throw_from("Start", 0, trouble.exception()),
+                }
+            }
+            ("ServiceController", "WaitForStatus") => {
+                let Value::Object(span) = &arguments[1] else { panic!("no time span") };
+                if self.machine.service.is_some_and(|status| status == text(0)) {
+                    return Ok(Value::Nothing);
+                }
+                self.pass(span.get("TotalSeconds").unwrap().number().unwrap());
+                return self.throw_from("WaitForStatus", 2, Trouble::Late.exception());
+            }
+            ("StreamWriter", "Close") | ("HttpWebResponse", "Close") => Value::Nothing,
+            ("StreamReader", "ReadToEndAsync") => {
+                object("Task", vec![("Result", own.get("Text").unwrap()), ("IsHeld", own.get("IsHeld").unwrap())])
+            }
+            ("StreamReader", "ReadToEnd") => own.get("Text").unwrap(),
+            ("Task", "Wait") => {
+                let is_held = own.get("IsHeld").unwrap().is_true();
+                if is_held {
+                    self.pass(arguments[0].number().unwrap() / 1000.0);
+                }
+                (!is_held).into()
+            }
+            ("RunningProcess", "WaitForExit") => {
+                let hangs = own.get("Hangs").unwrap().is_true();
+                let Some(limit) = arguments.first() else {
+                    assert!(!hangs, "line {}: the script waits for ever", self.line);
+                    return Ok(Value::Nothing);
+                };
+                if hangs {
+                    self.pass(limit.number().unwrap() / 1000.0);
+                }
+                (!hangs).into()
+            }
+            ("RunningProcess", "Kill") => {
+                own.set("Hangs", false.into());
+                own.set("ExitCode", Value::Int(-1));
+                Value::Nothing
+            }
+            ("WebHeaderCollection", "Add") => {
+                if text(1).contains(['\n', '\r']) {
+                    let inner =
+                        exception("ArgumentException", "Specified value has invalid CRLF characters.", Value::Null);
+                    return self.throw_from("Add", 2, inner);
+                }
+                own.set(&text(0), text(1).into());
+                Value::Nothing
+            }
+            ("HttpWebRequest", "GetResponse") => return self.metadata(own),
+            ("HttpWebResponse", "GetResponseStream") => {
+                object("StreamReader", vec![("Text", own.get("Text").unwrap()), ("IsHeld", false.into())])
+            }
+            (of, _) => panic!("line {}: the evaluator does not know the method {name} of a {of}", self.line),
+        })
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a script runs for minutes")]
+    fn pass(&mut self, seconds: f64) {
+        self.machine.sleep((seconds * 1000.0) as i64);
+    }
+
+    /// What the metadata service answers to a request.
+    fn metadata(&mut self, request: &Rc<Object>) -> Ended<Value> {
+        assert!(request.get("Proxy").unwrap().is_null(), "the metadata service is asked through a proxy");
+        let uri = request.text("Uri");
+        let path = uri.strip_prefix("http://169.254.169.254/latest/").unwrap_or_else(|| panic!("{uri} is asked"));
+        let Some(Value::Object(headers)) = request.get("Headers") else { panic!("no headers") };
+        if path == "api/token" {
+            let is_right = request.text("Method") == "PUT" && request.text("ContentLength") == "0";
+            assert!(is_right && headers.get("X-aws-ec2-metadata-token-ttl-seconds").is_some());
+        } else {
+            assert!(headers.get("X-aws-ec2-metadata-token").is_some(), "{path} is asked without a token");
+        }
+        let done = self.machine.step(format!("metadata {path}"), |machine| Ok(machine.metadata(path)))?;
+        let answer = done.unwrap_or(Answer::Nothing);
+        let response = |status: u16, text: &str| {
+            object("HttpWebResponse", vec![("StatusCode", Value::Int(status.into())), ("Text", text.into())])
+        };
+        let failure = |message: &str, response: Value| {
+            let inner = exception("Net.WebException", message, Value::Null);
+            let Value::Object(members) = &inner else { unreachable!() };
+            members.set("Response", response);
+            inner
+        };
+        match answer {
+            Answer::Text(text) => Ok(response(200, &text)),
+            Answer::Redirect if request.get("AllowAutoRedirect").unwrap().is_true() => {
+                self.machine.followed += 1;
+                Ok(response(200, &Machine::fresh().metadata(path).text()))
+            }
+            Answer::Redirect => Ok(response(302, "")),
+            Answer::Status(status) => {
+                let message = format!("The remote server returned an error: ({status}).");
+                self.throw_from("GetResponse", 0, failure(&message, response(status, "")))
+            }
+            Answer::Nothing => {
+                self.pass(request.get("Timeout").unwrap().number().unwrap() / 1000.0);
+                self.throw_from("GetResponse", 0, failure("The operation has timed out", Value::Null))
+            }
+        }
+    }
+}
+
+impl Answer {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            other => panic!("{other:?} is no text"),
+        }
+    }
+}
+
+impl Machine {
+    fn metadata(&mut self, path: &str) -> Answer {
+        if let Some((_, answer, times)) =
+            self.imds.iter_mut().find(|(part, _, times)| path.contains(part) && *times > 0)
+        {
+            *times -= 1;
+            return answer.clone();
+        }
+        let text = match path {
+            "api/token" => "token",
+            "dynamic/instance-identity/document" => {
+                r#"{"accountId":"222222222222","region":"us-west-2","instanceId":"i-0123456789abcdef0","imageId":"ami-1"}"#
+            }
+            "meta-data/iam/security-credentials/" => "TagHubInstance",
+            "meta-data/iam/security-credentials/TagHubInstance" => {
+                r#"{"Code":"Success","AccessKeyId":"ASIA1","SecretAccessKey":"secret","Token":"token"}"#
+            }
+            _ => return Answer::Status(404),
+        };
+        Answer::Text(text.to_owned())
+    }
+}
