@@ -54,9 +54,9 @@ impl Shell {
     fn parameters(&mut self, block: Node<'static>, arguments: &[(&str, &str)]) -> Ended<()> {
         let parameters = child(block, "parameter_list").map(children).unwrap_or_default();
         let parameters: Vec<_> = parameters.into_iter().filter(|node| node.kind() == "script_parameter").collect();
-        let name_of = |parameter: Node<'static>| {
-            variable_name(&syntax::SCRIPT[child(parameter, "variable").unwrap().byte_range()])
-        };
+        let text = self.source;
+        let name_of =
+            |parameter: Node<'static>| variable_name(&text[child(parameter, "variable").unwrap().byte_range()]);
         let unknown = arguments
             .iter()
             .find(|(name, _)| !parameters.iter().any(|known| name_of(*known).eq_ignore_ascii_case(name)));

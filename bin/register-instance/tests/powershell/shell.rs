@@ -71,7 +71,11 @@ impl Shell {
 
     pub(crate) fn set(&mut self, name: &str, value: Value) -> Ended<()> {
         let name = name.to_ascii_lowercase();
-        assert!(!["true", "false", "null"].contains(&name.as_str()), "line {}: ${name} is assigned", self.line);
+        // What is assigned to `$null` is thrown away.
+        if name == "null" {
+            return Ok(());
+        }
+        assert!(!["true", "false"].contains(&name.as_str()), "line {}: ${name} is assigned", self.line);
         let of = self.scopes.last().unwrap().types.get(&name).cloned();
         let value = match of {
             Some(of) => self.cast(&of, value)?,
