@@ -495,7 +495,7 @@ function Get-Verdict([string] $Node, [string] $HubRegion) {
     }
     $answer = Get-AgentAnswer
     # If the vault holds another node than the agent was started as, ssm-cli answers with that of the vault.
-    $noted = Read-Value (Read-Text $Runtime)
+    try { $noted = Read-Value (Read-Text $Runtime) } catch { $noted = $null }
     $runningAs = Get-Text $noted 'InstanceId' '.'
     $credentials = Get-Credentials $noted $start $standing.State
     $isFresh = $credentials -eq 'Fresh' -and $standing.State -in 'Silent', 'Starting', 'NotAsked'

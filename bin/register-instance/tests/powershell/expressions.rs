@@ -279,7 +279,7 @@ impl Shell {
         if name.eq_ignore_ascii_case("PSObject") && !target.is_null() {
             return Ok(object("PSObject", vec![("Value", target.clone())]));
         }
-        if let Some(value) = self.known_member(target, name)? {
+        if let Some(value) = self.known_member(target, name) {
             return Ok(value);
         }
         assert!(
@@ -291,10 +291,10 @@ impl Shell {
         self.throw("PropertyNotFoundException", &message)
     }
 
-    fn known_member(&mut self, target: &Value, name: &str) -> Ended<Option<Value>> {
+    fn known_member(&self, target: &Value, name: &str) -> Option<Value> {
         let lower = name.to_ascii_lowercase();
         let count = |length: usize| Some(Value::Int(i64::try_from(length).unwrap()));
-        Ok(match target {
+        match target {
             Value::Text(text) if lower == "length" => count(text.encode_utf16().count()),
             Value::Array(values) if lower == "length" || lower == "count" => count(values.len()),
             Value::List(values) if lower == "count" => count(values.borrow().len()),
@@ -303,14 +303,15 @@ impl Shell {
             Value::Object(object) if object.of == "PSObject" && lower == "properties" => {
                 Some(crate::value::object("Properties", vec![("Value", object.get("Value").unwrap())]))
             }
-            Value::Object(object) if object.of == CUSTOM && object.get(name).is_none() && lower == "count" => count(1),
             Value::Object(object) => match object.get(name) {
-                Some(value) => Some(value),
-                None => self.machine_member(object, &lower)?,
+                // The entries of a hash table come first.
+                None if object.of == HASHTABLE && lower == "count" => count(object.members.borrow().len()),
+                None if object.of == CUSTOM && lower == "count" => count(1),
+                found => found,
             },
-            Value::Time(time) => self.time_member(*time, &lower),
+            Value::Time(_) => panic!("line {}: the evaluator does not know what {name} is of a time", self.line),
             _ => None,
-        })
+        }
     }
 
     pub(crate) fn element(&mut self, target: &Value, index: &Value) -> Ended<Value> {
@@ -328,7 +329,7 @@ impl Shell {
                 let found = match &value {
                     // The entries of a hash table are none of its properties.
                     Value::Object(inner) if inner.of == HASHTABLE => None,
-                    value => self.known_member(value, &key.text())?,
+                    value => self.known_member(value, &key.text()),
                 };
                 Ok(found.map_or(Value::Null, |value| crate::value::object("PSNoteProperty", vec![("Value", value)])))
             }

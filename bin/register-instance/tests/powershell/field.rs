@@ -267,6 +267,20 @@ fn notes_that_are_half_written() {
 }
 
 #[test]
+fn a_file_that_another_holds_open() {
+    let held = |path: &str| {
+        let mut machine = Machine::marked(INSTANCE);
+        machine.file_mut(path).problem = Some("The process cannot access the file");
+        machine
+    };
+    // The agent writes it every now and then.
+    assert_eq!(ends(held(RUNTIME), &[], 17, &["does not say as which node it was started"]).tag, None);
+    for path in [VAULT, MARKER] {
+        is_untouched(&ends(held(path), &[], 1, &["cannot read"]));
+    }
+}
+
+#[test]
 fn a_note_about_another_node_says_nothing() {
     let mut other = Machine::marked("i-0fedcba9876543210");
     let text = other.text(MARKER).replace(NODE, "mi-99999999999999999");
