@@ -499,21 +499,23 @@ function Get-Verdict([string] $Node, [string] $HubRegion) {
     $runningAs = Get-Text $noted 'InstanceId' '.'
     $credentials = Get-Credentials $noted $start $standing.State
     $isFresh = $credentials -eq 'Fresh' -and $standing.State -in 'Silent', 'Starting', 'NotAsked'
-    $verdict.Why = if (-not $answer) { 'ssm-cli does not say which node it is' }
-    elseif ($answer.Id -notlike 'mi-*') { 'it answers that it is an EC2 instance, and not a node' }
-    elseif ($answer.Id -ne $Node) { "it answers that it is $($answer.Id)" }
-    elseif (-not $runningAs -and (Test-Path -LiteralPath $Runtime)) { "$Runtime does not say as which node it was started" }
-    elseif ($runningAs -and $runningAs -ne $Node) { "it was started as $runningAs, and not again since" }
-    elseif (-not $answer.Region) { 'it does not say in which Region it is' }
-    elseif ($HubRegion -and $answer.Region -ne $HubRegion) { "it is in $($answer.Region), and not in $HubRegion" }
-    elseif ($status -ne 'Running') { "its service is $status" }
-    elseif ($standing.State -eq 'Unreachable') { "it does not reach Systems Manager; its log says: $($standing.Line)" }
-    elseif ($credentials -ne 'Expired' -and ($standing.State -eq 'Ready' -or $isFresh)) { $verdict.Is = 'InUse'; '' }
-    elseif ($age -lt $SettleSeconds) { $verdict.Is = 'Settling'; 'it has just started' }
-    elseif ($doubt) { "nothing shows that Systems Manager accepts it, and its log says: $doubt" }
-    elseif ($credentials -eq 'Expired') { 'it has no credentials of Systems Manager that are still good' }
-    elseif ($standing.State -eq 'NotAsked' -or $credentials -eq 'Old') { 'its credentials are of before it started, and it did not ask Systems Manager since' }
-    else { $verdict.Is = 'Unproven'; '' }
+    $why = ''
+    if (-not $answer) { $why = 'ssm-cli does not say which node it is' }
+    elseif ($answer.Id -notlike 'mi-*') { $why = 'it answers that it is an EC2 instance, and not a node' }
+    elseif ($answer.Id -ne $Node) { $why = "it answers that it is $($answer.Id)" }
+    elseif (-not $runningAs -and (Test-Path -LiteralPath $Runtime)) { $why = "$Runtime does not say as which node it was started" }
+    elseif ($runningAs -and $runningAs -ne $Node) { $why = "it was started as $runningAs, and not again since" }
+    elseif (-not $answer.Region) { $why = 'it does not say in which Region it is' }
+    elseif ($HubRegion -and $answer.Region -ne $HubRegion) { $why = "it is in $($answer.Region), and not in $HubRegion" }
+    elseif ($status -ne 'Running') { $why = "its service is $status" }
+    elseif ($standing.State -eq 'Unreachable') { $why = "it does not reach Systems Manager; its log says: $($standing.Line)" }
+    elseif ($credentials -ne 'Expired' -and ($standing.State -eq 'Ready' -or $isFresh)) { $verdict.Is = 'InUse' }
+    elseif ($age -lt $SettleSeconds) { $verdict.Is = 'Settling'; $why = 'it has just started' }
+    elseif ($doubt) { $why = "nothing shows that Systems Manager accepts it, and its log says: $doubt" }
+    elseif ($credentials -eq 'Expired') { $why = 'it has no credentials of Systems Manager that are still good' }
+    elseif ($standing.State -eq 'NotAsked' -or $credentials -eq 'Old') { $why = 'its credentials are of before it started, and it did not ask Systems Manager since' }
+    else { $verdict.Is = 'Unproven' }
+    $verdict.Why = $why
     return $verdict
 }
 
@@ -825,9 +827,9 @@ function Write-Tag($Identity, [string] $Node) {
     }
     if ($result.Kind -eq 'Done') { return }
     Assert-Answered $result "registered as $Node, but the tag managedinstanceid could not be written"
-    $advice = if ($result.Text -match 'TagLimitExceeded|50 tags') { 'The instance has 50 tags, which is all that EC2 allows: remove one; then run this again' }
-    elseif ($result.Kind -eq 'Denied') { 'The instance profile needs ec2:CreateTags on this instance for that key, and no other policy may deny it; then run this again' }
-    else { 'Run this again' }
+    $advice = 'Run this again'
+    if ($result.Text -match 'TagLimitExceeded') { $advice = 'The instance has 50 tags, which is all that EC2 allows: remove one; then run this again' }
+    elseif ($result.Kind -eq 'Denied') { $advice = 'The instance profile needs ec2:CreateTags on this instance for that key, and no other policy may deny it; then run this again' }
     Fail 13 "registered as $Node, but the tag managedinstanceid could not be written: $($result.Text). $advice"
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::machine::{
-    AGENT, Answer, AwsTrouble, BEGIN, CODE, FIRST_NODE, FOLDER, INSTANCE, MARKER, Machine, NODE, PARAMETER,
+    AGENT, AwsTrouble, BEGIN, CODE, FIRST_NODE, FOLDER, INSTANCE, MARKER, Machine, NODE, PARAMETER,
     RENEWED_CODE, Ran, SOMEBODY, activation,
 };
 use crate::run::{Done, run};

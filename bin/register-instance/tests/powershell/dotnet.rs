@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::machine::{AGENT, Answer, CLI, LOCK, Machine, Ran, Trouble};
+use crate::machine::{AGENT, CLI, LOCK, Machine, Ran, Trouble};
 use crate::shell::{Ended, Shell, exception, type_name};
 use crate::time::{Kind, Time};
 use crate::value::{CUSTOM, HASHTABLE, Object, Value, object};

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::machine::{Answer, Machine, Trouble};
 use crate::shell::{Ended, Shell, exception};
-use crate::time::{Kind, Time};
+use crate::time::Kind;
 use crate::value::{HASHTABLE, Object, Value, object};
 
 impl Shell {

@@ -102,6 +102,9 @@ impl Shell {
                 [left.elements(), more].concat().into()
             }
             (Value::Int(one), Value::Int(other)) => Value::Int(one + other),
+            (Value::Int(_) | Value::Double(_), Value::Int(_) | Value::Double(_)) => {
+                Value::Double(self.number(left)? + self.number(right)?)
+            }
             _ => panic!("line {}: the evaluator does not add {right:?} to {left:?}", self.line),
         })
     }
