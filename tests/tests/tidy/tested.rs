@@ -16,7 +16,7 @@ use crate::repository::{files, text};
 const FILE: &str = "docs/tested.md";
 
 /// A feature, the page that promises it, and the tests that show it.
-const FEATURES: [(&str, &str, &[&str]); 31] = [
+const FEATURES: [(&str, &str, &[&str]); 32] = [
     (
         "Tags follow their instances",
         "semantics.md",
@@ -139,6 +139,16 @@ const FEATURES: [(&str, &str, &[&str]); 31] = [
             "every_kind_of_machine_becomes_a_tagged_node_and_stays_that_one",
             "a_success_means_that_the_running_agent_uses_the_node",
             "many_faults",
+        ],
+    ),
+    // By an evaluator of our own, which is not PowerShell: the page says what that cannot show.
+    (
+        "The script for Windows, in an evaluator that is not PowerShell",
+        "register-instance.md#windows",
+        &[
+            "one_fault_at_each_step_of_the_script",
+            "both_vaults_are_looked_at_and_the_present_one_first",
+            "refusals_in_the_log_of_windows_are_told_from_others",
         ],
     ),
     (

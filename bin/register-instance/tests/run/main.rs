@@ -16,4 +16,3 @@ mod proof;
 mod real;
 mod systemd;
 mod truth;
-mod windows;
