@@ -98,10 +98,10 @@ fn remove_cgroups(folder: &Path) {
     let _ = fs::remove_dir(folder);
 }
 
-/// Whether it came true within half a minute.
+/// Whether it came true within the time that an agent which was found running is given to settle, and a run after that.
 fn until(mut is_so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(30) {
+    while begun.elapsed() < Duration::from_secs(90) {
         if is_so() {
             return true;
         }
