@@ -38,7 +38,13 @@ fn now() -> SystemTime {
 }
 
 fn invocation(arn: &str) -> Invocation {
-    Invocation { arn: arn.parse().unwrap(), now: now(), begun: Instant::now(), budget: Duration::from_mins(5), entropy: [7; 16] }
+    Invocation {
+        arn: arn.parse().unwrap(),
+        now: now(),
+        begun: Instant::now(),
+        budget: Duration::from_mins(5),
+        entropy: [7; 16],
+    }
 }
 
 async fn send(account: &Account, event: &Value) -> Result<Answer, ManagerError> {

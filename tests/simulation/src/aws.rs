@@ -47,7 +47,12 @@ fn error(operation: &'static str, code: &str, retryable: bool) -> AwsError {
 
 impl Aws {
     pub(crate) fn new(world: &Rc<World>) -> Self {
-        Self { world: Rc::clone(world), seen: RefCell::default(), held: RefCell::default(), is_unanswered: Cell::default() }
+        Self {
+            world: Rc::clone(world),
+            seen: RefCell::default(),
+            held: RefCell::default(),
+            is_unanswered: Cell::default(),
+        }
     }
 
     /// A call that changes something. The change happens at some time after the call was sent, also if the sender has

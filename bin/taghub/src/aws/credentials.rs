@@ -15,18 +15,18 @@ const MARGIN: Duration = Duration::from_mins(5);
 pub struct Kept {
     provider: SharedCredentialsProvider,
     clock: fn() -> SystemTime,
-    kept: Mutex<Option<Credentials>>,
+    last: Mutex<Option<Credentials>>,
 }
 
 impl Kept {
     /// Keeps what a provider gives.
     pub fn new(provider: SharedCredentialsProvider, clock: fn() -> SystemTime) -> Self {
-        Self { provider, clock, kept: Mutex::new(None) }
+        Self { provider, clock, last: Mutex::new(None) }
     }
 
     fn known(&self) -> Option<Credentials> {
         let until = (self.clock)() + MARGIN;
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let kept = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         kept.filter(|kept| kept.expiry().is_none_or(|end| end > until))
     }
 }
@@ -41,7 +41,7 @@ impl ProvideCredentials for Kept {
                 return Ok(known);
             }
             let new = self.provider.provide_credentials().await?;
-            *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.clone());
             Ok(new)
         })
     }

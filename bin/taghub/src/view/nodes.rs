@@ -56,7 +56,7 @@ impl Listed {
             Some(latest) => Tagging::of(&node, latest.of(&node.id, &node.tags)),
             None => Tagging::of(&node, None).without_log(),
         };
-        Self { tagging, agency, node }
+        Self { node, tagging, agency }
     }
 
     /// The account of its agency, as its tag says.

@@ -156,7 +156,11 @@ impl<'a, P: Nodes + Leases> Run<'a, P> {
 }
 
 /// A node to write.
-pub(super) fn job<'c, 'r>(candidate: &'c Candidate<'r>, intent: NodeIntent, arrival: Option<String>) -> Job<&'c Candidate<'r>> {
+pub(super) fn job<'c, 'r>(
+    candidate: &'c Candidate<'r>,
+    intent: NodeIntent,
+    arrival: Option<String>,
+) -> Job<&'c Candidate<'r>> {
     Job { node: candidate.node.clone(), intent, arrival, item: candidate }
 }
 

@@ -245,7 +245,10 @@ impl Account {
 }
 
 fn is_of_table(call: &Call) -> bool {
-    matches!(call, Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Arrived(_) | Call::LeftBehind(_) | Call::Release(_))
+    matches!(
+        call,
+        Call::Take(_) | Call::Declare | Call::Arrive(_) | Call::Arrived(_) | Call::LeftBehind(_) | Call::Release(_)
+    )
 }
 
 impl Nodes for Account {

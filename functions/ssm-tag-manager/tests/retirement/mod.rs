@@ -35,7 +35,13 @@ const ARRIVED: i64 = OBSERVED + 120;
 /// An invocation of the function itself, so many hours after the sample reports were observed.
 fn later(hours: u64) -> Invocation {
     let now = UNIX_EPOCH + Duration::from_secs(1_795_312_800 + hours * 3600);
-    Invocation { arn: OWN_ARN.parse().unwrap(), now, begun: Instant::now(), budget: Duration::from_mins(5), entropy: [9; 16] }
+    Invocation {
+        arn: OWN_ARN.parse().unwrap(),
+        now,
+        begun: Instant::now(),
+        budget: Duration::from_mins(5),
+        entropy: [9; 16],
+    }
 }
 
 /// A report of terminated instances alone.
