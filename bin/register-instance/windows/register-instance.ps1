@@ -72,6 +72,7 @@ $NodePattern = 'mi-[0-9a-f]{17}'
 $RegionPattern = '^[a-z]{2,4}(-[a-z]+)+-\d{1,2}\z'
 $AccountPattern = '^[0-9]{12}\z'
 $InstancePattern = '^i-([0-9a-f]{8}|[0-9a-f]{17})\z'
+$TimePattern = '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)\z'
 $Imds = 'http://169.254.169.254/latest'
 $RegisterSeconds = 60
 $ControlSeconds = 100
@@ -140,7 +141,8 @@ function Get-Text($Object, [string] $Name, [string] $Pattern) {
 function Get-Time($Object, [string] $Name) {
     $time = Get-Field $Object $Name
     if ($time -is [datetime]) { return $time.ToUniversalTime() }
-    try { return [datetimeoffset]::Parse("$time", [cultureinfo]::InvariantCulture).UtcDateTime } catch { return $null }
+    if ("$(Get-Text $Object $Name $TimePattern)" -eq '') { return $null }
+    try { return [datetimeoffset]::Parse($time, [cultureinfo]::InvariantCulture).UtcDateTime } catch { return $null }
 }
 
 # Asks the metadata service: never through a proxy, and following it nowhere.

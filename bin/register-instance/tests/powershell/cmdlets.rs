@@ -93,8 +93,8 @@ impl Shell {
             }
             _ => {
                 for element in input {
-                    let is_known = found.iter().any(|known: &Value| known.text() == element.text());
-                    if !bound.has("Unique") || !is_known {
+                    let is_known = |known: &Value| bound.has("Unique") && known.text() == element.text();
+                    if !found.iter().any(is_known) {
                         found.push(element);
                     }
                 }

@@ -4,7 +4,7 @@ use tree_sitter::Node;
 
 use crate::machine::Ran;
 use crate::shell::{Ended, Flow, Shell};
-use crate::syntax::{child, children, unwrapped};
+use crate::syntax::{child, children};
 use crate::value::{Value, collapse};
 
 /// The parameters of a cmdlet: those that a value without a name goes to, the others, and switches.
@@ -124,7 +124,7 @@ impl Shell {
         let mut elements = elements.into_iter().peekable();
         while let Some(element) = elements.next() {
             let list = elements.next_if(|next| next.kind() == "argument_list");
-            words.push((unwrapped(element), list));
+            words.push((element, list));
         }
         let mut flags = vec![];
         for (element, _) in &words {

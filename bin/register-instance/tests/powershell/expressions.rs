@@ -3,7 +3,7 @@
 use tree_sitter::Node;
 
 use crate::shell::{Ended, Flow, Shell, type_name, variable_name};
-use crate::syntax::{child, children, unwrapped};
+use crate::syntax::{child, children};
 use crate::value::{CUSTOM, HASHTABLE, Value, collapse, object};
 
 impl Shell {
@@ -148,7 +148,7 @@ impl Shell {
                 continue;
             }
             let parts = children(entry);
-            let key = children(parts[0])[0];
+            let key = parts[0];
             let key =
                 if key.kind() == "simple_name" { self.source_of(key).to_owned() } else { self.expression(key)?.text() };
             let value = self.value_of_statement(parts[2])?;
@@ -201,7 +201,7 @@ impl Shell {
 
     pub(crate) fn assign(&mut self, node: Node<'static>) -> Ended<Value> {
         let parts = children(node);
-        let (target, operator) = (unwrapped(children(parts[0])[0]), self.source_of(parts[1]));
+        let (target, operator) = (children(parts[0])[0], self.source_of(parts[1]));
         let value = self.value_of_statement(parts[2])?;
         let value = match operator {
             "=" => value,
@@ -235,7 +235,7 @@ impl Shell {
                     } else {
                         values.next().unwrap_or(Value::Null)
                     };
-                    self.store(unwrapped(target), value)?;
+                    self.store(target, value)?;
                 }
                 Ok(())
             }

@@ -176,13 +176,14 @@ impl Shell {
         let uri = request.text("Uri");
         let path = uri.strip_prefix("http://169.254.169.254/latest/").unwrap_or_else(|| panic!("{uri} is asked"));
         let Some(Value::Object(headers)) = request.get("Headers") else { panic!("no headers") };
+        let token = headers.text("X-aws-ec2-metadata-token");
         if path == "api/token" {
             let is_right = request.text("Method") == "PUT" && request.text("ContentLength") == "0";
             assert!(is_right && headers.get("X-aws-ec2-metadata-token-ttl-seconds").is_some());
         } else {
             assert!(headers.get("X-aws-ec2-metadata-token").is_some(), "{path} is asked without a token");
         }
-        let done = self.machine.step(format!("metadata {path}"), |machine| Ok(machine.metadata(path)))?;
+        let done = self.machine.step(format!("metadata {path}"), |machine| Ok(machine.metadata(path, &token)))?;
         let answer = done.unwrap_or(Answer::Nothing);
         let response = |status: u16, text: &str| {
             object("HttpWebResponse", vec![("StatusCode", Value::Int(status.into())), ("Text", text.into())])
@@ -197,7 +198,7 @@ impl Shell {
             Answer::Text(text) => Ok(response(200, &text)),
             Answer::Redirect if request.get("AllowAutoRedirect").unwrap().is_true() => {
                 self.machine.followed += 1;
-                Ok(response(200, &Machine::fresh().metadata(path).text()))
+                Ok(response(200, &Machine::fresh().metadata(path, "token").text()))
             }
             Answer::Redirect => Ok(response(302, "")),
             Answer::Status(status) => {
@@ -222,7 +223,7 @@ impl Answer {
 }
 
 impl Machine {
-    fn metadata(&mut self, path: &str) -> Answer {
+    fn metadata(&mut self, path: &str, token: &str) -> Answer {
         if let Some((_, answer, times)) =
             self.imds.iter_mut().find(|(part, _, times)| path.contains(part) && *times > 0)
         {
@@ -231,6 +232,7 @@ impl Machine {
         }
         let text = match path {
             "api/token" => "token",
+            _ if token != "token" => return Answer::Status(401),
             "dynamic/instance-identity/document" => {
                 r#"{"accountId":"222222222222","region":"us-west-2","instanceId":"i-0123456789abcdef0","imageId":"ami-1"}"#
             }

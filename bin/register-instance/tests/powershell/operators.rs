@@ -1,13 +1,20 @@
 //! Operators, with the regular expressions of .NET as far as the script has them.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use tree_sitter::Node;
 
 use crate::shell::{Ended, Shell};
 use crate::syntax::children;
 use crate::value::{HASHTABLE, Value, object};
+
+thread_local! {
+    /// Regular expressions, which take long to build.
+    static REGEXES: RefCell<HashMap<(String, bool), Regex>> = RefCell::default();
+}
 
 impl Shell {
     pub(crate) fn operation(
@@ -120,7 +127,17 @@ impl Shell {
         Ok(true)
     }
 
-    fn regex(&self, pattern: &str, with_case: bool) -> Ended<regex::Regex> {
+    fn regex(&self, pattern: &str, with_case: bool) -> Ended<Regex> {
+        let key = (pattern.to_owned(), with_case);
+        if let Some(known) = REGEXES.with_borrow(|known| known.get(&key).cloned()) {
+            return Ok(known);
+        }
+        let built = self.built(pattern, with_case);
+        REGEXES.with_borrow_mut(|known| known.insert(key, built.clone()));
+        Ok(built)
+    }
+
+    fn built(&self, pattern: &str, with_case: bool) -> Regex {
         for unlike in ["(?", "\\Z", "\\b", "\\k", "\\G"] {
             assert!(!pattern.contains(unlike), "line {}: {unlike} in {pattern} may differ here", self.line);
         }
@@ -141,7 +158,7 @@ impl Shell {
             }
         }
         let built = RegexBuilder::new(&translated).case_insensitive(!with_case).build();
-        Ok(built.unwrap_or_else(|error| panic!("line {}: {pattern}: {error}", self.line)))
+        built.unwrap_or_else(|error| panic!("line {}: {pattern}: {error}", self.line))
     }
 
     fn split(&self, text: &str, right: &Value) -> Ended<Value> {

@@ -1,5 +1,7 @@
 //! The script as a tree.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use tree_sitter::{Node, Parser, Tree};
@@ -19,16 +21,27 @@ pub(crate) fn parse(text: &str) -> Tree {
     parser.parse(text, None).unwrap()
 }
 
-/// The children that mean something: neither blanks nor comments.
-pub(crate) fn children(node: Node<'static>) -> Vec<Node<'static>> {
-    let all = (0..node.child_count()).filter_map(|index| node.child(index));
-    all.filter(|child| !matches!(child.kind(), "comment" | "command_argument_sep")).collect()
+thread_local! {
+    /// What `children` has found, by node: a loop of the script asks for the same again and again.
+    static CHILDREN: RefCell<HashMap<usize, Vec<Node<'static>>>> = RefCell::default();
 }
 
-/// The node inside of those that only stand for how operators bind.
-pub(crate) fn unwrapped(node: Node<'static>) -> Node<'static> {
-    match children(node).as_slice() {
-        [one] if node.kind().ends_with("_expression") && node.kind() != "array_expression" => unwrapped(*one),
+/// The children that mean something: neither blanks nor comments, nor what only stands for how operators bind.
+pub(crate) fn children(node: Node<'static>) -> Vec<Node<'static>> {
+    if let Some(known) = CHILDREN.with_borrow(|known| known.get(&node.id()).cloned()) {
+        return known;
+    }
+    let all = (0..node.child_count()).filter_map(|index| node.child(index));
+    let meant = all.filter(|child| !matches!(child.kind(), "comment" | "command_argument_sep"));
+    let found: Vec<_> = meant.map(unwrapped).collect();
+    CHILDREN.with_borrow_mut(|known| known.insert(node.id(), found.clone()));
+    found
+}
+
+fn unwrapped(node: Node<'static>) -> Node<'static> {
+    let is_wrapper = node.kind().ends_with("_expression") && node.kind() != "left_assignment_expression";
+    match node.child(0) {
+        Some(one) if is_wrapper && node.child_count() == 1 => unwrapped(one),
         _ => node,
     }
 }
