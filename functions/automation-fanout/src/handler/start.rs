@@ -235,7 +235,7 @@ impl<W: World> Run<'_, W> {
                     if is_final || begun.is_none() {
                         halted = Some(Failure {
                             code: NOT_TRIED.to_owned(),
-                            message: format!("not tried, because of the {} of a part before it", failure.code),
+                            message: format!("not tried, because of the {} of an earlier start", failure.code),
                             ..Failure::default()
                         });
                     }
@@ -260,7 +260,7 @@ impl<W: World> Run<'_, W> {
             Err(error) => halted(
                 NOT_TRIED,
                 format!(
-                    "not tried, because it is not known whether the execution {first} of the first part was stopped: {error}"
+                    "not tried, because it is not known whether the execution {first} of the first start was stopped: {error}"
                 ),
             ),
         }
