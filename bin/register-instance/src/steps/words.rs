@@ -163,10 +163,7 @@ pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Ident
         ),
         Unusable::UnknownHub(_) => Failure::new(
             Reason::ActivationWrong,
-            format!(
-                "the activation in {name} cannot be told from another hub's: {problem}. {}",
-                renew(settings, identity)
-            ),
+            format!("the activation in {name} may be another hub's: {problem}. {}", renew(settings, identity)),
         ),
         Unusable::OtherRegion(..) => Failure::new(
             Reason::ActivationWrong,
