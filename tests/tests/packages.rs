@@ -13,7 +13,7 @@ use zip::ZipArchive;
 
 /// What a package may weigh.
 const BYTES_MAX: usize = 4_000_000;
-/// The manager has a third AWS client, for its leases, and is over the target: see docs/performance.md.
+/// For the manager, which has a third AWS client, for its leases, and may grow past the target of docs/performance.md.
 const MANAGER_BYTES_MAX: usize = 4_300_000;
 /// The C library of Amazon Linux 2, the oldest system that the programs run on.
 const GLIBC_MAX: (u32, u32) = (2, 26);

@@ -52,7 +52,7 @@ pub(crate) struct Flaw {
     pub(crate) remedy: &'static str,
 }
 
-const HEAL: &str = "run `register-instance heal`, which writes it anew";
+const HEAL: &str = "run `register-instance heal`, which writes it again";
 const REPLACE: &str = "restart the agent, and run `register-instance heal --replace`";
 
 /// What `ssm-cli get-instance-information` answers.

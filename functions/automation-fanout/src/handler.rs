@@ -48,7 +48,7 @@ const TAG_READS_PER_SECOND: u32 = 5;
 
 /// What was not done because something before it went wrong.
 const NOT_TRIED: &str = "NotTried";
-/// What was not done because the execution of the first part was stopped.
+/// What was not done because the execution of the first start was stopped.
 const STOPPED: &str = "Stopped";
 /// What was not done because the time was up.
 pub(crate) const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";

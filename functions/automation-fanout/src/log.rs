@@ -44,7 +44,7 @@ pub(crate) fn starts(answer: &StartAnswer) {
         executions_started = answer.executions.len(),
         starts_failed = answer.failed.len(),
         target_locations = answer.executions.iter().filter_map(|started| started.target_locations).sum::<usize>(),
-        "starts worked off"
+        "starts processed"
     );
 }
 

@@ -205,7 +205,7 @@ fn disk(findings: &Findings) -> Check {
             "make room under /var/lib/amazon/ssm",
         ),
         Some(free) => Check::new("disk", Status::Ok, format!("{} MB are free", free / (1024 * 1024))),
-        None => Check::new("disk", Status::Unknown, "how much is free cannot be told"),
+        None => Check::new("disk", Status::Unknown, "failed to read how much is free"),
     }
 }
 

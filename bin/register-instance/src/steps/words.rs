@@ -173,7 +173,7 @@ pub(super) fn unusable(problem: &Unusable, settings: &Settings, identity: &Ident
         Unusable::UnknownHub(_) => Failure::new(
             Reason::ActivationWrong,
             format!(
-                "the activation in {name} cannot be told from another hub's: {problem}. {}",
+                "the activation in {name} may be another hub's: {problem}. {}",
                 match settings.source {
                     Source::Json { .. } => renew(settings, identity),
                     // No new one will say it either.

@@ -23,9 +23,9 @@ const ATTEMPTS_MAX: u32 = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(8);
 
-/// What is said of a start once the execution of the first part is stopped.
+/// What is said of a start once the execution of the first start is stopped.
 pub(super) fn first_was_stopped(first: &str) -> String {
-    format!("not tried, because the execution {first} of the first part was stopped")
+    format!("not tried, because the execution {first} of the first start was stopped")
 }
 
 impl<W: World> Run<'_, W> {

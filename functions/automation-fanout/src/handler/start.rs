@@ -34,7 +34,7 @@ pub(super) struct Due {
     pub(super) parts: Vec<Part>,
     /// The execution that they resume.
     pub(super) resumes: Option<String>,
-    /// The execution of the first part, where it was started before.
+    /// The execution of the first start, where it was started before.
     pub(super) begun: Option<String>,
 }
 
@@ -206,7 +206,7 @@ impl<W: World> Run<'_, W> {
 
     /// The first part first: with it the request takes its key. While it is not known to be started, or once a part is
     /// refused for good, nothing that follows is tried, so that no location is started by two requests under one key.
-    /// Nor is anything once the execution of the first part was stopped.
+    /// Nor is anything once the execution of the first start was stopped.
     async fn start_in_order(&mut self, due: Due, answer: &mut StartAnswer) {
         let Due { parts, resumes, mut begun } = due;
         let resumes = resumes.as_deref();
@@ -232,7 +232,7 @@ impl<W: World> Run<'_, W> {
                     if is_final || begun.is_none() {
                         halted = Some(Failure {
                             code: NOT_TRIED.to_owned(),
-                            message: format!("not tried, because of the {} of a part before it", failure.code),
+                            message: format!("not tried, because of the {} of an earlier start", failure.code),
                             ..Failure::default()
                         });
                     }
@@ -257,7 +257,7 @@ impl<W: World> Run<'_, W> {
             Err(error) => halted(
                 NOT_TRIED,
                 format!(
-                    "not tried, because it is not known whether the execution {first} of the first part was stopped: {error}"
+                    "not tried, because it is not known whether the execution {first} of the first start was stopped: {error}"
                 ),
             ),
         }

@@ -54,7 +54,7 @@ impl<W: World> Run<'_, W> {
             complete = answer.complete,
             stops_requested = answer.executions.len(),
             stops_failed = answer.failed.len(),
-            "stops worked off"
+            "stops processed"
         );
         if !answer.executions.is_empty() {
             return Ok(answer);

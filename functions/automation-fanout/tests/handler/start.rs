@@ -76,7 +76,7 @@ async fn attempts_end_with_the_time_of_the_invocation() {
     let text = error.to_string();
     assert!(text.contains("DeadlineExceeded") && text.contains("AWS throttled every attempt"), "{text}");
     let diagnostic = lambda_runtime::Diagnostic::from(error);
-    assert!(diagnostic.error_message.contains("not tried, because of the DeadlineExceeded of a part before it"));
+    assert!(diagnostic.error_message.contains("not tried, because of the DeadlineExceeded of an earlier start"));
 }
 
 #[tokio::test(start_paused = true)]
