@@ -36,7 +36,7 @@ pub enum Command {
     /// Connect an agency, test its connection, or plan its removal
     #[command(subcommand)]
     Agency(command::agency::Agency),
-    /// Check every link, and say how to mend what is broken
+    /// Check every link, and say how to fix what is broken
     Doctor(command::doctor::Doctor),
     /// Write the fleet on one page, with its files
     Report(command::report::Report),

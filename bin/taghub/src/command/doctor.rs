@@ -27,7 +27,7 @@ Examples:
   taghub doctor --node mi-0123456789abcdef0      from a node to its instance
   taghub doctor --instance i-0123456789abcdef0   from an instance to its node";
 
-/// Check every link, and say how to mend what is broken
+/// Check every link, and say how to fix what is broken
 ///
 /// Ends with 1 if a link is broken. What may not be read is named and not guessed at.
 #[derive(Debug, Args)]

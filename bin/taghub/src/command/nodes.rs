@@ -19,7 +19,7 @@ use crate::view::time::counted;
 const EXAMPLES: &str = "\
 Examples:
   taghub nodes                                   every node of the hub
-  taghub nodes --agency Parks --offline          an agency's nodes that are not heard of
+  taghub nodes --agency Parks --offline          an agency's nodes that have not been heard from
   taghub nodes --tag Env=PROD --tag Role=web     nodes that carry both tags
   taghub nodes --conflict                        nodes that two instances claim
   taghub nodes --tag Env=TEST --ids              ids alone, one a line, for another program

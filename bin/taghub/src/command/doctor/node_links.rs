@@ -119,12 +119,12 @@ async fn owner(hub: &Hub, node: &Node) -> Result<Link, Failure> {
 
 fn agent(app: &App, node: &Node) -> Link {
     let heard =
-        node.last_ping.map(|at| format!("heard of {} ago", rough(app.now().unix_seconds() - at.unix_seconds())));
+        node.last_ping.map(|at| format!("last heard from {} ago", rough(app.now().unix_seconds() - at.unix_seconds())));
     let words = format!(
         "{}, agent {}, {}",
         node.ping.as_str(),
         node.agent,
-        heard.unwrap_or_else(|| "never heard of".to_owned())
+        heard.unwrap_or_else(|| "never heard from".to_owned())
     );
     match node.ping {
         Ping::Online => Link::fine("agent", words),
