@@ -17,6 +17,7 @@ const AGENCY: &str = "222222222222";
 #[derive(Default)]
 struct FakeHub {
     nodes: usize,
+    logged: Logged,
     fails: Option<&'static str>,
     delay: Duration,
     patch_calls: Cell<usize>,
@@ -58,7 +59,7 @@ impl Hub for FakeHub {
     }
 
     async fn logged(&self, _: Timestamp, _: Timestamp) -> Result<Logged, AwsError> {
-        self.answer("logged", Logged::default()).await
+        self.answer("logged", self.logged.clone()).await
     }
 
     async fn last_reports(
@@ -233,4 +234,15 @@ async fn a_hub_that_is_too_slow_leaves_the_report_of_before() {
     assert_eq!((error.error_type(), store.files().len()), ("NothingRead", 0));
     assert!(error.to_string().contains("DeadlineExceeded"), "{error}");
     assert!(begin.elapsed() <= Duration::from_mins(15) - Duration::from_secs(30), "there is time left to write");
+}
+
+#[tokio::test]
+async fn coverage_that_was_not_kept_is_named() {
+    let mut logged = Logged::default();
+    let line = |message: &str| json!({"message": message, "agency": AGENCY, "region": "us-east-1", "code": "X"});
+    logged.latest.add(Timestamp::from_unix_seconds(1_795_000_000), &line("coverage not kept"));
+    let hub = FakeHub { nodes: 1, logged, ..FakeHub::default() };
+    let error = report(&hub, &FakeStore::default(), &json!({})).await.unwrap_err();
+    let ReportError::PartialReport(answer) = error else { panic!("{error}") };
+    assert_eq!(answer.unread, ["coverage of 1 agency not kept: X"]);
 }
