@@ -1,19 +1,20 @@
 //! `taghub explain`.
 
 use clap::Args;
-use hub::{Ec2InstanceId, ManagedInstanceId, Tag};
+use hub::{Ec2InstanceId, ManagedInstanceId, Tag, Timestamp};
 use ssm_tag_manager::plan::{LastApplied, Source};
 
 use crate::app::App;
 use crate::aws::agencies::session;
 use crate::aws::hub::Hub;
 use crate::aws::policies::Policies;
-use crate::aws::{instances, nodes};
+use crate::aws::{instances, news, nodes};
 use crate::failure::{Exit, Failure};
 use crate::flags::Format;
 use crate::progress::Progress;
+use crate::terminal::harmless;
 use crate::view::explain::{Explained, explain};
-use crate::view::nodes::Node;
+use crate::view::nodes::{Node, Tagging};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -76,13 +77,17 @@ impl Explain {
     pub async fn run(self, app: &App) -> Result<Exit, Failure> {
         let progress = Progress::new(app, "Looking for the node");
         let hub = Hub::find(app).await?;
-        let node = find(&hub, &self.id).await?;
+        let node = find(app, &hub, &self.id).await?;
         let policy = Policies::of_node(&hub, &node.tags).await?;
         progress.set("Reading the instance");
         let tags = match Source::of(&node.tags) {
             Some(source) => instance_tags(app, &source).await,
             None => Err("no report named the node, so its instance is not known".to_owned()),
         };
+        let news = news::lately(&hub, app.now()).await;
+        let news =
+            news.inspect_err(|error| app.say(&format!("warning: not read: the manager's log: {}", error.code))).ok();
+        let tagging = Tagging::of(&node, news.as_ref().and_then(|news| news.of(&node.id, &node.tags)));
         let explained = explain(node, &policy, tags.as_deref().map_err(Clone::clone));
         let explained = explained.map_err(|problems| {
             let failure =
@@ -90,6 +95,7 @@ impl Explain {
             problems.into_iter().fold(failure, Failure::detail)
         })?;
         drop(progress);
+        let explained = explained.after(tagging);
         let explained = match &self.key {
             Some(key) => explained.only(key).map_err(|keys| {
                 Failure::missing("no-tag", format!("no tag {key} on the instance or its node"))
@@ -103,7 +109,8 @@ impl Explain {
                 app.say(&remedy);
             }
         }
-        Ok(Exit::wrong_if(self.exit_code && (explained.left_behind() > 0 || explained.is_out_of_step())))
+        let is_wrong = explained.left_behind() > 0 || explained.is_out_of_step() || explained.is_in_trouble();
+        Ok(Exit::wrong_if(self.exit_code && is_wrong))
     }
 }
 
@@ -118,7 +125,7 @@ fn show(app: &App, explained: &Explained) -> Result<(), Failure> {
 ///
 /// # Errors
 /// If there is none in this account and Region.
-pub async fn find(hub: &Hub, id: &Id) -> Result<Node, Failure> {
+pub async fn find(app: &App, hub: &Hub, id: &Id) -> Result<Node, Failure> {
     match id {
         Id::Node(id) => nodes::one(hub, id).await?.ok_or_else(|| {
             Failure::missing("no-node", format!("no node {id} in {}", hub.place()))
@@ -133,13 +140,53 @@ pub async fn find(hub: &Hub, id: &Id) -> Result<Node, Failure> {
                     None => {}
                 }
             }
-            superseded.ok_or_else(|| {
-                Failure::missing("no-node", format!("no node of {instance} in {}", hub.place()))
-                    .detail("No report said that a node belongs to this instance.")
-                    .help("on the instance: register-instance doctor")
-            })
+            match superseded {
+                Some(node) => Ok(node),
+                None => Err(no_node_of(instance, hub, rejection(app, hub, instance).await)),
+            }
         }
     }
+}
+
+fn no_node_of(instance: &Ec2InstanceId, hub: &Hub, rejection: Option<Rejected>) -> Failure {
+    let failure = Failure::missing("no-node", format!("no node of {instance} in {}", hub.place()));
+    match rejection {
+        Some(rejected) => failure
+            .detail(format!("Its last report was rejected: {rejected}."))
+            .help(format!("taghub doctor --node {}", rejected.node)),
+        None => failure
+            .detail("No report said that a node belongs to this instance.")
+            .help("on the instance: register-instance doctor"),
+    }
+}
+
+/// A report of an instance that the manager rejected.
+#[derive(Debug, Clone)]
+pub struct Rejected {
+    node: String,
+    reason: String,
+}
+
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "it names {}, reason {}", harmless(&self.node), harmless(&self.reason))
+    }
+}
+
+/// The last rejection of an instance that the log has, of the last hour.
+pub async fn rejection(app: &App, hub: &Hub, instance: &Ec2InstanceId) -> Option<Rejected> {
+    let window = i64::try_from(news::WINDOW.as_secs()).unwrap_or_default();
+    let from = Timestamp::from_unix_seconds(app.now().unix_seconds() - window);
+    let mut last = None;
+    let id = instance.to_string();
+    news::with(hub, from, ("ec2_instance_id", &id), |_, fields| {
+        let text = |name: &str| fields[name].as_str().unwrap_or_default().to_owned();
+        last = (fields["message"] == "node rejected")
+            .then(|| Rejected { node: text("instance_id"), reason: text("reason") });
+    })
+    .await
+    .ok()?;
+    last
 }
 
 /// True for a node whose instance registered again, and is another one now.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use ssm_tag_manager::plan::{LastApplied, Policy, Source};
 
-use super::nodes::Node;
+use super::nodes::{Node, Tagging, tagging_words};
 use super::table::{Cell, Columns, Row, render};
 use super::time::{counted, minute};
 use crate::terminal::{Sign, Stream, Tone, harmless};
@@ -111,6 +111,8 @@ pub struct Explained {
     last_change: Option<Timestamp>,
     /// Why the tags of the instance are not here.
     unread: Option<String>,
+    /// How the node stood in the last report, where that is worse than what its tags show.
+    tagging: Option<Tagging>,
     lines: Vec<Line>,
 }
 
@@ -144,6 +146,7 @@ pub fn explain(node: Node, policy: &str, tags: Result<&[Tag], String>) -> Result
         source: Source::of(&node.tags),
         last_change: applied.map(|applied| applied.observed_at),
         unread: tags.err(),
+        tagging: None,
         node,
         lines: all,
     })
@@ -259,6 +262,19 @@ impl Explained {
             .any(|line| line.wanted.as_ref().is_some_and(|(_, value)| line.node_value.as_ref() != Some(value)))
     }
 
+    /// The same with what the last report came to, which the tags alone do not tell.
+    #[must_use]
+    pub fn after(self, tagging: Tagging) -> Self {
+        let is_told_by_tags =
+            matches!(tagging, Tagging::InStep | Tagging::LeftBehind(_) | Tagging::NotReported | Tagging::Unread);
+        Self { tagging: (!is_told_by_tags).then_some(tagging), ..self }
+    }
+
+    /// True if the last report left the node in trouble, whatever its tags are.
+    pub fn is_in_trouble(&self) -> bool {
+        self.tagging.is_some()
+    }
+
     /// For people.
     pub fn text(&self, stream: &Stream) -> String {
         let mut text = self.header(stream);
@@ -273,7 +289,10 @@ impl Explained {
     fn header(&self, stream: &Stream) -> String {
         let name = self.node.name.as_deref().unwrap_or("-");
         let source = self.source.as_ref().map_or_else(|| "no instance".to_owned(), ToString::to_string);
-        let state = if self.left_behind() > 0 {
+        let state = if let Some(tagging) = &self.tagging {
+            let (sign, words) = tagging_words(tagging);
+            stream.mark(sign, &harmless(&words))
+        } else if self.left_behind() > 0 {
             stream.mark(Sign::Look, &format!("{} left behind", counted(self.left_behind(), "tag")))
         } else if self.is_out_of_step() {
             stream.mark(Sign::Look, "not in step")
@@ -293,7 +312,8 @@ impl Explained {
 
     /// What to do about each tag that is left behind, a line each.
     pub fn remedies(&self) -> Vec<String> {
-        self.lines.iter().filter_map(Line::remedy).collect()
+        let trouble = self.tagging.as_ref().map(|_| format!("taghub doctor --node {} says what to do", self.node.id));
+        trouble.into_iter().chain(self.lines.iter().filter_map(Line::remedy)).collect()
     }
 
     /// For programs, a line each.
@@ -314,6 +334,7 @@ impl Explained {
             "name": self.node.name,
             "source": self.source.as_ref().map(ToString::to_string),
             "lastChange": self.last_change,
+            "tagging": self.tagging.as_ref().map(Tagging::as_str),
             "instanceNotRead": self.unread,
             "leftBehind": self.left_behind(),
             "inStep": self.unread.is_none().then(|| !self.is_out_of_step()),

@@ -18,21 +18,28 @@ pub const COLUMNS: Columns = Columns {
     keys: &["id", "name", "agency", "ec2InstanceId", "online", "tagging"],
 };
 
+/// How a node's tags stand, with its sign.
+pub(super) fn tagging_words(tagging: &Tagging) -> (Sign, String) {
+    let (sign, words) = match tagging {
+        Tagging::InStep => (Sign::Good, "in step"),
+        Tagging::LeftBehind(count) => return (Sign::Look, format!("{count} left behind")),
+        Tagging::Conflict => (Sign::Bad, "conflict"),
+        Tagging::Unlinked => (Sign::Look, "unlinked"),
+        Tagging::Superseded => (Sign::Look, "superseded"),
+        Tagging::InstanceGone => (Sign::Look, "instance gone"),
+        Tagging::Rejected(reason) => (Sign::Bad, &**reason),
+        Tagging::Failed(code) => (Sign::Bad, &**code),
+        Tagging::Deferred => (Sign::Running, "deferred"),
+        Tagging::NoOwner => (Sign::Bad, "no owner"),
+        Tagging::NotReported => (Sign::Waiting, "not reported yet"),
+        Tagging::Unread => (Sign::Waiting, "not read"),
+    };
+    (sign, words.to_owned())
+}
+
 fn tagging_cell(tagging: &Tagging) -> Cell {
-    match tagging {
-        Tagging::InStep => Cell::mark(Sign::Good, "in step"),
-        Tagging::LeftBehind(count) => Cell::mark(Sign::Look, format!("{count} left behind")),
-        Tagging::Conflict => Cell::mark(Sign::Bad, "conflict"),
-        Tagging::Unlinked => Cell::mark(Sign::Look, "unlinked"),
-        Tagging::Superseded => Cell::mark(Sign::Look, "superseded"),
-        Tagging::InstanceGone => Cell::mark(Sign::Look, "instance gone"),
-        Tagging::Rejected(reason) => Cell::mark(Sign::Bad, reason),
-        Tagging::Failed(code) => Cell::mark(Sign::Bad, code),
-        Tagging::Deferred => Cell::mark(Sign::Running, "deferred"),
-        Tagging::NoOwner => Cell::mark(Sign::Bad, "no owner"),
-        Tagging::NotReported => Cell::mark(Sign::Waiting, "not reported yet"),
-        Tagging::Unread => Cell::mark(Sign::Waiting, "not read"),
-    }
+    let (sign, words) = tagging_words(tagging);
+    Cell::mark(sign, words)
 }
 
 /// A node in a list of nodes.

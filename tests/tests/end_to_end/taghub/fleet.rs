@@ -95,6 +95,15 @@ async fn nodes_are_listed_filtered_and_explained() {
     }
     assert_eq!(operator.run_well("nodes --ids --conflict").await.out, format!("{}\n", web.node));
     assert_eq!(operator.run_well("nodes --ids --unlinked").await.out, format!("{}\n", db.node));
+    let document = operator.json(&format!("explain {} --agency-profile parks", web.node)).await;
+    assert_eq!(document["tagging"], "conflict", "its tags alone show nothing wrong: {document}");
+    assert_eq!(operator.run(&format!("explain {} --exit-code --agency-profile parks", web.node)).await.code, 1);
+    let named = format!("it names {}, reason conflict", web.node);
+    let explained = operator.run(&format!("explain {copy}")).await;
+    assert_eq!(explained.code, 5, "{explained:?}");
+    assert!(explained.err.contains(&named), "{explained:?}");
+    let doctor = operator.run(&format!("doctor --instance {copy}")).await;
+    assert!(doctor.out.contains(&named), "{doctor:?}");
 
     // Once that is mended, the next whole sweep says so by silence; what still is so, it says again.
     let client = world.aws.client(AGENCY_A, HOME_REGION);

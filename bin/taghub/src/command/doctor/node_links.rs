@@ -8,7 +8,7 @@ use crate::aws::agencies::granted;
 use crate::aws::hub::Hub;
 use crate::aws::policies::Policies;
 use crate::aws::{news, nodes};
-use crate::command::explain::{Id, find, instance_tags};
+use crate::command::explain::{Id, find, instance_tags, rejection};
 use crate::failure::Failure;
 use crate::view::doctor::{Chain, Link};
 use crate::view::explain::explain;
@@ -25,7 +25,11 @@ pub(super) async fn instance(app: &App, hub: &Hub, id: &Id) -> Result<Chain, Fai
     let found = nodes::of_instance(hub, instance).await?;
     let Some(first) = found.first() else {
         let remedy = "On the instance: register-instance doctor. In its account: the tag managedinstanceid has to name its node.";
-        chain.add(Link::broken("registration", format!("no report named a node of {instance}"), remedy));
+        let words = match rejection(app, hub, instance).await {
+            Some(rejected) => format!("{instance} has no node of its own: {rejected}"),
+            None => format!("no report named a node of {instance}"),
+        };
+        chain.add(Link::broken("registration", words, remedy));
         return Ok(chain);
     };
     chain.add(if found.len() == 1 {
@@ -38,7 +42,7 @@ pub(super) async fn instance(app: &App, hub: &Hub, id: &Id) -> Result<Chain, Fai
             "Deregister those that are superseded.",
         )
     });
-    let node = find(hub, id).await?;
+    let node = find(app, hub, id).await?;
     walk(app, hub, node, &mut chain).await?;
     Ok(chain)
 }
@@ -48,7 +52,7 @@ pub(super) async fn instance(app: &App, hub: &Hub, id: &Id) -> Result<Chain, Fai
 /// # Errors
 /// If there is no such node.
 pub(super) async fn node(app: &App, hub: &Hub, id: &Id) -> Result<Chain, Failure> {
-    let node = find(hub, id).await?;
+    let node = find(app, hub, id).await?;
     let mut chain = Chain::default();
     chain.add(Link::fine("registration", format!("{} is a node of {}", node.id, hub.place())));
     walk(app, hub, node, &mut chain).await?;
