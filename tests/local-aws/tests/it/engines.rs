@@ -147,8 +147,11 @@ async fn an_alarm_may_be_on_an_expression() {
         "AlarmName": "ends", "Metrics": metrics, "EvaluationPeriods": 1, "Threshold": 1,
         "ComparisonOperator": "GreaterThanOrEqualToThreshold"}}}});
     deploy(&client, "alarm", &template, &[]).await;
-    let found = client.query("cloudwatch", "DescribeAlarms", &[]).await.unwrap().to_string();
-    assert!(found.contains("\"MetricName\":\"First\""), "{found}");
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let form = "Action=DescribeAlarms&Version=2010-08-01";
+    let found = client.rest("monitoring", http::Method::POST, "/", &headers, form).await.unwrap();
+    let found = String::from_utf8_lossy(&found.body).into_owned();
+    assert!(found.contains("<MetricName>First</MetricName>"), "{found}");
 }
 
 /// Starts a state machine; how to ask for its execution.
