@@ -39,7 +39,7 @@ impl<W: World> Run<'_, W> {
                 if !is_brief {
                     return tried;
                 }
-                tried.map(brief).or_else(|error| passing(error).map(not_yet))
+                tried.map(brief).or_else(|error| passing(error).map(|reason| not_yet(&reason)))
             }
             Preflight::Look { executions, wait, is_brief } => {
                 let readings = self.read_asked(&executions, wait).await?;
@@ -204,7 +204,7 @@ fn trial(request: &StartRequest, runbook: &str) -> Result<StartRequest, Vec<Prob
 }
 
 /// What a campaign is answered whose preflight may be started later.
-fn not_yet(reason: String) -> PreflightAnswer {
+fn not_yet(reason: &str) -> PreflightAnswer {
     PreflightAnswer {
         action: "Preflight",
         ready: false,

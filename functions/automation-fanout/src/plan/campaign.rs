@@ -152,8 +152,8 @@ pub fn waves(campaign: &Campaign) -> Result<(Vec<PlannedWave>, Vec<String>), Vec
         .iter()
         .map(|one| ((one.execution_role(), &one.accounts, &one.regions, &one.exclude_accounts), one.pair_count()))
         .collect();
-    let tries = tried.into_values().sum::<Option<usize>>().filter(|pairs| *pairs > PAIRS_MAX);
-    if let Some(pairs) = tries.filter(|_| campaign.preflight && campaign.from.is_none()) {
+    let too_many = tried.into_values().sum::<Option<usize>>().filter(|pairs| *pairs > PAIRS_MAX);
+    if let Some(pairs) = too_many.filter(|_| campaign.preflight && campaign.from.is_none()) {
         let text = format!(
             "expected at most {PAIRS_MAX} accounts and Regions, since more cannot be read in one invocation, got {pairs}; \
              set it to false, and try parts of the request with the action Preflight"

@@ -354,17 +354,17 @@ async fn what_may_pass_ends_no_campaign() {
 #[tokio::test(start_paused = true)]
 async fn a_preflight_waits_where_a_wave_waits() {
     let asked = json!({"Action": "Preflight", "Campaign": with(campaign(), json!({"Preflight": true}))});
-    let full = Some("AutomationExecutionLimitExceededException");
-    let account = Account::new().with_start_faults(&[full]);
+    let full = "AutomationExecutionLimitExceededException";
+    let account = Account::new().with_start_faults(&[Some(full)]);
     let waits = send(&account, &asked).await.unwrap();
     assert_eq!((&waits["Ready"], &waits["Complete"]), (&json!(false), &json!(false)), "{waits:#}");
     assert_eq!(waits["AutomationExecutionIds"], json!([]));
-    assert_eq!(waits["Summary"], format!("nothing is started yet: {}: on demand", full.unwrap()));
+    assert_eq!(waits["Summary"], format!("nothing is started yet: {full}: on demand"));
     assert_eq!(send(&account, &asked).await.unwrap()["Ready"], true);
     // Whoever asks by hand is told, and what cannot pass is refused.
     let mut by_hand = campaign()["Request"].clone();
     by_hand["Action"] = json!("Preflight");
-    assert!(send(&Account::new().with_start_faults(&[full]), &by_hand).await.is_err());
+    assert!(send(&Account::new().with_start_faults(&[Some(full)]), &by_hand).await.is_err());
     let refused = Account::new().with_start_faults(&[Some("AutomationDefinitionNotFoundException")]);
     assert!(send(&refused, &asked).await.is_err());
 }
