@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -446,13 +446,12 @@ fn an_error_from_before_the_credentials_of_an_agent_that_logs_errors_alone() {
     let is_tried = |line: &str| {
         let site = Site::registered();
         site.forget_tag();
-        let written_ago = |file: &str, age: Duration| {
+        let written = |file: &str, when: &str| {
             site.write(file, line);
-            let file = fs::File::options().write(true).open(site.at(file)).unwrap();
-            file.set_modified(SystemTime::now() - age).unwrap();
+            assert!(Command::new("touch").args(["-d", when]).arg(site.at(file)).status().unwrap().success());
         };
         for file in [LOG, ERRORS] {
-            written_ago(file, Duration::from_mins(60));
+            written(file, "1 hour ago");
         }
         let ran = site.run(&[]);
         ran.is(0, "tag-written");
@@ -462,17 +461,17 @@ fn an_error_from_before_the_credentials_of_an_agent_that_logs_errors_alone() {
         let in_use = checks.iter().find(|check| check["check"] == "in-use").unwrap();
         assert_eq!(in_use["status"], "ok", "{}", report.said);
         // One that was logged since counts, also if the log was rotated.
-        written_ago(LOG, Duration::ZERO);
+        written(LOG, "now");
         site.run(&[]).is(17, "log says");
         fs::rename(site.at(LOG), site.at(&format!("{LOG}.1"))).unwrap();
         site.run(&[]).is(17, "log says");
     };
+    let unreachable = REFUSED.replace("MachineFingerprintDoesNotMatch", "RequestError: send request failed");
+    let of_another_form = REFUSED.replace("2026-11-22 02:00:02 ERROR", "[ERROR]");
     thread::scope(|scope| {
-        scope.spawn(|| is_tried(REFUSED));
-        scope.spawn(|| {
-            is_tried(&REFUSED.replace("MachineFingerprintDoesNotMatch", "RequestError: send request failed"))
-        });
-        scope.spawn(|| is_tried(&REFUSED.replace("2026-11-22 02:00:02 ERROR", "[ERROR]")));
+        for line in [REFUSED, &unreachable, &of_another_form] {
+            scope.spawn(|| is_tried(line));
+        }
     });
 }
 
