@@ -258,11 +258,13 @@ fn refused_before_aws_is_asked() {
     }
 }
 
+/// What is wrong with a machine.
+type Spoil = fn(&mut Machine);
+
 #[test]
 fn the_folder_is_the_administrators_alone() {
     let machine = ends(Machine::fresh(), &[], 0, &[]);
     assert_eq!(machine.calls[..3], [format!("make {FOLDER}"), format!("protect {FOLDER}"), "lock".to_owned()]);
-    type Spoil = fn(&mut Machine);
     let spoils: [(Spoil, &str); 4] = [
         (|machine| machine.file_mut(FOLDER).owner = SOMEBODY.to_owned(), "belongs to S-1-5-21-1-2-3-1001"),
         (|machine| machine.file_mut(FOLDER).is_link = true, "is a link"),

@@ -23,11 +23,9 @@ impl Shell {
             }
             "out-null" => Ok(vec![]),
             "join-path" => Ok(vec![format!("{}\\{}", text("Path"), text("ChildPath")).into()]),
-            "new-object" => {
-                self.new_object(bound.get("TypeName").unwrap(), bound.get("ArgumentList")).map(|made| vec![made])
-            }
+            "new-object" => Ok(vec![self.new_object(&bound.get("TypeName").unwrap(), bound.get("ArgumentList"))]),
             "where-object" | "sort-object" | "select-object" => self.listing(name, bound, input.unwrap()),
-            "convertfrom-json" => self.from_json(input.unwrap()),
+            "convertfrom-json" => self.read_json(&input.unwrap()),
             "convertto-json" => Ok(vec![to_json(&input.unwrap()[0]).to_string().into()]),
             "start-sleep" => {
                 let milliseconds = bound.get("Milliseconds").and_then(|value| value.int());
@@ -110,8 +108,8 @@ impl Shell {
         Ok(found)
     }
 
-    fn from_json(&mut self, input: Vec<Value>) -> Ended<Vec<Value>> {
-        let [one] = input.as_slice() else { panic!("line {}: one text is read as JSON, not {input:?}", self.line) };
+    fn read_json(&self, input: &[Value]) -> Ended<Vec<Value>> {
+        let [one] = input else { panic!("line {}: one text is read as JSON, not {input:?}", self.line) };
         if one.is_null() {
             return self.throw(
                 "ParameterBindingException",
@@ -122,17 +120,15 @@ impl Shell {
         if text.trim().is_empty() {
             return Ok(vec![Value::Null]);
         }
-        match serde_json::from_str::<Json>(&text) {
-            // An array comes as one.
-            Ok(json) => Ok(vec![from_json(&json)]),
-            Err(_) => {
-                // Its reader takes names without quotes, and with single ones.
-                let inside = text.trim().strip_prefix(['{', '[']).unwrap_or_default().trim_start();
-                let is_lenient = inside.starts_with(|c: char| c == '\'' || c.is_ascii_alphabetic());
-                assert!(!is_lenient, "5.1 may read as JSON what is none: {text}");
-                self.throw("ArgumentException", &format!("Invalid JSON primitive: {text}."))
-            }
+        // An array comes as one.
+        if let Ok(json) = serde_json::from_str::<Json>(&text) {
+            return Ok(vec![from_json(&json)]);
         }
+        // Its reader takes names without quotes, and with single ones.
+        let inside = text.trim().strip_prefix(['{', '[']).unwrap_or_default().trim_start();
+        let is_lenient = inside.starts_with(|c: char| c == '\'' || c.is_ascii_alphabetic());
+        assert!(!is_lenient, "5.1 may read as JSON what is none: {text}");
+        self.throw("ArgumentException", &format!("Invalid JSON primitive: {text}."))
     }
 
     fn files(&mut self, name: &str, bound: &Bound) -> Ended<Vec<Value>> {

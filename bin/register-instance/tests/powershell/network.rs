@@ -62,7 +62,9 @@ fn the_network_may_come_late() {
         ends(untagged, &[], 15, &["registered as", "could not be written"]);
     }
     let mut server = trouble(READ, "SomethingNew", 3);
-    server.iter_mut().for_each(|(_, trouble)| trouble.status = 503);
+    for (_, trouble) in &mut server {
+        trouble.status = 503;
+    }
     ends(Machine { aws_says: server, ..Machine::fresh() }, &[], 0, &[]);
     // An instance that was just launched is not known to every part of EC2 at once.
     ends(Machine { aws_says: trouble(TAG, "InvalidInstanceID.NotFound", 3), ..Machine::fresh() }, &[], 0, &[]);
