@@ -230,25 +230,33 @@ function Get-ProfileCredential {
     return New-AWSCredential -AccessKey $id -SecretKey $secret -SessionToken $token
 }
 
-# What a failure means for trying again: Busy, Denied, Clock or Permanent. AWS Tools put the error of AWS inside another.
-function Get-Kind($Exception) {
+# The error code of AWS that a failure has brought along, if any. AWS Tools put the error of AWS inside another, and its
+# message does not name the code.
+function Get-Code($Exception) {
     $code = ''
-    $isOnTheWay = $false
     for ($inner = $Exception; $inner; $inner = $inner.InnerException) {
         if ($inner.Data.Contains('Code')) { $code = $inner.Data['Code'] }
         $own = Get-Field $inner 'ErrorCode'
         if ($own -is [string] -and $own) { $code = $own }
+    }
+    return $code
+}
+
+# What a failure means for trying again: Busy, Denied, Clock or Permanent.
+function Get-Kind($Exception, [string] $Code) {
+    $isOnTheWay = $false
+    for ($inner = $Exception; $inner; $inner = $inner.InnerException) {
         $status = Get-Field $inner 'StatusCode'
         if ($status -and [int] $status -ge 500) { return 'Busy' }
         if ($inner.GetType().Name -in 'WebException', 'HttpRequestException', 'SocketException', 'TimeoutException', 'TaskCanceledException', 'OperationCanceledException', 'HttpErrorResponseException') { $isOnTheWay = $true }
     }
-    if ($code -in 'RequestExpired', 'RequestTimeTooSkewed', 'RequestInTheFuture') { return 'Clock' }
-    if ($code -in 'InvalidSignatureException', 'SignatureDoesNotMatch', 'AuthFailure' -and $Exception.Message -match 'Signature expired|Signature not yet current|time') { return 'Clock' }
-    if ($code -in 'NoCredentials', 'RoleNotAssumed', 'UnrecognizedClientException', 'InvalidClientTokenId', 'AuthFailure', 'AccessDenied', 'AccessDeniedException', 'UnauthorizedOperation') { return 'Denied' }
-    if ($code -match 'Throttl|RequestLimitExceeded|ProvisionedThroughputExceeded|TooManyRequests|TooManyUpdates|^Internal|^ServiceUnavailable|^RequestTimeout|^Timeout') { return 'Busy' }
+    if ($Code -in 'RequestExpired', 'RequestTimeTooSkewed', 'RequestInTheFuture') { return 'Clock' }
+    if ($Code -in 'InvalidSignatureException', 'SignatureDoesNotMatch', 'AuthFailure' -and $Exception.Message -match 'Signature expired|Signature not yet current|time') { return 'Clock' }
+    if ($Code -in 'NoCredentials', 'RoleNotAssumed', 'UnrecognizedClientException', 'InvalidClientTokenId', 'AuthFailure', 'AccessDenied', 'AccessDeniedException', 'UnauthorizedOperation') { return 'Denied' }
+    if ($Code -match 'Throttl|RequestLimitExceeded|ProvisionedThroughputExceeded|TooManyRequests|TooManyUpdates|^Internal|^ServiceUnavailable|^RequestTimeout|^Timeout') { return 'Busy' }
     # An instance that was just launched is not known to every part of EC2 at once.
-    if ($code -eq 'InvalidInstanceID.NotFound') { return 'Busy' }
-    if ($isOnTheWay -and -not $code) { return 'Busy' }
+    if ($Code -eq 'InvalidInstanceID.NotFound') { return 'Busy' }
+    if ($isOnTheWay -and -not $Code) { return 'Busy' }
     return 'Permanent'
 }
 
@@ -268,8 +276,9 @@ function Invoke-Aws([string] $What, $Call) {
             $Credential = Get-ProfileCredential
             return [pscustomobject]@{ Kind = 'Done'; Answer = & $Call; Text = '' }
         } catch {
-            $kind = Get-Kind $_.Exception
-            $text = $_.Exception.Message
+            $code = Get-Code $_.Exception
+            $kind = Get-Kind $_.Exception $code
+            $text = "${code}: $($_.Exception.Message)".TrimStart(':', ' ')
         }
         $isWorthIt = $kind -eq 'Busy' -or ($kind -eq 'Denied' -and (Test-Boot))
         if (-not $isWorthIt -or [datetime]::UtcNow -ge $Deadline) { return [pscustomobject]@{ Kind = $kind; Answer = $null; Text = $text } }

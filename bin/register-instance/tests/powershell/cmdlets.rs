@@ -339,18 +339,19 @@ impl Shell {
         match done.unwrap_or(Err(told)) {
             Ok(values) => Ok(values),
             Err(trouble) => {
-                let message = format!("{} {}", trouble.code, trouble.message);
+                // The code is beside the message, and not in it.
+                let message = trouble.message;
                 let inner = if trouble.code.is_empty() {
                     let cause = exception("Net.WebException", "Unable to connect to the remote server", Value::Null);
                     exception("Net.Http.HttpRequestException", "An error occurred while sending the request.", cause)
                 } else {
-                    let inner = exception("Amazon.Runtime.AmazonServiceException", &message, Value::Null);
+                    let inner = exception("Amazon.Runtime.AmazonServiceException", message, Value::Null);
                     let Value::Object(members) = &inner else { unreachable!() };
                     members.set("ErrorCode", trouble.code.into());
                     members.set("StatusCode", Value::Int(trouble.status.into()));
                     inner
                 };
-                let outer = exception("InvalidOperationException", &message, inner);
+                let outer = exception("InvalidOperationException", message, inner);
                 Err(crate::shell::Flow::Throw(self.record(outer)))
             }
         }

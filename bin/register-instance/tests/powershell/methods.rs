@@ -24,6 +24,10 @@ impl Shell {
         Ok(match target {
             Value::Text(own) => match (name, arguments.len()) {
                 ("Trim", 0) => own.trim().into(),
+                ("TrimStart", _) => {
+                    let all: String = arguments.iter().map(Value::text).collect();
+                    own.trim_start_matches(|c: char| all.contains(c)).into()
+                }
                 ("TrimEnd", 1) => own.trim_end_matches(|c: char| text(0).contains(c)).into(),
                 ("Replace", 2) => own.replace(&text(0), &text(1)).into(),
                 ("Substring", 2) => {
