@@ -33,8 +33,8 @@ param(
     [Parameter(ParameterSetName = 'Pair', Mandatory)] [string] $ActivationCodeParameter,
     # The Region of the hub.
     [ValidatePattern('^$|^[a-z]{2,4}(-[a-z]+)+-\d{1,2}$', Options = 'None')] [string] $Region = '',
-    # The central account. An activation of any other is refused.
-    [ValidatePattern('^$|^\d{12}$')] [string] $HubAccount = '',
+    # The central account. An activation of any other is refused. One that was made by hand does not say which it is for.
+    [Parameter(ParameterSetName = 'Json')] [ValidatePattern('^$|^\d{12}$')] [string] $HubAccount = '',
     # For how long what may pass is tried again.
     [ValidateRange(10, 3600)] [int] $TimeoutSeconds = 300,
     # Say what would be done, and change nothing.
@@ -178,12 +178,12 @@ function Get-Identity {
             break
         } catch {
             $status = Get-Status $_.Exception
-            # Nothing that answers comes up after a few seconds. A service that is busy is waited for.
-            if (($status -eq 0 -and $try -ge 5) -or ($status -ne 0 -and $status -lt 500)) {
+            # One that does not answer comes up within a few seconds. One that is busy is waited for.
+            $isOver = if ($status) { $status -lt 500 -or [datetime]::UtcNow -ge $Deadline } else { $try -ge 5 }
+            if ($isOver) {
                 $said = if ($status) { "answers with status $status" } else { 'does not answer' }
                 Fail 4 "the instance metadata service $said. Run this on an EC2 instance with its instance metadata service on (IMDSv2)"
             }
-            if ([datetime]::UtcNow -ge $Deadline) { Fail 15 "the instance metadata service answers with status $status for $TimeoutSeconds seconds. Run this again" }
         }
         Wait-Again $try
     }
@@ -230,25 +230,33 @@ function Get-ProfileCredential {
     return New-AWSCredential -AccessKey $id -SecretKey $secret -SessionToken $token
 }
 
-# What a failure means for trying again: Busy, Denied, Clock or Permanent. AWS Tools put the error of AWS inside another.
-function Get-Kind($Exception) {
+# The error code of AWS that a failure has brought along, if any. AWS Tools put the error of AWS inside another, and its
+# message does not name the code.
+function Get-Code($Exception) {
     $code = ''
-    $isOnTheWay = $false
     for ($inner = $Exception; $inner; $inner = $inner.InnerException) {
         if ($inner.Data.Contains('Code')) { $code = $inner.Data['Code'] }
         $own = Get-Field $inner 'ErrorCode'
         if ($own -is [string] -and $own) { $code = $own }
+    }
+    return $code
+}
+
+# What a failure means for trying again: Busy, Denied, Clock or Permanent.
+function Get-Kind($Exception, [string] $Code) {
+    $isOnTheWay = $false
+    for ($inner = $Exception; $inner; $inner = $inner.InnerException) {
         $status = Get-Field $inner 'StatusCode'
         if ($status -and [int] $status -ge 500) { return 'Busy' }
         if ($inner.GetType().Name -in 'WebException', 'HttpRequestException', 'SocketException', 'TimeoutException', 'TaskCanceledException', 'OperationCanceledException', 'HttpErrorResponseException') { $isOnTheWay = $true }
     }
-    if ($code -in 'RequestExpired', 'RequestTimeTooSkewed', 'RequestInTheFuture') { return 'Clock' }
-    if ($code -in 'InvalidSignatureException', 'SignatureDoesNotMatch', 'AuthFailure' -and $Exception.Message -match 'Signature expired|Signature not yet current|time') { return 'Clock' }
-    if ($code -in 'NoCredentials', 'RoleNotAssumed', 'UnrecognizedClientException', 'InvalidClientTokenId', 'AuthFailure', 'AccessDenied', 'AccessDeniedException', 'UnauthorizedOperation') { return 'Denied' }
-    if ($code -match 'Throttl|RequestLimitExceeded|ProvisionedThroughputExceeded|TooManyRequests|TooManyUpdates|^Internal|^ServiceUnavailable|^RequestTimeout|^Timeout') { return 'Busy' }
+    if ($Code -in 'RequestExpired', 'RequestTimeTooSkewed', 'RequestInTheFuture') { return 'Clock' }
+    if ($Code -in 'InvalidSignatureException', 'SignatureDoesNotMatch', 'AuthFailure' -and $Exception.Message -match 'Signature expired|Signature not yet current|time') { return 'Clock' }
+    if ($Code -in 'NoCredentials', 'RoleNotAssumed', 'UnrecognizedClientException', 'InvalidClientTokenId', 'AuthFailure', 'AccessDenied', 'AccessDeniedException', 'UnauthorizedOperation') { return 'Denied' }
+    if ($Code -match 'Throttl|RequestLimitExceeded|ProvisionedThroughputExceeded|TooManyRequests|TooManyUpdates|^Internal|^ServiceUnavailable|^RequestTimeout|^Timeout') { return 'Busy' }
     # An instance that was just launched is not known to every part of EC2 at once.
-    if ($code -eq 'InvalidInstanceID.NotFound') { return 'Busy' }
-    if ($isOnTheWay -and -not $code) { return 'Busy' }
+    if ($Code -eq 'InvalidInstanceID.NotFound') { return 'Busy' }
+    if ($isOnTheWay -and -not $Code) { return 'Busy' }
     return 'Permanent'
 }
 
@@ -268,8 +276,9 @@ function Invoke-Aws([string] $What, $Call) {
             $Credential = Get-ProfileCredential
             return [pscustomobject]@{ Kind = 'Done'; Answer = & $Call; Text = '' }
         } catch {
-            $kind = Get-Kind $_.Exception
-            $text = $_.Exception.Message
+            $code = Get-Code $_.Exception
+            $kind = Get-Kind $_.Exception $code
+            $text = "${code}: $($_.Exception.Message)".TrimStart(':', ' ')
         }
         $isWorthIt = $kind -eq 'Busy' -or ($kind -eq 'Denied' -and (Test-Boot))
         if (-not $isWorthIt -or [datetime]::UtcNow -ge $Deadline) { return [pscustomobject]@{ Kind = $kind; Answer = $null; Text = $text } }
@@ -408,9 +417,9 @@ function Get-LogLines([string] $Path) {
     return @($earlier) + @($present)
 }
 
-# The entries of the agent that runs: those from before it started are about another process, and what plugins print is
-# not its own. The log has local times. A line without one goes on with the entry before it. A log without any is of
-# another form, and whose its lines are cannot be told.
+# The entries of the agent that runs: those from before it started are about another process. The log has local times. A
+# line without one goes on with the entry before it. A log without any is of another form, and whose its lines are cannot
+# be told.
 function Get-Entries([string] $Path, [datetime] $Since) {
     $entries = New-Object System.Collections.ArrayList
     $isOwn = $false
@@ -419,35 +428,38 @@ function Get-Entries([string] $Path, [datetime] $Since) {
     $begin = '^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d+)? (TRACE|DEBUG|INFO|WARN|WARNING|ERROR|CRITICAL) '
     $hasForm = [bool] ($lines | Where-Object { $_ -cmatch $begin } | Select-Object -First 1)
     foreach ($line in $lines) {
-        if (-not $hasForm) { [void] $entries.Add([pscustomobject]@{ First = $line; Whole = $line; IsDoubtful = $true }) }
+        if (-not $hasForm) { [void] $entries.Add([pscustomobject]@{ First = $line; Whole = $line; Time = $null }) }
         elseif ($line -cmatch $begin) {
             $time = [datetime]::ParseExact($Matches[1], 'yyyy-MM-dd HH:mm:ss', [cultureinfo]::InvariantCulture, $local)
             $isOwn = $time -ge $Since.AddSeconds(-1)
-            if ($isOwn) { [void] $entries.Add([pscustomobject]@{ First = $line; Whole = $line; IsDoubtful = $false }) }
+            if ($isOwn) { [void] $entries.Add([pscustomobject]@{ First = $line; Whole = $line; Time = $time }) }
         } elseif ($isOwn) {
             $entries[$entries.Count - 1].Whole += ' ' + $line.Trim()
         }
     }
-    return $entries | Where-Object { $_.Whole -cnotmatch '\[ssm-document-worker\]|\[ssm-session-worker\]|\[aws:|PluginName' }
+    return $entries
 }
 
 # How the agent that runs stands with Systems Manager, by the last entry of a log that says so: Silent, Starting,
-# NotAsked, NotShared, Ready, Refused, Unreachable or Doubtful. The agent speaks on the first line of an entry, and AWS on
-# the others.
+# NotAsked, NotShared, Ready (with credentials that may be of before it started), Accepted, Refused, Clock, Unreachable or
+# Doubtful. The agent speaks on the first line of an entry, and AWS on the others. Last is the time of the last entry.
 function Get-Standing([string] $Path, [datetime] $Since) {
-    $state = 'Silent'; $said = ''; $isShared = $true; $isOfEc2 = $false; $isDoubtful = $false
+    $state = 'Silent'; $said = ''; $isShared = $true; $isAsking = $false; $isOfEc2 = $false; $last = $null; $isDoubtful = $false
     $clock = 'Signature expired|Signature not yet current|RequestExpired|RequestTimeTooSkewed|certificate has expired or is not yet valid'
     $denied = 'AccessDenied|InvalidInstanceId|UnrecognizedClient|InvalidSignature|InvalidClientTokenId|not authorized to perform|security token included in the request is invalid|is not registered'
     foreach ($entry in Get-Entries $Path $Since) {
-        $first = $entry.First; $whole = $entry.Whole; $isDoubtful = $entry.IsDoubtful
+        $first = $entry.First; $whole = $entry.Whole; $last = $entry.Time; $isDoubtful = -not $last
+        # What plugins print is not the agent's own.
+        if ($whole -cmatch '\[ssm-document-worker\]|\[ssm-session-worker\]|\[aws:|PluginName') { continue }
         $isIdentity = $first -match '\[CredentialRefresher\]|\[OnPremCredsProvider\]|\[OnPremIdentity\]|\[SharedCredentialsProvider\]|\[TokenRequestService\]|\[HealthCheck\]|\[Hibernat|\[Messag|Retrieve credentials produced|failed to refresh credentials|returned from AWS API|RequestManagedInstanceRoleToken|UpdateInstanceInformation'
         if ($first -cmatch 'Credentials exist and have not expired') { $state = 'NotAsked' }
-        elseif ($first -cmatch 'Credentials ready') { $state = if ($isShared) { 'Ready' } else { 'NotShared' } }
-        elseif ($first -cmatch 'Starting Core Agent|Successfully registered the instance') { $state = 'Starting'; $isShared = $true; $isOfEc2 = $false }
+        elseif ($first -cmatch 'Credentials ready') { if ($state -ne 'Accepted') { $state = if (-not $isShared) { 'NotShared' } elseif ($isAsking) { 'Accepted' } else { 'Ready' } } }
+        elseif ($first -cmatch 'Starting Core Agent|Successfully registered the instance') { $state = 'Starting'; $isShared = $true; $isAsking = $false; $isOfEc2 = $false }
         # The credentials of before a refusal are good for a while.
-        elseif ($first -cmatch 'Set up control channel successfully|Successfully opened websocket connection to') { if ($state -notin 'Refused', 'Clock') { $state = 'Ready' } }
+        elseif ($first -cmatch 'Set up control channel successfully|Successfully opened websocket connection to') { if ($state -notin 'Refused', 'Clock') { $state = 'Accepted' } }
         elseif ($first -cmatch 'Identity does not want core agent to rotate credentials') { $isShared = $false }
-        elseif ($first -cmatch 'Starting credentials refresher loop' -and $state -eq 'Ready') { $state = 'NotAsked' }
+        # Only just after it called itself ready it says that it had not asked.
+        elseif ($first -cmatch 'Starting credentials refresher loop') { $isAsking = $true; if ($state -eq 'Ready') { $state = 'NotAsked' } }
         # Before it is registered, an agent asks for credentials of the EC2 instance, and is refused in many accounts.
         elseif ($whole -cmatch 'EC2Identity|EC2RoleProvider|ec2 identity|Default Host Management|IIRRoleProvider') { $isOfEc2 = $true }
         elseif ($first -cmatch 'MachineFingerprintDoesNotMatch' -or ($first -cmatch 'Cannot connect to AWS Systems Manager' -and $whole -cmatch 'has changed from the registered value|has changed more than the allowed threshold')) { $state = 'Refused'; $said = $whole }
@@ -459,7 +471,7 @@ function Get-Standing([string] $Path, [datetime] $Since) {
     if ($state -notin 'Refused', 'Clock', 'Unreachable') { $said = '' }
     if ($isDoubtful) { $state = if ($state -in 'Refused', 'Clock', 'Unreachable') { 'Doubtful' } else { 'Silent' } }
     if ($said.Length -gt 300) { $said = $said.Substring(0, 300) }
-    return [pscustomobject]@{ State = $state; Line = $said }
+    return [pscustomobject]@{ State = $state; Line = $said; Last = $last }
 }
 
 # What the agent noted about its credentials, as Fresh (got since it started, and still good), Old (from before), Overdue
@@ -488,7 +500,12 @@ function Get-Verdict([string] $Node, [string] $HubRegion) {
     $age = ([datetime]::UtcNow - $(if ($start) { $start } else { $Began })).TotalSeconds
     # If nothing tells when it started, it may have been just now.
     $since = if ($start) { $start } elseif ($age -lt $SettleSeconds) { $Began } else { [datetime]::MinValue.AddDays(1) }
+    try { $noted = Read-Value (Read-Text $Runtime) } catch { $noted = $null }
     $standing = Get-Standing $Logs $since
+    # An agent that logs nothing but errors does not log that it got credentials after them. A time that is yet to come is of
+    # a clock that was off.
+    $retrieved = Get-Time $noted 'CredentialsRetrievedAt'
+    if ($standing.State -in 'Refused', 'Clock', 'Unreachable' -and $retrieved -and $retrieved -le [datetime]::UtcNow -and $standing.Last -lt $retrieved) { $standing.State = 'Silent' }
     $doubt = if ($standing.State -eq 'Doubtful') { $standing.Line } elseif ($standing.State -eq 'Silent') { (Get-Standing $ErrorLog $since).Line } else { '' }
     if ($standing.State -in 'Refused', 'Clock') {
         $verdict.Is = $standing.State
@@ -497,10 +514,10 @@ function Get-Verdict([string] $Node, [string] $HubRegion) {
     }
     $answer = Get-AgentAnswer
     # If the vault holds another node than the agent was started as, ssm-cli answers with that of the vault.
-    try { $noted = Read-Value (Read-Text $Runtime) } catch { $noted = $null }
     $runningAs = Get-Text $noted 'InstanceId' '.'
     $credentials = Get-Credentials $noted $start $standing.State
-    $isFresh = $credentials -eq 'Fresh' -and $standing.State -in 'Silent', 'Starting', 'NotAsked'
+    $isOfBefore = $start -and $retrieved -and $retrieved -lt $start -and $standing.State -ne 'NotShared'
+    $isAccepted = $standing.State -eq 'Accepted' -or ($standing.State -eq 'Ready' -and -not $isOfBefore) -or ($credentials -eq 'Fresh' -and $standing.State -in 'Silent', 'Starting', 'NotAsked')
     $why = ''
     if (-not $answer) { $why = 'ssm-cli does not say which node it is' }
     elseif ($answer.Id -notlike 'mi-*') { $why = 'it answers that it is an EC2 instance, and not a node' }
@@ -511,11 +528,11 @@ function Get-Verdict([string] $Node, [string] $HubRegion) {
     elseif ($HubRegion -and $answer.Region -ne $HubRegion) { $why = "it is in $($answer.Region), and not in $HubRegion" }
     elseif ($status -ne 'Running') { $why = "its service is $status" }
     elseif ($standing.State -eq 'Unreachable') { $why = "it does not reach Systems Manager; its log says: $($standing.Line)" }
-    elseif ($credentials -ne 'Expired' -and ($standing.State -eq 'Ready' -or $isFresh)) { $verdict.Is = 'InUse' }
+    elseif ($credentials -ne 'Expired' -and $isAccepted) { $verdict.Is = 'InUse' }
     elseif ($age -lt $SettleSeconds) { $verdict.Is = 'Settling'; $why = 'it has just started' }
     elseif ($doubt) { $why = "nothing shows that Systems Manager accepts it, and its log says: $doubt" }
     elseif ($credentials -eq 'Expired') { $why = 'it has no credentials of Systems Manager that are still good' }
-    elseif ($standing.State -eq 'NotAsked' -or $credentials -eq 'Old') { $why = 'its credentials are of before it started, and it did not ask Systems Manager since' }
+    elseif ($standing.State -in 'NotAsked', 'Ready' -or $credentials -eq 'Old') { $why = 'its credentials are of before it started, and it did not ask Systems Manager since' }
     else { $verdict.Is = 'Unproven' }
     $verdict.Why = $why
     return $verdict
@@ -624,7 +641,7 @@ function Get-Hub($Identity, $Registration, $Noted) {
     if (-not $known) { $known = "$(Get-Text $Noted 'hubRegion' $RegionPattern)" }
     $account = "$(Get-Text $Noted 'hubAccount' $AccountPattern)"
     if ($known -and (-not $HubAccount -or $account -eq $HubAccount)) { return [pscustomobject]@{ Region = $known; Account = $account } }
-    Fail $code "this machine is registered as $($Registration.Id) in $($Registration.Region), and nothing says whether that is the hub's: $problem. The tag was not written. If it is, name the hub's Region with -Region"
+    Fail $code "this machine is registered as $($Registration.Id) in $($Registration.Region), and nothing says whether that is the hub's: $problem. The tag was not written. If it is, $(if ($HubAccount) { 'leave -HubAccount out, and ' })name the hub's Region with -Region"
 }
 
 # Which proxy the agent goes through, for a message, without the password in it.

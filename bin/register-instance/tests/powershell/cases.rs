@@ -78,9 +78,9 @@ fn a_fresh_instance_is_registered_and_tagged() {
     move C:\ProgramData\TagHub\registration.json
     ask Win32_Service
     ask Win32_Service
+    read C:\ProgramData\Amazon\SSM\runtimeconfig\identity_config.json
     read C:\ProgramData\Amazon\SSM\Logs\amazon-ssm-agent.log
     ask the agent
-    read C:\ProgramData\Amazon\SSM\runtimeconfig\identity_config.json
     new-ec2tag
     ");
     let (arguments, variables) = machine.registered_with.unwrap();
@@ -133,16 +133,15 @@ fn a_hub_in_another_account_is_told_apart() {
     other.parameters.insert(PARAMETER.to_owned(), activation(&[("HubAccount", "999999999999".into())]));
     ends(other.clone(), &[("HubAccount", "111111111111")], 9, &["registers in account 999999999999"]);
     assert_eq!(ends(other, &[], 18, &["of account 999999999999"]).tag, None);
-    // The note alone says it, also where the activation is one of a pair.
+    // The note alone says it.
     let bare = Machine { parameters: [].into(), ..registered.clone() };
     ends(bare, &[("HubAccount", "111111111111")], 0, &[]);
-    let pair = [
-        ("ActivationIdParameter", "I"),
-        ("ActivationCodeParameter", "C"),
-        ("Region", "us-east-1"),
-        ("HubAccount", "111111111111"),
-    ];
-    ends(registered, &pair, 0, &[]);
+    // One that an older hub wrote: the remedy works.
+    let mut older = Machine::registered();
+    older.parameters.insert(PARAMETER.to_owned(), activation(&[("HubAccount", Json::Null)]));
+    let words = ["leave -HubAccount out, and name the hub's Region with -Region"];
+    is_untouched(&ends(older.clone(), &[("HubAccount", "111111111111")], 9, &words));
+    ends(older, &[("Region", "us-east-1")], 0, &[]);
 }
 
 #[test]
@@ -252,17 +251,20 @@ fn refused_before_aws_is_asked() {
         &[("HubAccount", "1")],
         &[("TimeoutSeconds", "5")],
         &[("ActivationIdParameter", "x")],
+        &[("HubAccount", "111111111111"), ("ActivationIdParameter", "x"), ("ActivationCodeParameter", "y")],
         &[("Parameter", "x"), ("ActivationIdParameter", "x"), ("ActivationCodeParameter", "y")],
     ] {
         assert!(ends(Machine::fresh(), arguments, 1, &[]).calls.is_empty(), "{arguments:?}");
     }
 }
 
+/// What is wrong with a machine.
+type Spoil = fn(&mut Machine);
+
 #[test]
 fn the_folder_is_the_administrators_alone() {
     let machine = ends(Machine::fresh(), &[], 0, &[]);
     assert_eq!(machine.calls[..3], [format!("make {FOLDER}"), format!("protect {FOLDER}"), "lock".to_owned()]);
-    type Spoil = fn(&mut Machine);
     let spoils: [(Spoil, &str); 4] = [
         (|machine| machine.file_mut(FOLDER).owner = SOMEBODY.to_owned(), "belongs to S-1-5-21-1-2-3-1001"),
         (|machine| machine.file_mut(FOLDER).is_link = true, "is a link"),

@@ -23,11 +23,9 @@ impl Shell {
             }
             "out-null" => Ok(vec![]),
             "join-path" => Ok(vec![format!("{}\\{}", text("Path"), text("ChildPath")).into()]),
-            "new-object" => {
-                self.new_object(bound.get("TypeName").unwrap(), bound.get("ArgumentList")).map(|made| vec![made])
-            }
+            "new-object" => Ok(vec![self.new_object(&bound.get("TypeName").unwrap(), bound.get("ArgumentList"))]),
             "where-object" | "sort-object" | "select-object" => self.listing(name, bound, input.unwrap()),
-            "convertfrom-json" => self.from_json(input.unwrap()),
+            "convertfrom-json" => self.read_json(&input.unwrap()),
             "convertto-json" => Ok(vec![to_json(&input.unwrap()[0]).to_string().into()]),
             "start-sleep" => {
                 let milliseconds = bound.get("Milliseconds").and_then(|value| value.int());
@@ -110,8 +108,8 @@ impl Shell {
         Ok(found)
     }
 
-    fn from_json(&mut self, input: Vec<Value>) -> Ended<Vec<Value>> {
-        let [one] = input.as_slice() else { panic!("line {}: one text is read as JSON, not {input:?}", self.line) };
+    fn read_json(&self, input: &[Value]) -> Ended<Vec<Value>> {
+        let [one] = input else { panic!("line {}: one text is read as JSON, not {input:?}", self.line) };
         if one.is_null() {
             return self.throw(
                 "ParameterBindingException",
@@ -122,17 +120,15 @@ impl Shell {
         if text.trim().is_empty() {
             return Ok(vec![Value::Null]);
         }
-        match serde_json::from_str::<Json>(&text) {
-            // An array comes as one.
-            Ok(json) => Ok(vec![from_json(&json)]),
-            Err(_) => {
-                // Its reader takes names without quotes, and with single ones.
-                let inside = text.trim().strip_prefix(['{', '[']).unwrap_or_default().trim_start();
-                let is_lenient = inside.starts_with(|c: char| c == '\'' || c.is_ascii_alphabetic());
-                assert!(!is_lenient, "5.1 may read as JSON what is none: {text}");
-                self.throw("ArgumentException", &format!("Invalid JSON primitive: {text}."))
-            }
+        // An array comes as one.
+        if let Ok(json) = serde_json::from_str::<Json>(&text) {
+            return Ok(vec![from_json(&json)]);
         }
+        // Its reader takes names without quotes, and with single ones.
+        let inside = text.trim().strip_prefix(['{', '[']).unwrap_or_default().trim_start();
+        let is_lenient = inside.starts_with(|c: char| c == '\'' || c.is_ascii_alphabetic());
+        assert!(!is_lenient, "5.1 may read as JSON what is none: {text}");
+        self.throw("ArgumentException", &format!("Invalid JSON primitive: {text}."))
     }
 
     fn files(&mut self, name: &str, bound: &Bound) -> Ended<Vec<Value>> {
@@ -343,18 +339,19 @@ impl Shell {
         match done.unwrap_or(Err(told)) {
             Ok(values) => Ok(values),
             Err(trouble) => {
-                let message = format!("{} {}", trouble.code, trouble.message);
+                // The code is beside the message, and not in it.
+                let message = trouble.message;
                 let inner = if trouble.code.is_empty() {
                     let cause = exception("Net.WebException", "Unable to connect to the remote server", Value::Null);
                     exception("Net.Http.HttpRequestException", "An error occurred while sending the request.", cause)
                 } else {
-                    let inner = exception("Amazon.Runtime.AmazonServiceException", &message, Value::Null);
+                    let inner = exception("Amazon.Runtime.AmazonServiceException", message, Value::Null);
                     let Value::Object(members) = &inner else { unreachable!() };
                     members.set("ErrorCode", trouble.code.into());
                     members.set("StatusCode", Value::Int(trouble.status.into()));
                     inner
                 };
-                let outer = exception("InvalidOperationException", &message, inner);
+                let outer = exception("InvalidOperationException", message, inner);
                 Err(crate::shell::Flow::Throw(self.record(outer)))
             }
         }

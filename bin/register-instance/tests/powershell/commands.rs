@@ -12,18 +12,16 @@ type Parameters = (&'static [&'static str], &'static [&'static str], &'static [&
 
 fn parameters(cmdlet: &str) -> Option<Parameters> {
     Some(match cmdlet {
-        "convertfrom-json" | "out-null" => (&[], &[], &[]),
-        "convertto-json" => (&[], &[], &[]),
-        "get-acl" => (&[], &["LiteralPath"], &[]),
+        "convertfrom-json" | "convertto-json" | "out-null" => (&[], &[], &[]),
+        "get-acl" | "get-itemproperty" | "test-path" => (&[], &["LiteralPath"], &[]),
         "get-childitem" => (&[], &["Path", "LiteralPath"], &["File", "Force"]),
         "get-ciminstance" => (&[], &["ClassName", "Filter"], &[]),
         "get-command" => (&["Name"], &["ErrorAction"], &[]),
         "get-content" => (&[], &["LiteralPath", "Tail"], &["Raw"]),
         "get-item" => (&[], &["LiteralPath"], &["Force"]),
-        "get-itemproperty" => (&[], &["LiteralPath"], &[]),
         "get-process" => (&[], &["Id"], &[]),
         "get-random" => (&[], &["Minimum", "Maximum"], &[]),
-        "get-service" => (&[], &["Name"], &[]),
+        "get-service" | "start-service" => (&[], &["Name"], &[]),
         "get-ssmparameter" => (&[], &["Name", "WithDecryption", "Region", "Credential"], &[]),
         "join-path" => (&["Path", "ChildPath"], &[], &[]),
         "move-item" => (&[], &["LiteralPath", "Destination"], &["Force"]),
@@ -37,10 +35,8 @@ fn parameters(cmdlet: &str) -> Option<Parameters> {
         "set-service" => (&[], &["Name", "StartupType"], &[]),
         "set-strictmode" => (&[], &["Version"], &[]),
         "sort-object" => (&["Property"], &[], &[]),
-        "start-service" => (&[], &["Name"], &[]),
         "start-sleep" => (&[], &["Seconds", "Milliseconds"], &[]),
         "stop-service" => (&[], &["Name"], &["Force", "NoWait"]),
-        "test-path" => (&[], &["LiteralPath"], &[]),
         "where-object" => (&["FilterScript"], &[], &[]),
         "write-host" => (&["Object"], &[], &[]),
         _ => return None,
@@ -162,7 +158,7 @@ impl Shell {
                 let parts = children(element);
                 let target = self.expression(parts[0])?;
                 let arguments = self.arguments(list)?;
-                self.method(&target, self.source_of(parts[2]), arguments)
+                self.method(&target, self.source_of(parts[2]), &arguments)
             }
             ("generic_token", None) => Ok(self.source_of(element).into()),
             (_, None) => self.expression(element),

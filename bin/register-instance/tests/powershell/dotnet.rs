@@ -40,24 +40,23 @@ impl Trouble {
 impl Shell {
     // Casts.
 
-    pub(crate) fn cast(&mut self, of: &str, value: Value) -> Ended<Value> {
+    pub(crate) fn cast(&self, of: &str, value: Value) -> Ended<Value> {
         Ok(match of {
             "void" => Value::Nothing,
             "string" => value.text().into(),
             "bool" => value.is_true().into(),
-            "switch" => value,
-            "int" => match value.int() {
-                Some(whole) => Value::Int(whole),
-                None => {
+            "switch" | "scriptblock" => value,
+            "int" => {
+                let Some(whole) = value.int() else {
                     let message = format!("Cannot convert value \"{}\" to type \"System.Int32\".", value.text());
                     return self.throw("RuntimeException", &message);
-                }
-            },
+                };
+                Value::Int(whole)
+            }
             "datetime" => match value {
                 Value::Time(_) => value,
                 other => panic!("line {}: the evaluator makes no time of {other:?}", self.line),
             },
-            "scriptblock" => value,
             "pscustomobject" => match value {
                 Value::Object(table) if table.of == HASHTABLE => {
                     Value::Object(Rc::new(Object { of: CUSTOM, members: RefCell::new(table.members.borrow().clone()) }))
@@ -71,9 +70,9 @@ impl Shell {
 
     // Static members.
 
-    pub(crate) fn static_member(&mut self, target: &Value, name: &str) -> Ended<Value> {
+    pub(crate) fn static_member(&self, target: &Value, name: &str) -> Value {
         let Value::Type(of) = target else { panic!("line {}: {target:?} is no type", self.line) };
-        Ok(match (of.as_str(), name) {
+        match (of.as_str(), name) {
             ("datetime", "UtcNow") => Value::Time(Time::utc(self.machine.now)),
             // 0001-01-01T00:00:00.
             ("datetime", "MinValue") => {
@@ -86,15 +85,15 @@ impl Shell {
             ("security.principal.windowsbuiltinrole", "Administrator") => "Administrator".into(),
             ("console", "Error") => object("StandardError", vec![]),
             _ => panic!("line {}: the evaluator does not know [{of}]::{name}", self.line),
-        })
+        }
     }
 
-    pub(crate) fn static_method(&mut self, target: &Value, name: &str, arguments: Vec<Value>) -> Ended<Value> {
+    pub(crate) fn static_method(&mut self, target: &Value, name: &str, arguments: &[Value]) -> Ended<Value> {
         let Value::Type(of) = target else { panic!("line {}: {target:?} is no type", self.line) };
         let text = |at: usize| arguments.get(at).map(Value::text).unwrap_or_default();
         Ok(match (of.as_str(), name) {
             ("math", "Min" | "Max" | "Pow") => {
-                let [one, other] = arguments.as_slice() else { panic!("two numbers are compared") };
+                let [one, other] = arguments else { panic!("two numbers are compared") };
                 let (a, b) = (one.number().unwrap(), other.number().unwrap());
                 match (name, one, other) {
                     ("Min", Value::Int(a), Value::Int(b)) => Value::Int(*a.min(b)),
@@ -112,7 +111,7 @@ impl Shell {
             },
             ("environment", "GetEnvironmentVariables") => {
                 assert_eq!(text(0), "Machine", "the variables of whoever runs this are not the service's");
-                let variables = self.machine.machine_environment.clone();
+                let variables = self.machine.variables.clone();
                 object(
                     HASHTABLE,
                     variables.iter().map(|(name, value)| (name.as_str(), value.as_str().into())).collect(),
@@ -253,13 +252,13 @@ impl Shell {
 
     // New objects.
 
-    pub(crate) fn new_object(&mut self, of: Value, arguments: Option<Value>) -> Ended<Value> {
+    pub(crate) fn new_object(&self, of: &Value, arguments: Option<Value>) -> Value {
         let (of, arguments) = match of {
             Value::Object(both) => (both.text("Type"), both.get("Arguments").unwrap().elements()),
             of => (of.text(), arguments.map(|one| one.elements()).unwrap_or_default()),
         };
         let text = |at: usize| arguments.get(at).map(Value::text).unwrap_or_default();
-        Ok(match type_name(&of).as_str() {
+        match type_name(&of).as_str() {
             "exception" => exception("Exception", &text(0), Value::Null),
             "collections.arraylist" => Value::List(Rc::new(RefCell::new(vec![]))),
             "io.streamreader" => arguments[0].clone(),
@@ -291,6 +290,6 @@ impl Shell {
                 object("FileSystemAccessRule", vec![("Who", text(0).into())])
             }
             other => panic!("line {}: the evaluator does not know how to make a {other}", self.line),
-        })
+        }
     }
 }

@@ -63,7 +63,11 @@ impl Shell {
             "type_literal" => Ok(Value::Type(type_name(self.source_of(node)))),
             "member_access" => {
                 let (target, name) = (self.expression(parts[0])?, self.member_name(parts[2])?);
-                if parts[1].kind() == "::" { self.static_member(&target, &name) } else { self.member(&target, &name) }
+                if parts[1].kind() == "::" {
+                    Ok(self.static_member(&target, &name))
+                } else {
+                    self.member(&target, &name)
+                }
             }
             "element_access" => {
                 let (target, index) = (self.expression(parts[0])?, self.expression(parts[2])?);
@@ -74,9 +78,9 @@ impl Shell {
                 let arguments = self.arguments(parts[3])?;
                 self.line = crate::syntax::line(node);
                 if parts[1].kind() == "::" {
-                    self.static_method(&target, &name, arguments)
+                    self.static_method(&target, &name, &arguments)
                 } else {
-                    self.method(&target, &name, arguments)
+                    self.method(&target, &name, &arguments)
                 }
             }
             "post_increment_expression" => {
@@ -116,13 +120,13 @@ impl Shell {
         if name.contains(':') {
             self.unknown(node, "variables of other scopes and drives");
         }
-        match self.variable(name) {
-            Some(value) => Ok(value),
-            None => {
-                let message = format!("The variable '${name}' cannot be retrieved because it has not been set.");
-                self.throw("RuntimeException", &message)
-            }
+        if let Some(value) = self.variable(name) {
+            return Ok(value);
         }
+        self.throw(
+            "RuntimeException",
+            &format!("The variable '${name}' cannot be retrieved because it has not been set."),
+        )
     }
 
     fn unary(&mut self, node: Node<'static>, parts: &[Node<'static>]) -> Ended<Value> {
@@ -207,7 +211,7 @@ impl Shell {
             "=" => value,
             "+=" => {
                 let before = self.expression(target)?;
-                self.add(&before, &value)?
+                self.add(&before, &value)
             }
             _ => self.unknown(node, "this assignment"),
         };

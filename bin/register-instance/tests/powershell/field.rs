@@ -307,7 +307,7 @@ fn windows_starts_the_agent_after_the_next_boot_or_it_is_said() {
 #[test]
 fn the_agent_registers_with_the_environment_of_its_service() {
     let mut machine = Machine::fresh();
-    machine.machine_environment.insert("HTTPS_PROXY".to_owned(), "http://machine:1".to_owned());
+    machine.variables.insert("HTTPS_PROXY".to_owned(), "http://machine:1".to_owned());
     machine.service_environment =
         ["HTTPS_PROXY=http://me:secret@proxy:3128", "NO_PROXY=169.254.169.254", "", "A", "B=x=y"]
             .map(str::to_owned)

@@ -130,7 +130,7 @@ pub(crate) struct Machine {
     pub(crate) agent_names: Option<&'static str>,
     pub(crate) has_runnable_agent: bool,
     /// The variables of the machine, and of the agent's service; the arguments and variables of the last registration.
-    pub(crate) machine_environment: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
     pub(crate) service_environment: Vec<String>,
     pub(crate) registered_with: Option<(String, BTreeMap<String, String>)>,
     /// Answers of the metadata service by a part of the path, and how often each is given.
@@ -205,7 +205,7 @@ impl Machine {
             agent_does: vec![],
             agent_names: None,
             has_runnable_agent: true,
-            machine_environment: [("Path".to_owned(), r"C:\Windows\system32".to_owned())].into(),
+            variables: [("Path".to_owned(), r"C:\Windows\system32".to_owned())].into(),
             service_environment: vec![],
             registered_with: None,
             imds: vec![],

@@ -8,7 +8,7 @@ use crate::time::Kind;
 use crate::value::{HASHTABLE, Object, Value, object};
 
 impl Shell {
-    pub(crate) fn method(&mut self, target: &Value, name: &str, arguments: Vec<Value>) -> Ended<Value> {
+    pub(crate) fn method(&mut self, target: &Value, name: &str, arguments: &[Value]) -> Ended<Value> {
         let text = |at: usize| arguments.get(at).map(Value::text).unwrap_or_default();
         if target.is_null() {
             return self.throw("RuntimeException", "You cannot call a method on a null-valued expression.");
@@ -24,6 +24,10 @@ impl Shell {
         Ok(match target {
             Value::Text(own) => match (name, arguments.len()) {
                 ("Trim", 0) => own.trim().into(),
+                ("TrimStart", _) => {
+                    let all: String = arguments.iter().map(Value::text).collect();
+                    own.trim_start_matches(|c: char| all.contains(c)).into()
+                }
                 ("TrimEnd", 1) => own.trim_end_matches(|c: char| text(0).contains(c)).into(),
                 ("Replace", 2) => own.replace(&text(0), &text(1)).into(),
                 ("Substring", 2) => {
@@ -58,7 +62,7 @@ impl Shell {
                 }
                 _ => panic!("line {}: the evaluator does not know the method {name} of a time", self.line),
             },
-            Value::Object(own) => return self.object_method(own, name, &arguments),
+            Value::Object(own) => return self.object_method(own, name, arguments),
             other => panic!("line {}: the evaluator does not know the method {name} of {other:?}", self.line),
         })
     }
@@ -120,7 +124,7 @@ impl Shell {
                 self.pass(span.get("TotalSeconds").unwrap().number().unwrap());
                 return self.throw_from("WaitForStatus", 2, Trouble::Late.exception());
             }
-            ("StreamWriter", "Close") | ("HttpWebResponse", "Close") => Value::Nothing,
+            ("StreamWriter" | "HttpWebResponse", "Close") => Value::Nothing,
             ("StreamReader", "ReadToEndAsync") => {
                 object("Task", vec![("Result", own.get("Text").unwrap()), ("IsHeld", own.get("IsHeld").unwrap())])
             }

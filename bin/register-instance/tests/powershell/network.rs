@@ -62,7 +62,9 @@ fn the_network_may_come_late() {
         ends(untagged, &[], 15, &["registered as", "could not be written"]);
     }
     let mut server = trouble(READ, "SomethingNew", 3);
-    server.iter_mut().for_each(|(_, trouble)| trouble.status = 503);
+    for (_, trouble) in &mut server {
+        trouble.status = 503;
+    }
     ends(Machine { aws_says: server, ..Machine::fresh() }, &[], 0, &[]);
     // An instance that was just launched is not known to every part of EC2 at once.
     ends(Machine { aws_says: trouble(TAG, "InvalidInstanceID.NotFound", 3), ..Machine::fresh() }, &[], 0, &[]);
@@ -110,10 +112,12 @@ fn not_on_ec2() {
 
 #[test]
 fn a_metadata_service_that_is_late_is_waited_for() {
-    for part in ["identity/document", "security-credentials", "TagHubInstance"] {
+    for (part, code) in [("identity/document", 4), ("security-credentials", 15), ("TagHubInstance", 15)] {
         ends(Machine { imds: vec![(part, Answer::Status(503), 6)], ..Machine::fresh() }, &[], 0, &[]);
         let never = Machine { imds: vec![(part, Answer::Status(503), 999)], ..Machine::fresh() };
-        is_untouched(&ends(never, &[], 15, &["metadata service"]));
+        let machine = ends(never, &[("TimeoutSeconds", "60")], code, &["metadata service"]);
+        is_untouched(&machine);
+        assert!(machine.now - BEGIN >= 60_000, "{}", machine.now - BEGIN);
     }
 }
 

@@ -58,10 +58,10 @@ impl Shell {
                 let by = second.elements();
                 let replacement = by[1].text();
                 assert!(!replacement.contains('$'), "line {}: groups in a replacement", self.line);
-                self.regex(&by[0].text(), false)?.replace_all(&first.text(), replacement.as_str()).into_owned().into()
+                self.regex(&by[0].text(), false).replace_all(&first.text(), replacement.as_str()).into_owned().into()
             }
             "-like" => like(&first.text(), &second.text()).into(),
-            "-split" => self.split(&first.text(), &second)?,
+            "-split" => self.split(&first.text(), &second),
             "-join" => {
                 let parts: Vec<String> = first.elements().iter().map(Value::text).collect();
                 parts.join(&second.text()).into()
@@ -72,7 +72,7 @@ impl Shell {
             }
             "-band" => Value::Int(first.int().unwrap() & second.int().unwrap()),
             "-bor" => Value::Int(first.int().unwrap() | second.int().unwrap()),
-            "+" => self.add(&first, &second)?,
+            "+" => self.add(&first, &second),
             "-" => match (&first, &second) {
                 (Value::Time(from), Value::Time(to)) => {
                     let milliseconds = Value::Int(from.milliseconds - to.milliseconds);
@@ -80,25 +80,25 @@ impl Shell {
                     object("TimeSpan", vec![("TotalSeconds", Value::Double(seconds))])
                 }
                 (Value::Int(from), Value::Int(less)) => Value::Int(from - less),
-                _ => Value::Double(self.number(&first)? - self.number(&second)?),
+                _ => Value::Double(self.number(&first) - self.number(&second)),
             },
             "*" => match (&first, &second) {
                 (Value::Int(one), Value::Int(other)) => Value::Int(one * other),
-                _ => Value::Double(self.number(&first)? * self.number(&second)?),
+                _ => Value::Double(self.number(&first) * self.number(&second)),
             },
             _ => self.unknown(operator, "this operator"),
         })
     }
 
-    fn number(&self, value: &Value) -> Ended<f64> {
+    fn number(&self, value: &Value) -> f64 {
         match value {
-            Value::Int(_) | Value::Double(_) => Ok(value.number().unwrap()),
+            Value::Int(_) | Value::Double(_) => value.number().unwrap(),
             _ => panic!("line {}: the evaluator does not reckon with {value:?}", self.line),
         }
     }
 
-    pub(crate) fn add(&self, left: &Value, right: &Value) -> Ended<Value> {
-        Ok(match (left, right) {
+    pub(crate) fn add(&self, left: &Value, right: &Value) -> Value {
+        match (left, right) {
             (Value::Text(text), right) => format!("{text}{}", right.text()).into(),
             (Value::Array(_), right) => {
                 let more = if right.is_null() && !matches!(right, Value::Nothing) {
@@ -110,15 +110,15 @@ impl Shell {
             }
             (Value::Int(one), Value::Int(other)) => Value::Int(one + other),
             (Value::Int(_) | Value::Double(_), Value::Int(_) | Value::Double(_)) => {
-                Value::Double(self.number(left)? + self.number(right)?)
+                Value::Double(self.number(left) + self.number(right))
             }
             _ => panic!("line {}: the evaluator does not add {right:?} to {left:?}", self.line),
-        })
+        }
     }
 
     /// True if a text matches, and then `$Matches` has the groups.
     pub(crate) fn matches(&mut self, text: &str, pattern: &str, with_case: bool) -> Ended<bool> {
-        let pattern = self.regex(pattern, with_case)?;
+        let pattern = self.regex(pattern, with_case);
         let Some(found) = pattern.captures(text) else { return Ok(false) };
         let groups = found.iter().enumerate().filter_map(|(index, group)| Some((index.to_string(), group?.as_str())));
         let groups: Vec<(String, &str)> = groups.collect();
@@ -127,14 +127,14 @@ impl Shell {
         Ok(true)
     }
 
-    fn regex(&self, pattern: &str, with_case: bool) -> Ended<Regex> {
+    fn regex(&self, pattern: &str, with_case: bool) -> Regex {
         let key = (pattern.to_owned(), with_case);
         if let Some(known) = REGEXES.with_borrow(|known| known.get(&key).cloned()) {
-            return Ok(known);
+            return known;
         }
         let built = self.built(pattern, with_case);
         REGEXES.with_borrow_mut(|known| known.insert(key, built.clone()));
-        Ok(built)
+        built
     }
 
     fn built(&self, pattern: &str, with_case: bool) -> Regex {
@@ -161,9 +161,9 @@ impl Shell {
         built.unwrap_or_else(|error| panic!("line {}: {pattern}: {error}", self.line))
     }
 
-    fn split(&self, text: &str, right: &Value) -> Ended<Value> {
+    fn split(&self, text: &str, right: &Value) -> Value {
         let right = right.elements();
-        let pattern = self.regex(&right[0].text(), false)?;
+        let pattern = self.regex(&right[0].text(), false);
         let parts: Vec<Value> = match right.get(1) {
             Some(most) => {
                 let most = usize::try_from(most.int().unwrap()).unwrap();
@@ -171,7 +171,7 @@ impl Shell {
             }
             None => pattern.split(text).map(Value::from).collect(),
         };
-        Ok(parts.into())
+        parts.into()
     }
 }
 

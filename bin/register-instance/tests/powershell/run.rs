@@ -26,7 +26,8 @@ pub(crate) fn run_text(machine: Machine, arguments: &[(&str, &str)], text: &'sta
     if let Err(Flow::Throw(Value::Object(record))) = &result
         && let Some(Value::Object(exception)) = record.get("Exception")
     {
-        shell.machine.said += &format!("line {}: {}\n", record.text("Line"), exception.text("Message"));
+        let told = format!("line {}: {}\n", record.text("Line"), exception.text("Message"));
+        shell.machine.said.push_str(&told);
     }
     let code = exit_code(result);
     let mut machine = shell.machine;
@@ -140,8 +141,8 @@ impl Shell {
     /// The text of an attribute of a parameter.
     fn attribute(&self, parameter: Node<'static>, name: &str) -> Option<&'static str> {
         let attributes = child(parameter, "attribute_list").map(children).unwrap_or_default();
-        let texts = attributes.into_iter().map(|attribute| self.source_of(attribute));
-        texts.filter(|text| text.starts_with(&format!("[{name}("))).last()
+        let mut texts = attributes.into_iter().map(|attribute| self.source_of(attribute));
+        texts.rfind(|text| text.starts_with(&format!("[{name}(")))
     }
 }
 

@@ -23,7 +23,7 @@ fn every_exit_code_is_one_of_the_program_and_told_in_the_help() {
     let (_, told) = help.split_once("Exit codes are those of register-instance:").unwrap();
     let told: BTreeSet<u8> = told
         .split([';', ':', '\n'])
-        .flat_map(|part| part.split_whitespace().next())
+        .filter_map(|part| part.split_whitespace().next())
         .filter_map(|word| word.parse().ok())
         .collect();
     let mut expected: BTreeSet<u8> = Reason::all().map(Reason::exit_code).filter(|code| *code != 16).collect();

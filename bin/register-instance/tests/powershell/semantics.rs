@@ -1,5 +1,5 @@
-//! What the evaluator makes of PowerShell, against what its documentation says: about_Comparison_Operators,
-//! about_Operator_Precedence, about_Return, about_Try_Catch_Finally, about_Scopes, about_Arrays, Set-StrictMode.
+//! What the evaluator makes of PowerShell, against its documentation: the pages about comparison operators, the precedence
+//! of operators, `return`, `try`, scopes, arrays and strict mode.
 
 use crate::machine::Machine;
 use crate::shell::{Flow, Shell};

@@ -355,12 +355,6 @@ pub(crate) fn exception(of: &'static str, message: &str, inner: Value) -> Value 
 /// A type and those that it is made from.
 pub(crate) fn chain(of: &'static str) -> Vec<&'static str> {
     let mut found = vec![of];
-    let ancestors: &[&str] = match of {
-        "IO.FileNotFoundException" | "IO.DirectoryNotFoundException" => &["IO.IOException"],
-        "OperationCanceledException" | "TimeoutException" | "UnauthorizedAccessException" => &[],
-        _ => &[],
-    };
-    found.extend(ancestors);
     if of.ends_with("Exception") {
         found.push("Exception");
     }

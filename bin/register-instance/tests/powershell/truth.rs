@@ -9,6 +9,7 @@ use crate::machine::{BEGIN, ERRORS, LOG, MISMATCH, Machine, NODE, READY, RUNTIME
 const RETRIEVE: &str = "ERROR [CredentialRefresher] Retrieve credentials produced error:";
 const LOOP: &str = "INFO [CredentialRefresher] Starting credentials refresher loop";
 const NOT_SHARED: &str = "INFO [CredentialRefresher] Identity does not want core agent to rotate credentials";
+const UNREACHED: &str = "ERROR [CredentialRefresher] failed to refresh credentials: EOF";
 const CONNECTED: &str = "INFO [ssm-agent-worker] [MessageService] [MGSInteractor] Set up control channel successfully";
 
 /// Longer than an agent is given that has just started.
@@ -145,16 +146,27 @@ fn credentials_of_before_the_start_are_no_proof() {
         // Half of their time is over, and the agent has none that are newer.
         (1000, &[], 990, 700, "unproven"),
         (1000, &[READY], 990, 700, "proven"),
+        (1000, &[START, READY], 999, 2000, "proven"),
         (1000, &[], 1500, 2000, unasked),
         (1000, &[START], 1500, 2000, unasked),
         (1000, &[START, READY, LOOP], 1500, 2000, unasked),
-        (1000, &[READY], 1500, 2000, "proven"),
+        // An agent calls itself ready with those too, and only just afterwards says that it did not ask.
+        (1000, &[READY], 1500, 2000, unasked),
+        (1000, &[READY], 2500, 100, unasked),
+        (10, &[START, READY], 1500, 2000, unasked),
+        (1000, &[START, LOOP, READY], 1500, 2000, "proven"),
+        (1000, &[START, READY, LOOP, CONNECTED], 1500, 2000, "proven"),
+        (1000, &[START, LOOP, READY], 900, -1, none),
         (1000, &[], 900, -1, none),
         (1000, &[READY], 900, -1, none),
         (1000, &[START, NOT_SHARED, READY], 1500, 2000, "unproven"),
         (1000, &[START, NOT_SHARED, READY], 1500, -1, "unproven"),
-        (1000, &[START, READY, MISMATCH], 900, 2000, "Systems Manager refuses"),
-        (1000, &[START, "ERROR [CredentialRefresher] failed to refresh credentials: EOF"], 900, 2000, "does not reach"),
+        // Errors of before they were got are over; those that came later, or at a time that is yet to come, are not.
+        (1000, &[START, READY, MISMATCH], 900, 2000, "proven"),
+        (1000, &[START, UNREACHED], 900, 2000, "proven"),
+        (1000, &[START, READY, MISMATCH], 1500, 2000, "Systems Manager refuses"),
+        (1000, &[START, UNREACHED], 1500, 2000, "does not reach"),
+        (1000, &[START, READY, MISMATCH], -60, 2000, "Systems Manager refuses"),
         // It never had any.
         (1000, &[], 1_795_312_800, -1_795_312_800, none),
     ];
