@@ -286,7 +286,7 @@ fn unpacked(page: &str) -> Value {
 #[test]
 fn the_page_holds_every_node_and_lets_only_its_own_script_act() {
     let page = page::render(&small(facts(), None)).unwrap();
-    assert!(page.contains("<td class=\"m\">Parks 1</td>"), "an agency beside the reason for which it lost tags");
+    assert!(page.contains(" Nodes: Parks 1.</td>"), "an agency beside the reason for which it lost tags");
     let data = unpacked(&page);
     assert_eq!(data["node"].as_str().unwrap().len(), 6 * 17);
     for column in ["name", "agency", "ping", "tagging", "patching", "tagCount"] {

@@ -144,14 +144,12 @@ pub(super) fn dropped_tags(summary: &Summary) -> Markup {
                 p .lead { b { (counted(summary.total.tags_dropped, "tag")) } " in the last hour, without reserved ones" }
                 table .mini.wrap {
                     thead { tr {
-                        th scope="col" { "Reason" } th .r scope="col" { "Nodes" } th scope="col" { "Agencies" }
-                        th scope="col" { "What to do" }
+                        th scope="col" { "Reason" } th .r scope="col" { "Nodes" } th scope="col" { "What to do" }
                     } }
                     tbody { @for dropped in &summary.dropped_tags { tr {
                         th scope="row" { (dropped.reason) }
                         td .r { (grouped(dropped.nodes)) }
-                        td .m { (agencies_of(summary, &dropped.reason)) }
-                        td .m { (what_to_do(&dropped.reason)) }
+                        td .m { (what_to_do(&dropped.reason)) " Nodes: " (agencies_of(summary, &dropped.reason)) "." }
                     } } }
                 }
             }
