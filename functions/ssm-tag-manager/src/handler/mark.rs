@@ -184,7 +184,9 @@ impl<P: Nodes + Leases> Marking<'_, P> {
             let (instances, code) = (failures.len(), first.code());
             tracing::warn!(instances, code, "failed to look up terminated instances' latest nodes");
         }
-        failures.iter().for_each(|stopped| marked.add_stopped(stopped, 1));
+        for stopped in &failures {
+            marked.add_stopped(stopped, 1);
+        }
         (found, failures.len())
     }
 
