@@ -57,8 +57,9 @@ const SCENARIOS: [(&str, &str, Scenario); 56] = [
     ("SsmTagManagerRole", "ReadCoverage", Scenario::Cover),
     ("SsmTagManagerRole", "CountRegionsOfAgency", Scenario::Cover),
     ("SsmTagManagerRole", "KeepCoverage", Scenario::Cover),
-    // Here no node is retired and no policy in Parameter Store. A version from when that was so needs both: releases.rs.
-    ("SsmTagManagerRole", "ReadArrivals", Scenario::Simulation),
+    // Nothing was left half-done here, and no node is retired.
+    ("SsmTagManagerRole", "ReadLease", Scenario::Simulation),
+    // Here no policy is in Parameter Store. A version from when one was needs it: releases.rs.
     ("SsmTagManagerRole", "ReadPolicies", Scenario::Simulation),
     ("FleetReporterRole", "ReadGrants", Scenario::ReportFleet),
     ("FleetReporterRole", "ReadCoverage", Scenario::ReportFleet),
