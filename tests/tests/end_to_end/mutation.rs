@@ -203,7 +203,11 @@ impl Stage {
             Scenario::ReportUnknown => self.report("mi-00000000000000000", "unknown-node").await,
             Scenario::Sweep => well(&self.world.sweep(AGENCY_A, &json!({})).await.unwrap()),
             Scenario::Cover => self.cover().await,
-            Scenario::ReportFleet => well(&self.world.report_fleet(&json!({})).await.unwrap()),
+            Scenario::ReportFleet => {
+                // The page also tells of coverage that the last sweep could not keep.
+                well(&self.world.sweep(AGENCY_A, &json!({})).await.unwrap())?;
+                well(&self.world.report_fleet(&json!({})).await.unwrap())
+            }
             Scenario::Start => self.start(1).await.map(drop),
             Scenario::Follow => self.follow(1).await,
             Scenario::FollowMany => self.follow(120).await,

@@ -55,7 +55,7 @@ fn alarms_name_what_they_watch_by_reference() {
             let written = template.written("Resources", alarm.id);
             let watched = metrics(&written["Properties"]);
             assert!(!watched.is_empty(), "{}: no metric", alarm.place());
-            for dimension in watched.iter().flat_map(|(metric, _)| metric["Dimensions"].as_array()).flatten() {
+            for dimension in watched.iter().filter_map(|(metric, _)| metric["Dimensions"].as_array()).flatten() {
                 let name = dimension["Name"].as_str().unwrap();
                 if let Some(resource) = RESOURCE_DIMENSIONS.iter().find(|resource| **resource == name) {
                     seen.insert(*resource);

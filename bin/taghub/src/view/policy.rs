@@ -172,6 +172,9 @@ impl Change {
             let words = format!("{} not compared: the instance was not read", counted(self.unread, "node"));
             text.push_str(&format!("{}\n", stream.mark(Sign::Look, &words)));
         }
+        if self.unread > 0 && self.unread == self.nodes {
+            return text + "No node was compared, so what would change is not known. Nothing was written.\n";
+        }
         let (set, removed) = (counted(sum(&self.set), "tag"), sum(&self.removed));
         let nodes = counted(self.nodes, "node");
         text + &format!(
@@ -243,13 +246,14 @@ mod tests {
         live.extend(plan.set.clone());
         live.extend(plan.stamp.clone());
         let new = Policy::parse(r#"{"include": ["Role"]}"#).unwrap();
-        let mut change = Change { unread: 1, ..Change::default() };
+        let mut change = Change { nodes: 1, unread: 1, ..Change::default() };
+        assert!(change.text(&stream(80)).contains("No node was compared"));
         change.add(&new, &parks, source, &on_instance, &live, now);
         insta::assert_snapshot!(change.text(&stream(80)), @r"
           + Role  1 node: Parks 1
           - Env   1 node: Parks 1
         ! 1 node not compared: the instance was not read
-        1 of 1 node would change: 1 tag set, 1 removed. Nothing was written.
+        1 of 2 nodes would change: 1 tag set, 1 removed. Nothing was written.
         ");
     }
 }

@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn an_agency_gets_a_fair_share_and_never_one_that_is_renewed_at_once() {
-        let share = |agencies, nodes| registrations(&config(&[]), Usage { agencies, nodes, ..Usage::default() }, false);
+        let share = |agencies, nodes| registrations(&config(&[]), Usage { nodes, agencies, ..Usage::default() }, false);
         for (agencies, nodes, expected) in [
             (1, 0, 100),
             (5, 0, 100),
