@@ -47,7 +47,7 @@ fn the_same_seed_is_the_same_story() {
 /// Two sandboxes that write one node at the same time lose each other's memory, and a deleted tag stays for ever.
 #[test]
 fn without_leases_a_deleted_tag_stays() {
-    for seed in [126, 257, 279, 347, 532] {
+    for seed in [126, 257, 279, 500, 532] {
         assert!(run(seed, Rules::default()).is_ok(), "seed {seed}");
         let violation = run(seed, Rules { leases: false, ..Rules::default() }).unwrap_err();
         assert!(violation.problem.contains("carries"), "{violation}");
@@ -57,7 +57,7 @@ fn without_leases_a_deleted_tag_stays() {
 /// A node whose tags change within the lag of `GetResources` is planned on what is no longer true.
 #[test]
 fn without_a_read_of_the_node_itself_a_deleted_tag_stays() {
-    for seed in [123, 126, 180, 226] {
+    for seed in [123, 126, 226, 236] {
         assert!(run(seed, Rules::default()).is_ok(), "seed {seed}");
         let violation = run(seed, Rules { fresh_reads: false, ..Rules::default() }).unwrap_err();
         assert!(violation.problem.contains("carries"), "{violation}");

@@ -77,8 +77,8 @@ pub(crate) const EXAMPLES: &[Examples] = &[
     Examples { parameter: "ManagementAccountId", good: &["", "222222222222"], bad: &["22222222222", "parks"] },
     Examples {
         parameter: "ControllerName",
-        good: &["tag-hub-grants", "north"],
-        bad: &["", " ", "North", "2-north", "north_2", "-north"],
+        good: &["tag-hub-grants", "tag-hub-north"],
+        bad: &["", " ", "north", "tag-hub-", "tag-hub-North", "tag-hub-north_2"],
     },
     Examples {
         parameter: "GrantsStackName",

@@ -53,7 +53,7 @@ const SHARED: [&str; 3] = ["AdministrationRoleName", "ExecutionRoleName", "Manag
 
 const LONGEST_PREFIX: &str = "a-long-prefix-x-";
 /// What the pattern of `ControllerName` takes at most.
-const LONGEST_CONTROLLER: &str = "a-long-name-of-a-controller-of-grants-xx";
+const LONGEST_CONTROLLER: &str = "tag-hub-a-long-name-of-a-controller-xxxx";
 /// The longest name of a Region today.
 const LONGEST_REGION: &str = "ap-southeast-1";
 
