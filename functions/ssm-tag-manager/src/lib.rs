@@ -28,10 +28,10 @@
 //!
 //! # IAM actions
 //! `tag:GetResources`, `ssm:ListTagsForResource`, `ssm:AddTagsToResource`, `ssm:RemoveTagsFromResource`,
-//! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`. With `POLICY_PARAMETERS`
-//! `ssm:GetParameter` on the parameters below it, With `COVERAGE_PARAMETERS` `ssm:GetParameter`,
+//! and on the table of leases `dynamodb:PutItem`, `dynamodb:DeleteItem`, `dynamodb:GetItem`. With `POLICY_PARAMETERS`
+//! `ssm:GetParameter` on the parameters below it. With `COVERAGE_PARAMETERS` `ssm:GetParameter`,
 //! `ssm:GetParametersByPath` and `ssm:PutParameter` on the parameters below it. If
-//! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation` and `dynamodb:GetItem`, and if it is `on`
+//! `RETIRE_NODES` is not `off` also `ssm:DescribeInstanceInformation`, and if it is `on`
 //! `ssm:DeregisterManagedInstance`. The template allows what a report needs in any case: agencies may still have a version
 //! with another configuration.
 //!
